@@ -1,0 +1,3 @@
+"""A Django app that mirrors the conversations of an Orq.ai workspace and writes back."""
+
+__version__ = "0.1.0"
