@@ -1,0 +1,189 @@
+"""Settings, read live: one frozen ``Workspace`` for each alias in ``ORQ_WORKSPACES``.
+
+``ORQ_WORKSPACES`` is written in the manner of ``CACHES``. ``ORQ_API_KEY``, a setting or an environment variable,
+is enough for a single workspace. Wrong settings raise ``ImproperlyConfigured``, which says what to write.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+DEFAULT_BASE_URL = "https://my.orq.ai"
+DEFAULT_ALIAS = "default"
+API_STYLES = ("snake", "camel")
+MAX_PAGE_SIZE = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryConfig:
+    """How often a request that changes nothing when repeated is tried, and how long the pauses are."""
+
+    attempts: int = 3
+    """Requests at most, the first included."""
+    initial_interval: float = 0.5
+    """Seconds before the second attempt; it doubles each time, with jitter."""
+    max_interval: float = 8.0
+    """Seconds that one pause lasts at most."""
+    max_elapsed: float = 30.0
+    """Seconds since the first attempt after which no other is begun."""
+    connection_errors: bool = True
+    """Whether connection errors are tried again, as 500, 502, 503 and 504 are."""
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError("attempts must be at least 1")
+        if min(self.initial_interval, self.max_interval, self.max_elapsed) < 0:
+            raise ValueError("intervals are seconds and can't be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """One Orq workspace, which is one API key. Times are seconds."""
+
+    alias: str
+    api_key: str | Callable[[], str] = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    api_style: str = "snake"
+    project_id: str | None = None
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+    page_size: int = MAX_PAGE_SIZE
+    retries: RetryConfig = RetryConfig()
+    slice_seconds: float = 20.0
+    lease_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name, problem in _problems(self):
+            raise _wrong(self.alias, name, problem)
+
+    def read_key(self) -> str:
+        """The API key of this moment (a callable is called each time, so keys can be rotated)."""
+        key = self.api_key() if callable(self.api_key) else self.api_key
+        if not isinstance(key, str) or not key.strip():
+            raise _wrong(self.alias, "API_KEY", "is empty; give the workspace's API key from Orq")
+        key = key.strip()
+        if not key.isascii() or not key.isprintable():
+            raise _wrong(self.alias, "API_KEY", "has characters that no HTTP header can carry")
+        return key
+
+
+_OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if option.name != "alias"}
+
+
+def workspace_aliases() -> list[str]:
+    """The aliases of all configured workspaces, in the settings' order."""
+    return list(_configured())
+
+
+def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
+    """The workspace called ``alias``; ``ImproperlyConfigured`` if there is none or its options are wrong."""
+    configured = _configured()
+    if alias not in configured:
+        raise ImproperlyConfigured(_unknown(alias, configured))
+    options = configured[alias]
+    if not isinstance(options, Mapping):
+        raise ImproperlyConfigured(f"ORQ_WORKSPACES[{alias!r}] must be a dictionary of options.")
+    for name in options:
+        if name not in _OPTIONS:
+            known = ", ".join(_OPTIONS)
+            raise _wrong(alias, str(name), f"is no option; there are {known}")
+    given = {_OPTIONS[name]: value for name, value in options.items()}
+    return Workspace(alias=alias, **_with_key(given) | _retries(alias, given))
+
+
+def _configured() -> Mapping[str, Any]:
+    configured = getattr(settings, "ORQ_WORKSPACES", None)
+    if configured is None:
+        return {DEFAULT_ALIAS: {}} if _lone_key() else {}
+    if not isinstance(configured, Mapping):
+        raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
+    return configured
+
+
+def _lone_key() -> Any:
+    return getattr(settings, "ORQ_API_KEY", None) or os.environ.get("ORQ_API_KEY", "")
+
+
+def _with_key(given: dict[str, Any]) -> dict[str, Any]:
+    return given if "api_key" in given else given | {"api_key": _lone_key()}
+
+
+def _retries(alias: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    retries = given.get("retries", RetryConfig())
+    if isinstance(retries, Mapping):
+        try:
+            retries = RetryConfig(**{str(name).lower(): value for name, value in retries.items()})
+        except (TypeError, ValueError) as error:
+            raise _wrong(alias, "RETRIES", f"is wrong: {error}") from None
+    return {"retries": retries}
+
+
+def _unknown(alias: str, configured: Mapping[str, Any]) -> str:
+    if not configured:
+        return "No Orq workspace is configured. Set ORQ_API_KEY, or ORQ_WORKSPACES for more than one."
+    return f"There is no Orq workspace {alias!r}; ORQ_WORKSPACES has {', '.join(map(repr, configured))}."
+
+
+def _wrong(alias: str, name: str, problem: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"ORQ_WORKSPACES[{alias!r}][{name!r}] {problem}.")
+
+
+def _problems(workspace: Workspace) -> list[tuple[str, str]]:
+    return [
+        (name.upper(), problem)
+        for name, problem in (
+            ("base_url", check_base_url(workspace.base_url)),
+            ("api_style", _check_choice(workspace.api_style, API_STYLES)),
+            ("project_id", _check_text(workspace.project_id)),
+            ("page_size", _check_page_size(workspace.page_size)),
+            ("retries", _check_retries(workspace.retries)),
+            *(
+                (name, _check_seconds(getattr(workspace, name)))
+                for name in ("connect_timeout", "read_timeout", "slice_seconds", "lease_seconds")
+            ),
+        )
+        if problem
+    ]
+
+
+def check_base_url(url: object) -> str | None:
+    """What is wrong with a base URL, or ``None``."""
+    if not isinstance(url, str):
+        return f"must be a URL, for example {DEFAULT_BASE_URL!r}"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        return f"must be a URL such as {DEFAULT_BASE_URL!r}"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return f"must be a plain URL such as {DEFAULT_BASE_URL!r}, without user, password, query or fragment"
+    return None
+
+
+def _check_choice(value: object, choices: tuple[str, ...]) -> str | None:
+    return None if value in choices else f"must be one of {', '.join(map(repr, choices))}"
+
+
+def _check_text(value: object) -> str | None:
+    return None if value is None or (isinstance(value, str) and value) else "must be a string"
+
+
+def _check_page_size(value: object) -> str | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_PAGE_SIZE
+    return None if fits else f"must be a whole number from 1 to {MAX_PAGE_SIZE}"
+
+
+def _check_retries(value: object) -> str | None:
+    return None if isinstance(value, RetryConfig) else "must be a RetryConfig or a dictionary of its fields"
+
+
+def _check_seconds(value: object) -> str | None:
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 86_400
+    return None if fits else "must be a number of seconds above 0 and below a day"

@@ -1,0 +1,228 @@
+"""Everything that can go wrong with Orq, as one tree of exceptions.
+
+Each carries a stable ``code``, whether the same call may be tried again later (``retryable``), how long Orq
+asked us to wait (``retry_after``, seconds) and a message for people. All of them pickle.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar
+
+
+class OrqError(Exception):
+    """The root of the tree.
+
+    ``details`` are the values that complete the message; ``params`` are those of them that may be stored.
+    """
+
+    code: ClassVar[str] = "orq_error"
+    template: ClassVar[str] = "Something went wrong with Orq."
+    retryable: ClassVar[bool] = False
+    private: ClassVar[frozenset[str]] = frozenset()
+    _by_code: ClassVar[dict[str, type["OrqError"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._by_code[cls.code] = cls
+
+    def __init__(self, *, retry_after: float | None = None, **details: Any) -> None:
+        self.retry_after = retry_after
+        self.details = details
+        super().__init__(self.template.format(**details))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), retry_after=self.retry_after, **self.details), ()
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {name: value for name, value in self.details.items() if name not in self.private}
+
+
+def explain(code: str, params: Mapping[str, Any]) -> str:
+    """Compose the message of a stored error from its ``code`` and ``params``."""
+    error = OrqError._by_code.get(code, OrqError)
+    try:
+        return error.template.format(**params)
+    except (KeyError, IndexError):  # stored by another version, with other params
+        return f"{OrqError.template} ({code})"
+
+
+class APIError(OrqError):
+    """Orq answered with a 4XX or 5XX.
+
+    ``status`` is the HTTP status, ``headers`` the answer's, ``body`` the first characters of its body and
+    ``server_message`` the ``message`` of a JSON body, where there is one.
+    """
+
+    code = "api_error"
+    template = "Orq answered {status} to {operation}{detail}."
+    private = frozenset({"headers", "body"})
+
+    def __init__(
+        self,
+        *,
+        operation: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: str = "",
+        server_message: str | None = None,
+        detail: str | None = None,
+        retry_after: float | None = None,
+        **more: Any,
+    ) -> None:
+        self.operation = operation
+        self.status = status
+        self.headers = dict(headers)
+        self.body = body
+        self.server_message = server_message
+        super().__init__(
+            retry_after=retry_after,
+            operation=operation,
+            status=status,
+            headers=self.headers,
+            body=body,
+            server_message=server_message,
+            detail=(f": {server_message}" if server_message else "") if detail is None else detail,
+            **more,
+        )
+
+
+class AuthenticationFailed(APIError):
+    """401: the key is not accepted."""
+
+    code = "authentication_failed"
+    template = (
+        "Orq does not accept the API key (401 to {operation}). Check API_KEY, and that BASE_URL is the key's own."
+    )
+
+
+class PermissionRefused(APIError):
+    """403: the key may not do this."""
+
+    code = "permission_refused"
+    template = (
+        "Orq does not let this API key {operation} conversations (403{detail}). Check the key's permissions in Orq."
+    )
+
+
+class ConversationNotFound(APIError):
+    """404 for an id: there is no such conversation, or this key has no access to it."""
+
+    code = "conversation_not_found"
+    template = "Orq knows no conversation {remote_id}, or this API key has no access to it."
+
+    def __init__(self, *, remote_id: str, **answer: Any) -> None:
+        self.remote_id = remote_id
+        super().__init__(remote_id=remote_id, **answer)
+
+
+class RateLimited(APIError):
+    """429: too many requests; ``retry_after`` where Orq said how long to wait."""
+
+    code = "rate_limited"
+    template = "Orq asks us to slow down (429 to {operation}). Try again later."
+    retryable = True
+
+
+class ServerError(APIError):
+    """5XX: Orq, or something before it, is in trouble."""
+
+    code = "server_error"
+    template = "Orq is in trouble: it answered {status} to {operation}{detail}. Try again later."
+    retryable = True
+
+
+class TransportError(OrqError):
+    """No complete answer came. ``sent`` tells whether the request may have reached Orq."""
+
+    code = "transport_error"
+    template = "Orq could not be reached to {operation} conversations: {reason}. Check the network and BASE_URL."
+    retryable = True
+
+    def __init__(self, *, operation: str, reason: str, sent: bool, timed_out: bool = False, **more: Any) -> None:
+        self.operation = operation
+        self.reason = reason
+        self.sent = sent
+        self.timed_out = timed_out
+        super().__init__(operation=operation, reason=reason, sent=sent, timed_out=timed_out, **more)
+
+
+class MalformedResponse(OrqError):
+    """An answer came that is not what the API promises."""
+
+    code = "malformed_response"
+    template = "Orq's answer to {operation} makes no sense: {reason}."
+
+    def __init__(self, *, operation: str, reason: str, **more: Any) -> None:
+        self.operation = operation
+        self.reason = reason
+        super().__init__(operation=operation, reason=reason, **more)
+
+
+class InvalidName(OrqError):
+    """A name that Orq would refuse; nothing was sent."""
+
+    code = "invalid_name"
+    template = "{reason}"
+
+    def __init__(self, *, reason: str, **more: Any) -> None:
+        self.reason = reason
+        super().__init__(reason=reason, **more)
+
+
+class ConversationChanged(OrqError):
+    """Somebody renamed the conversation since the caller saw it; nothing was written.
+
+    ``display_name``, ``updated_at`` (aware) and ``updated_by_id`` are the remote values of now.
+    """
+
+    code = "conversation_changed"
+    template = "The conversation is now called “{display_name}”. Look at it and rename it again to replace that name."
+
+    def __init__(
+        self,
+        *,
+        remote_id: str,
+        display_name: str,
+        updated_at: datetime,
+        updated_by_id: str | None,
+        **more: Any,
+    ) -> None:
+        self.remote_id = remote_id
+        self.display_name = display_name
+        self.updated_at = updated_at
+        self.updated_by_id = updated_by_id
+        super().__init__(
+            remote_id=remote_id,
+            display_name=display_name,
+            updated_at=updated_at,
+            updated_by_id=updated_by_id,
+            **more,
+        )
+
+
+class OutcomeUnknown(OrqError):
+    """The request may have taken effect, and no answer tells. It is not sent again; the next sync settles it."""
+
+    code = "outcome_unknown"
+    template = (
+        "Nobody knows whether Orq carried out the {operation}: {reason}. It is not sent again; "
+        "the next sync shows what happened."
+    )
+
+    def __init__(self, *, operation: str, reason: str, **more: Any) -> None:
+        self.operation = operation
+        self.reason = reason
+        super().__init__(operation=operation, reason=reason, **more)
+
+
+class MirrorContended(OrqError):
+    """The rows kept changing under our hands; nothing was written."""
+
+    code = "mirror_contended"
+    template = "Other writers kept changing the same conversations. Try again."
+    retryable = True

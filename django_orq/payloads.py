@@ -1,0 +1,239 @@
+"""Orq's JSON, parsed once into frozen values. Nothing above this module sees a raw payload.
+
+The shapes are those of ``docs/remote-api.md``. Keys come in camelCase or snake_case, by dialect.
+"""
+
+import hashlib
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from .exceptions import InvalidName
+
+REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+MAX_NAME = 100
+MAX_DEPTH = 30
+"""Levels of nesting in one conversation. MariaDB's JSON check refuses more than 32."""
+MAX_EXCERPT = 2_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MILLISECOND = 253_402_128_000_000
+"""9999-12-30T00:00Z: later times overflow once they are shown in a time zone east of Greenwich."""
+
+
+class Refused(ValueError):
+    """A payload that can't be mirrored; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteConversation:
+    """One conversation as Orq gave it."""
+
+    remote_id: str
+    """``conv_`` and 26 lower-case Crockford characters; sorts by creation."""
+    display_name: str
+    created_at: datetime
+    """Aware, UTC, to the millisecond."""
+    updated_at: datetime
+    """Aware, UTC, to the millisecond."""
+    created_by_id: str | None
+    updated_by_id: str | None
+    metadata: dict[str, Any] | None
+    """``None`` where the payload had none."""
+    extra: dict[str, Any]
+    """Every other field, untouched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedPayload:
+    """One item of a list that can't be mirrored."""
+
+    remote_id: str | None
+    """Its id, if that much is well formed."""
+    digest: str
+    """SHA-256 of the payload, hexadecimal: names an item without an id."""
+    reason: str
+    excerpt: str
+    """The payload as ASCII JSON, cut at 2,000 characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of the list, in the server's order."""
+
+    entries: tuple[RemoteConversation | RefusedPayload, ...]
+    has_more: bool
+
+    @property
+    def conversations(self) -> list[RemoteConversation]:
+        return [entry for entry in self.entries if isinstance(entry, RemoteConversation)]
+
+    @property
+    def refused(self) -> list[RefusedPayload]:
+        return [entry for entry in self.entries if isinstance(entry, RefusedPayload)]
+
+    @property
+    def ids(self) -> list[str]:
+        """The well-formed ids on the page, a refused item's included."""
+        return [entry.remote_id for entry in self.entries if entry.remote_id]
+
+    @property
+    def cursor(self) -> str | None:
+        """The id after which the next page begins: the last well-formed one."""
+        return next(iter(reversed(self.ids)), None)
+
+
+def decode(body: bytes) -> Any:
+    """JSON, with numbers that no float or integer can hold read as infinity; ``ValueError`` for anything else."""
+    try:
+        return json.loads(body, parse_int=_parse_int)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_page(body: Any) -> Page:
+    """A list answer; ``Refused`` if it is none. A bad item spoils itself, not its page."""
+    if not isinstance(body, dict):
+        raise Refused("it is not a JSON object")
+    if not isinstance(body.get("data"), list):
+        raise Refused("it has no list “data”")
+    if not isinstance(body.get("has_more"), bool):
+        raise Refused("“has_more” is neither true nor false")
+    return Page(entries=tuple(map(_parse_entry, body["data"])), has_more=body["has_more"])
+
+
+def parse_conversation(payload: Any) -> RemoteConversation:
+    """One conversation object of any dialect; ``Refused`` says why it is none."""
+    if not isinstance(payload, dict):
+        raise Refused("it is not a JSON object")
+    _check_storable(payload)
+    rest = dict(payload)
+    if rest.pop("kind", "conversation") != "conversation":
+        raise Refused(f"its kind is {payload['kind']!r}, not 'conversation'")
+    return RemoteConversation(
+        remote_id=_parse_id(rest.pop("_id", None)),
+        display_name=_take_text(rest, "displayName", "display_name"),
+        created_at=_take_time(rest, "createdAt", "created_at"),
+        updated_at=_take_time(rest, "updatedAt", "updated_at"),
+        created_by_id=_take_optional_text(rest, "createdById", "created_by_id"),
+        updated_by_id=_take_optional_text(rest, "updatedById", "updated_by_id"),
+        metadata=_take_metadata(rest),
+        extra=rest,
+    )
+
+
+def clean_display_name(display_name: str) -> str:
+    """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters, none a control character."""
+    name = display_name.strip()
+    if not name:
+        raise InvalidName(reason="A conversation needs a name.")
+    if len(name) > MAX_NAME:
+        raise InvalidName(reason=f"A name has at most {MAX_NAME} characters; this one has {len(name)}.")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise InvalidName(reason="A name can't hold control characters such as tabs or line breaks.")
+    return name
+
+
+def is_remote_id(text: object) -> bool:
+    return isinstance(text, str) and REMOTE_ID.fullmatch(text) is not None
+
+
+def _parse_entry(payload: Any) -> RemoteConversation | RefusedPayload:
+    try:
+        return parse_conversation(payload)
+    except Refused as refusal:
+        return _refuse(payload, str(refusal))
+
+
+def _refuse(payload: Any, reason: str) -> RefusedPayload:
+    try:
+        text = json.dumps(payload, sort_keys=True)
+    except RecursionError:
+        text = "nested too deeply to be shown"
+    remote_id = payload.get("_id") if isinstance(payload, dict) else None
+    return RefusedPayload(
+        remote_id=remote_id if is_remote_id(remote_id) else None,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        reason=reason,
+        excerpt=text[:MAX_EXCERPT],
+    )
+
+
+def _parse_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 400 else math.inf
+
+
+def _parse_id(remote_id: Any) -> str:
+    if remote_id is None:
+        raise Refused("it has no “_id”")
+    if not is_remote_id(remote_id):
+        raise Refused("its “_id” is not “conv_” and 26 lower-case Crockford characters")
+    return str(remote_id)
+
+
+def _take(rest: dict[str, Any], camel: str, snake: str) -> Any:
+    return rest.pop(camel if camel in rest else snake, None)
+
+
+def _take_text(rest: dict[str, Any], camel: str, snake: str) -> str:
+    text = _take(rest, camel, snake)
+    if not isinstance(text, str):
+        raise Refused(f"“{camel}” is no text")
+    return text
+
+
+def _take_optional_text(rest: dict[str, Any], camel: str, snake: str) -> str | None:
+    text = _take(rest, camel, snake)
+    if text is not None and not isinstance(text, str):
+        raise Refused(f"“{camel}” is no text")
+    return text
+
+
+def _take_time(rest: dict[str, Any], camel: str, snake: str) -> datetime:
+    milliseconds = _take(rest, camel, snake)
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        raise Refused(f"“{camel}” is not a number of milliseconds")
+    if not 0 <= milliseconds <= _LAST_MILLISECOND:
+        raise Refused(f"“{camel}” is no time between the years 1970 and 9999")
+    return _EPOCH + timedelta(milliseconds=round(milliseconds))
+
+
+def _take_metadata(rest: dict[str, Any]) -> dict[str, Any] | None:
+    metadata = rest.pop("metadata", None)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise Refused("“metadata” is not an object")
+    return metadata
+
+
+def _check_storable(payload: dict[str, Any]) -> None:
+    """Refuse what some database can't hold, so that the verdict is the same on all of them."""
+    for value in _leaves(payload, depth=1):
+        if isinstance(value, str):
+            _check_text(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise Refused("it holds a number that is infinite, too large or not a number")
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise Refused("it holds text with a NUL character")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise Refused("it holds text with half a surrogate pair")
+
+
+def _leaves(value: Any, *, depth: int) -> Iterator[Any]:
+    if not isinstance(value, (dict, list)):
+        yield value
+    elif depth > MAX_DEPTH:
+        raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, dict):
+        yield from value
+        for child in value.values():
+            yield from _leaves(child, depth=depth + 1)
+    else:
+        for child in value:
+            yield from _leaves(child, depth=depth + 1)
