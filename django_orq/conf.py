@@ -64,12 +64,10 @@ class Workspace:
     def read_key(self) -> str:
         """The API key of this moment (a callable is called each time, so keys can be rotated)."""
         key = self.api_key() if callable(self.api_key) else self.api_key
-        if not isinstance(key, str) or not key.strip():
-            raise _wrong(self.alias, "API_KEY", "is empty; give the workspace's API key from Orq")
-        key = key.strip()
-        if not key.isascii() or not key.isprintable():
-            raise _wrong(self.alias, "API_KEY", "has characters that no HTTP header can carry")
-        return key
+        if problem := check_api_key(key):
+            del key  # a debug page prints the variables of the frame that raises
+            raise _wrong(self.alias, "API_KEY", problem)
+        return key.strip()
 
 
 _OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if option.name != "alias"}
@@ -149,6 +147,14 @@ def _problems(workspace: Workspace) -> list[tuple[str, str]]:
         )
         if problem
     ]
+
+
+def check_api_key(key: object) -> str | None:
+    """What is wrong with an API key, or ``None``."""
+    if not isinstance(key, str) or not key.strip():
+        return "is empty; give the workspace's API key from Orq"
+    fits = key.isascii() and key.strip().isprintable()
+    return None if fits else "has characters that no HTTP header can carry"
 
 
 def check_base_url(url: object) -> str | None:

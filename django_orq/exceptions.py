@@ -152,15 +152,36 @@ class TransportError(OrqError):
 
 
 class MalformedResponse(OrqError):
-    """An answer came that is not what the API promises."""
+    """An answer came that is not what the API promises; ``status`` is its HTTP status, if it got that far."""
 
     code = "malformed_response"
     template = "Orq's answer to {operation} makes no sense: {reason}."
 
-    def __init__(self, *, operation: str, reason: str, **more: Any) -> None:
+    def __init__(self, *, operation: str, reason: str, status: int | None = None, **more: Any) -> None:
         self.operation = operation
         self.reason = reason
-        super().__init__(operation=operation, reason=reason, **more)
+        self.status = status
+        super().__init__(operation=operation, reason=reason, status=status, **more)
+
+
+class CursorIgnored(MalformedResponse):
+    """A page brought nothing older than the cursor: the server did not understand the query's name for it."""
+
+    code = "cursor_ignored"
+    template = (
+        "Orq answered with a page that brings nothing older than the one before, so it seems not to know the cursor's "
+        "name. This workspace speaks API_STYLE {api_style!r}; try the other one, 'snake' or 'camel'."
+    )
+
+    def __init__(self, *, operation: str, api_style: str, **more: Any) -> None:
+        super().__init__(operation=operation, api_style=api_style, **{"reason": "the cursor is ignored", **more})
+
+
+class InternalError(OrqError):
+    """A defect or a failing database stopped a run; the log has the traceback."""
+
+    code = "internal_error"
+    template = "The run broke off with {error}. The log says more; the next run starts anew."
 
 
 class InvalidName(OrqError):
@@ -226,3 +247,7 @@ class MirrorContended(OrqError):
     code = "mirror_contended"
     template = "Other writers kept changing the same conversations. Try again."
     retryable = True
+
+
+class StrayWrite(TypeError):
+    """Project code tried to write mirrored columns itself; the text names the verb to call instead."""

@@ -60,6 +60,11 @@ class RefusedPayload:
     excerpt: str
     """The payload as ASCII JSON, cut at 2,000 characters."""
 
+    @property
+    def key(self) -> str:
+        """What it is known by: its id, or else its digest."""
+        return self.remote_id or self.digest
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -113,7 +118,7 @@ def parse_conversation(payload: Any) -> RemoteConversation:
     _check_storable(payload)
     rest = dict(payload)
     if rest.pop("kind", "conversation") != "conversation":
-        raise Refused(f"its kind is {payload['kind']!r}, not 'conversation'")
+        raise Refused("its “kind” is not “conversation”")
     return RemoteConversation(
         remote_id=_parse_id(rest.pop("_id", None)),
         display_name=_take_text(rest, "displayName", "display_name"),
@@ -127,7 +132,7 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 
 
 def clean_display_name(display_name: str) -> str:
-    """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters, none a control character."""
+    """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
     name = display_name.strip()
     if not name:
         raise InvalidName(reason="A conversation needs a name.")

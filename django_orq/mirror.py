@@ -1,0 +1,170 @@
+"""What people do to conversations: Orq first, then its answer into the row.
+
+Each verb asks Orq outside any transaction of ours. If Orq did not do it, the verb raises an ``OrqError`` and the
+mirrored values stay as they were. ``interactive=True`` is for web requests: one attempt and 15 seconds at most, where
+background work has 60. The instance that a verb is given holds the new values afterwards.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from .clock import DatabaseClock
+from .conf import DEFAULT_ALIAS
+from .exceptions import ConversationChanged, ConversationNotFound
+from .models import Conversation, write_database
+from .payloads import RemoteConversation, clean_display_name
+from .reconcile import Answer, Plan, mark_deleted, mark_missing, reconcile
+from .service import ConversationService
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renamed:
+    """What a rename did, when someone else renamed the conversation at the same moment."""
+
+    conversation: Conversation
+    replaced: str | None
+    """The name that came between our question and our rename, and that ours replaced."""
+    overtaken_by: str | None
+    """The name that has replaced ours already."""
+
+
+def create_conversation(
+    *, display_name: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False
+) -> Conversation:
+    """Create a conversation in Orq and mirror it.
+
+    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if it may have been created all the same.
+    """
+    clock = DatabaseClock(write_database())
+    with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+        answer = _ask(clock, lambda: service.create(display_name=display_name))
+    reconcile(answer, workspace=workspace)
+    return _get(workspace, answer.conversations[0].remote_id)
+
+
+def rename_conversation(
+    conversation: Conversation,
+    *,
+    display_name: str,
+    expected_updated_at: datetime | None = None,
+    interactive: bool = False,
+) -> Renamed:
+    """Rename a conversation in Orq, unless somebody else renamed it since the caller looked, and mirror it.
+
+    ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. Raises
+    ``InvalidName`` before anything is sent, ``ConversationChanged`` (with the remote values, mirrored by then) if these
+    are newer and the name is another, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been renamed.
+    """
+    name = clean_display_name(display_name)
+    clock = DatabaseClock(write_database())
+    workspace, remote_id = conversation.workspace, conversation.remote_id
+    with (
+        ConversationService.for_workspace(workspace, interactive=interactive) as service,
+        _missing_if_not_found(conversation, clock),
+    ):
+        current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+        (seen,) = current.conversations
+        if seen.display_name == name:
+            answer = current
+        elif _has_changed(seen, conversation, expected_updated_at or conversation.remote_updated_at):
+            reconcile(current, workspace=workspace)
+            raise _changed(seen)
+        else:
+            answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
+    plan = reconcile(answer, workspace=workspace)
+    _reload(conversation)
+    return _renamed(conversation, plan, seen)
+
+
+def delete_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
+    """Delete a conversation in Orq, for good; its row becomes a tombstone. One that is gone already counts as done."""
+    clock = DatabaseClock(write_database())
+    with (
+        ConversationService.for_workspace(conversation.workspace, interactive=interactive) as service,
+        suppress(ConversationNotFound),
+    ):
+        service.delete(conversation_id=conversation.remote_id)
+    mark_deleted(conversation, received_at=clock.now())
+    _reload(conversation)
+
+
+def refresh_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
+    """Mirror what Orq has now. ``ConversationNotFound`` marks the row missing; a full run will confirm it."""
+    clock = DatabaseClock(write_database())
+    workspace, remote_id = conversation.workspace, conversation.remote_id
+    with (
+        ConversationService.for_workspace(workspace, interactive=interactive) as service,
+        _missing_if_not_found(conversation, clock),
+    ):
+        answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+    reconcile(answer, workspace=workspace)
+    _reload(conversation)
+
+
+def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False) -> Conversation:
+    """Mirror one conversation by its Orq id, whether the mirror knows it or not."""
+    known = Conversation.objects.using(write_database()).filter(workspace=workspace, remote_id=remote_id).first()
+    if known is not None:
+        refresh_conversation(known, interactive=interactive)
+        return known
+    clock = DatabaseClock(write_database())
+    with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+        answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+    reconcile(answer, workspace=workspace)
+    return _get(workspace, remote_id)
+
+
+def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:
+    asked_at = clock.now()
+    remote = operation()
+    return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.now(), listed=False)
+
+
+@contextmanager
+def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> Iterator[None]:
+    asked_at = clock.now()
+    try:
+        yield
+    except ConversationNotFound:
+        mark_missing(conversation, asked_at=asked_at, received_at=clock.now())
+        _reload(conversation)
+        raise
+
+
+def _has_changed(seen: RemoteConversation, conversation: Conversation, expected: datetime) -> bool:
+    """Whether Orq's is newer than what the caller saw; where the caller's name is known, only another name counts."""
+    if seen.updated_at <= expected:
+        return False
+    return expected != conversation.remote_updated_at or seen.display_name != conversation.display_name
+
+
+def _changed(seen: RemoteConversation) -> ConversationChanged:
+    return ConversationChanged(
+        remote_id=seen.remote_id,
+        display_name=seen.display_name,
+        updated_at=seen.updated_at,
+        updated_by_id=seen.updated_by_id,
+    )
+
+
+def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
+    (change,) = plan.changes
+    before, ours = change.row, change.remote
+    if before is None or before.remote_updated_at <= seen.updated_at or before.display_name == ours.display_name:
+        return Renamed(conversation=conversation, replaced=None, overtaken_by=None)
+    overtaken = before.remote_updated_at > ours.updated_at
+    return Renamed(
+        conversation=conversation,
+        replaced=None if overtaken else before.display_name,
+        overtaken_by=before.display_name if overtaken else None,
+    )
+
+
+def _get(workspace: str, remote_id: str) -> Conversation:
+    return Conversation.objects.using(write_database()).get(workspace=workspace, remote_id=remote_id)
+
+
+def _reload(conversation: Conversation) -> None:
+    conversation.refresh_from_db(using=write_database())

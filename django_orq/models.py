@@ -1,0 +1,205 @@
+"""The mirror: ``Conversation`` rows, the runs that fill them, and the payloads that could not be mirrored."""
+
+from typing import Any, ClassVar, NoReturn
+
+from django.db import models, router
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from .exceptions import StrayWrite, explain
+from .fields import BytewiseCharField
+
+
+class ConversationState(models.TextChoices):
+    LIVE = "live", _("live")
+    UNLISTED = "unlisted", _("unlisted")
+    MISSING = "missing", _("missing")
+    DELETED = "deleted", _("deleted")
+
+
+_ALIVE = Q(deleted_at=None)
+_UNCONFIRMED = Q(missing_since__isnull=False, confirmed_at=None)
+
+
+def _refuse(verb: str) -> NoReturn:
+    raise StrayWrite(
+        "Conversation rows mirror Orq, so only answers of Orq change them. "
+        f"Call django_orq.mirror.{verb}() to change the conversation itself."
+    )
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def live(self) -> "ConversationQuerySet":
+        """What Orq has, as far as we know; conversations that its list leaves out included."""
+        return self.filter(_ALIVE).exclude(_UNCONFIRMED)
+
+    def missing(self) -> "ConversationQuerySet":
+        """Not found lately, and neither confirmed as alive nor as deleted."""
+        return self.filter(_ALIVE & _UNCONFIRMED)
+
+    def deleted(self) -> "ConversationQuerySet":
+        return self.filter(deleted_at__isnull=False)
+
+    def create(self, **kwargs: Any) -> NoReturn:
+        _refuse("create_conversation")
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("create_conversation")
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        _refuse("rename_conversation")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("rename_conversation")
+
+    def delete(self) -> NoReturn:
+        _refuse("delete_conversation")
+
+    for _write in (create, bulk_create, update, bulk_update, delete):
+        _write.alters_data = True  # type: ignore[attr-defined]  # templates must not call them
+    delete.queryset_only = True  # type: ignore[attr-defined]  # as Django has it
+    del _write
+
+
+class Conversation(models.Model):
+    """One conversation of an Orq workspace, as Orq last described it.
+
+    Join your own models to it with a foreign key. Its columns are written by answers of Orq alone; the verbs in
+    ``django_orq.mirror`` change the conversation there.
+    """
+
+    workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
+    remote_id = BytewiseCharField(_("Orq id"), max_length=64, editable=False)
+    display_name = models.TextField(_("name"))
+    remote_created_at = models.DateTimeField(_("created"), editable=False)
+    remote_updated_at = models.DateTimeField(_("updated"), editable=False)
+    created_by_id = models.TextField(_("created by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
+    updated_by_id = models.TextField(_("updated by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
+    metadata = models.JSONField(_("metadata"), null=True, editable=False)
+    extra = models.JSONField(_("other fields"), default=dict, editable=False)
+    mirrored_at = models.DateTimeField(
+        _("mirrored"), editable=False, help_text=_("When the newest answer that changed this row was received.")
+    )
+    missing_since = models.DateTimeField(_("missing since"), null=True, editable=False)
+    confirmed_at = models.DateTimeField(_("confirmed"), null=True, editable=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
+
+    objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        constraints = (
+            models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
+        )
+
+    def __str__(self) -> str:
+        return self.display_name
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("create_conversation" if self._state.adding else "rename_conversation")
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("delete_conversation")
+
+    save.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
+    delete.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
+
+    @property
+    def state(self) -> ConversationState:
+        if self.deleted_at is not None:
+            return ConversationState.DELETED
+        if self.missing_since is None:
+            return ConversationState.LIVE
+        return ConversationState.MISSING if self.confirmed_at is None else ConversationState.UNLISTED
+
+
+class SyncRun(models.Model):
+    """One walk through a workspace's list, with the checkpoint to go on from."""
+
+    class Mode(models.TextChoices):
+        FULL = "full", _("full")
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        SUCCEEDED = "succeeded", _("succeeded")
+        PARTIAL = "partial", _("partial")
+        FAILED = "failed", _("failed")
+
+    workspace = BytewiseCharField(_("workspace"), max_length=100)
+    mode = models.CharField(_("mode"), max_length=20, choices=Mode)
+    state = models.CharField(_("state"), max_length=20, choices=State, default=State.QUEUED)
+    slot = BytewiseCharField(max_length=130, null=True, unique=True, editable=False)
+    """``workspace:mode`` while the run is unfinished, so that there is one of each at most."""
+
+    cursor = BytewiseCharField(_("cursor"), max_length=64, null=True)
+    """The remote id after which the next page begins."""
+    head_id = BytewiseCharField(_("newest id"), max_length=64, null=True)
+    """The newest remote id on the first page."""
+    reached_end = models.BooleanField(_("reached the end"), default=False)
+
+    requests = models.PositiveBigIntegerField(_("requests"), default=0)
+    pages = models.PositiveBigIntegerField(_("pages"), default=0)
+    seen = models.PositiveBigIntegerField(_("seen"), default=0)
+    created = models.PositiveBigIntegerField(_("created"), default=0)
+    updated = models.PositiveBigIntegerField(_("updated"), default=0)
+    unchanged = models.PositiveBigIntegerField(_("unchanged"), default=0)
+    skipped = models.PositiveBigIntegerField(_("skipped as older"), default=0)
+    outdated = models.PositiveBigIntegerField(_("listed with older values"), default=0)
+    """Items that the list showed older than an answer from before this run did."""
+    rejected = models.PositiveBigIntegerField(_("rejected"), default=0)
+
+    queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    checkpoint_at = models.DateTimeField(_("last page"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    token = models.CharField(max_length=32, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+
+    error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
+    error_params = models.JSONField(default=dict, editable=False)
+
+    class Meta:
+        verbose_name = _("sync run")
+        verbose_name_plural = _("sync runs")
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.workspace} {self.mode}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finished_at is not None
+
+    @property
+    def error_message(self) -> str:
+        """What went wrong, for people; empty if nothing did."""
+        return explain(self.error_code, self.error_params) if self.error_code else ""
+
+
+class RejectedPayload(models.Model):
+    """What Orq sent and the mirror could not take, and why; one row for each id, or digest where there is no id."""
+
+    workspace = BytewiseCharField(_("workspace"), max_length=100)
+    key = BytewiseCharField(_("Orq id or digest"), max_length=64)
+    reason = models.TextField(_("reason"))
+    excerpt = models.TextField(_("payload"))
+    first_seen_at = models.DateTimeField(_("first seen"))
+    last_seen_at = models.DateTimeField(_("last seen"))
+    resolved_at = models.DateTimeField(_("resolved"), null=True)
+    last_run = models.ForeignKey(SyncRun, null=True, on_delete=models.SET_NULL, related_name="rejected_payloads")
+
+    class Meta:
+        verbose_name = _("rejected payload")
+        verbose_name_plural = _("rejected payloads")
+        constraints = (models.UniqueConstraint(fields=("workspace", "key"), name="django_orq_rejectedpayload_unique"),)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def write_database() -> str:
+    """The alias of the database that the mirror is written to; ours are always read from there too."""
+    alias: str = router.db_for_write(Conversation)
+    return alias

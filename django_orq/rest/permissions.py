@@ -1,0 +1,14 @@
+from typing import ClassVar
+
+from rest_framework import permissions
+
+
+class ModelPermissions(permissions.DjangoModelPermissions):
+    """Django's model permissions, with ``view`` demanded for reading, which the stock class does not."""
+
+    perms_map: ClassVar[dict[str, list[str]]] = {
+        **permissions.DjangoModelPermissions.perms_map,
+        "GET": ["%(app_label)s.view_%(model_name)s"],
+        "HEAD": ["%(app_label)s.view_%(model_name)s"],
+        "OPTIONS": ["%(app_label)s.view_%(model_name)s"],
+    }

@@ -1,0 +1,348 @@
+"""The five remote operations on conversations, by the vendor's names, over one HTTP session.
+
+Their shapes are those of ``docs/remote-api.md``. Works without the ORM, and outside of Django's settings unless
+``for_workspace`` is used.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from .conf import (
+    API_STYLES,
+    DEFAULT_ALIAS,
+    DEFAULT_BASE_URL,
+    MAX_PAGE_SIZE,
+    RetryConfig,
+    check_base_url,
+    get_workspace,
+)
+from .exceptions import (
+    APIError,
+    AuthenticationFailed,
+    ConversationNotFound,
+    MalformedResponse,
+    OrqError,
+    OutcomeUnknown,
+    PermissionRefused,
+    RateLimited,
+    ServerError,
+    TransportError,
+)
+from .payloads import Page, Refused, RemoteConversation, clean_display_name, decode, parse_conversation, parse_page
+from .transport import Answer, ApiKey, Call, Transport
+
+Parsed = TypeVar("Parsed", Page, RemoteConversation)
+TOTAL_SECONDS = 60.0
+INTERACTIVE_SECONDS = 15.0
+_PATH = "/v2/conversations"
+_WRITE_SHARE = 2 / 3
+"""The part of an update's time that its PATCH may take: the rest is for the GET that settles an unknown outcome."""
+_MAX_EXCERPT = 500
+_MAX_MESSAGE = 200
+_QUERY_NAMES = {
+    "snake": {"starting_after": "starting_after", "ending_before": "ending_before"},
+    "camel": {"starting_after": "startingAfter", "ending_before": "endingBefore"},
+}
+
+
+class ConversationService:
+    """The conversations of one workspace, remotely. Times are seconds.
+
+    ``api_key`` may be a callable: it is called for each request. ``retries`` is the default of all calls. No call
+    lasts longer than ``total_seconds``, its repetitions included. Close it, or use it as a context manager.
+
+    Every operation raises ``OrqError``s: ``APIError`` (any 4XX or 5XX, with ``retry_after`` where Orq gave one),
+    ``TransportError`` and ``MalformedResponse``; wrong arguments raise ``ValueError`` before anything is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Callable[[], str],
+        base_url: str = DEFAULT_BASE_URL,
+        api_style: str = "snake",
+        project_id: str | None = None,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        retries: RetryConfig | None = None,
+        total_seconds: float = TOTAL_SECONDS,
+    ) -> None:
+        hidden_key = ApiKey(api_key)
+        del api_key  # a debug page prints the variables of the frame that raises
+        if problem := check_base_url(base_url):
+            raise ValueError(f"base_url {problem}.")
+        if api_style not in API_STYLES:
+            raise ValueError(f"api_style must be one of {', '.join(map(repr, API_STYLES))}.")
+        self._base_url = base_url
+        self._api_style = api_style
+        self._project_id = project_id
+        self._retries = retries or RetryConfig()
+        self._total_seconds = total_seconds
+        self._transport = Transport(
+            api_key=hidden_key, base_url=base_url, connect_timeout=connect_timeout, read_timeout=read_timeout
+        )
+
+    @classmethod
+    def for_workspace(cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False) -> Self:
+        """The service of a configured workspace; ``interactive`` (a person waits): one attempt, 15 s in total."""
+        workspace = get_workspace(alias)
+        return cls(
+            api_key=workspace.read_key,
+            base_url=workspace.base_url,
+            api_style=workspace.api_style,
+            project_id=workspace.project_id,
+            connect_timeout=workspace.connect_timeout,
+            read_timeout=workspace.read_timeout,
+            retries=RetryConfig(attempts=1) if interactive else workspace.retries,
+            total_seconds=INTERACTIVE_SECONDS if interactive else TOTAL_SECONDS,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._base_url} {self._api_style}>"
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def list(
+        self,
+        *,
+        limit: int = 10,
+        starting_after: str | None = None,
+        ending_before: str | None = None,
+        retries: RetryConfig | None = None,
+    ) -> Page:
+        """One page, newest first: ``limit`` (1–100) conversations older than ``starting_after`` or newer than
+        ``ending_before``, which are conversation ids."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE_SIZE:
+            raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
+        cursors = {"starting_after": starting_after, "ending_before": ending_before}
+        names = _QUERY_NAMES[self._api_style]
+        query = {names[name]: cursor for name, cursor in cursors.items() if cursor is not None}
+        slash = "/" if self._api_style == "camel" else ""
+        call = Call(operation="list", method="GET", path=_PATH + slash, query={"limit": limit, **query})
+        return _parse(call, self._send(call, retries, {200}), parse_page)
+
+    def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
+        """A new conversation; ``InvalidName`` before sending, ``OutcomeUnknown`` if it may or may not exist now."""
+        body = {"displayName": clean_display_name(display_name)}
+        if self._api_style == "camel" and self._project_id:
+            body["projectId"] = self._project_id
+        call = Call(operation="create", method="POST", path=_PATH, body=body)
+        try:
+            return _parse(call, self._send(call, retries, {200, 201}), parse_conversation)
+        except OrqError as error:
+            if not _leaves_doubt(error):
+                raise
+            raise _unknown(call, error) from None
+
+    def retrieve(self, *, conversation_id: str, retries: RetryConfig | None = None) -> RemoteConversation:
+        """``ConversationNotFound`` if there is none, or this key has no access to it."""
+        return self._conversation(_call("retrieve", "GET", conversation_id), retries)
+
+    def update(
+        self, *, conversation_id: str, display_name: str | None = None, retries: RetryConfig | None = None
+    ) -> RemoteConversation:
+        """Change what is given. ``OutcomeUnknown`` if no answer came and a look at the conversation did not help."""
+        body = {} if display_name is None else {"displayName": clean_display_name(display_name)}
+        call = _call("update", "PATCH", conversation_id, body)
+        seconds = self._total_seconds
+        try:
+            return self._conversation(call, retries, seconds=seconds * _WRITE_SHARE)
+        except OrqError as error:
+            if not _leaves_doubt(error):
+                raise
+            doubt = error
+        return self._settle(call, doubt, retries, seconds=seconds * (1 - _WRITE_SHARE))
+
+    def delete(self, *, conversation_id: str, retries: RetryConfig | None = None) -> None:
+        """Delete for good. ``ConversationNotFound`` also where an earlier, repeated attempt deleted it."""
+        self._send(_call("delete", "DELETE", conversation_id), retries, {204})
+
+    def iterate(
+        self, *, limit: int = MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
+    ) -> Iterator[Page]:
+        """All pages from the newest on, or from ``starting_after``; ``MalformedResponse`` if they don't advance."""
+        cursor, asked = starting_after, {starting_after}
+        while True:
+            page = self.list(limit=limit, starting_after=cursor, retries=retries)
+            _check_advance(page, cursor)
+            yield page
+            if not page.has_more:
+                return
+            cursor = page.cursor
+            if cursor in asked:
+                raise _stuck()
+            asked.add(cursor)
+
+    def _conversation(
+        self, call: Call, retries: RetryConfig | None, seconds: float | None = None
+    ) -> RemoteConversation:
+        answer = self._send(call, retries, {200}, seconds)
+        conversation = _parse(call, answer, parse_conversation)
+        if conversation.remote_id != call.remote_id:
+            raise _malformed(call, answer, "it is about another conversation")
+        return conversation
+
+    def _send(
+        self, call: Call, retries: RetryConfig | None, expected: set[int], seconds: float | None = None
+    ) -> Answer:
+        answer = self._transport.send(call, retries=retries or self._retries, seconds=seconds or self._total_seconds)
+        if 400 <= answer.status < 600:
+            raise _api_error(call, answer)
+        if 300 <= answer.status < 400:
+            raise _malformed(call, answer, "it sends us elsewhere; check BASE_URL")
+        if answer.status not in expected:
+            raise _malformed(call, answer, f"its status is {answer.status}")
+        if answer.defect:
+            raise _malformed(call, answer, answer.defect.reason)
+        return answer
+
+    def _settle(
+        self, call: Call, doubt: OrqError, retries: RetryConfig | None, *, seconds: float
+    ) -> RemoteConversation:
+        """What a GET shows, if that is what the update wanted."""
+        retry_after = doubt.retry_after
+        if retry_after is None:
+            try:
+                found = self._conversation(_call("retrieve", "GET", call.remote_id or ""), retries, seconds)
+                if found.display_name == (call.body or {}).get("displayName", found.display_name):
+                    return found
+            except OrqError as error:
+                retry_after = error.retry_after
+        raise _unknown(call, doubt, retry_after)
+
+
+def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, str] | None = None) -> Call:
+    if not conversation_id.strip("."):  # no quoting keeps dots from meaning another path
+        raise ValueError(f"conversation_id {conversation_id!r} is none.")
+    path = f"{_PATH}/{quote(conversation_id, safe='')}"
+    return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)
+
+
+def _parse(call: Call, answer: Answer, parser: Callable[[Any], Parsed]) -> Parsed:
+    try:
+        return parser(decode(answer.body))
+    except Refused as refusal:
+        reason = str(refusal)
+    except ValueError:
+        reason = "it is not JSON"
+    raise _malformed(call, answer, reason)
+
+
+def _malformed(call: Call, answer: Answer, reason: str) -> MalformedResponse:
+    return MalformedResponse(operation=call.operation, reason=answer.redact(reason), status=answer.status)
+
+
+def _check_advance(page: Page, cursor: str | None) -> None:
+    if cursor is not None and page.ids and min(page.ids) >= cursor:
+        raise _stuck()
+    if page.has_more and page.cursor is None:
+        raise MalformedResponse(operation="list", reason="there is more of it, but no id to go on from", status=200)
+
+
+def _stuck() -> MalformedResponse:
+    reason = "the page is not older than the one before; the server ignored the cursor, so check API_STYLE"
+    return MalformedResponse(operation="list", reason=reason, status=200)
+
+
+def _leaves_doubt(error: OrqError) -> bool:
+    """Whether the request may have taken effect although this error came of it."""
+    if isinstance(error, TransportError):
+        return error.sent
+    if isinstance(error, MalformedResponse):
+        return error.status is None or not 300 <= error.status < 400
+    return isinstance(error, ServerError) and error.status in (502, 504)
+
+
+def _unknown(call: Call, error: OrqError, retry_after: float | None = None) -> OutcomeUnknown:
+    if isinstance(error, ServerError):
+        reason = f"the answer was {error.status}"
+    else:
+        reason = error.reason if isinstance(error, (TransportError, MalformedResponse)) else error.message
+    if isinstance(error, MalformedResponse):
+        reason = f"of the answer, {reason}"
+    return OutcomeUnknown(
+        operation=call.operation, reason=reason, retry_after=error.retry_after if retry_after is None else retry_after
+    )
+
+
+def _api_error(call: Call, answer: Answer) -> APIError:
+    message = _server_message(answer)
+    kind, more = _kind(call, answer.status)
+    return kind(
+        operation=call.operation,
+        status=answer.status,
+        headers=answer.headers,
+        body=_printable(answer, answer.body.decode(errors="replace"))[:_MAX_EXCERPT],
+        server_message=message,
+        detail=_hint(call, message) if answer.status == 404 else None,
+        retry_after=_retry_after(answer.headers),
+        **more,
+    )
+
+
+def _kind(call: Call, status: int) -> tuple[Callable[..., APIError], dict[str, str]]:
+    if status == 404 and call.remote_id is not None:
+        return ConversationNotFound, {"remote_id": call.remote_id}
+    if status >= 500:
+        return ServerError, {}
+    return {401: AuthenticationFailed, 403: PermissionRefused, 429: RateLimited}.get(status, APIError), {}
+
+
+def _hint(call: Call, message: str | None) -> str:
+    said = f": {message}" if message else ""
+    return f"{said} (is BASE_URL right, and does API_STYLE fit it?)"
+
+
+def _server_message(answer: Answer) -> str | None:
+    try:
+        content = decode(answer.body)
+    except ValueError:
+        return None
+    message = content.get("message") if isinstance(content, dict) else None
+    return _printable(answer, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
+
+
+def _printable(answer: Answer, text: str) -> str:
+    """Without the key, and without characters that some database or terminal can't take."""
+    return answer.redact("".join(character for character in text[:100_000] if character.isprintable()))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from a number or an HTTP date; ``None`` if there is neither."""
+    named = {name.lower(): text for name, text in headers.items()}
+    asked = named.get("retry-after")
+    if asked is None:
+        return None
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = _seconds_until(asked, named.get("date", ""))
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seconds_until(moment: str, now: str) -> float:
+    """Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``."""
+    until, since = _http_date(moment), _http_date(now) or datetime.now(UTC)
+    return (until - since).total_seconds() if until else math.nan
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,393 @@
+"""The wire: one HTTP exchange that can't outlast its time, the retry loop around it, and what came back.
+
+Private to ``service``. Nothing of ``requests`` or ``urllib3`` leaves this module: not an object, and not a stack frame,
+since theirs hold the Authorization header and Django's debug page prints what frames hold.
+"""
+
+import http.client
+import io
+import logging
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from . import __version__
+from .conf import RetryConfig, check_api_key
+from .exceptions import MalformedResponse, OrqError, TransportError
+
+MAX_BODY = 10_000_000
+"""Bytes of an answer's body, decompressed, above which reading stops."""
+_MAX_WIRE = MAX_BODY + 1_000_000
+_CHUNK = 16_384
+_REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+
+logger = logging.getLogger("django_orq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request to be made."""
+
+    operation: str
+    method: str
+    path: str
+    remote_id: str | None = None
+    """The conversation asked for, where there is one."""
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, str] | None = None
+
+    @property
+    def idempotent(self) -> bool:
+        return self.method in ("GET", "DELETE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defect:
+    """Why an answer's body is not whole."""
+
+    reason: str
+    broken: bool = False
+    """The connection ended in the middle of it."""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back: the body as far as it could be read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    defect: Defect | None
+    redact: Callable[[str], str] = field(repr=False)
+    """Takes the API key that was sent out of a text that a server may have echoed."""
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class ApiKey:
+    """The API key or the callable that gives it, behind a repr that shows neither."""
+
+    def __init__(self, source: str | Callable[[], str]) -> None:
+        self._source = source
+
+    def read(self) -> "_Bearer":
+        key = self._source() if callable(self._source) else self._source
+        problem = check_api_key(key)
+        bearer = _Bearer(key)
+        del key  # a debug page prints the variables of the frame that raises
+        if problem:
+            raise ValueError(f"The API key {problem}.")
+        return bearer
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Given as ``auth`` because requests lets a ``~/.netrc`` entry replace a header that is merely set."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key.strip()}"
+        return request
+
+    def redact(self, text: str) -> str:
+        return text.replace(self._key.strip(), "[API key]")
+
+
+@dataclass(kw_only=True)
+class _Exchange:
+    """The state of the request under way: ``sent`` turns true just before its first byte goes out."""
+
+    deadline: float
+    read_timeout: float
+    sent: bool = False
+    received: int = 0
+
+    def left(self) -> float:
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the operation's total time is over")
+        return seconds
+
+
+_exchange: ContextVar[_Exchange] = ContextVar("_exchange")
+
+
+class _BoundReader(io.RawIOBase):
+    """A socket's bytes, each read no longer than the exchange may still last: dripping headers end too."""
+
+    def __init__(self, sock: socket.socket, exchange: _Exchange) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._exchange = exchange
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(min(self._exchange.read_timeout, self._exchange.left()))
+        count = self._raw.readinto(buffer)
+        self._exchange.received += count or 0
+        if self._exchange.received > _MAX_WIRE:
+            raise OSError("the answer is too long")
+        return count
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+
+
+class _BoundSocket:
+    """What ``http.client.HTTPResponse`` wants of a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_BoundReader(self._sock, _exchange.get()))
+
+
+class _BoundResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_BoundSocket(sock), *args, **kwargs)  # type: ignore[arg-type]  # only makefile is used
+
+
+class _BoundConnection:
+    """Mixed into urllib3's connections, those for proxies too."""
+
+    response_class = _BoundResponse
+    debuglevel = 0  # http.client.HTTPConnection.debuglevel would print the Authorization header
+    sock: Any
+    _connecting = False
+
+    def connect(self) -> None:
+        self._connecting = True
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            self._connecting = False
+
+    def send(self, content: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        exchange = _exchange.get()
+        self.sock.settimeout(exchange.left())
+        if not self._connecting:  # a proxy's CONNECT is not the request
+            exchange.sent = True
+        super().send(content)  # type: ignore[misc]
+
+
+class _BoundAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _bind(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not known:
+            _bind(manager)
+        return manager
+
+
+def _bind(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {
+        scheme: _bound_pool(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+
+
+def _bound_pool(pool: Any) -> Any:
+    connection = type("BoundConnection", (_BoundConnection, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers = requests.structures.CaseInsensitiveDict(
+            {
+                "User-Agent": f"django-orq/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+            }
+        )
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _BoundAdapter(max_retries=0))
+
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """None: requests would read a redirect's body, whatever its length, even where it is not to be followed."""
+
+
+class Transport:
+    """Sends calls to one base URL. Times are seconds."""
+
+    def __init__(self, *, api_key: ApiKey, base_url: str, connect_timeout: float, read_timeout: float) -> None:
+        self._api_key = api_key
+        self._base_url = base_url.rstrip("/")
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._session = _Session()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Answer:
+        """Make the call, with its repetitions, within ``seconds``.
+
+        Any whole answer is returned, whatever its status. ``TransportError`` if none came; ``MalformedResponse`` if
+        what came was not HTTP.
+        """
+        started = time.monotonic()
+        deadline = started + seconds
+        latest = min(deadline, started + retries.max_elapsed)
+        outcome = self._attempt(call, deadline)
+        for pause in _pauses(retries):
+            if not _worth_repeating(call, outcome, retries) or time.monotonic() + pause >= latest:
+                break
+            time.sleep(pause)
+            outcome = self._attempt(call, deadline)
+        if isinstance(outcome, OrqError):
+            raise outcome
+        return outcome
+
+    def _attempt(self, call: Call, deadline: float) -> Answer | OrqError:
+        bearer = self._api_key.read()
+        exchange = _Exchange(deadline=deadline, read_timeout=self._read_timeout)
+        started = time.monotonic()
+        outcome = self._guarded(call, bearer, exchange)
+        verdict = outcome.status if isinstance(outcome, Answer) else outcome.code
+        logger.debug("Orq %s: %s after %.0f ms", call.operation, verdict, (time.monotonic() - started) * 1000)
+        return outcome
+
+    def _guarded(self, call: Call, bearer: _Bearer, exchange: _Exchange) -> Answer | OrqError:
+        token = _exchange.set(exchange)
+        try:
+            answer = self._perform(call, bearer, exchange)
+        except _FAILURES as error:
+            return _failure(call, exchange, error)
+        except BaseException as error:
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+        finally:
+            _exchange.reset(token)
+        if answer.succeeded and answer.defect and answer.defect.timed_out:
+            return TransportError(operation=call.operation, reason=answer.defect.reason, sent=True, timed_out=True)
+        return answer
+
+    def _perform(self, call: Call, bearer: _Bearer, exchange: _Exchange) -> Answer:
+        if call.method == "POST":
+            self._session.close()  # a kept connection may be stale, and then nobody knows whether this was sent
+        with self._session.request(
+            call.method,
+            self._base_url + call.path,
+            params=call.query,
+            json=call.body,
+            auth=bearer,
+            timeout=(min(self._connect_timeout, exchange.left()), self._read_timeout),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body, defect = _read_body(response.raw, exchange)
+            headers = {name: bearer.redact(text) for name, text in response.headers.items()}
+            return Answer(status=response.status_code, headers=headers, body=body, defect=defect, redact=bearer.redact)
+
+
+def _pauses(retries: RetryConfig) -> Iterator[float]:
+    interval = retries.initial_interval
+    for _ in range(retries.attempts - 1):
+        yield min(interval, retries.max_interval) * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
+        interval = min(interval * 2, retries.max_interval)
+
+
+def _worth_repeating(call: Call, outcome: Answer | OrqError, retries: RetryConfig) -> bool:
+    if isinstance(outcome, TransportError):
+        return retries.connection_errors and (call.idempotent or not outcome.sent)
+    if not isinstance(outcome, Answer) or not call.idempotent:
+        return False
+    if outcome.succeeded:
+        return retries.connection_errors and outcome.defect is not None and outcome.defect.broken
+    return outcome.status in _REPEATABLE_STATUSES and not _has_retry_after(outcome)
+
+
+def _has_retry_after(answer: Answer) -> bool:
+    return any(name.lower() == "retry-after" for name in answer.headers)
+
+
+def _read_body(raw: Any, exchange: _Exchange) -> tuple[bytes, Defect | None]:
+    body = bytearray()
+    try:
+        while chunk := raw.read(_CHUNK, decode_content=True):
+            body += chunk
+            if len(body) > MAX_BODY:
+                return bytes(body[:MAX_BODY]), _TOO_LONG
+    except urllib3.exceptions.ReadTimeoutError:
+        return bytes(body), Defect(reason="the answer did not end in time", timed_out=True)
+    except urllib3.exceptions.DecodeError:
+        return bytes(body), Defect(reason="its compression is broken")
+    except (*_FAILURES, ValueError):  # ValueError: a chunk of negative length
+        return bytes(body), _TOO_LONG if exchange.received > _MAX_WIRE else _CUT_OFF
+    return bytes(body), None
+
+
+_TOO_LONG = Defect(reason="it is longer than 10 MB")
+_CUT_OFF = Defect(reason="it is cut off", broken=True)
+
+
+def _failure(call: Call, exchange: _Exchange, error: BaseException) -> OrqError:
+    causes = list(_causes(error))
+    if exchange.received > _MAX_WIRE:
+        return MalformedResponse(operation=call.operation, reason=_TOO_LONG.reason)
+    if exchange.sent and any(map(_is_no_http, causes)):
+        return MalformedResponse(operation=call.operation, reason="it is not HTTP")
+    return TransportError(
+        operation=call.operation,
+        reason=_explain(causes, exchange),
+        sent=exchange.sent,
+        timed_out=any(isinstance(cause, TimeoutError) for cause in causes),
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps: requests and urllib3 keep some as causes, some as arguments."""
+    found: list[Any] = [error]
+    for cause in found:
+        yield cause
+        inner = (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__)
+        found += [one for one in inner if isinstance(one, BaseException) and not any(one is old for old in found)]
+
+
+def _is_no_http(cause: BaseException) -> bool:
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return False
+    return isinstance(cause, (http.client.HTTPException, urllib3.exceptions.InvalidHeader))
+
+
+def _explain(causes: list[BaseException], exchange: _Exchange) -> str:
+    """In our words: the libraries' texts are long, and one of them quotes headers."""
+    for kind, reason in (
+        (TimeoutError, "no answer came in time" if exchange.sent else "no connection came about in time"),
+        (socket.gaierror, "the host name is not known"),
+        (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+        (ssl.SSLError, "no encrypted connection came about"),
+        (ConnectionRefusedError, "the connection was refused"),
+        (urllib3.exceptions.ProxyError, "the proxy gave no connection"),
+        (ConnectionError, "the connection broke before an answer came"),
+    ):
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    return f"it failed with {type(causes[-1]).__name__}"
