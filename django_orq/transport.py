@@ -1,7 +1,7 @@
 """The wire: one HTTP exchange that can't outlast its time, the retry loop around it, and what came back.
 
-Private to ``service``. Nothing of ``requests`` or ``urllib3`` leaves this module: not an object, and not a stack frame,
-since theirs hold the Authorization header and Django's debug page prints what frames hold.
+Private to ``service``. Nothing of ``requests`` or ``urllib3`` leaves this module: not an object, and not a stack
+frame, since theirs hold the Authorization header and Django's debug page prints what frames hold.
 """
 
 import http.client
