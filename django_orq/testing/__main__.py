@@ -1,0 +1,57 @@
+"""`python -m django_orq.testing`: a sandbox to try things on, until Ctrl-C or SIGTERM."""
+
+import argparse
+import errno
+import signal
+import sys
+import threading
+
+from .sandbox import OrqSandbox
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m django_orq.testing", description=__doc__)
+    parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
+    parser.add_argument("--conversations", type=int, default=2500)
+    parser.add_argument("--key", default="sandbox-key", help="the API key that is accepted")
+    parser.add_argument("--style", choices=["snake", "camel"], default="snake")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> int:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    arguments = parse_arguments()
+    sandbox = OrqSandbox(
+        conversations=arguments.conversations,
+        api_key=arguments.key,
+        style=arguments.style,
+        port=arguments.port,
+        latency=arguments.latency,
+        seed=arguments.seed,
+    )
+    try:
+        sandbox.start()
+    except OSError as error:
+        sys.stderr.write(_refused(error, arguments.port))
+        return 1
+    sys.stdout.write(
+        f"Orq sandbox on {sandbox.base_url} with {len(sandbox):,} conversations, API key: {arguments.key}\n"
+    )
+    sys.stdout.flush()
+    stopped.wait()
+    sandbox.stop()
+    return 0
+
+
+def _refused(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} is in use: choose another with --port.\n"
+    return f"Cannot listen on port {port}: {error.strerror}.\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Faults that strike a limited number of requests."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .protocol import Answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """What goes wrong with one request; `django_orq.testing` has the table of the fields."""
+
+    operation: str | None = None
+    status: int | None = None
+    body: bytes | str = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    applied: bool = False
+    drop: Literal["before", "after", "reset"] | None = None
+    cut: bool = False
+    delay: float = 0.0
+    drip: float = 0.0
+    raw: bytes | None = None
+    oversize: int = 0
+    chunked: bool = False
+
+    def __post_init__(self) -> None:
+        if self == Fault(operation=self.operation, applied=self.applied):
+            raise ValueError("Say what goes wrong: status, drop, cut, delay, drip, raw, …")
+
+    @property
+    def applies(self) -> bool:
+        """Whether the operation takes effect all the same."""
+        replaced = self.status is not None or self.raw is not None
+        return self.applied or not (replaced or self.drop in ("before", "reset"))
+
+    def answer(self, real: Answer) -> Answer:
+        if self.status is None:
+            return real
+        body = self.body.encode() if isinstance(self.body, str) else self.body
+        return Answer(self.status, body, {"Content-Type": "text/plain; charset=utf-8"} | {**self.headers})
+
+
+@dataclass(slots=True)
+class _Planned:
+    fault: Fault
+    let_through: int
+    times: int | None
+
+
+class FaultPlan:
+    """The faults to come, in the order they were asked for."""
+
+    def __init__(self) -> None:
+        self._planned: list[_Planned] = []
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault, *, let_through: int, times: int | None) -> None:
+        with self._lock:
+            self._planned.append(_Planned(fault, let_through, times))
+
+    def take(self, operation: str | None) -> Fault | None:
+        """The fault that strikes this request, used up by it; None lets it pass."""
+        with self._lock:
+            for planned in self._planned:
+                if planned.fault.operation not in (None, operation):
+                    continue
+                if planned.let_through:
+                    planned.let_through -= 1
+                    continue
+                self._use(planned)
+                return planned.fault
+            return None
+
+    def _use(self, planned: _Planned) -> None:
+        if planned.times is not None:
+            planned.times -= 1
+            if planned.times == 0:
+                self._planned.remove(planned)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._planned.clear()

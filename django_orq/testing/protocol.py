@@ -1,0 +1,285 @@
+"""The five operations of the remote API, on a store: from a parsed request to an answer."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from .ids import IdClock, conversation_id, milliseconds_of, ulid_text
+from .store import Conversation, ConversationStore
+
+Operation = Literal["list", "create", "retrieve", "update", "delete"]
+OPERATIONS: tuple[Operation, ...] = ("list", "create", "retrieve", "update", "delete")
+Style = Literal["snake", "camel"]
+
+API_USER_ID = "0000a91c-5eed-4a11-8b0b-0000c0ffee00"
+
+_COLLECTION: dict[str, dict[tuple[str, str], Operation]] = {
+    "snake": {
+        ("GET", "/v2/conversations"): "list",
+        ("POST", "/v2/conversations"): "create",
+    },
+    # The last dialect lists with a slash and creates without, as the vendor's SDK 4.3.20 does.
+    "camel": {
+        ("GET", "/v2/conversations/"): "list",
+        ("POST", "/v2/conversations"): "create",
+    },
+}
+_ITEM_PATH = re.compile(r"/v2/conversations/([^/]+)")
+_ITEM: dict[str, Operation] = {"GET": "retrieve", "PATCH": "update", "DELETE": "delete"}
+_CURSOR_NAMES = {
+    "snake": ("starting_after", "ending_before"),
+    "camel": ("startingAfter", "endingBefore"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    keep_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_json(cls, status: int, value: object) -> "Answer":
+        try:
+            body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:  # a lone surrogate travels only as an escape
+            body = json.dumps(value).encode()
+        return cls(status, body, {"Content-Type": "application/json"})
+
+
+@dataclass(kw_only=True)
+class Behaviour:
+    """How the sandbox misbehaves until told otherwise; `django_orq.testing` has the table."""
+
+    latency: float = 0.0
+    ignore_cursor: bool = False
+    unknown_cursor: Literal["404", "400", "empty", "first_page"] = "404"
+    hidden: set[str] = field(default_factory=set)
+    transform_list: Callable[[dict[str, Any]], Any] | None = None
+    locked_out: bool = False
+    on_request: Callable[[Operation | None, Literal["before", "after"]], object] | None = None
+
+
+class _Refusal(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.answer = Answer.of_json(status, {"message": message})
+
+
+def route(style: Style, method: str, path: str) -> tuple[Operation | None, str]:
+    """The operation that method and path name in this dialect, and the conversation's id."""
+    operation = _COLLECTION[style].get((method, path))
+    if operation is None and (match := _ITEM_PATH.fullmatch(path)):
+        return _ITEM.get(method), unquote(match[1])
+    return operation, ""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RemoteApi:
+    """Answers requests as Orq does."""
+
+    def __init__(
+        self,
+        *,
+        store: ConversationStore,
+        clock: IdClock,
+        style: Style,
+        api_key: str,
+        behaviour: Behaviour,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._style = style
+        self._authorization = f"Bearer {api_key}"
+        self._behaviour = behaviour
+
+    def answer(self, request: Request) -> Answer:
+        try:
+            return self._dispatch(request)
+        except _Refusal as refusal:
+            return refusal.answer
+
+    def _dispatch(self, request: Request) -> Answer:
+        operation, remote_id = route(self._style, request.method, request.path)
+        if operation is None:
+            raise _Refusal(404, f"Route {request.method} {request.path} not found")
+        if request.headers.get("authorization") != self._authorization:
+            raise _Refusal(401, "Invalid or missing API key")
+        if operation == "list":
+            return self._list(request.query)
+        if self._behaviour.locked_out:
+            raise _Refusal(404, "Conversation not found")
+        if operation == "create":
+            return self._create(_json_object(request.body))
+        if operation == "update":
+            return self._update(remote_id, _json_object(request.body))
+        return self._retrieve(remote_id) if operation == "retrieve" else self._delete(remote_id)
+
+    def add(self, fields: Conversation) -> Conversation:
+        """A new conversation, created now; `fields` replaces or adds any key of it."""
+        with self._store.lock:
+            value = self._clock.next(now_ms())
+            created_at = milliseconds_of(value)
+            conversation = {
+                "_id": conversation_id(value),
+                "kind": "conversation",
+                "displayName": "Untitled",
+                "createdAt": created_at,
+                "updatedAt": fields.get("createdAt", created_at),
+                "createdById": API_USER_ID,
+                "updatedById": API_USER_ID,
+                "metadata": {},
+            } | fields
+            self._store.put(conversation)
+            return conversation
+
+    def rename(self, remote_id: str, name: str) -> Conversation | None:
+        def change(conversation: Conversation) -> None:
+            conversation["displayName"] = name
+            _touch(conversation)
+
+        return self._store.change(remote_id, change)
+
+    def _list(self, query: Mapping[str, str]) -> Answer:
+        limit = _limit(query)
+        after, before = (query.get(name) for name in _CURSOR_NAMES[self._style])
+        if self._behaviour.ignore_cursor:
+            after = before = None
+        with self._store.lock:
+            cursor = after or before
+            if cursor and self._known(cursor) is None:
+                if self._behaviour.unknown_cursor != "first_page":
+                    return self._unknown_cursor()
+                after = before = None
+            found, order = self._store.older_than(after), 1
+            if before and not after:
+                found, order = self._store.newer_than(before), -1
+            page = list(islice(self._visible(found, query), limit + 1))
+            return self._listed(page[:limit][::order], has_more=len(page) > limit)
+
+    def _unknown_cursor(self) -> Answer:
+        if self._behaviour.unknown_cursor == "empty":
+            return self._listed([], has_more=False)
+        raise _Refusal(int(self._behaviour.unknown_cursor), "No conversation with this cursor")
+
+    def _visible(self, conversations: Iterable[Conversation], query: Mapping[str, str]) -> Iterator[Conversation]:
+        if self._behaviour.locked_out:
+            return
+        camel, wanted = self._style == "camel", query.get("entityId")
+        for conversation in conversations:
+            if conversation["_id"] in self._behaviour.hidden:
+                continue
+            if not camel or _entity_of(conversation) == wanted:
+                yield conversation
+
+    def _listed(self, page: list[Conversation], *, has_more: bool) -> Answer:
+        answer = {"object": "list", "data": page, "has_more": has_more}
+        transform = self._behaviour.transform_list
+        return Answer.of_json(200, transform(answer) if transform else answer)
+
+    def _create(self, body: dict[str, Any]) -> Answer:
+        if self._style == "snake":
+            return Answer.of_json(201, self.add({"displayName": _name(body.get("displayName"))}))
+        if not isinstance(body.get("projectId"), str):
+            raise _Refusal(400, "projectId is required")
+        fields = {
+            "displayName": _name(body.get("displayName", "Untitled")),
+            "metadata": body.get("metadata") or {},
+        }
+        return Answer.of_json(201, self.add(fields))
+
+    def _retrieve(self, remote_id: str) -> Answer:
+        conversation = _found(self._known(remote_id))
+        if self._style == "camel":
+            conversation["messages"] = [_first_message(conversation)]
+        return Answer.of_json(200, conversation)
+
+    def _update(self, remote_id: str, body: dict[str, Any]) -> Answer:
+        def change(conversation: Conversation) -> None:
+            if "displayName" in body:
+                conversation["displayName"] = _name(body["displayName"])
+            if self._style == "camel" and body.get("metadata"):
+                conversation["metadata"] = {**conversation["metadata"], **body["metadata"]}
+            if conversation != before:
+                conversation["updatedById"] = API_USER_ID
+            if "displayName" in body or conversation != before:
+                _touch(conversation)
+
+        with self._store.lock:
+            before = _found(self._known(remote_id))
+            return Answer.of_json(200, self._store.change(remote_id, change))
+
+    def _delete(self, remote_id: str) -> Answer:
+        if not self._store.remove(remote_id):
+            raise _Refusal(404, "Conversation not found")
+        return Answer(204)
+
+    def _known(self, remote_id: str) -> Conversation | None:
+        return None if self._behaviour.locked_out else self._store.get(remote_id)
+
+
+def _found(conversation: Conversation | None) -> Conversation:
+    if conversation is None:
+        raise _Refusal(404, "Conversation not found")
+    return conversation
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    text = query.get("limit", "10")
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
+        return int(text)
+    raise _Refusal(400, "limit must be a number from 1 to 100")
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str) and 1 <= len(value) <= 100:
+        return value
+    raise _Refusal(400, "displayName must be a text of 1 to 100 characters")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return value
+    raise _Refusal(400, "Malformed JSON in request body")
+
+
+def _touch(conversation: Conversation) -> None:
+    conversation["updatedAt"] = max(now_ms(), conversation["updatedAt"] + 1)
+
+
+def _entity_of(conversation: Conversation) -> object:
+    metadata = conversation.get("metadata")
+    return metadata.get("entityId") if isinstance(metadata, dict) else None
+
+
+def _first_message(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "_id": "msg_" + ulid_text(conversation["createdAt"] << 80),
+        "conversationId": conversation["_id"],
+        "createdAt": conversation["createdAt"],
+        "createdById": conversation["createdById"],
+        "role": "user",
+        "parts": [{"kind": "text", "text": conversation["displayName"]}],
+    }
