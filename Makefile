@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test check
+.PHONY: help demo test check
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
+	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
 
@@ -18,6 +19,10 @@ $(VENV)/bin/python:
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+# By exec, a signal to make reaches the demo itself, which ends all that it started.
+demo: $(VENV)/.installed-demo
+	@exec $(BIN)/python -m example_project.demo $(if $(CHECK),--check)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)

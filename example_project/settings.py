@@ -1,0 +1,132 @@
+"""A small Django project around django_orq, set up by its environment.
+
+| variable | default |
+|---|---|
+| `ORQ_API_KEY` | none; needed as soon as Orq is asked for something |
+| `ORQ_BASE_URL` | Orq's own address |
+| `ORQ_SYNC_SECONDS` | 30: how often beat starts a full sync |
+| `DATABASE_URL` | an SQLite file in the folder of `DEMO_DIR` |
+| `CELERY_BROKER_URL` | a folder of messages in `DEMO_DIR`, good for one machine |
+| `DEMO_DIR` | `.demo` beside `manage.py` |
+| `DJANGO_SECRET_KEY` | a new one for each process, so a restart ends all logins |
+| `DJANGO_DEBUG` | off; `1` is what lets `runserver` serve the admin's static files |
+| `DJANGO_ALLOWED_HOSTS` | `127.0.0.1,localhost` |
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import dj_database_url
+from django.core.management.utils import get_random_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEMO_DIR = Path(os.environ.get("DEMO_DIR", BASE_DIR / ".demo"))
+
+SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or get_random_secret_key()
+DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
+ALLOWED_HOSTS = os.environ.get("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_orq",
+    "example_project.tickets",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "example_project.urls"
+WSGI_APPLICATION = "example_project.wsgi.application"
+STATIC_URL = "static/"
+USE_TZ = True
+
+# The database
+
+DEMO_DIR.mkdir(parents=True, exist_ok=True)
+DATABASES = {
+    "default": dj_database_url.parse(
+        os.environ.get("DATABASE_URL") or f"sqlite:///{quote(str(DEMO_DIR / 'db.sqlite3'))}"
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Web server, worker and beat write to one file: readers don't wait for the writer (WAL), and
+    # a transaction takes its place among the writers when it begins, for which it waits up to 20 s.
+    DATABASES["default"]["OPTIONS"] = {
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+
+# Orq
+
+if "ORQ_BASE_URL" in os.environ:  # without it, django_orq reads ORQ_API_KEY by itself
+    ORQ_WORKSPACES = {
+        "default": {
+            "API_KEY": os.environ.get("ORQ_API_KEY", ""),
+            "BASE_URL": os.environ["ORQ_BASE_URL"],
+        }
+    }
+
+# Celery
+
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if CELERY_BROKER_URL == "filesystem://":
+    # What one process puts "out", another takes "in": on one machine the same folder. Messages
+    # are kept when processed, for else they would pass through the system's temporary folder.
+    _folders = {name: DEMO_DIR / "broker" / name for name in ("queue", "control", "processed")}
+    for _folder in _folders.values():
+        _folder.mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(_folders["queue"]),
+        "data_folder_out": str(_folders["queue"]),
+        "control_folder": str(_folders["control"]),
+        "processed_folder": str(_folders["processed"]),
+        "store_processed": True,
+    }
+
+SYNC_SECONDS = float(os.environ.get("ORQ_SYNC_SECONDS", "30"))
+CELERY_BEAT_SCHEDULE = {
+    "sync-everything": {
+        "task": "django_orq.sync_conversations",
+        "kwargs": {"workspace": "default", "mode": "full"},
+        "schedule": SYNC_SECONDS,
+        # While no worker runs, calls must not pile up.
+        "options": {"expires": SYNC_SECONDS},
+    }
+}
+
+# Logging
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "[%(asctime)s: %(levelname)s] %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {"django_orq": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+}
