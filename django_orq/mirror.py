@@ -54,7 +54,7 @@ def rename_conversation(
     """Rename a conversation in Orq, unless somebody else renamed it since the caller looked, and mirror it.
 
     ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. Raises
-    ``InvalidName`` before anything is sent, ``ConversationChanged`` (with the remote values, mirrored by then) if these
+    ``InvalidName`` before anything is sent, ``ConversationChanged`` (with the remote values, mirrored by then) if they
     are newer and the name is another, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been renamed.
     """
     name = clean_display_name(display_name)

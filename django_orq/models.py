@@ -196,7 +196,7 @@ class RejectedPayload(models.Model):
         constraints = (models.UniqueConstraint(fields=("workspace", "key"), name="django_orq_rejectedpayload_unique"),)
 
     def __str__(self) -> str:
-        return self.key
+        return str(self.key)
 
 
 def write_database() -> str:

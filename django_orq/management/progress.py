@@ -1,0 +1,48 @@
+"""What a walk shows while it goes on: a bar on a terminal, plain lines elsewhere."""
+
+import time
+
+from django.core.management.base import OutputWrapper
+
+from ..models import SyncRun
+
+_BAR_WIDTH = 24
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """Shows a run's counters. ``expected`` is how many conversations the mirror knew before; 0 if it knew none."""
+
+    def __init__(self, stream: OutputWrapper, *, expected: int) -> None:
+        self._stream = stream
+        self._expected = expected
+        self._on_terminal = stream.isatty()
+        self._started = time.monotonic()
+        self._last_line_at = self._started
+
+    def show(self, run: SyncRun) -> None:
+        if self._on_terminal:
+            self._stream.write(f"\r{self._bar(run)} {self._counts(run)}\033[K", ending="")
+            self._stream.flush()
+        elif time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
+            self._last_line_at = time.monotonic()
+            self._stream.write(self._counts(run))
+            self._stream.flush()
+
+    def close(self) -> None:
+        if self._on_terminal:
+            self._stream.write("")
+
+    def _bar(self, run: SyncRun) -> str:
+        if run.reached_end:
+            return f"[{'#' * _BAR_WIDTH}]"
+        if not self._expected:  # the list does not say how long it is: a block that moves shows that work goes on
+            place = run.pages % _BAR_WIDTH
+            return f"[{'.' * place}#{'.' * (_BAR_WIDTH - 1 - place)}]"
+        done = min(run.seen * _BAR_WIDTH // self._expected, _BAR_WIDTH - 1)
+        return f"[{'#' * done}{'.' * (_BAR_WIDTH - done)}]"
+
+    def _counts(self, run: SyncRun) -> str:
+        seconds = time.monotonic() - self._started
+        pages = "page" if run.pages == 1 else "pages"
+        return f"{run.seen:,} conversations, {run.pages:,} {pages}, {seconds:.0f} s"
