@@ -4,14 +4,12 @@ Their shapes are those of ``docs/remote-api.md``. Works without the ORM, and out
 ``for_workspace`` is used.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 from urllib.parse import quote
 
+from .answers import check_answer, malformed, parse_answer
 from .conf import (
     API_STYLES,
     DEFAULT_ALIAS,
@@ -22,28 +20,20 @@ from .conf import (
     get_workspace,
 )
 from .exceptions import (
-    APIError,
-    AuthenticationFailed,
-    ConversationNotFound,
     MalformedResponse,
     OrqError,
     OutcomeUnknown,
-    PermissionRefused,
-    RateLimited,
     ServerError,
     TransportError,
 )
-from .payloads import Page, Refused, RemoteConversation, clean_display_name, decode, parse_conversation, parse_page
+from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
 from .transport import Answer, ApiKey, Call, Transport
 
-Parsed = TypeVar("Parsed", Page, RemoteConversation)
 TOTAL_SECONDS = 60.0
 INTERACTIVE_SECONDS = 15.0
 _PATH = "/v2/conversations"
 _WRITE_SHARE = 2 / 3
 """The part of an update's time that its PATCH may take: the rest is for the GET that settles an unknown outcome."""
-_MAX_EXCERPT = 500
-_MAX_MESSAGE = 200
 _QUERY_NAMES = {
     "snake": {"starting_after": "starting_after", "ending_before": "ending_before"},
     "camel": {"starting_after": "startingAfter", "ending_before": "endingBefore"},
@@ -133,7 +123,7 @@ class ConversationService:
         query = {names[name]: cursor for name, cursor in cursors.items() if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
         call = Call(operation="list", method="GET", path=_PATH + slash, query={"limit": limit, **query})
-        return _parse(call, self._send(call, retries, {200}), parse_page)
+        return parse_answer(call, self._send(call, retries, frozenset({200})), parse_page)
 
     def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """A new conversation; ``InvalidName`` before sending, ``OutcomeUnknown`` if it may or may not exist now."""
@@ -142,11 +132,11 @@ class ConversationService:
             body["projectId"] = self._project_id
         call = Call(operation="create", method="POST", path=_PATH, body=body)
         try:
-            return _parse(call, self._send(call, retries, {200, 201}), parse_conversation)
+            return parse_answer(call, self._send(call, retries, frozenset({200, 201})), parse_conversation)
         except OrqError as error:
             if not _leaves_doubt(error):
                 raise
-            raise _unknown(call, error) from None
+            raise _unknown(call, error, error.retry_after) from None
 
     def retrieve(self, *, conversation_id: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """``ConversationNotFound`` if there is none, or this key has no access to it."""
@@ -169,7 +159,7 @@ class ConversationService:
 
     def delete(self, *, conversation_id: str, retries: RetryConfig | None = None) -> None:
         """Delete for good. ``ConversationNotFound`` also where an earlier, repeated attempt deleted it."""
-        self._send(_call("delete", "DELETE", conversation_id), retries, {204})
+        self._send(_call("delete", "DELETE", conversation_id), retries, frozenset({204}))
 
     def iterate(
         self, *, limit: int = MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
@@ -190,30 +180,23 @@ class ConversationService:
     def _conversation(
         self, call: Call, retries: RetryConfig | None, seconds: float | None = None
     ) -> RemoteConversation:
-        answer = self._send(call, retries, {200}, seconds)
-        conversation = _parse(call, answer, parse_conversation)
+        answer = self._send(call, retries, frozenset({200}), seconds)
+        conversation = parse_answer(call, answer, parse_conversation)
         if conversation.remote_id != call.remote_id:
-            raise _malformed(call, answer, "it is about another conversation")
+            raise malformed(call, answer, "it is about another conversation")
         return conversation
 
     def _send(
-        self, call: Call, retries: RetryConfig | None, expected: set[int], seconds: float | None = None
+        self, call: Call, retries: RetryConfig | None, expected: frozenset[int], seconds: float | None = None
     ) -> Answer:
         answer = self._transport.send(call, retries=retries or self._retries, seconds=seconds or self._total_seconds)
-        if 400 <= answer.status < 600:
-            raise _api_error(call, answer)
-        if 300 <= answer.status < 400:
-            raise _malformed(call, answer, "it sends us elsewhere; check BASE_URL")
-        if answer.status not in expected:
-            raise _malformed(call, answer, f"its status is {answer.status}")
-        if answer.defect:
-            raise _malformed(call, answer, answer.defect.reason)
+        check_answer(call, answer, expected)
         return answer
 
     def _settle(
         self, call: Call, doubt: OrqError, retries: RetryConfig | None, *, seconds: float
     ) -> RemoteConversation:
-        """What a GET shows, if that is what the update wanted."""
+        """What a GET shows, if that is what the update wanted. Not asked where Orq told us to wait."""
         retry_after = doubt.retry_after
         if retry_after is None:
             try:
@@ -230,20 +213,6 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
         raise ValueError(f"conversation_id {conversation_id!r} is none.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)
-
-
-def _parse(call: Call, answer: Answer, parser: Callable[[Any], Parsed]) -> Parsed:
-    try:
-        return parser(decode(answer.body))
-    except Refused as refusal:
-        reason = str(refusal)
-    except ValueError:
-        reason = "it is not JSON"
-    raise _malformed(call, answer, reason)
-
-
-def _malformed(call: Call, answer: Answer, reason: str) -> MalformedResponse:
-    return MalformedResponse(operation=call.operation, reason=answer.redact(reason), status=answer.status)
 
 
 def _check_advance(page: Page, cursor: str | None) -> None:
@@ -267,82 +236,9 @@ def _leaves_doubt(error: OrqError) -> bool:
     return isinstance(error, ServerError) and error.status in (502, 504)
 
 
-def _unknown(call: Call, error: OrqError, retry_after: float | None = None) -> OutcomeUnknown:
-    if isinstance(error, ServerError):
-        reason = f"the answer was {error.status}"
-    else:
-        reason = error.reason if isinstance(error, (TransportError, MalformedResponse)) else error.message
+def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
     if isinstance(error, MalformedResponse):
-        reason = f"of the answer, {reason}"
-    return OutcomeUnknown(
-        operation=call.operation, reason=reason, retry_after=error.retry_after if retry_after is None else retry_after
-    )
-
-
-def _api_error(call: Call, answer: Answer) -> APIError:
-    message = _server_message(answer)
-    kind, more = _kind(call, answer.status)
-    return kind(
-        operation=call.operation,
-        status=answer.status,
-        headers=answer.headers,
-        body=_printable(answer, answer.body.decode(errors="replace"))[:_MAX_EXCERPT],
-        server_message=message,
-        detail=_hint(call, message) if answer.status == 404 else None,
-        retry_after=_retry_after(answer.headers),
-        **more,
-    )
-
-
-def _kind(call: Call, status: int) -> tuple[Callable[..., APIError], dict[str, str]]:
-    if status == 404 and call.remote_id is not None:
-        return ConversationNotFound, {"remote_id": call.remote_id}
-    if status >= 500:
-        return ServerError, {}
-    return {401: AuthenticationFailed, 403: PermissionRefused, 429: RateLimited}.get(status, APIError), {}
-
-
-def _hint(call: Call, message: str | None) -> str:
-    said = f": {message}" if message else ""
-    return f"{said} (is BASE_URL right, and does API_STYLE fit it?)"
-
-
-def _server_message(answer: Answer) -> str | None:
-    try:
-        content = decode(answer.body)
-    except ValueError:
-        return None
-    message = content.get("message") if isinstance(content, dict) else None
-    return _printable(answer, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
-
-
-def _printable(answer: Answer, text: str) -> str:
-    """Without the key, and without characters that some database or terminal can't take."""
-    return answer.redact("".join(character for character in text[:100_000] if character.isprintable()))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from a number or an HTTP date; ``None`` if there is neither."""
-    named = {name.lower(): text for name, text in headers.items()}
-    asked = named.get("retry-after")
-    if asked is None:
-        return None
-    try:
-        seconds = float(asked)
-    except ValueError:
-        seconds = _seconds_until(asked, named.get("date", ""))
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _seconds_until(moment: str, now: str) -> float:
-    """Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``."""
-    until, since = _http_date(moment), _http_date(now) or datetime.now(UTC)
-    return (until - since).total_seconds() if until else math.nan
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        reason = f"the answer made no sense, {error.reason}"
+    else:
+        reason = error.reason if isinstance(error, TransportError) else "a gateway answered in Orq's place"
+    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after)

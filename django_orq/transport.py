@@ -5,29 +5,22 @@ frame, since theirs hold the Authorization header and Django's debug page prints
 """
 
 import http.client
-import io
 import logging
 import random
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
-from . import __version__
+from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
 from .conf import RetryConfig, check_api_key
 from .exceptions import MalformedResponse, OrqError, TransportError
 
-MAX_BODY = 10_000_000
-"""Bytes of an answer's body, decompressed, above which reading stops."""
-_MAX_WIRE = MAX_BODY + 1_000_000
 _CHUNK = 16_384
 _REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -108,131 +101,6 @@ class _Bearer(requests.auth.AuthBase):
         return text.replace(self._key.strip(), "[API key]")
 
 
-@dataclass(kw_only=True)
-class _Exchange:
-    """The state of the request under way: ``sent`` turns true just before its first byte goes out."""
-
-    deadline: float
-    read_timeout: float
-    sent: bool = False
-    received: int = 0
-
-    def left(self) -> float:
-        seconds = self.deadline - time.monotonic()
-        if seconds <= 0:
-            raise TimeoutError("the operation's total time is over")
-        return seconds
-
-
-_exchange: ContextVar[_Exchange] = ContextVar("_exchange")
-
-
-class _BoundReader(io.RawIOBase):
-    """A socket's bytes, each read no longer than the exchange may still last: dripping headers end too."""
-
-    def __init__(self, sock: socket.socket, exchange: _Exchange) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._exchange = exchange
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(min(self._exchange.read_timeout, self._exchange.left()))
-        count = self._raw.readinto(buffer)
-        self._exchange.received += count or 0
-        if self._exchange.received > _MAX_WIRE:
-            raise OSError("the answer is too long")
-        return count
-
-    def close(self) -> None:
-        super().close()
-        self._raw.close()
-
-
-class _BoundSocket:
-    """What ``http.client.HTTPResponse`` wants of a socket."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_BoundReader(self._sock, _exchange.get()))
-
-
-class _BoundResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_BoundSocket(sock), *args, **kwargs)  # type: ignore[arg-type]  # only makefile is used
-
-
-class _BoundConnection:
-    """Mixed into urllib3's connections, those for proxies too."""
-
-    response_class = _BoundResponse
-    debuglevel = 0  # http.client.HTTPConnection.debuglevel would print the Authorization header
-    sock: Any
-    _connecting = False
-
-    def connect(self) -> None:
-        self._connecting = True
-        try:
-            super().connect()  # type: ignore[misc]
-        finally:
-            self._connecting = False
-
-    def send(self, content: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        exchange = _exchange.get()
-        self.sock.settimeout(exchange.left())
-        if not self._connecting:  # a proxy's CONNECT is not the request
-            exchange.sent = True
-        super().send(content)  # type: ignore[misc]
-
-
-class _BoundAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        _bind(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        known = proxy in self.proxy_manager
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not known:
-            _bind(manager)
-        return manager
-
-
-def _bind(manager: Any) -> None:
-    manager.pool_classes_by_scheme = {
-        scheme: _bound_pool(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
-    }
-
-
-def _bound_pool(pool: Any) -> Any:
-    connection = type("BoundConnection", (_BoundConnection, pool.ConnectionCls), {})
-    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
-
-
-class _Session(requests.Session):
-    def __init__(self) -> None:
-        super().__init__()
-        self.headers = requests.structures.CaseInsensitiveDict(
-            {
-                "User-Agent": f"django-orq/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
-            }
-        )
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _BoundAdapter(max_retries=0))
-
-    def get_redirect_target(self, _response: requests.Response) -> None:
-        """None: requests would read a redirect's body, whatever its length, even where it is not to be followed."""
-
-
 class Transport:
     """Sends calls to one base URL. Times are seconds."""
 
@@ -241,7 +109,7 @@ class Transport:
         self._base_url = base_url.rstrip("/")
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._session = _Session()
+        self._session = BoundSession()
 
     def close(self) -> None:
         self._session.close()
@@ -267,29 +135,29 @@ class Transport:
 
     def _attempt(self, call: Call, deadline: float) -> Answer | OrqError:
         bearer = self._api_key.read()
-        exchange = _Exchange(deadline=deadline, read_timeout=self._read_timeout)
+        exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
         verdict = outcome.status if isinstance(outcome, Answer) else outcome.code
         logger.debug("Orq %s: %s after %.0f ms", call.operation, verdict, (time.monotonic() - started) * 1000)
         return outcome
 
-    def _guarded(self, call: Call, bearer: _Bearer, exchange: _Exchange) -> Answer | OrqError:
-        token = _exchange.set(exchange)
+    def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Answer | OrqError:
+        token = current_exchange.set(exchange)
         try:
             answer = self._perform(call, bearer, exchange)
         except _FAILURES as error:
             return _failure(call, exchange, error)
-        except BaseException as error:
+        except BaseException as error:  # a soft time limit, Ctrl-C, a defect: without the frames that hold the key
             error.__context__ = None
             raise error.with_traceback(None) from None
         finally:
-            _exchange.reset(token)
+            current_exchange.reset(token)
         if answer.succeeded and answer.defect and answer.defect.timed_out:
             return TransportError(operation=call.operation, reason=answer.defect.reason, sent=True, timed_out=True)
         return answer
 
-    def _perform(self, call: Call, bearer: _Bearer, exchange: _Exchange) -> Answer:
+    def _perform(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Answer:
         if call.method == "POST":
             self._session.close()  # a kept connection may be stale, and then nobody knows whether this was sent
         with self._session.request(
@@ -328,7 +196,7 @@ def _has_retry_after(answer: Answer) -> bool:
     return any(name.lower() == "retry-after" for name in answer.headers)
 
 
-def _read_body(raw: Any, exchange: _Exchange) -> tuple[bytes, Defect | None]:
+def _read_body(raw: Any, exchange: Exchange) -> tuple[bytes, Defect | None]:
     body = bytearray()
     try:
         while chunk := raw.read(_CHUNK, decode_content=True):
@@ -340,7 +208,7 @@ def _read_body(raw: Any, exchange: _Exchange) -> tuple[bytes, Defect | None]:
     except urllib3.exceptions.DecodeError:
         return bytes(body), Defect(reason="its compression is broken")
     except (*_FAILURES, ValueError):  # ValueError: a chunk of negative length
-        return bytes(body), _TOO_LONG if exchange.received > _MAX_WIRE else _CUT_OFF
+        return bytes(body), _TOO_LONG if exchange.received > MAX_WIRE else _CUT_OFF
     return bytes(body), None
 
 
@@ -348,9 +216,9 @@ _TOO_LONG = Defect(reason="it is longer than 10 MB")
 _CUT_OFF = Defect(reason="it is cut off", broken=True)
 
 
-def _failure(call: Call, exchange: _Exchange, error: BaseException) -> OrqError:
+def _failure(call: Call, exchange: Exchange, error: BaseException) -> OrqError:
     causes = list(_causes(error))
-    if exchange.received > _MAX_WIRE:
+    if exchange.received > MAX_WIRE:
         return MalformedResponse(operation=call.operation, reason=_TOO_LONG.reason)
     if exchange.sent and any(map(_is_no_http, causes)):
         return MalformedResponse(operation=call.operation, reason="it is not HTTP")
@@ -377,7 +245,7 @@ def _is_no_http(cause: BaseException) -> bool:
     return isinstance(cause, (http.client.HTTPException, urllib3.exceptions.InvalidHeader))
 
 
-def _explain(causes: list[BaseException], exchange: _Exchange) -> str:
+def _explain(causes: list[BaseException], exchange: Exchange) -> str:
     """In our words: the libraries' texts are long, and one of them quotes headers."""
     for kind, reason in (
         (TimeoutError, "no answer came in time" if exchange.sent else "no connection came about in time"),

@@ -1,0 +1,121 @@
+"""What Orq's answers mean: a value, or the error that says what came instead."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from .exceptions import (
+    APIError,
+    AuthenticationFailed,
+    ConversationNotFound,
+    MalformedResponse,
+    PermissionRefused,
+    RateLimited,
+    ServerError,
+)
+from .payloads import Page, Refused, RemoteConversation, decode
+from .transport import Answer, Call
+
+Parsed = TypeVar("Parsed", Page, RemoteConversation)
+_MAX_EXCERPT = 500
+_MAX_MESSAGE = 200
+
+
+def check_answer(call: Call, answer: Answer, expected: frozenset[int]) -> None:
+    """Raise ``APIError`` for a 4XX or 5XX, ``MalformedResponse`` for a status not expected or a body not whole."""
+    if 400 <= answer.status < 600:
+        raise _api_error(call, answer)
+    if 300 <= answer.status < 400:
+        raise malformed(call, answer, "it sends us elsewhere; check BASE_URL")
+    if answer.status not in expected:
+        raise malformed(call, answer, f"its status is {answer.status}")
+    if answer.defect:
+        raise malformed(call, answer, answer.defect.reason)
+
+
+def parse_answer(call: Call, answer: Answer, parser: Callable[[Any], Parsed]) -> Parsed:
+    try:
+        return parser(decode(answer.body))
+    except Refused as refusal:
+        reason = str(refusal)
+    except ValueError:
+        reason = "it is not JSON"
+    raise malformed(call, answer, reason)
+
+
+def malformed(call: Call, answer: Answer, reason: str) -> MalformedResponse:
+    return MalformedResponse(operation=call.operation, reason=answer.redact(reason), status=answer.status)
+
+
+def _api_error(call: Call, answer: Answer) -> APIError:
+    message = _server_message(answer)
+    kind, more = _kind(call, answer.status)
+    return kind(
+        operation=call.operation,
+        status=answer.status,
+        headers=answer.headers,
+        body=_printable(answer, answer.body.decode(errors="replace"))[:_MAX_EXCERPT],
+        server_message=message,
+        detail=_hint(call, message) if answer.status == 404 and call.remote_id is None else None,
+        retry_after=_retry_after(answer.headers),
+        **more,
+    )
+
+
+def _kind(call: Call, status: int) -> tuple[Callable[..., APIError], dict[str, str]]:
+    if status == 404 and call.remote_id is not None:
+        return ConversationNotFound, {"remote_id": call.remote_id}
+    if status >= 500:
+        return ServerError, {}
+    return {401: AuthenticationFailed, 403: PermissionRefused, 429: RateLimited}.get(status, APIError), {}
+
+
+def _hint(call: Call, message: str | None) -> str:
+    """The detail of a 404 that is about no conversation."""
+    said = f": {message}" if message else ""
+    if call.query.keys() - {"limit"}:
+        return f"{said} (the conversation that the page starts from may be gone)"
+    return f"{said} (is BASE_URL right, and does API_STYLE fit it?)"
+
+
+def _server_message(answer: Answer) -> str | None:
+    try:
+        content = decode(answer.body)
+    except ValueError:
+        return None
+    message = content.get("message") if isinstance(content, dict) else None
+    return _printable(answer, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
+
+
+def _printable(answer: Answer, text: str) -> str:
+    """Without the key, and without characters that some database or terminal can't take."""
+    return answer.redact("".join(character for character in text[:100_000] if character.isprintable()))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from a number or an HTTP date; ``None`` if there is neither."""
+    named = {name.lower(): text for name, text in headers.items()}
+    asked = named.get("retry-after")
+    if asked is None:
+        return None
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = _seconds_until(asked, named.get("date", ""))
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seconds_until(moment: str, now: str) -> float:
+    """Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``."""
+    until, since = _http_date(moment), _http_date(now) or datetime.now(UTC)
+    return (until - since).total_seconds() if until else math.nan
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
