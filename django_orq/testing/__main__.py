@@ -5,11 +5,12 @@ import errno
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 
 from .sandbox import OrqSandbox
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m django_orq.testing", description=__doc__)
     parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
     parser.add_argument("--conversations", type=int, default=2500)
@@ -17,14 +18,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--style", choices=["snake", "camel"], default="snake")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    """Serve until a signal comes; returns the exit code."""
+    arguments = parse_arguments(words)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    arguments = parse_arguments()
     sandbox = OrqSandbox(
         conversations=arguments.conversations,
         api_key=arguments.key,

@@ -25,10 +25,6 @@ class Fault:
     oversize: int = 0
     chunked: bool = False
 
-    def __post_init__(self) -> None:
-        if self == Fault(operation=self.operation, applied=self.applied):
-            raise ValueError("Say what goes wrong: status, drop, cut, delay, drip, raw, …")
-
     @property
     def applies(self) -> bool:
         """Whether the operation takes effect all the same."""
@@ -39,7 +35,10 @@ class Fault:
         if self.status is None:
             return real
         body = self.body.encode() if isinstance(self.body, str) else self.body
-        return Answer(self.status, body, {"Content-Type": "text/plain; charset=utf-8"} | {**self.headers})
+        headers = dict(self.headers)
+        if "content-type" not in map(str.lower, headers):
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        return Answer(self.status, body, headers)
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ class Answer:
         return cls(status, body, {"Content-Type": "application/json"})
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Behaviour:
     """How the sandbox misbehaves until told otherwise; `django_orq.testing` has the table."""
 

@@ -89,7 +89,7 @@ class OrqSandbox(Behaviour):
         return len(self._store)
 
     def __bool__(self) -> bool:
-        return True
+        return True  # an empty workspace is a workspace
 
     def start(self) -> None:
         """Serve; OSError when the port is taken."""
@@ -153,6 +153,8 @@ class OrqSandbox(Behaviour):
         """
         if operation not in (None, *OPERATIONS):
             raise ValueError(f"No operation {operation!r}: one of {', '.join(OPERATIONS)}, or None.")
+        if not kinds.keys() - {"applied"}:
+            raise ValueError("Say what goes wrong: status, drop, cut, delay, drip, raw, …")
         self._faults.add(Fault(operation=operation, **kinds), let_through=after, times=times)
 
     def clear_faults(self) -> None:
