@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check
+.PHONY: help demo test check conformance
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
+	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -34,3 +35,12 @@ check: $(VENV)/.installed-check
 	$(BIN)/python manage.py check
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/lint-imports
+
+# Environments of their own: the SDKs pin old versions of requests.
+.venv-sdk-%/.installed:
+	$(PYTHON) -m venv .venv-sdk-$*
+	.venv-sdk-$*/bin/python -m pip install --quiet --disable-pip-version-check orq-ai-sdk==$*
+	@touch $@
+
+conformance: $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed .venv-sdk-4.3.20/.installed
+	ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/conformance $(ARGS)

@@ -96,7 +96,7 @@ def test_a_signal_ends_children_and_their_children_without_a_traceback(demo, ali
     assert not all_gone(alive)
     program.send_signal(number)
     output, _ = program.communicate(timeout=30)
-    assert output == "stopped, left: []\n"
+    assert output == "\nStopping everything …\nstopped, left: []\n"
     assert all_gone(alive)
 
 
@@ -109,6 +109,8 @@ def test_a_demo_killed_outright_leaves_no_process(demo, alive):
 def test_a_child_that_ends_stops_all_and_is_named_with_its_last_words(demo, alive):
     program = demo(seconds=0.5)
     output, _ = program.communicate(timeout=30)
-    assert output.startswith("The two ended (exit code 0). The end of two.log:\n\n    last words\n")
+    assert output.startswith(
+        "Stopping everything …\nThe two ended (exit code 0). The end of two.log:\n\n    last words\n"
+    )
     assert output.endswith("left: []\n")
     assert all_gone(alive)

@@ -9,13 +9,14 @@ import argparse
 import os
 import socket
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from .children import ROOT, Child, Children, DemoFailed, StopAsked
 from .folder import demo_folder
 from .proofs import Browser, prove
+from .terminal import say
 
 HOST = "127.0.0.1"
 CONVERSATIONS = 2500
@@ -65,19 +66,20 @@ def main() -> int:
         with demo_folder(temporary=check) as (folder, lock):
             demonstrate(folder, lock, check=check)
     except (StopAsked, KeyboardInterrupt):
-        say("\nInterrupted: everything is stopped." if check else "\nEverything is stopped.")
+        say("The check was interrupted." if check else "Everything is stopped.")
         return int(check)
     except DemoFailed as failure:
-        sys.stderr.write(f"\n{failure}\n\nEverything is stopped.\n")
+        sys.stderr.write(f"\n{failure}\n")
         return 1
     return 0
 
 
 def demonstrate(folder: Path, lock: int, *, check: bool) -> None:
+    site_port, sandbox_port = free_ports(*((0, 0) if check else (8000, 8900)))
     plan = Plan(
         folder=folder,
-        site_port=free_port(None if check else 8000),
-        sandbox_port=free_port(None if check else 8900),
+        site_port=site_port,
+        sandbox_port=sandbox_port,
         sync_seconds=3 if check else 30,
     )
     with Children(folder=folder, environment=plan.environment(), lock=lock) as children:
@@ -107,7 +109,7 @@ def fill(children: Children, plan: Plan) -> None:
     sandbox = children.start("sandbox", [PYTHON, "-m", "django_orq.testing", port, conversations, f"--key={KEY}"])
     children.wait_until(Browser(plan.sandbox).answers, child=sandbox)
     say("First full sync …")
-    children.run("first sync", manage("orq_sync", "--full"), shown=True)
+    children.run("first-sync", manage("orq_sync", "--full"), shown=True)
 
 
 def serve(children: Children, plan: Plan) -> None:
@@ -156,30 +158,28 @@ Beat syncs everything every {plan.sync_seconds} s. Ctrl-C stops all of it.
 
 
 def is_ready(worker: Child) -> bool:
-    return worker.log is not None and " ready." in worker.log.read_text(errors="replace")
+    return " ready." in worker.log.read_text(errors="replace")
 
 
 def manage(*arguments: str) -> list[str]:
     return [PYTHON, "manage.py", *arguments]
 
 
-def free_port(wanted: int | None) -> int:
-    """``wanted`` if it is free, else any other."""
-    for port in (wanted or 0, 0):
-        with closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                say(f"Port {port} is in use, so another is taken.")
-            else:
-                return int(probe.getsockname()[1])
-    raise DemoFailed(f"No port is free on {HOST}.")
+def free_ports(*wanted: int) -> list[int]:
+    """For each port wanted that port if it is free, else any other (0 wants any)."""
+    with ExitStack() as probes:  # all are open at once, so that no port is taken twice
+        return [bind(probes.enter_context(closing(socket.socket())), port) for port in wanted]
 
 
-def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def bind(probe: socket.socket, port: int) -> int:
+    # Connections of a demo that just ended don't make its port count as taken.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((HOST, port))
+    except OSError:
+        say(f"Port {port} is in use, so another is taken.")
+        probe.bind((HOST, 0))
+    return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

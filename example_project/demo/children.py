@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from .terminal import say
+
 GUARDIAN = Path(__file__).with_name("guardian.py")
 ROOT = Path(__file__).resolve().parents[2]
 TICK = 0.1
@@ -30,15 +32,12 @@ class StopAsked(Exception):
 class Child:
     name: str
     process: subprocess.Popen[bytes]
-    log: Path | None
-    """Where its output goes; ``None``: to the terminal."""
+    log: Path
     lasting: bool
     """Whether it must run as long as the demo does."""
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its output, as the end of a message."""
-        if self.log is None:
-            return " Its output is above."
         last = self.log.read_text(errors="replace").splitlines()[-lines:]
         return f" The end of {self.log.name}:\n\n" + "\n".join(f"    {line}" for line in last)
 
@@ -80,6 +79,7 @@ class Children:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        say("\nStopping everything …" if self._stop_asked else "Stopping everything …")
         for child in reversed(self._children):
             self._end(child)
         self._tell_guardian(None)
@@ -89,8 +89,7 @@ class Children:
 
     def start(self, name: str, command: Sequence[str], *, extra: Mapping[str, str] | None = None) -> Child:
         """Start what must run from now on; its output goes to ``<name>.log``."""
-        log = self.folder / f"{name}.log"
-        return self._start(name, command, log=log, lasting=True, extra=extra or {})
+        return self._start(name, command, shown=False, lasting=True, extra=extra or {})
 
     def run(
         self,
@@ -100,9 +99,11 @@ class Children:
         shown: bool = False,
         extra: Mapping[str, str] | None = None,
     ) -> None:
-        """Run a step to its end, its output ``shown`` or logged; ``DemoFailed`` if it fails."""
-        log = None if shown else self.folder / f"{name}.log"
-        child = self._start(name, command, log=log, lasting=False, extra=extra or {})
+        """Run a step to its end; ``DemoFailed`` if it fails.
+
+        Its output goes to ``<name>.log``, or where it is ``shown`` only what is on standard error.
+        """
+        child = self._start(name, command, shown=shown, lasting=False, extra=extra or {})
         while child.process.poll() is None:
             self.wait(TICK)
         self._end(child)
@@ -145,24 +146,21 @@ class Children:
         name: str,
         command: Sequence[str],
         *,
-        log: Path | None,
+        shown: bool,
         lasting: bool,
         extra: Mapping[str, str],
     ) -> Child:
-        output = None if log is None else log.open("wb")
-        try:
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  # commands of the demo's own
                 command,
                 cwd=ROOT,
                 env={**self.environment, **extra},
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output and subprocess.STDOUT,
+                stdout=None if shown else output,
+                stderr=output,
                 start_new_session=True,
             )
-        finally:
-            if output:
-                output.close()
         self._tell_guardian(f"+{process.pid}")
         self._groups.append(process.pid)
         child = Child(name=name, process=process, log=log, lasting=lasting)

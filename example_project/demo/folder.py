@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .children import ROOT, DemoFailed
+from .terminal import say
 
 LOCK = "lock"
 PATIENCE = 20.0
@@ -58,8 +58,7 @@ def _take(lock: int, folder: Path) -> None:
         else:
             return
         if not told:
-            sys.stdout.write("Waiting for an earlier demo to end …\n")
-            sys.stdout.flush()
+            say("Waiting for an earlier demo to end …")
             told = True
         time.sleep(0.1)
 
