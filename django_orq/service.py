@@ -64,12 +64,12 @@ class ConversationService:
     ) -> None:
         hidden_key = ApiKey(api_key)
         del api_key  # a debug page prints the variables of the frame that raises
+        self._base_url = base_url
+        self._api_style = api_style
         if problem := check_base_url(base_url):
             raise ValueError(f"base_url {problem}.")
         if api_style not in API_STYLES:
             raise ValueError(f"api_style must be one of {', '.join(map(repr, API_STYLES))}.")
-        self._base_url = base_url
-        self._api_style = api_style
         self._project_id = project_id
         self._retries = retries or RetryConfig()
         self._total_seconds = total_seconds
