@@ -338,7 +338,9 @@ def test_a_conversation_with_an_id_of_its_own_takes_its_place_in_the_order(seede
     seeded.remove(ids[3])
     seeded.add("Back again", _id=ids[3])
     assert ids_of(seeded) == ids
-    assert seeded.get(ids[3])["displayName"] == "Back again"
+    seeded.add("Once more", _id=ids[3])
+    assert seeded.get(ids[3])["displayName"] == "Once more"
+    assert len(seeded) == 250
 
 
 def test_changing_what_is_not_there_is_a_key_error(orq_sandbox):
@@ -466,6 +468,14 @@ def test_requests_are_recorded_with_all_that_came(orq_sandbox, client):
 
 
 # Switches
+
+
+def test_a_new_key_replaces_the_old_one(orq_sandbox, client):
+    orq_sandbox.api_key = "new"
+    assert client.list()[0] == 401
+    with connected(orq_sandbox) as other:
+        assert other.list()[0] == 200
+    assert "new" not in repr(orq_sandbox)
 
 
 def test_latency_delays_every_answer(orq_sandbox, client):

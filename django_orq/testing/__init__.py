@@ -16,6 +16,7 @@ Switches are attributes of the sandbox and hold until they are set again:
 
 | attribute        | value                             | what the sandbox does                       |
 |------------------|-----------------------------------|---------------------------------------------|
+| `api_key`        | text                              | accepts this key and no other               |
 | `latency`        | seconds                           | waits before it carries out any request     |
 | `ignore_cursor`  | bool                              | answers every list with page one            |
 | `unknown_cursor` | "404", "400", "empty",            | answers so to a cursor that is no           |

@@ -66,6 +66,7 @@ class Answer:
 class Behaviour:
     """How the sandbox misbehaves until told otherwise; `django_orq.testing` has the table."""
 
+    api_key: str = field(default="sandbox-key", repr=False)
     latency: float = 0.0
     ignore_cursor: bool = False
     unknown_cursor: Literal["404", "400", "empty", "first_page"] = "404"
@@ -102,13 +103,11 @@ class RemoteApi:
         store: ConversationStore,
         clock: IdClock,
         style: Style,
-        api_key: str,
         behaviour: Behaviour,
     ) -> None:
         self._store = store
         self._clock = clock
         self._style = style
-        self._authorization = f"Bearer {api_key}"
         self._behaviour = behaviour
 
     def answer(self, request: Request) -> Answer:
@@ -121,7 +120,7 @@ class RemoteApi:
         operation, remote_id = route(self._style, request.method, request.path)
         if operation is None:
             raise _Refusal(404, f"Route {request.method} {request.path} not found")
-        if request.headers.get("authorization") != self._authorization:
+        if request.headers.get("authorization") != f"Bearer {self._behaviour.api_key}":
             raise _Refusal(401, "Invalid or missing API key")
         if operation == "list":
             return self._list(request.query)

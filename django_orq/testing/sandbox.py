@@ -60,14 +60,13 @@ class OrqSandbox(Behaviour):
         seed: int = 1,
         newest_at: int | None = None,
     ) -> None:
-        super().__init__(latency=latency)
-        self.api_key = api_key
+        super().__init__(api_key=api_key, latency=latency)
         self.style = style
         self.port = port
         seeded = SeededConversations(count=conversations, seed=seed, newest_at=newest_at or now_ms() - 1)
         self._store = ConversationStore(seeded)
         last = seeded.ulid_at(conversations - 1) if conversations else 0
-        self._api = RemoteApi(store=self._store, clock=IdClock(last), style=style, api_key=api_key, behaviour=self)
+        self._api = RemoteApi(store=self._store, clock=IdClock(last), style=style, behaviour=self)
         self._faults = FaultPlan()
         self._server: SandboxServer | None = None
         self._recording = threading.Lock()
