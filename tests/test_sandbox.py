@@ -109,6 +109,12 @@ def ids_of(sandbox):
     return [conversation["_id"] for conversation in sandbox.conversations]
 
 
+def wait_for_a_request(sandbox):
+    deadline = time.monotonic() + 5
+    while not sandbox.requests and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
 def milliseconds_of(remote_id):
     value = 0
     for character in remote_id[5:15]:
@@ -627,6 +633,7 @@ def test_delay_answers_late_but_applies_at_once(orq_sandbox, client):
     client.connection.timeout = 0.1
     with pytest.raises(TimeoutError):
         client.create("x")
+    wait_for_a_request(orq_sandbox)
     assert len(orq_sandbox) == 1
     orq_sandbox.fail(delay=0.1)
     started = time.monotonic()
@@ -648,8 +655,7 @@ def test_drip_sends_the_whole_answer_byte_by_byte(orq_sandbox, client):
 def test_slow_answers_stop_when_the_client_hangs_up(orq_sandbox, client, fault):
     orq_sandbox.fail("list", **fault)
     client.connection.request("GET", PATH, headers=client.headers)
-    while not orq_sandbox.requests:
-        time.sleep(0.005)
+    wait_for_a_request(orq_sandbox)
     client.connection.close()
     deadline = time.monotonic() + 5
     while orq_sandbox._server._connections and time.monotonic() < deadline:
@@ -662,8 +668,7 @@ def test_slow_answers_do_not_hold_up_the_end_of_the_sandbox(fault):
     with OrqSandbox() as sandbox, connected(sandbox) as client:
         sandbox.fail("list", **fault)
         client.connection.request("GET", PATH, headers=client.headers)
-        while not sandbox.requests:
-            time.sleep(0.005)
+        wait_for_a_request(sandbox)
         started = time.monotonic()
         sandbox.stop()
         assert time.monotonic() - started < 2
@@ -720,7 +725,7 @@ def test_no_socket_and_no_thread_is_left_behind():
             with OrqSandbox() as sandbox, connected(sandbox) as client:
                 client.list()
                 sandbox.stop()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_the_plugin_and_the_sandbox_import_neither_django_nor_requests():
