@@ -20,6 +20,7 @@ from .conf import (
     get_workspace,
 )
 from .exceptions import (
+    CursorIgnored,
     MalformedResponse,
     OrqError,
     OutcomeUnknown,
@@ -164,18 +165,25 @@ class ConversationService:
     def iterate(
         self, *, limit: int = MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
     ) -> Iterator[Page]:
-        """All pages from the newest on, or from ``starting_after``; ``MalformedResponse`` if they don't advance."""
+        """All pages from the newest on, or from ``starting_after``; ``CursorIgnored`` if they don't advance."""
         cursor, asked = starting_after, {starting_after}
         while True:
             page = self.list(limit=limit, starting_after=cursor, retries=retries)
-            _check_advance(page, cursor)
+            if cursor is not None and page.ids and min(page.ids) >= cursor:
+                raise CursorIgnored(operation="list", api_style=self._api_style, status=200)
             yield page
             if not page.has_more:
                 return
-            cursor = page.cursor
-            if cursor in asked:
-                raise _stuck()
+            cursor = self._next_cursor(page, asked)
             asked.add(cursor)
+
+    def _next_cursor(self, page: Page, asked: set[str | None]) -> str:
+        if page.cursor is None:
+            reason = "there is more of it, but it has no id to go on from"
+            raise MalformedResponse(operation="list", reason=reason, status=200)
+        if page.cursor in asked:
+            raise CursorIgnored(operation="list", api_style=self._api_style, status=200)
+        return page.cursor
 
     def _conversation(
         self, call: Call, retries: RetryConfig | None, seconds: float | None = None
@@ -213,18 +221,6 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
         raise ValueError(f"conversation_id {conversation_id!r} is none.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)
-
-
-def _check_advance(page: Page, cursor: str | None) -> None:
-    if cursor is not None and page.ids and min(page.ids) >= cursor:
-        raise _stuck()
-    if page.has_more and page.cursor is None:
-        raise MalformedResponse(operation="list", reason="there is more of it, but no id to go on from", status=200)
-
-
-def _stuck() -> MalformedResponse:
-    reason = "the page is not older than the one before; the server ignored the cursor, so check API_STYLE"
-    return MalformedResponse(operation="list", reason=reason, status=200)
 
 
 def _leaves_doubt(error: OrqError) -> bool:

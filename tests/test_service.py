@@ -9,7 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from django_orq.conf import RetryConfig
-from django_orq.exceptions import APIError, ConversationNotFound, InvalidName, MalformedResponse, TransportError
+from django_orq.exceptions import (
+    APIError,
+    ConversationNotFound,
+    CursorIgnored,
+    InvalidName,
+    MalformedResponse,
+    TransportError,
+)
 from django_orq.service import ConversationService
 from django_orq.testing import OrqSandbox
 
@@ -180,7 +187,7 @@ def test_iterate_stops_where_the_server_ignores_the_cursor(
     orq_sandbox.ignore_cursor = True
     pages = service.iterate(limit=2)
     next(pages)
-    with pytest.raises(MalformedResponse, match="API_STYLE"):
+    with pytest.raises(CursorIgnored, match="API_STYLE"):
         next(pages)
     assert orq_sandbox.count("list") == 2
 
@@ -195,7 +202,7 @@ def test_iterate_stops_where_pages_go_in_a_circle(orq_sandbox: OrqSandbox, servi
     orq_sandbox.transform_list = swap
     pages = service.iterate()
     next(pages)
-    with pytest.raises(MalformedResponse, match="API_STYLE"):
+    with pytest.raises(CursorIgnored, match="API_STYLE"):
         list(pages)
     assert orq_sandbox.count("list") == 2
 
@@ -205,8 +212,10 @@ def test_iterate_stops_where_there_is_no_id_to_go_on_from(
     orq_sandbox: OrqSandbox, service: ConversationService, items: list[Any]
 ) -> None:
     orq_sandbox.transform_list = lambda page: {"data": items, "has_more": True}
+    pages = service.iterate()
+    next(pages)
     with pytest.raises(MalformedResponse, match="no id to go on from"):
-        next(service.iterate())
+        next(pages)
 
 
 def test_iterate_ends_with_an_empty_page(orq_sandbox: OrqSandbox, service: ConversationService) -> None:

@@ -1,0 +1,222 @@
+"""Each setting, and each way to get it wrong."""
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from django.views.debug import ExceptionReporter
+
+from django_orq.conf import RetryConfig, Workspace, get_workspace, workspace_aliases
+
+SECRET = "sk-" + "x7" * 12
+
+
+@pytest.fixture(autouse=True)
+def _no_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORQ_API_KEY", raising=False)
+
+
+def workspace(**options: Any) -> Workspace:
+    with override_settings(ORQ_WORKSPACES={"default": {"API_KEY": "sk-1"} | options}):
+        return get_workspace()
+
+
+# Where it comes from
+
+
+def test_defaults() -> None:
+    assert workspace() == Workspace(
+        alias="default",
+        api_key="sk-1",
+        base_url="https://my.orq.ai",
+        api_style="snake",
+        project_id=None,
+        connect_timeout=5,
+        read_timeout=30,
+        page_size=100,
+        retries=RetryConfig(),
+    )
+
+
+def test_lone_key_from_a_setting_is_enough() -> None:
+    with override_settings(ORQ_API_KEY="sk-setting"):
+        assert workspace_aliases() == ["default"]
+        assert get_workspace().read_key() == "sk-setting"
+
+
+def test_lone_key_from_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORQ_API_KEY", "sk-environment")
+    assert get_workspace().read_key() == "sk-environment"
+    with override_settings(ORQ_API_KEY="sk-setting"):
+        assert get_workspace().read_key() == "sk-setting"
+
+
+def test_lone_key_serves_a_workspace_that_names_none() -> None:
+    with override_settings(ORQ_API_KEY="sk-setting", ORQ_WORKSPACES={"default": {"PAGE_SIZE": 5}}):
+        assert get_workspace().read_key() == "sk-setting"
+
+
+def test_aliases_come_in_the_settings_order() -> None:
+    with override_settings(ORQ_WORKSPACES={"shop": {"API_KEY": "a"}, "lab": {"API_KEY": "b"}}):
+        assert workspace_aliases() == ["shop", "lab"]
+        assert get_workspace("lab").read_key() == "b"
+
+
+def test_settings_are_read_live() -> None:
+    for page_size in (5, 7):
+        assert workspace(PAGE_SIZE=page_size).page_size == page_size
+
+
+def test_without_any_workspace_the_error_says_what_to_set() -> None:
+    assert workspace_aliases() == []
+    with pytest.raises(ImproperlyConfigured, match="ORQ_API_KEY"):
+        get_workspace()
+
+
+def test_unknown_alias_is_answered_with_those_there_are() -> None:
+    with (
+        override_settings(ORQ_WORKSPACES={"shop": {"API_KEY": "a"}}),
+        pytest.raises(ImproperlyConfigured, match=r"'default'.*'shop'"),
+    ):
+        get_workspace()
+
+
+@pytest.mark.parametrize("configured", [["default"], "default", 5])
+def test_workspaces_that_are_no_dictionary_are_refused(configured: Any) -> None:
+    with override_settings(ORQ_WORKSPACES=configured), pytest.raises(ImproperlyConfigured, match="dictionary"):
+        get_workspace()
+
+
+def test_options_that_are_no_dictionary_are_refused() -> None:
+    with (
+        override_settings(ORQ_WORKSPACES={"default": "sk-1"}),
+        pytest.raises(ImproperlyConfigured, match="dictionary") as caught,
+    ):
+        get_workspace()
+    assert "sk-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["api_key", "BASEURL", "ALIAS", 5])
+def test_unknown_option_is_answered_with_those_there_are(name: Any) -> None:
+    workspaces = {"default": {"API_KEY": "sk-1", name: 1}}
+    with override_settings(ORQ_WORKSPACES=workspaces), pytest.raises(ImproperlyConfigured, match="API_STYLE"):
+        get_workspace()
+
+
+# The key
+
+
+def test_callable_key_is_read_each_time() -> None:
+    keys = iter(["old", "new"])
+    found = workspace(API_KEY=lambda: next(keys))
+    assert [found.read_key(), found.read_key()] == ["old", "new"]
+
+
+def test_key_is_trimmed() -> None:
+    assert workspace(API_KEY=" sk-1\n").read_key() == "sk-1"
+
+
+def test_repr_hides_the_key() -> None:
+    assert "sk-hidden" not in repr(workspace(API_KEY="sk-hidden"))
+    assert "sk-hidden" not in str(workspace(API_KEY="sk-hidden"))
+
+
+@pytest.mark.parametrize("key", ["", "  \n", None, 5, b"sk", "two\nlines", "Schlüssel", "a\0b"])
+def test_key_that_no_header_can_carry_is_refused(key: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="API_KEY"):
+        workspace(API_KEY=key).read_key()
+
+
+def test_callable_key_that_gives_none_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"API_KEY.*empty"):
+        workspace(API_KEY=lambda: "").read_key()
+
+
+def test_debug_page_about_a_wrong_key_does_not_show_it() -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        workspace(API_KEY=SECRET + "\n" + SECRET).read_key()
+    reporter = ExceptionReporter(None, caught.type, caught.value, caught.tb)
+    assert_hidden(reporter.get_traceback_html())
+    assert_hidden(reporter.get_traceback_text())
+
+
+def assert_hidden(text: str) -> None:
+    assert SECRET not in text
+
+
+# Each option
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BASE_URL", "http://127.0.0.1:8900"),
+        ("BASE_URL", "https://[::1]:8900/gateway/"),
+        ("API_STYLE", "camel"),
+        ("PROJECT_ID", "project-7"),
+        ("CONNECT_TIMEOUT", 0.5),
+        ("READ_TIMEOUT", 600),
+        ("PAGE_SIZE", 1),
+        ("PAGE_SIZE", 100),
+        ("RETRIES", RetryConfig(attempts=1)),
+        ("SLICE_SECONDS", 5),
+        ("LEASE_SECONDS", 60),
+    ],
+)
+def test_option_is_taken(name: str, value: Any) -> None:
+    assert getattr(workspace(**{name: value}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BASE_URL", ""),
+        ("BASE_URL", None),
+        ("BASE_URL", "my.orq.ai"),
+        ("BASE_URL", "ftp://my.orq.ai"),
+        ("BASE_URL", "https://"),
+        ("BASE_URL", "https://my.orq.ai:port"),
+        ("BASE_URL", "https://my.orq.ai:0"),
+        ("BASE_URL", "https://someone@my.orq.ai"),
+        ("BASE_URL", "https://my.orq.ai/?key=1"),
+        ("BASE_URL", "https://my.orq.ai/#top"),
+        ("API_STYLE", "Snake"),
+        ("API_STYLE", None),
+        ("API_STYLE", ["snake"]),
+        ("PROJECT_ID", ""),
+        ("PROJECT_ID", 7),
+        ("CONNECT_TIMEOUT", 0),
+        ("CONNECT_TIMEOUT", None),
+        ("CONNECT_TIMEOUT", True),
+        ("READ_TIMEOUT", -1),
+        ("READ_TIMEOUT", "30"),
+        ("READ_TIMEOUT", 86_400),
+        ("READ_TIMEOUT", float("nan")),
+        ("PAGE_SIZE", 0),
+        ("PAGE_SIZE", 101),
+        ("PAGE_SIZE", 10.0),
+        ("PAGE_SIZE", True),
+        ("RETRIES", 3),
+        ("RETRIES", {"attempts": 0}),
+        ("RETRIES", {"attempts": "3"}),
+        ("RETRIES", {"tries": 3}),
+        ("RETRIES", {"max_elapsed": -1}),
+        ("SLICE_SECONDS", 0),
+        ("LEASE_SECONDS", "long"),
+    ],
+)
+def test_wrong_option_is_refused_by_its_name(name: str, value: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match=rf"\['default'\]\['{name}'\]"):
+        workspace(**{name: value})
+
+
+def test_wrong_base_url_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        workspace(BASE_URL="https://someone:hidden@my.orq.ai")
+    assert "hidden" not in str(caught.value)
+
+
+def test_retries_come_in_capitals_too() -> None:
+    options = {"ATTEMPTS": 5, "connection_errors": False}
+    assert workspace(RETRIES=options).retries == RetryConfig(attempts=5, connection_errors=False)

@@ -1,0 +1,115 @@
+"""The tree of errors: each pickles, has a code of its own, and can be explained later from what is stored."""
+
+import json
+import pickle
+from datetime import UTC, datetime
+
+import pytest
+
+from django_orq.exceptions import (
+    APIError,
+    AuthenticationFailed,
+    ConversationChanged,
+    ConversationNotFound,
+    CursorIgnored,
+    InternalError,
+    InvalidName,
+    MalformedResponse,
+    MirrorContended,
+    OrqError,
+    OutcomeUnknown,
+    PermissionRefused,
+    RateLimited,
+    ServerError,
+    TransportError,
+    explain,
+)
+
+ID = "conv_01jj1hdhn79xas7a01wb3hysdb"
+ANSWER = {"operation": "list", "headers": {"Retry-After": "7"}, "body": "<p>", "server_message": "no {such} thing"}
+ERRORS: list[OrqError] = [
+    OrqError(),
+    APIError(status=418, **ANSWER),
+    AuthenticationFailed(status=401, **ANSWER),
+    PermissionRefused(status=403, **ANSWER),
+    ConversationNotFound(remote_id=ID, status=404, **ANSWER),
+    RateLimited(status=429, retry_after=7.0, **ANSWER),
+    ServerError(status=503, **ANSWER),
+    TransportError(operation="list", reason="the connection was refused", sent=False),
+    MalformedResponse(operation="list", reason="it is not JSON", status=200),
+    CursorIgnored(operation="list", api_style="snake", status=200),
+    InternalError(error="DataError"),
+    InvalidName(reason="A conversation needs a name."),
+    ConversationChanged(
+        remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None
+    ),
+    OutcomeUnknown(operation="create", reason="no answer came in time", retry_after=3.0),
+    MirrorContended(),
+]
+
+each_error = pytest.mark.parametrize("error", ERRORS, ids=[type(error).__name__ for error in ERRORS])
+
+
+def family(kind: type[OrqError]) -> set[type[OrqError]]:
+    return {kind}.union(*map(family, kind.__subclasses__()))
+
+
+def test_every_error_is_tested_here() -> None:
+    ours = {kind for kind in family(OrqError) if kind.__module__ == OrqError.__module__}
+    assert ours == {type(error) for error in ERRORS}
+
+
+@each_error
+def test_error_pickles(error: OrqError) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+    assert type(copy) is type(error)
+    assert vars(copy) == vars(error)
+    assert str(copy) == str(error)
+
+
+@each_error
+def test_explain_says_what_the_error_said(error: OrqError) -> None:
+    stored = json.loads(json.dumps(error.params, default=str))
+    assert explain(error.code, stored) == str(error) == error.message
+
+
+@each_error
+def test_what_is_stored_holds_neither_headers_nor_body(error: OrqError) -> None:
+    assert not error.params.keys() & {"headers", "body"}
+
+
+def test_codes_are_unique() -> None:
+    codes = [kind.code for kind in family(OrqError) if kind.__module__ == OrqError.__module__]
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("code", ["api_error", "of another version"])
+def test_explain_of_what_another_version_stored_still_says_something(code: str) -> None:
+    assert explain(code, {"other": 1})
+
+
+def test_tree() -> None:
+    assert {kind.__name__ for kind in family(APIError)} == {
+        "APIError",
+        "AuthenticationFailed",
+        "PermissionRefused",
+        "ConversationNotFound",
+        "RateLimited",
+        "ServerError",
+    }
+
+
+def test_what_may_be_tried_again() -> None:
+    assert {type(error) for error in ERRORS if error.retryable} == {
+        RateLimited,
+        ServerError,
+        TransportError,
+        MirrorContended,
+    }
+
+
+def test_api_error_carries_the_answer() -> None:
+    error = APIError(status=418, retry_after=2.5, **ANSWER)
+    assert (error.operation, error.status, error.headers) == ("list", 418, {"Retry-After": "7"})
+    assert (error.body, error.server_message, error.retry_after) == ("<p>", "no {such} thing", 2.5)
+    assert str(error) == "Orq answered 418 to list: no {such} thing."
