@@ -121,7 +121,7 @@ class _DirectConnection(_BoundConnection):
     def _new_conn(self) -> socket.socket:
         try:
             return self._connect_any()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that the DNS can't have
             raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
 
     def _connect_any(self) -> socket.socket:

@@ -198,6 +198,7 @@ def _has_retry_after(answer: Answer) -> bool:
 
 def _read_body(raw: Any, exchange: Exchange) -> tuple[bytes, Defect | None]:
     body = bytearray()
+    raw.enforce_content_length = True  # urllib3 1.26, which requests still admits, would not
     try:
         while chunk := raw.read(_CHUNK, decode_content=True):
             body += chunk

@@ -259,6 +259,19 @@ def test_refused_item_is_described() -> None:
     assert "\0" not in entry.excerpt
 
 
+def test_refused_item_is_known_by_its_id_or_else_by_its_digest() -> None:
+    known, nameless = parse_page({"data": [{"_id": ID}, {"_id": "strange"}], "has_more": False}).refused
+    assert (known.key, nameless.key) == (ID, nameless.digest)
+
+
+def test_item_nested_too_deeply_to_be_shown_is_refused_all_the_same() -> None:
+    item: Any = 1
+    for _ in range(100_000):
+        item = [item]
+    [entry] = parse_page({"data": [{"_id": ID, "extra": item}], "has_more": False}).refused
+    assert (entry.remote_id, "nested" in entry.reason, "nested" in entry.excerpt) == (ID, True, True)
+
+
 def test_digest_is_the_same_whatever_the_order_of_fields() -> None:
     pages = [parse_page({"data": [item], "has_more": False}) for item in ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
     assert pages[0].refused[0].digest == pages[1].refused[0].digest

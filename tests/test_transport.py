@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
 from django_orq import __version__
@@ -43,7 +44,7 @@ ABSENT = "conv_01jj1hdhn79xas7a01wb3hysdb"
 LIBRARY = str(Path(urllib3.__file__).parent)
 SECRET = "sk-orq-" + "x7" * 12
 
-Conversation = Callable[[socket.socket, int], None]
+Talk = Callable[[socket.socket, int], None]
 
 
 def connect(server: "OrqSandbox | ScriptedServer", **options: object) -> ConversationService:
@@ -60,7 +61,7 @@ def service(orq_sandbox: OrqSandbox) -> Iterator[ConversationService]:
 class ScriptedServer:
     """Calls ``talk(socket, number)`` for each connection, in turn; for what no HTTP server would do."""
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Talk) -> None:
         self._talk = talk
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -86,7 +87,7 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted(talk: Conversation) -> Iterator[ScriptedServer]:
+def scripted(talk: Talk) -> Iterator[ScriptedServer]:
     server = ScriptedServer(talk)
     try:
         yield server
@@ -109,7 +110,7 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     return f"{head}\r\n\r\n".encode() + body
 
 
-def always(content: bytes) -> Conversation:
+def always(content: bytes) -> Talk:
     def talk(sock: socket.socket, _: int) -> None:
         read_request(sock)
         sock.sendall(content)
@@ -490,6 +491,13 @@ def test_host_name_that_nobody_knows_is_said() -> None:
     assert not caught.value.sent
 
 
+def test_failure_that_nobody_foresaw_is_named() -> None:
+    service = ConversationService(api_key="k", base_url="http://orq..example", retries=ONCE)
+    with service, pytest.raises(TransportError, match="it failed with UnicodeError") as caught:
+        service.create(display_name="Parcel")
+    assert not caught.value.sent
+
+
 def test_post_does_not_go_out_on_a_kept_connection() -> None:
     def talk(sock: socket.socket, number: int) -> None:
         read_request(sock)
@@ -814,7 +822,7 @@ def call_all(service: ConversationService) -> Iterator[BaseException]:
 
 @pytest.mark.parametrize("talk", [echo, utf16_echo, silence, stall, always(b"rubbish\r\n"), always(answer(b"<p>"))])
 def test_key_appears_nowhere(
-    talk: Conversation, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch
+    talk: Talk, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.setattr(HTTPConnection, "debuglevel", 1)
     caplog.set_level(logging.DEBUG)
@@ -839,6 +847,22 @@ def test_refused_connection_shows_no_key() -> None:
     assert len(errors) == 5
     for error in errors:
         assert SECRET not in "".join(renderings(error))
+
+
+def test_debug_page_with_the_settings_shows_no_key(orq_sandbox: OrqSandbox) -> None:
+    workspaces = {"default": orq_sandbox.settings()["default"] | {"API_KEY": SECRET}}
+    with (
+        override_settings(ORQ_WORKSPACES=workspaces, ORQ_API_KEY=SECRET),
+        ConversationService.for_workspace() as service,
+    ):
+        errors = list(call_all(service))
+        assert {type(error) for error in errors} == {AuthenticationFailed}
+        for error in errors:
+            assert_hidden(renderings(error))
+
+
+def assert_hidden(texts: Iterator[str]) -> None:
+    assert SECRET not in "".join(texts)
 
 
 def test_wrong_key_is_not_shown_by_the_error_about_it() -> None:
