@@ -1,0 +1,104 @@
+"""Conversations in the admin: their list, and what the page of one shows."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from ..models import Conversation
+from .deleting import DeletingAdmin
+from .filters import StateFilter, WorkspaceFilter
+from .forms import CreateForm, RenameForm
+from .presentation import pretty_json
+from .saving import SavingAdmin
+from .workspaces import if_several
+
+_MAX_TERM = 100
+_BEHIND = "~"
+"""Sorts behind every character of an id."""
+_MARKS = ("missing_since", "confirmed_at", "deleted_at")
+
+
+@admin.register(Conversation)
+class ConversationAdmin(SavingAdmin, DeletingAdmin):
+    """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
+
+    Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
+    are not shown.
+    """
+
+    search_fields = ("display_name",)
+    search_help_text = _("A part of the name, or the beginning of an Orq id (conv_…).")
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions = ("delete_selected",)
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("display_name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
+
+    def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
+        return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Newest first, for ids sort by creation; a lone workspace is read straight off the unique index."""
+        return ("-remote_id",) if if_several("workspace") else ("-workspace", "-remote_id")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
+    ) -> tuple[QuerySet[Conversation], bool]:
+        term = search_term.strip()[:_MAX_TERM]
+        prefix = term.lower()
+        if prefix.startswith("conv_"):
+            return queryset.filter(remote_id__gte=prefix, remote_id__lt=prefix + _BEHIND), False
+        return queryset.filter(display_name__icontains=term) if term else queryset, False
+
+    def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
+        return (obj is None or obj.deleted_at is None) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
+        return (obj is None or obj.deleted_at is None) and super().has_delete_permission(request, obj)
+
+    def get_form(
+        self, request: HttpRequest, obj: Conversation | None = None, *args: Any, **kwargs: Any
+    ) -> type[CreateForm | RenameForm]:
+        return CreateForm if obj is None else RenameForm
+
+    def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": (*if_several("workspace"), "display_name")})]
+        hidden = ("expected_updated_at",) if self.has_change_permission(request, obj) else ()
+        times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
+        marks = (name for name in _MARKS if getattr(obj, name) is not None)
+        return [
+            (None, {"fields": ("display_name", *hidden, "shown_state")}),
+            (
+                _("In Orq"),
+                {"fields": (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")},
+            ),
+            (_("In this mirror"), {"fields": ("mirrored_at", *marks)}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Conversation | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        editable = RenameForm.base_fields if self.has_change_permission(request, obj) else ()
+        return tuple(name for name in flatten_fieldsets(self.get_fieldsets(request, obj)) if name not in editable)
+
+    @admin.display(description=_("created"), ordering="remote_id")
+    def created(self, conversation: Conversation) -> Any:
+        return conversation.remote_created_at
+
+    @admin.display(description=_("state"))
+    def shown_state(self, conversation: Conversation) -> Any:
+        return conversation.state.label
+
+    @admin.display(description=_("metadata"))
+    def shown_metadata(self, conversation: Conversation) -> str:
+        return pretty_json(conversation.metadata)
+
+    @admin.display(description=_("other fields"))
+    def shown_extra(self, conversation: Conversation) -> str:
+        return pretty_json(conversation.extra)

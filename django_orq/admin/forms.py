@@ -1,0 +1,105 @@
+"""The two forms of a conversation. They never write their instance: Orq's answers do."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
+from django.core.exceptions import ValidationError
+from django.utils.formats import localize
+from django.utils.timezone import localtime
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..conf import DEFAULT_ALIAS
+from ..exceptions import ConversationChanged, InvalidName
+from ..models import Conversation
+from ..payloads import clean_display_name
+from .workspaces import known_aliases
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Conversation]
+else:
+    _ModelForm = forms.ModelForm
+
+
+class MomentField(forms.Field):
+    """An exact, aware time that a page carries for us, whatever the languages and time zones of its readers."""
+
+    widget = forms.HiddenInput
+
+    def prepare_value(self, value: Any) -> Any:
+        return value.isoformat() if isinstance(value, datetime) else value
+
+    def to_python(self, value: Any) -> datetime | None:
+        try:
+            moment = datetime.fromisoformat(value or "")
+        except ValueError:
+            return None
+        return moment if moment.tzinfo else None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False  # nothing that a person changes
+
+
+class _NameForm(_ModelForm):
+    # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
+    display_name = forms.CharField(
+        label=_("name"), widget=AdminTextInputWidget, help_text=_("1 to 100 characters, as it will be called in Orq.")
+    )
+
+    class Meta:
+        model = Conversation
+        fields = ("display_name",)
+
+    def clean_display_name(self) -> str:
+        try:
+            return clean_display_name(self.cleaned_data["display_name"])
+        except InvalidName as error:
+            raise ValidationError(error.reason, code=error.code) from None
+
+    def _post_clean(self) -> None:
+        """Where a stock form writes to its instance."""
+
+
+class CreateForm(_NameForm):
+    workspace = forms.ChoiceField(label=_("workspace"))
+
+    field_order = ("workspace", "display_name")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        aliases = known_aliases()
+        self.lone_workspace = aliases[0] if aliases else DEFAULT_ALIAS
+        if len(aliases) > 1:
+            self.fields["workspace"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined]
+        else:
+            del self.fields["workspace"]
+
+    @property
+    def chosen_workspace(self) -> str:
+        chosen: str = self.cleaned_data.get("workspace", self.lone_workspace)
+        return chosen
+
+
+class RenameForm(_NameForm):
+    expected_updated_at = MomentField(required=False)
+    """The conversation's ``remote_updated_at`` when the person saw it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["expected_updated_at"] = self.instance.remote_updated_at
+
+    def clean(self) -> dict[str, Any]:
+        if self.cleaned_data.get("expected_updated_at") is None:
+            raise ValidationError(_("This page is incomplete. Load it again before you save."), code="incomplete")
+        return self.cleaned_data
+
+    def ask_again(self, change: ConversationChanged) -> None:
+        """Say what the name has become; saving the same form once more replaces it."""
+        message = gettext(
+            "Somebody changed it on %(time)s: it is now called “%(name)s”. Save again to replace that name."
+        ) % {"time": localize(localtime(change.updated_at)), "name": change.display_name}
+        self.add_error("display_name", ValidationError(message, code=change.code))
+        posted = {name: self.data[name] for name in self.data}
+        self.data = posted | {"expected_updated_at": change.updated_at.isoformat()}

@@ -1,0 +1,137 @@
+"""The pages that create and rename."""
+
+from functools import partial
+from typing import Any, Protocol
+
+from django.contrib import messages
+from django.contrib.admin.helpers import AdminErrorList, AdminForm
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext
+
+from ..exceptions import ConversationChanged
+from ..mirror import Renamed, create_conversation, rename_conversation
+from ..models import Conversation, write_database
+from .forms import CreateForm, RenameForm
+from .remote_first import RemoteFirstAdmin, is_tombstone
+
+
+class _Render(Protocol):
+    def __call__(self, form: CreateForm | RenameForm, conversation: Conversation | None = None) -> HttpResponse: ...
+
+
+class SavingAdmin(RemoteFirstAdmin):
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """What ``add_view`` and ``change_view`` come to; without the transaction of the stock one."""
+        render = partial(self._render_form, request, form_url=form_url, extra_context=extra_context or {})
+        if object_id is None:
+            return self._create(request, render)
+        conversation = self._find(request, object_id)
+        self._check_permission(request, conversation)
+        if conversation is None:
+            return self._redirect_from_unknown(request, object_id)
+        if request.method == "POST" and is_tombstone(conversation):
+            self._say_gone(request, [conversation])
+            return HttpResponseRedirect(request.get_full_path())
+        return self._rename(request, conversation, render)
+
+    def _check_permission(self, request: HttpRequest, conversation: Conversation | None) -> None:
+        if request.method == "POST":
+            permitted = self.has_change_permission(request, None if is_tombstone(conversation) else conversation)
+        else:
+            permitted = self.has_view_or_change_permission(request, conversation)
+        if not permitted:
+            raise PermissionDenied
+
+    def _create(self, request: HttpRequest, render: _Render) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = CreateForm(_posted(request), initial=self.get_changeform_initial_data(request))
+        created = self._order_creation(request, form) if form.is_valid() else None
+        if created is None:
+            return render(form)
+        self.log_addition(request, created, self._describe(request, form, add=True))
+        return self.response_add(request, created)
+
+    def _order_creation(self, request: HttpRequest, form: CreateForm) -> Conversation | None:
+        name, workspace = form.cleaned_data["display_name"], form.chosen_workspace
+        order = partial(create_conversation, display_name=name, workspace=workspace, interactive=True)
+        return self._attempt(request, "create", order)
+
+    def _rename(self, request: HttpRequest, conversation: Conversation, render: _Render) -> HttpResponse:
+        form = RenameForm(_posted(request), instance=conversation)
+        renamed = self._order_rename(request, form) if form.is_valid() else None
+        if renamed is None:
+            return render(form, conversation)
+        self.log_change(request, conversation, self._describe(request, form, add=False))
+        return self._respond_renamed(request, renamed, form.cleaned_data["display_name"])
+
+    def _order_rename(self, request: HttpRequest, form: RenameForm) -> Renamed | None:
+        def order() -> Renamed | None:
+            try:
+                return rename_conversation(form.instance, **form.cleaned_data, interactive=True)
+            except ConversationChanged as change:
+                form.instance.refresh_from_db(using=write_database())
+                form.ask_again(change)
+                return None
+
+        return self._attempt(request, "rename", order)
+
+    def _respond_renamed(self, request: HttpRequest, renamed: Renamed, name: str) -> HttpResponse:
+        if renamed.overtaken_by is not None:
+            message = gettext("You renamed it to “%(ours)s”, and somebody to “%(theirs)s” right after that.")
+            self.message_user(request, message % {"ours": name, "theirs": renamed.overtaken_by}, messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
+        if renamed.replaced is not None:
+            message = gettext("Somebody renamed it to “%(theirs)s” just before you saved; your name replaced that.")
+            self.message_user(request, message % {"theirs": renamed.replaced}, messages.WARNING)
+        return self.response_change(request, renamed.conversation)
+
+    def _describe(self, request: HttpRequest, form: Any, *, add: bool) -> Any:
+        return self.construct_change_message(request, form, [], add=add)
+
+    def _render_form(
+        self,
+        request: HttpRequest,
+        form: CreateForm | RenameForm,
+        conversation: Conversation | None = None,
+        *,
+        form_url: str,
+        extra_context: dict[str, Any],
+    ) -> HttpResponse:
+        """The stock page around one of our forms."""
+        add = conversation is None
+        fieldsets: Any = list(self.get_fieldsets(request, conversation))
+        readonly = self.get_readonly_fields(request, conversation)
+        admin_form = AdminForm(form, fieldsets, {}, readonly, model_admin=self)
+        context = {
+            **self._page(request, self._title(request, conversation)),
+            "subtitle": None if add else str(conversation),
+            "original": conversation,
+            "object_id": None if conversation is None else str(conversation.pk),
+            "adminform": admin_form,
+            "media": self.media + admin_form.media,
+            "inline_admin_formsets": [],
+            "errors": AdminErrorList(form, []),
+            **extra_context,
+        }
+        return self.render_change_form(request, context, add=add, change=not add, obj=conversation, form_url=form_url)
+
+    def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
+        if conversation is None:
+            title = gettext("Add %s")
+        elif self.has_change_permission(request, conversation):
+            title = gettext("Change %s")
+        else:
+            title = gettext("View %s")
+        return title % self.opts.verbose_name
+
+
+def _posted(request: HttpRequest) -> Any:
+    return request.POST if request.method == "POST" else None
