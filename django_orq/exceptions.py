@@ -44,10 +44,9 @@ class OrqError(Exception):
 
 def explain(code: str, params: Mapping[str, Any]) -> str:
     """Compose the message of a stored error from its ``code`` and ``params``."""
-    error = OrqError._by_code.get(code, OrqError)
     try:
-        return error.template.format(**params)
-    except (KeyError, IndexError):  # stored by another version, with other params
+        return OrqError._by_code[code].template.format(**params)
+    except (KeyError, IndexError):  # stored by another version
         return f"{OrqError.template} ({code})"
 
 

@@ -74,10 +74,12 @@ def _walk_claimed(
     try:
         with ConversationService.for_workspace(workspace.alias) as service:
             walk = Walk(run, service=service, workspace=workspace, clock=clock)
-            while not run.reached_end and (time.monotonic() < stop or walk.is_astray):
+            while not run.reached_end:
                 walk.turn()
                 if on_page:
                     on_page(run)
+                if time.monotonic() >= stop and not walk.is_astray:
+                    break
     except LeaseLost:
         logger.info("sync run %s: someone else walks it now", run.pk)
         return None

@@ -1,0 +1,51 @@
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from django_orq.testing import OrqSandbox
+
+_TRANSACTION_CONTROL = re.compile(r"(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET )")
+
+
+@pytest.fixture
+def remote(settings, orq_sandbox: OrqSandbox) -> OrqSandbox:
+    """A running Orq that the workspace ``default`` is configured for; requests are tried once."""
+    options = orq_sandbox.settings()["default"]
+    settings.ORQ_WORKSPACES = {"default": options | {"RETRIES": {"attempts": 1}}}
+    return orq_sandbox
+
+
+class Statements(list[str]):
+    """The SQL statements of a block, in order; filled when it ends, counted while it runs."""
+
+    def __init__(self, queries: CaptureQueriesContext) -> None:
+        super().__init__()
+        self._queries = queries
+
+    def so_far(self) -> int:
+        return len(self._statements())
+
+    def fill(self) -> None:
+        self += self._statements()
+
+    def _statements(self) -> list[str]:
+        executed = (query["sql"] for query in self._queries.captured_queries)
+        return [sql for sql in executed if not _TRANSACTION_CONTROL.match(sql)]
+
+
+@pytest.fixture
+def statements() -> Callable[[], AbstractContextManager[Statements]]:
+    """Collects the SQL statements of a block, transaction control aside."""
+
+    @contextmanager
+    def capture() -> Iterator[Statements]:
+        with CaptureQueriesContext(connection) as queries:
+            collected = Statements(queries)
+            yield collected
+        collected.fill()
+
+    return capture

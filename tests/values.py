@@ -1,0 +1,47 @@
+"""Plain remote values and answers for tests that need no server."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+
+from django_orq.models import Conversation
+from django_orq.payloads import RemoteConversation
+from django_orq.reconcile import Answer
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+REMOTE_ID = "conv_01jj1hdhn79xas7a01wb3hysdb"
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def conversation(**overrides: Any) -> RemoteConversation:
+    values: dict[str, Any] = {
+        "remote_id": REMOTE_ID,
+        "display_name": "Refund for order 1001",
+        "created_at": at(0),
+        "updated_at": at(0),
+        "created_by_id": "user-1",
+        "updated_by_id": None,
+        "metadata": {"model": "gpt"},
+        "extra": {"projectId": "p-1"},
+    }
+    return RemoteConversation(**values | overrides)
+
+
+def answer(*conversations: RemoteConversation, asked: float = 100, took: float = 1, listed: bool = True) -> Answer:
+    return Answer(conversations=conversations, asked_at=at(asked), received_at=at(asked + took), listed=listed)
+
+
+def set_columns(row: Conversation, **columns: Any) -> Conversation:
+    """Put a row into a state by hand, past the mirror's refusal of stray writes."""
+    QuerySet(Conversation).filter(pk=row.pk).update(**columns)
+    row.refresh_from_db()
+    return row
+
+
+def mirrored_values(row: Conversation) -> dict[str, Any]:
+    """All columns but the key."""
+    return {field.name: getattr(row, field.name) for field in row._meta.concrete_fields if not field.primary_key}
