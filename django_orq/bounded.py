@@ -179,4 +179,4 @@ class BoundSession(requests.Session):
             self.mount(scheme, _BoundAdapter(max_retries=0))
 
     def get_redirect_target(self, _response: requests.Response) -> None:
-        """None: requests would read a redirect's body, whatever its length, even where it is not to be followed."""
+        """None: where it doesn't follow, requests still prepares the next request, and stumbles over a bad Location."""
