@@ -45,7 +45,7 @@ class MomentField(forms.Field):
 class _NameForm(_ModelForm):
     # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
     display_name = forms.CharField(
-        label=_("name"), widget=AdminTextInputWidget, help_text=_("1 to 100 characters, as it will be called in Orq.")
+        label=_("Name"), widget=AdminTextInputWidget, help_text=_("1 to 100 characters, as it will be called in Orq.")
     )
 
     class Meta:
@@ -63,7 +63,7 @@ class _NameForm(_ModelForm):
 
 
 class CreateForm(_NameForm):
-    workspace = forms.ChoiceField(label=_("workspace"))
+    workspace = forms.ChoiceField(label=_("Workspace"))
 
     field_order = ("workspace", "display_name")
 
