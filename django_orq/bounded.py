@@ -179,4 +179,4 @@ class BoundSession(requests.Session):
             self.mount(scheme, _BoundAdapter(max_retries=0))
 
     def get_redirect_target(self, _response: requests.Response) -> None:
-        """None: where it doesn't follow, requests still prepares the next request, and stumbles over a bad Location."""
+        """None: where it doesn't follow, requests still prepares the next request and stumbles over a bad URL."""
