@@ -15,6 +15,8 @@ from django.urls import reverse
 
 from django_orq import sync
 from django_orq.admin.deleting import MAX_SELECTED
+from django_orq.admin.failures import explain
+from django_orq.exceptions import MirrorContended
 from django_orq.mirror import fetch_conversation, rename_conversation
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.reconcile import reconcile
@@ -255,6 +257,21 @@ def test_popup_answers_the_page_that_opened_it(remote, admin_client):
     response = admin_client.post(ADD, {"display_name": "One", "_popup": "1"})
 
     assert f"&quot;value&quot;: &quot;{Conversation.objects.get().pk}&quot;" in text_of(response)
+
+
+def test_popup_may_refer_to_no_column_but_those_that_others_refer_to(remote, admin_client):
+    row = mirrored(remote)
+
+    for name in ("change", "delete"):
+        assert admin_client.get(page(row, name), {"_to_field": "id"}).status_code == 200
+        assert admin_client.get(page(row, name), {"_to_field": "display_name"}).status_code == 400
+
+
+def test_answer_that_could_not_be_stored_does_not_invite_to_try_again():
+    message = explain(MirrorContended(), "create")
+
+    assert "may exist" in message
+    assert "Try again" not in message
 
 
 # Rename
@@ -538,6 +555,17 @@ def test_action_stops_at_a_failure_that_all_would_meet(remote, admin_client):
     assert said(response, constants.ERROR)[0].startswith("“Two”")
     assert said(response, constants.WARNING) == ["The others were not tried after that: “One”."]
     assert remote.count("delete") == 2
+
+
+def test_action_names_the_first_ten_and_counts_the_others(remote, admin_client):
+    rows = [mirrored(remote, f"No {number}") for number in range(1, 13)]
+
+    (message,) = said(delete_selected(admin_client, rows, post="yes"))
+
+    assert (
+        message
+        == "“No 12”, " + ", ".join(f"“No {number}”" for number in range(11, 2, -1)) + " and 2 more were deleted."
+    )
 
 
 def test_action_leaves_alone_what_is_deleted_already(remote, admin_client):

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import Conversation
 from .deleting import DeletingAdmin
 from .filters import StateFilter, WorkspaceFilter
-from .forms import CreateForm, RenameForm
+from .forms import RenameForm
 from .presentation import pretty_json
 from .saving import SavingAdmin
 from .workspaces import if_several
@@ -60,11 +60,6 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_delete_permission(request, obj)
-
-    def get_form(
-        self, request: HttpRequest, obj: Conversation | None = None, *args: Any, **kwargs: Any
-    ) -> type[CreateForm | RenameForm]:
-        return CreateForm if obj is None else RenameForm
 
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
