@@ -1,6 +1,6 @@
 """The Celery tasks. Their names are public: schedules and routes refer to them."""
 
-from celery import shared_task
+from celery import Task, shared_task
 from django.db import transaction
 
 from . import sync
@@ -14,14 +14,15 @@ def sync_conversations(workspace: str = DEFAULT_ALIAS, mode: str = "incremental"
     enqueue_slice(sync.open_run(workspace, mode))
 
 
-@shared_task(name="django_orq.walk_conversations", ignore_result=True)
-def walk_conversations(run_id: int) -> None:
+@shared_task(name="django_orq.walk_conversations", ignore_result=True, bind=True)
+def walk_conversations(self: "Task[[int], None]", run_id: int) -> None:
     """Page through the remote list for one slice, from the run's checkpoint, and enqueue the next slice.
 
-    Ends quietly if another worker walks this run or it is finished; a run that fails fails its task.
+    Ends quietly if another worker walks this run or it is finished; a run that fails fails its task. Under eager mode
+    one slice runs: the caller waits for it.
     """
     run = sync.run_slice(run_id)
-    if run is not None and not run.is_finished:
+    if run is not None and not run.is_finished and not self.request.is_eager:
         enqueue_slice(run)
 
 

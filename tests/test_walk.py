@@ -254,9 +254,9 @@ def test_cursor_is_the_last_usable_id_even_of_a_refused_item(remote, settings):
     configure(settings, PAGE_SIZE=10)
     ids = fill(remote, 30)
     broken = {"_id": ids[9], "displayName": 5}
-    remote.transform_list = lambda answer: answer | {
-        "data": [broken if item["_id"] == ids[9] else item for item in answer["data"]]
-    }
+    remote.transform_list = lambda answer: (
+        answer | {"data": [broken if item["_id"] == ids[9] else item for item in answer["data"]]}
+    )
 
     run = full_run()
 

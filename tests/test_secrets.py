@@ -1,0 +1,127 @@
+"""The API key appears nowhere: each test plants it, makes something go wrong, and searches."""
+
+import logging
+import pickle
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.views.debug import ExceptionReporter
+
+from django_orq import mirror, sync
+from django_orq.conf import get_workspace
+from django_orq.exceptions import OrqError
+from django_orq.models import Conversation, RejectedPayload, SyncRun
+from django_orq.service import ConversationService
+from django_orq.testing import OrqSandbox
+
+from .walking import configure, full_run
+
+pytestmark = pytest.mark.django_db
+
+KEY = "orq-key-4711-of-the-tests"
+ECHO = f'{{"message": "no key {KEY} here", "Authorization": "Bearer {KEY}"}}'
+FAULTS = [
+    {"status": 401, "body": ECHO},
+    {"status": 403, "body": ECHO},
+    {"status": 404, "body": ECHO},
+    {"status": 429, "body": ECHO},
+    {"status": 500, "body": ECHO, "headers": {"X-Echo": KEY}},
+    {"status": 302, "headers": {"Location": f"https://evil.test/{KEY}"}},
+    {"status": 200, "body": f"not JSON, but {KEY}"},
+    {"drop": "before"},
+    {"cut": True},
+    {"raw": f"HTTP/1.1 500 {KEY}\r\n\r\n".encode()},
+    {"raw": f"{KEY}\r\n\r\n".encode()},
+]
+
+
+@pytest.fixture
+def keyed(remote, settings):
+    remote.api_key = KEY
+    configure(settings, API_KEY=KEY)
+    return remote
+
+
+@pytest.fixture
+def logged(caplog):
+    """Everything that any logger says, at any level."""
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+def stored() -> str:
+    """Every column of every row of ours."""
+    rows = [*SyncRun.objects.values(), *Conversation.objects.values(), *RejectedPayload.objects.values()]
+    return repr(rows)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault.get("status", next(iter(fault)))))
+def test_key_is_not_in_runs_logs_errors_or_debug_pages(keyed, logged, fault, rf):
+    keyed.add("Ticket")
+    keyed.fail("list", **fault)
+    run = sync.open_run("default", "full")
+    with pytest.raises(OrqError) as failure:
+        sync.run_slice(run.pk)
+
+    error = failure.value
+    ours = error.__traceback__.tb_next  # without this test, which has the key among its variables
+    reporter = ExceptionReporter(rf.get("/"), type(error), error, ours)
+    places = {
+        "message": str(error),
+        "repr": repr(error) + repr(error.details),
+        "pickle": repr(pickle.dumps(error)),
+        "debug page": reporter.get_traceback_html(),
+        "debug text": reporter.get_traceback_text(),
+        "log": logged.text + repr([record.args for record in logged.records]),
+        "database": stored(),
+    }
+    assert [place for place, text in places.items() if KEY in text] == []
+
+
+def test_key_is_not_in_any_repr(keyed):
+    service = ConversationService.for_workspace()
+
+    assert KEY not in repr(get_workspace("default")) + str(get_workspace("default")) + repr(service) + repr(
+        vars(service)
+    )
+
+
+def test_key_is_not_on_the_debug_page_of_a_broken_view(keyed, settings):
+    """The settings are on that page too; Django hides what is called API_KEY."""
+    settings.DEBUG = True
+    settings.ROOT_URLCONF = "tests.broken_urls"
+
+    page = Client(raise_request_exception=False).get("/broken/")
+
+    assert page.status_code == 500
+    assert b"ServerError" in page.content
+    assert KEY not in page.content.decode()
+
+
+def test_key_is_not_in_the_admin(keyed):
+    admin = Client()
+    admin.force_login(User.objects.create_superuser("admin"))
+    keyed.fail("list", status=500, body=ECHO)
+    run = full_run()
+    keyed.fail("create", status=500, body=ECHO)
+
+    pages = [
+        admin.post("/admin/django_orq/conversation/add/", {"display_name": "New"}),
+        admin.get("/admin/django_orq/syncrun/"),
+        admin.get(f"/admin/django_orq/syncrun/{run.pk}/change/"),
+    ]
+
+    assert [page.status_code for page in pages] == [200, 200, 200]
+    assert [page for page in pages if KEY in page.content.decode()] == []
+
+
+def test_key_is_sent_to_no_other_host(keyed, settings):
+    """Orq's answer sends us elsewhere; nothing follows it."""
+
+    with OrqSandbox(api_key=KEY) as other:
+        keyed.fail(times=None, status=307, headers={"Location": f"{other.base_url}/v2/conversations"})
+        full_run()
+        with pytest.raises(OrqError):
+            mirror.create_conversation(display_name="New")
+        assert other.count() == 0

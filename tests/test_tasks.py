@@ -1,0 +1,123 @@
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+
+from django_orq import tasks
+from django_orq.exceptions import ServerError
+from django_orq.models import SyncRun
+
+from .celery import app
+from .walking import configure, mirror_equals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def eager():
+    app.conf.update(task_always_eager=True, task_eager_propagates=True)
+    yield
+    app.conf.update(task_always_eager=False, task_eager_propagates=False)
+
+
+@pytest.fixture
+def queue():
+    """The default queue of an in-memory broker, empty before and after."""
+    with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
+        queue.clear()
+        yield queue
+        queue.clear()
+
+
+def messages(queue) -> list[tuple[str, list[object]]]:
+    found = []
+    while queue.qsize():
+        message = queue.get(block=False)
+        found.append((message.headers["task"], message.payload[0]))
+        message.ack()
+    return found
+
+
+def test_names_of_the_tasks_are_public():
+    assert tasks.sync_conversations.name == "django_orq.sync_conversations"
+    assert tasks.walk_conversations.name == "django_orq.walk_conversations"
+
+
+@pytest.mark.parametrize("mode", [{}, {"mode": "incremental"}, {"mode": "all"}], ids=str)
+def test_mode_must_be_full(remote, eager, mode):
+    with pytest.raises(ValueError, match="mode must be one of 'full'"):
+        tasks.sync_conversations.delay(**mode)
+
+    assert not SyncRun.objects.exists()
+
+
+def test_unknown_workspace_is_refused(remote, eager):
+    with pytest.raises(ImproperlyConfigured):
+        tasks.sync_conversations.delay(workspace="other", mode="full")
+
+
+def test_scheduled_task_mirrors_the_workspace(remote, eager):
+    for number in range(5):
+        remote.add(f"Ticket {number}")
+
+    tasks.sync_conversations.delay(mode="full")
+
+    assert SyncRun.objects.get().state == SyncRun.State.SUCCEEDED
+    assert mirror_equals(remote)
+
+
+def test_eager_mode_runs_one_slice(remote, eager, settings):
+    configure(settings, PAGE_SIZE=1, SLICE_SECONDS=0.000_001)
+    remote.add("A")
+    remote.add("B")
+
+    tasks.sync_conversations.delay(mode="full")
+
+    assert (SyncRun.objects.get().pages, SyncRun.objects.get().state) == (1, "running")
+
+
+def test_unfinished_slice_enqueues_the_next_with_the_runs_id_alone(remote, settings, queue):
+    configure(settings, PAGE_SIZE=1, SLICE_SECONDS=0.000_001)
+    remote.add("A")
+    remote.add("B")
+    tasks.sync_conversations(mode="full")
+    run = SyncRun.objects.get()
+    assert messages(queue) == [("django_orq.walk_conversations", [run.pk])]
+
+    tasks.walk_conversations(run.pk)
+    assert messages(queue) == [("django_orq.walk_conversations", [run.pk])]
+
+    tasks.walk_conversations(run.pk)
+    assert messages(queue) == []
+    assert mirror_equals(remote)
+
+
+def test_second_delivery_of_a_message_does_nothing(remote, queue):
+    remote.add("A")
+    tasks.sync_conversations(mode="full")
+    run = SyncRun.objects.get()
+    tasks.walk_conversations(run.pk)
+    remote.clear_requests()
+
+    tasks.walk_conversations(run.pk)
+
+    assert remote.count() == 0
+    run.refresh_from_db()
+    assert run.pages == 1
+
+
+def test_nothing_is_enqueued_before_the_callers_transaction_is_committed(remote, queue):
+    with transaction.atomic():
+        tasks.sync_conversations(mode="full")
+        assert queue.qsize() == 0
+
+    assert queue.qsize() == 1
+
+
+def test_failed_run_fails_its_task_and_the_next_call_starts_a_new_run(remote, eager):
+    remote.fail("list", status=500)
+    with pytest.raises(ServerError):
+        tasks.sync_conversations.delay(mode="full")
+
+    tasks.sync_conversations.delay(mode="full")
+
+    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["failed", "succeeded"]
