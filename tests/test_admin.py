@@ -158,7 +158,7 @@ def test_failed_create_says_what_happened(remote, admin_client):
 
     assert message.startswith("No conversation was created.")
     assert "503" in message
-    assert message.endswith("Wait 7 seconds first.")
+    assert message.endswith("Orq asks to wait 7 seconds.")
 
 
 @pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 502, "applied": True}, {"cut": True}])
@@ -698,6 +698,12 @@ def test_workspaces_are_told_apart_where_there_are_several(two_workspaces, admin
     assert f"(sales, {sales.remote_id})" in text_of(admin_client.get(page(sales, "delete")))
 
 
+def test_conversation_without_a_name_can_still_be_opened(remote, admin_client):
+    row = set_columns(mirrored(remote), display_name=" ")
+
+    assert re.search(rf'<a href="{page(row)}[^"]*">\(without a name\)</a>', text_of(admin_client.get(LIST)))
+
+
 def test_awkward_names_are_shown_as_themselves_on_every_page(remote, admin_client):
     row = mirrored(remote, AWKWARD)
     pages = [
@@ -896,7 +902,8 @@ def test_rejected_payloads_are_listed_and_searched(remote, admin_client):
 
     assert admin_client.get(url).context["cl"].result_count == 3
     assert admin_client.get(url, {"q": key[:20]}).context["cl"].result_count == 1
-    assert admin_client.get(url, {"resolved_at__isempty": "1"}).context["cl"].result_count == 3
+    assert admin_client.get(url, {"resolved": "no"}).context["cl"].result_count == 3
+    assert admin_client.get(url, {"resolved": "yes"}).context["cl"].result_count == 0
 
 
 @pytest.mark.parametrize("model", ["syncrun", "rejectedpayload"])

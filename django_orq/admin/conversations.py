@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation
@@ -37,7 +38,7 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
     actions = ("delete_selected",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        return ("display_name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
+        return ("name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
@@ -81,6 +82,10 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
             return ()
         editable = RenameForm.base_fields if self.has_change_permission(request, obj) else ()
         return tuple(name for name in flatten_fieldsets(self.get_fieldsets(request, obj)) if name not in editable)
+
+    @admin.display(description=_("name"), ordering="display_name")
+    def name(self, conversation: Conversation) -> str:
+        return conversation.display_name.strip() or gettext("(without a name)")  # something to click on
 
     @admin.display(description=_("created"), ordering="remote_id")
     def created(self, conversation: Conversation) -> Any:

@@ -72,6 +72,8 @@ def concerns_all(error: Exception) -> bool:
 def _cause(error: Exception) -> str:
     if isinstance(error, ImproperlyConfigured):
         return gettext("Orq is not set up in this project's settings: %(problem)s") % {"problem": error}
+    if isinstance(error, OutcomeUnknown):
+        return gettext("It is not known whether Orq did it: %(reason)s.") % {"reason": error.reason}
     if isinstance(error, MirrorContended):  # after the answer, so its own advice to try again would mislead
         return gettext("Orq answered, but the answer could not be stored here.")
     return str(error)
@@ -81,4 +83,6 @@ def _wait(error: Any) -> str:
     seconds = round(getattr(error, "retry_after", None) or 0)
     if not seconds:
         return ""
-    return ngettext("Wait %(count)d second first.", "Wait %(count)d seconds first.", seconds) % {"count": seconds}
+    return ngettext("Orq asks to wait %(count)d second.", "Orq asks to wait %(count)d seconds.", seconds) % {
+        "count": seconds
+    }

@@ -61,3 +61,16 @@ class WorkspaceFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(workspace=self.value()) if self.value() else queryset
+
+
+class ResolvedFilter(admin.SimpleListFilter):
+    """Whether what was rejected has been mirrored since, or is listed no more."""
+
+    title = _("resolved")
+    parameter_name = "resolved"
+
+    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+        return [("no", _("Not yet")), ("yes", _("Resolved"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset

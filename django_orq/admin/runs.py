@@ -12,7 +12,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
-from .filters import WorkspaceFilter
+from .filters import ResolvedFilter, WorkspaceFilter
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ else:
     _InlineFormSet = BaseInlineFormSet
 
 _MAX_INLINE = 20
+_ID_LENGTH = 31
+"""Characters of an Orq id; digests are longer, and nobody reads them to the end."""
 _COUNTERS = ("requests", "pages", "seen", "created", "updated", "unchanged", "skipped", "outdated", "rejected")
 
 
@@ -66,17 +68,7 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        counters = ("pages", "seen", "created", "updated", "rejected")
-        return (
-            "__str__",
-            *if_several("workspace"),
-            "mode",
-            "state",
-            "started_at",
-            "finished_at",
-            *counters,
-            "problem",
-        )
+        return ("__str__", "state", "short_problem", "started_at", "seen", "created", "updated", "rejected")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
@@ -91,9 +83,13 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[str, ...]:
         return ("problem", "all_rejected")
 
-    @admin.display(description=_("error"), empty_value="-")
+    @admin.display(description=_("error"))
     def problem(self, run: SyncRun) -> str:
         return run.error_message or "-"
+
+    @admin.display(description=_("error"))
+    def short_problem(self, run: SyncRun) -> str:
+        return Truncator(self.problem(run)).chars(60)
 
     @admin.display(description=_("rejected payloads"))
     def all_rejected(self, run: SyncRun) -> str:
@@ -110,12 +106,19 @@ class RejectedPayloadAdmin(_ReadOnly, _ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("key", *if_several("workspace"), "short_reason", "first_seen_at", "last_seen_at", "resolved_at")
+        return ("short_key", *if_several("workspace"), "short_reason", "last_seen_at", "is_resolved")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        resolved = ("resolved_at", admin.EmptyFieldListFilter)
-        return (resolved, *((WorkspaceFilter,) if if_several("workspace") else ()))
+        return (ResolvedFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
+
+    @admin.display(description=_("Orq id or digest"), ordering="key")
+    def short_key(self, payload: RejectedPayload) -> str:
+        return Truncator(payload.key).chars(_ID_LENGTH)
 
     @admin.display(description=_("reason"))
     def short_reason(self, payload: RejectedPayload) -> str:
         return Truncator(payload.reason).chars(100)
+
+    @admin.display(description=_("resolved"), boolean=True, ordering="resolved_at")
+    def is_resolved(self, payload: RejectedPayload) -> bool:
+        return payload.resolved_at is not None
