@@ -1,0 +1,39 @@
+"""The wheel and an environment that holds it and what it requires, nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conformance.conftest import _sdk_rc29_process, sdk_rc29  # noqa: F401 # fixtures
+from .project import Project, environment
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    folder = os.environ.get("ORQ_WHEELS")
+    if not folder:
+        pytest.skip("needs the built wheel: make acceptance")
+    (found,) = Path(folder).resolve().glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of a fresh virtual environment with the wheel."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", folder)
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    return folder / "bin"
+
+
+def run(*command: str | Path) -> None:
+    subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, check=True)  # noqa: S603 # the above
+
+
+@pytest.fixture
+def project(programs, tmp_path, orq_sandbox) -> Project:
+    """An empty project whose workspace is `orq_sandbox`, with an empty database."""
+    return Project(tmp_path, programs=programs, workspaces=orq_sandbox.settings())

@@ -1,0 +1,142 @@
+"""An otherwise empty Django project with the built wheel, used as its owner would: by commands."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+# What the owner adds to the settings that Django wrote. The broker's folders are in the project;
+# messages are kept when processed, for else they pass through the system's temporary folder.
+SETTINGS = """
+INSTALLED_APPS += ["rest_framework", "django_orq"]
+ORQ_WORKSPACES = {workspaces!r}
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # not what django_orq has
+CELERY_BROKER_URL = "filesystem://"
+CELERY_BROKER_TRANSPORT_OPTIONS = {{
+    "data_folder_in": str(BASE_DIR / "queue"),
+    "data_folder_out": str(BASE_DIR / "queue"),
+    "control_folder": str(BASE_DIR / "control"),
+    "processed_folder": str(BASE_DIR / "processed"),
+    "store_processed": True,
+}}
+"""
+CELERY = """
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+app = Celery("project")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+"""
+# The project must find its settings, its packages and its workspace by itself.
+FOREIGN = ("CELERY_", "COV", "DATABASE_URL", "DJANGO_", "ORQ_", "PYTEST", "PYTHON", "VIRTUAL_ENV")
+GRACE = 30.0
+
+
+class Project:
+    """Made by `django-admin startproject` in `folder`; `programs` is the environment's `bin`."""
+
+    def __init__(self, folder: Path, *, programs: Path, workspaces: dict[str, Any]) -> None:
+        self.folder = folder
+        self._programs = programs
+        self._run("django-admin", "startproject", "project", ".")
+        with (folder / "project" / "settings.py").open("a") as settings:
+            settings.write(SETTINGS.format(workspaces=workspaces))
+        (folder / "project" / "celery.py").write_text(CELERY)
+        (folder / "project" / "__init__.py").write_text("from .celery import app as celery_app\n")
+        for name in ("queue", "control", "processed"):
+            (folder / name).mkdir()
+
+    def python(self, *words: str) -> str:
+        """Run Python in the project's folder; returns its standard output."""
+        return self._run("python", *words)
+
+    def manage(self, *words: str) -> str:
+        return self.python("manage.py", *words)
+
+    def send(self, task: str, arguments: str) -> None:
+        """Put a task into the broker's queue; `arguments` are JSON."""
+        self._run("celery", "-A", "project", "call", task, f"--kwargs={arguments}")
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A Celery worker in a group of its own, asked by SIGTERM to end when the block is left."""
+        with (self.folder / "worker.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 # a fixed command
+                [self._programs / "celery", "-A", "project", "worker", "--concurrency=2", "--loglevel=INFO"],
+                cwd=self.folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield process
+            process.terminate()
+            assert process.wait(GRACE) == 0, self.worker_log
+            assert not group_exists(process), "the worker left processes of its own behind"
+        finally:
+            end_group(process)
+
+    @property
+    def worker_log(self) -> str:
+        return (self.folder / "worker.log").read_text(errors="replace")
+
+    def rows(self, model: str) -> list[dict[str, Any]]:
+        """What SQLite holds, without the ORM in between; newest conversation, or latest run, first."""
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as connection:
+            connection.row_factory = sqlite3.Row
+            order = "remote_id" if model == "conversation" else "id"
+            found = connection.execute(f"SELECT * FROM django_orq_{model} ORDER BY {order} DESC")  # noqa: S608 # ours
+            return [dict(row) for row in found]
+
+    def _run(self, program: str, *words: str) -> str:
+        done = subprocess.run(  # noqa: S603 # commands of the tests
+            [self._programs / program, *words],
+            cwd=self.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program} {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+
+
+def group_exists(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """A test that failed leaves nothing either."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_until(fulfilled: Callable[[], object], *, within: float = 60) -> bool:
+    """Whether it came to be so within these seconds."""
+    until = time.monotonic() + within
+    while not fulfilled():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,86 @@
+"""An empty project with the wheel mirrors, to the letter, what the vendor's SDK created."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ..conformance.names import NAMES
+from .project import group_exists, wait_until
+
+ON_THE_WIRE = {
+    "remote_id": "_id",
+    "display_name": "displayName",
+    "created_by_id": "createdById",
+    "updated_by_id": "updatedById",
+}
+MIRRORED_AS = {*ON_THE_WIRE.values(), "createdAt", "updatedAt", "metadata"}
+
+
+@pytest.fixture
+def filled_sandbox(orq_sandbox, sdk_rc29):
+    """300 conversations; none of our code had a part in creating them."""
+    for name in NAMES:
+        sdk_rc29.create(display_name=name)
+    assert [one["displayName"] for one in orq_sandbox.conversations] == NAMES[::-1]
+    return orq_sandbox
+
+
+def moment(stored):
+    """SQLite's text for a time, which Django writes in UTC."""
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
+
+
+def from_milliseconds(number):
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=number)
+
+
+def assert_same(row, remote):
+    assert {column: row[column] for column in ON_THE_WIRE} == {
+        column: remote.get(name) for column, name in ON_THE_WIRE.items()
+    }
+    assert moment(row["remote_created_at"]) == from_milliseconds(remote["createdAt"])
+    assert moment(row["remote_updated_at"]) == from_milliseconds(remote["updatedAt"])
+    assert json.loads(row["metadata"] or "null") == remote.get("metadata")
+    assert json.loads(row["extra"]) == {
+        name: value for name, value in remote.items() if name not in {*MIRRORED_AS, "kind"}
+    }
+
+
+def assert_mirrored(project, sandbox):
+    rows = project.rows("conversation")
+    assert len(rows) == len(NAMES) == 300
+    for row, remote in zip(rows, sandbox.conversations, strict=True):
+        assert_same(row, remote)
+        assert row["workspace"] == "default"
+        assert row["mirrored_at"]
+        assert (row["missing_since"], row["confirmed_at"], row["deleted_at"]) == (None, None, None)
+    (run,) = project.rows("syncrun")
+    assert (run["mode"], run["state"], run["seen"], run["created"]) == ("full", "succeeded", 300, 300)
+    assert project.rows("rejectedpayload") == []
+
+
+def test_project_uses_the_wheel_and_not_this_folder(project, programs):
+    where = project.python("-c", "import django_orq; print(django_orq.__file__)")
+    assert where.startswith(str(programs.parent))
+
+
+def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
+    project.manage("migrate")
+    assert project.manage("check") == "System check identified no issues (0 silenced).\n"
+    # Whatever the project's own DEFAULT_AUTO_FIELD is, it has no part in our tables.
+    assert project.manage("makemigrations", "--check", "--dry-run") == "No changes detected\n"
+    summary = project.manage("orq_sync", "--full")
+    assert "succeeded: 300 conversations in 3 pages and 3 requests; 300 new, 0 updated" in summary
+    assert_mirrored(project, filled_sandbox)
+    assert "300 unchanged" in project.manage("orq_sync", "--full")
+
+
+def test_worker_mirrors_what_the_sdk_created_and_leaves_no_process(project, filled_sandbox):
+    project.manage("migrate")
+    with project.worker() as worker:
+        assert wait_until(lambda: " ready." in project.worker_log), project.worker_log
+        project.send("django_orq.sync_conversations", '{"mode": "full"}')
+        assert wait_until(lambda: any(run["finished_at"] for run in project.rows("syncrun"))), project.worker_log
+        assert group_exists(worker)
+    assert_mirrored(project, filled_sandbox)

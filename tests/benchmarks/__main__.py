@@ -1,0 +1,134 @@
+"""Speed and memory of full syncs: `make benchmark`.
+
+Mirrors 1,000 and 100,000 conversations of a sandbox into SQLite files, each twice, each time in a
+fresh process. Ends with code 1 unless every page was asked for exactly once, every conversation
+is there, and the large mirror's peak memory lies within 30 MB of the small one's.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django_orq.testing import OrqSandbox
+
+SMALL, LARGE = 1_000, 100_000
+PAGE_SIZE = 100
+ALLOWANCE_MB = 30.0
+ROOT = Path(__file__).parents[2]
+COLUMNS = "{:>13}  {:<9}  {:>8}  {:>7}  {:>10}  {:>11}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    conversations: int
+    run: str
+    list_requests: int
+    """As the sandbox counted them."""
+    rows: int
+    written: int
+    seconds: float
+    peak_mb: float
+
+    def __str__(self) -> str:
+        return COLUMNS.format(
+            f"{self.conversations:,}",
+            self.run,
+            f"{self.list_requests:,}",
+            f"{self.seconds:.1f}",
+            f"{self.conversations / self.seconds:,.0f}",
+            f"{self.peak_mb:.1f} MB",
+        )
+
+    def problems(self) -> Iterator[str]:
+        expected_writes = self.conversations if self.run == "first" else 0
+        for what, got, wanted in (
+            ("list requests", self.list_requests, self.conversations // PAGE_SIZE),
+            ("rows", self.rows, self.conversations),
+            ("rows written", self.written, expected_writes),
+        ):
+            if got != wanted:
+                yield f"{self.run} sync of {self.conversations:,}: {got:,} {what} instead of {wanted:,}"
+
+
+def main() -> int:
+    say(COLUMNS.format("conversations", "sync", "requests", "seconds", "per second", "peak memory"))
+    with tempfile.TemporaryDirectory() as folder:
+        small = list(measure_twice(SMALL, Path(folder) / "small"))
+        large = list(measure_twice(LARGE, Path(folder) / "large"))
+    say(f"\nNothing changed: {large[1].seconds / large[0].seconds:.2f} of the first sync's time")
+    difference = max(many.peak_mb - few.peak_mb for few, many in zip(small, large, strict=True))
+    say(f"Peak memory: {difference:.1f} MB more for {LARGE:,} than for {SMALL:,} (at most {ALLOWANCE_MB:.0f})")
+    problems = [problem for measurement in (*small, *large) for problem in measurement.problems()]
+    if difference > ALLOWANCE_MB:
+        problems.append("memory grows with the number of conversations")
+    problems += doubts([*small, *large])
+    for problem in problems:
+        say(f"FAILED: {problem}")
+    return bool(problems)
+
+
+def measure_twice(conversations: int, folder: Path) -> Iterator[Measurement]:
+    folder.mkdir()
+    with OrqSandbox(conversations=conversations) as sandbox:
+        for run in ("first", "unchanged"):
+            sandbox.clear_requests()
+            taken = sync(sandbox, folder)
+            measurement = Measurement(
+                conversations=conversations,
+                run=run,
+                list_requests=sandbox.count("list"),
+                rows=taken["rows"],
+                written=taken["seen"] - taken["unchanged"],
+                seconds=taken["seconds"],
+                peak_mb=megabytes(taken["peak_rss"]),
+            )
+            say(str(measurement))
+            yield measurement
+
+
+def sync(sandbox: OrqSandbox, folder: Path) -> dict:
+    """Sync in a fresh process; `measured_sync` says what it returns."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "ORQ_"))}
+    done = subprocess.run(  # our own module
+        [sys.executable, "-m", "tests.benchmarks.measured_sync"],
+        cwd=ROOT,
+        env=kept
+        | {
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "DEMO_DIR": str(folder),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "ORQ_API_KEY": sandbox.api_key,
+            "ORQ_BASE_URL": sandbox.base_url,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def doubts(measurements: list[Measurement]) -> Iterator[str]:
+    """On Linux a process starts with its parent's peak, which must not hide its own."""
+    ours = megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    if ours >= min(one.peak_mb for one in measurements):
+        yield f"nothing is known of memory: the sandbox itself took {ours:.1f} MB"
+
+
+def megabytes(kibibytes: float) -> float:
+    return kibibytes * 1024 / 1_000_000
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
