@@ -68,7 +68,7 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("__str__", "state", "short_problem", "started_at", "seen", "created", "updated", "rejected")
+        return ("__str__", "state", "short_problem", "started_at", "seen", "created", "updated")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
