@@ -36,4 +36,4 @@ def run(*command: str | Path) -> None:
 @pytest.fixture
 def project(programs, tmp_path, orq_sandbox) -> Project:
     """An empty project whose workspace is `orq_sandbox`, with an empty database."""
-    return Project(tmp_path, programs=programs, workspaces=orq_sandbox.settings())
+    return Project(tmp_path, programs=programs, api_key=orq_sandbox.api_key, base_url=orq_sandbox.base_url)

@@ -1,6 +1,7 @@
 """An otherwise empty Django project with the built wheel, used as its owner would: by commands."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -10,11 +11,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# What the owner adds to the settings that Django wrote. The broker's folders are in the project;
-# messages are kept when processed, for else they pass through the system's temporary folder.
+README = Path(__file__).parents[2] / "README.md"
+# Beside what the README says: where Orq is, and a broker that needs no server. Its messages are
+# kept when processed, for else they pass through the system's temporary folder.
 SETTINGS = """
-INSTALLED_APPS += ["rest_framework", "django_orq"]
-ORQ_WORKSPACES = {workspaces!r}
+ORQ_WORKSPACES = {{"default": {{"API_KEY": ORQ_API_KEY, "BASE_URL": {base_url!r}}}}}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # not what django_orq has
 CELERY_BROKER_URL = "filesystem://"
 CELERY_BROKER_TRANSPORT_OPTIONS = {{
@@ -43,12 +44,13 @@ GRACE = 30.0
 class Project:
     """Made by `django-admin startproject` in `folder`; `programs` is the environment's `bin`."""
 
-    def __init__(self, folder: Path, *, programs: Path, workspaces: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *, programs: Path, api_key: str, base_url: str) -> None:
         self.folder = folder
         self._programs = programs
+        self._environment = environment() | {"ORQ_API_KEY": api_key}
         self._run("django-admin", "startproject", "project", ".")
-        with (folder / "project" / "settings.py").open("a") as settings:
-            settings.write(SETTINGS.format(workspaces=workspaces))
+        self._append("settings.py", "import os\n", from_readme("settings.py"), SETTINGS.format(base_url=base_url))
+        self._append("urls.py", "from django.urls import include\n", from_readme("urls.py"))
         (folder / "project" / "celery.py").write_text(CELERY)
         (folder / "project" / "__init__.py").write_text("from .celery import app as celery_app\n")
         for name in ("queue", "control", "processed"):
@@ -72,7 +74,7 @@ class Project:
             process = subprocess.Popen(  # noqa: S603 # a fixed command
                 [self._programs / "celery", "-A", "project", "worker", "--concurrency=2", "--loglevel=INFO"],
                 cwd=self.folder,
-                env=environment(),
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -98,11 +100,15 @@ class Project:
             found = connection.execute(f"SELECT * FROM django_orq_{model} ORDER BY {order} DESC")  # noqa: S608 # ours
             return [dict(row) for row in found]
 
+    def _append(self, name: str, *texts: str) -> None:
+        with (self.folder / "project" / name).open("a") as file:
+            file.writelines(texts)
+
     def _run(self, program: str, *words: str) -> str:
         done = subprocess.run(  # noqa: S603 # commands of the tests
             [self._programs / program, *words],
             cwd=self.folder,
-            env=environment(),
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -111,6 +117,13 @@ class Project:
         )
         assert done.returncode == 0, f"{program} {' '.join(words)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+def from_readme(name: str) -> str:
+    """What the README says to add to this file."""
+    block = re.search(rf"^```python\n# {re.escape(name)}.*?\n(.*?)^```$", README.read_text(), re.M | re.S)
+    assert block, f"the README has no lines for {name}"
+    return block[1]
 
 
 def environment() -> dict[str, str]:

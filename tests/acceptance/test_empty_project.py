@@ -70,6 +70,7 @@ def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
     assert project.manage("check") == "System check identified no issues (0 silenced).\n"
     # Whatever the project's own DEFAULT_AUTO_FIELD is, it has no part in our tables.
     assert project.manage("makemigrations", "--check", "--dry-run") == "No changes detected\n"
+    assert project.manage("orq_doctor").endswith("All is well.\n")
     summary = project.manage("orq_sync", "--full")
     assert "succeeded: 300 conversations in 3 pages and 3 requests; 300 new, 0 updated" in summary
     assert_mirrored(project, filled_sandbox)
