@@ -248,5 +248,19 @@ class MirrorContended(OrqError):
     retryable = True
 
 
+class MirrorBehind(OrqError):
+    """Orq did what was asked, and its answer could not be written: it must not be asked again."""
+
+    code = "mirror_behind"
+    template = (
+        "Orq carried out the {operation}, but other writers kept changing the row here. Do not repeat it: the next "
+        "sync brings the row up to date."
+    )
+
+    def __init__(self, *, operation: str, **more: Any) -> None:
+        self.operation = operation
+        super().__init__(operation=operation, **more)
+
+
 class StrayWrite(TypeError):
     """Project code tried to write mirrored columns itself; the text names the verb to call instead."""

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS
-from .exceptions import ConversationChanged, ConversationNotFound
+from .exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended
 from .models import Conversation, write_database
 from .payloads import RemoteConversation, clean_display_name
 from .reconcile import Answer, Plan, mark_deleted, mark_missing, reconcile
@@ -35,12 +35,13 @@ def create_conversation(
 ) -> Conversation:
     """Create a conversation in Orq and mirror it.
 
-    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if it may have been created all the same.
+    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if it may have been created all the same
+    (all writes: ``MirrorBehind`` if Orq did it and the row could not follow).
     """
     clock = DatabaseClock(write_database())
     with ConversationService.for_workspace(workspace, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
-    reconcile(answer, workspace=workspace)
+    _take(answer, workspace, "create")
     return _get(workspace, answer.conversations[0].remote_id)
 
 
@@ -70,10 +71,11 @@ def rename_conversation(
             answer = current
         elif _has_changed(seen, conversation, expected_updated_at or conversation.remote_updated_at):
             reconcile(current, workspace=workspace)
+            _reload(conversation)
             raise _changed(seen)
         else:
             answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
-    plan = reconcile(answer, workspace=workspace)
+    plan = _take(answer, workspace, "update")
     _reload(conversation)
     return _renamed(conversation, plan, seen)
 
@@ -120,6 +122,14 @@ def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> A
     asked_at = clock.now()
     remote = operation()
     return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.now(), listed=False)
+
+
+def _take(answer: Answer, workspace: str, operation: str) -> Plan:
+    """Mirror the answer to a write."""
+    try:
+        return reconcile(answer, workspace=workspace)
+    except MirrorContended:
+        raise MirrorBehind(operation=operation) from None
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Conversation(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.display_name
+        return self.display_name or str(self.remote_id)
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse("create_conversation" if self._state.adding else "rename_conversation")

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django_orq import sync
 from django_orq.admin.deleting import MAX_SELECTED
 from django_orq.admin.failures import explain
-from django_orq.exceptions import MirrorContended
+from django_orq.exceptions import MirrorBehind
 from django_orq.mirror import fetch_conversation, rename_conversation
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.reconcile import reconcile
@@ -268,7 +268,7 @@ def test_popup_may_refer_to_no_column_but_those_that_others_refer_to(remote, adm
 
 
 def test_answer_that_could_not_be_stored_does_not_invite_to_try_again():
-    message = explain(MirrorContended(), "create")
+    message = explain(MirrorBehind(operation="create"), "create")
 
     assert "may exist" in message
     assert "Try again" not in message

@@ -15,6 +15,7 @@ from django_orq.exceptions import (
     InternalError,
     InvalidName,
     MalformedResponse,
+    MirrorBehind,
     MirrorContended,
     OrqError,
     OutcomeUnknown,
@@ -44,6 +45,7 @@ ERRORS: list[OrqError] = [
         remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None
     ),
     OutcomeUnknown(operation="create", reason="no answer came in time", retry_after=3.0),
+    MirrorBehind(operation="create"),
     MirrorContended(),
 ]
 

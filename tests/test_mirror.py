@@ -10,6 +10,8 @@ from django_orq.exceptions import (
     ConversationChanged,
     ConversationNotFound,
     InvalidName,
+    MirrorBehind,
+    MirrorContended,
     OrqError,
     OutcomeUnknown,
     RateLimited,
@@ -82,6 +84,19 @@ class TestCreate:
         assert refusal.value.retry_after == 7
         assert not Conversation.objects.exists()
 
+    def test_row_that_cannot_follow_is_not_taken_for_a_failed_create(self, remote, monkeypatch):
+        """Patched at the database's side: two writers that collide three times running can't be staged."""
+
+        def contend(*args: Any, **kwargs: Any) -> None:
+            raise MirrorContended
+
+        monkeypatch.setattr(mirror, "reconcile", contend)
+
+        with pytest.raises(MirrorBehind, match="Do not repeat it"):
+            mirror.create_conversation(display_name="New")
+
+        assert only(remote)["displayName"] == "New"
+
     def test_rolled_back_transaction_of_the_caller_is_healed_by_the_next_sync(self, remote):
         with transaction.atomic():
             mirror.create_conversation(display_name="Rolled back")
@@ -121,7 +136,7 @@ class TestRename:
         with pytest.raises(ConversationChanged) as conflict:
             mirror.rename_conversation(row, display_name="Mine")
 
-        assert conflict.value.display_name == "Somebody else's"
+        assert conflict.value.display_name == row.display_name == "Somebody else's"
         assert milliseconds(conflict.value.updated_at) == only(remote)["updatedAt"]
         assert remote.count("update") == 0
         assert Conversation.objects.get().display_name == "Somebody else's"

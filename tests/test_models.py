@@ -81,6 +81,7 @@ def test_ids_are_compared_bytewise(row):
 
 def test_conversation_shows_its_name(row):
     assert str(row) == "Refund for order 1001"
+    assert str(Conversation(display_name="", remote_id=REMOTE_ID)) == REMOTE_ID
 
 
 def test_runs_and_refusals_say_what_they_are():

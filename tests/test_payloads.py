@@ -328,5 +328,5 @@ def test_name_that_orq_would_refuse_is_refused_with_its_reason(given_name: str, 
 
 
 @pytest.mark.parametrize(("text", "verdict"), [(ID, True), ("conv_x", False), (None, False), (b"conv_", False)])
-def test_remote_id_is_recognised(text: object, verdict: bool) -> None:  # noqa: FBT001  # a table's column
+def test_remote_id_is_recognised(text: object, verdict: bool) -> None:  # a table's column
     assert is_remote_id(text) is verdict

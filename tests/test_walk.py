@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from django_orq import sync
+from django_orq import sync, walk
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.testing import OrqSandbox
 
@@ -180,16 +180,19 @@ def test_refusal_of_a_living_cursor_is_tried_once_more_and_then_fails(remote, se
     assert (run.state, run.error_code, remote.count("list")) == ("failed", "api_error", 3)
 
 
-def test_cursors_that_all_turn_out_to_be_gone_end_the_run(remote, settings):
+def test_steps_back_are_numbered(remote, settings, monkeypatch):
     """A server that lists conversations and then knows none of them."""
+    monkeypatch.setattr(walk, "MAX_STEPS_BACK", 3)
     configure(settings, PAGE_SIZE=10)
     fill(remote, 40)
     remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
-    remote.fail("list", after=2, times=None, status=404, body='{"message": "no"}')
+    remote.fail("list", after=1, times=None, status=404, body='{"message": "no"}')
 
     run = full_run()
 
-    assert run.state == SyncRun.State.FAILED
+    assert (run.state, run.error_code) == ("failed", "malformed_response")
+    assert "turned out to be gone" in run.error_message
+    assert remote.count("list") == 5
 
 
 def test_lists_in_disorder_lose_nothing(remote, settings):

@@ -10,7 +10,7 @@ from ..exceptions import (
     AuthenticationFailed,
     ConversationNotFound,
     MalformedResponse,
-    MirrorContended,
+    MirrorBehind,
     OrqError,
     OutcomeUnknown,
     PermissionRefused,
@@ -54,7 +54,7 @@ def explain(error: Exception, verb: Verb) -> str:
 
 def leaves_doubt(error: Exception) -> bool:
     """Whether Orq may have done it."""
-    if isinstance(error, (OutcomeUnknown, MirrorContended)):
+    if isinstance(error, (OutcomeUnknown, MirrorBehind)):
         return True
     if getattr(error, "operation", None) != "delete":
         return False
@@ -74,7 +74,7 @@ def _cause(error: Exception) -> str:
         return gettext("Orq is not set up in this project's settings: %(problem)s") % {"problem": error}
     if isinstance(error, OutcomeUnknown):
         return gettext("It is not known whether Orq did it: %(reason)s.") % {"reason": error.reason}
-    if isinstance(error, MirrorContended):  # after the answer, so its own advice to try again would mislead
+    if isinstance(error, MirrorBehind):  # after the answer, so its own advice to try again would mislead
         return gettext("Orq answered, but the answer could not be stored here.")
     return str(error)
 
