@@ -56,6 +56,10 @@ class Workspace:
     retries: RetryConfig = RetryConfig()
     slice_seconds: float = 20.0
     lease_seconds: float = 120.0
+    mass_delete_min: int = 50
+    """So many missing rows a full run may always confirm by itself."""
+    mass_delete_share: float = 0.2
+    """So many, as a share of the rows that were there before, it may as well."""
 
     def __post_init__(self) -> None:
         for name, problem in _problems(self):
@@ -140,6 +144,8 @@ def _problems(workspace: Workspace) -> list[tuple[str, str]]:
             ("project_id", _check_text(workspace.project_id)),
             ("page_size", _check_page_size(workspace.page_size)),
             ("retries", _check_retries(workspace.retries)),
+            ("mass_delete_min", _check_count(workspace.mass_delete_min)),
+            ("mass_delete_share", _check_share(workspace.mass_delete_share)),
             *(
                 (name, _check_seconds(getattr(workspace, name)))
                 for name in ("connect_timeout", "read_timeout", "slice_seconds", "lease_seconds")
@@ -188,6 +194,16 @@ def _check_page_size(value: object) -> str | None:
 
 def _check_retries(value: object) -> str | None:
     return None if isinstance(value, RetryConfig) else "must be a RetryConfig or a dictionary of its fields"
+
+
+def _check_count(value: object) -> str | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return None if fits else "must be a whole number, 0 or more"
+
+
+def _check_share(value: object) -> str | None:
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    return None if fits else "must be a number from 0 to 1"
 
 
 def _check_seconds(value: object) -> str | None:

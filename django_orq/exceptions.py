@@ -5,7 +5,7 @@ asked us to wait (``retry_after``, seconds) and a message for people. All of the
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
@@ -127,6 +127,25 @@ class RateLimited(APIError):
     retryable = True
 
 
+class MustWait(RateLimited):
+    """Orq told an earlier request to wait until ``until`` (aware); this one waits too: nothing was sent."""
+
+    code = "must_wait"
+    template = "Orq asks us to wait until {time} UTC."
+
+    def __init__(self, *, operation: str, until: datetime, retry_after: float, **more: Any) -> None:
+        self.until = until
+        self.time = f"{until.astimezone(UTC):%H:%M:%S}"
+        super().__init__(
+            operation=operation,
+            until=until,
+            retry_after=retry_after,
+            **{"status": 429, "headers": {}, "time": self.time, **more},
+        )
+
+    private = APIError.private | {"until"}
+
+
 class ServerError(APIError):
     """5XX: Orq, or something before it, is in trouble."""
 
@@ -174,6 +193,30 @@ class CursorIgnored(MalformedResponse):
 
     def __init__(self, *, operation: str, api_style: str, **more: Any) -> None:
         super().__init__(operation=operation, api_style=api_style, **{"reason": "the cursor is ignored", **more})
+
+
+class WorkspaceDoubted(OrqError):
+    """The key does not seem to see the workspace that is mirrored here; nothing was stored."""
+
+    code = "workspace_doubted"
+    template = (
+        "The list shows none of the conversations that are mirrored here, and the newest {asked} of them are not to be "
+        "found with this API key. Does it belong to another workspace? Nothing was stored. Check API_KEY and "
+        "BASE_URL; if they are right, let run the sync with “Go on” (orq_sync --go-on RUN)."
+    )
+
+    def __init__(self, *, asked: int, **more: Any) -> None:
+        super().__init__(asked=asked, **more)
+
+
+class WalkersDied(OrqError):
+    """Process after process died at the same page."""
+
+    code = "walkers_died"
+    template = "{deaths} processes in a row died while working on the same page. The system's log may say why."
+
+    def __init__(self, *, deaths: int, **more: Any) -> None:
+        super().__init__(deaths=deaths, **more)
 
 
 class InternalError(OrqError):

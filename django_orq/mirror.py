@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from . import waits
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS
-from .exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended
+from .exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError
 from .models import Conversation, write_database
 from .payloads import RemoteConversation, clean_display_name
 from .reconcile import Answer, Plan, mark_deleted, mark_missing, reconcile
@@ -39,7 +40,7 @@ def create_conversation(
     (all writes: ``MirrorBehind`` if Orq did it and the row could not follow).
     """
     clock = DatabaseClock(write_database())
-    with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+    with _asking(workspace, "create", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     _take(answer, workspace, "create")
     return _get(workspace, answer.conversations[0].remote_id)
@@ -62,7 +63,7 @@ def rename_conversation(
     clock = DatabaseClock(write_database())
     workspace, remote_id = conversation.workspace, conversation.remote_id
     with (
-        ConversationService.for_workspace(workspace, interactive=interactive) as service,
+        _asking(workspace, "update", clock, interactive=interactive) as service,
         _missing_if_not_found(conversation, clock),
     ):
         current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
@@ -84,7 +85,7 @@ def delete_conversation(conversation: Conversation, *, interactive: bool = False
     """Delete a conversation in Orq, for good; its row becomes a tombstone. One that is gone already counts as done."""
     clock = DatabaseClock(write_database())
     with (
-        ConversationService.for_workspace(conversation.workspace, interactive=interactive) as service,
+        _asking(conversation.workspace, "delete", clock, interactive=interactive) as service,
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
@@ -97,7 +98,7 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
     clock = DatabaseClock(write_database())
     workspace, remote_id = conversation.workspace, conversation.remote_id
     with (
-        ConversationService.for_workspace(workspace, interactive=interactive) as service,
+        _asking(workspace, "retrieve", clock, interactive=interactive) as service,
         _missing_if_not_found(conversation, clock),
     ):
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
@@ -112,10 +113,24 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
         refresh_conversation(known, interactive=interactive)
         return known
     clock = DatabaseClock(write_database())
-    with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+    with _asking(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
     reconcile(answer, workspace=workspace)
     return _get(workspace, remote_id)
+
+
+@contextmanager
+def _asking(
+    workspace: str, operation: str, clock: DatabaseClock, *, interactive: bool
+) -> Iterator[ConversationService]:
+    """The workspace's service, unless Orq asked to be left alone; what Orq asks for now is kept for others."""
+    waits.check(workspace, operation=operation, clock=clock)
+    try:
+        with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+            yield service
+    except OrqError as error:
+        waits.heed(workspace, error, clock=clock)
+        raise
 
 
 def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:

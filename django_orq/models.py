@@ -118,18 +118,39 @@ class SyncRun(models.Model):
     """One walk through a workspace's list, with the checkpoint to go on from."""
 
     class Mode(models.TextChoices):
+        INCREMENTAL = "incremental", _("incremental")
         FULL = "full", _("full")
+        CONFIRM = "confirm", _("confirmation")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
         RUNNING = "running", _("running")
+        WAITING = "waiting", _("waiting")
+        PAUSED = "paused", _("paused")
         SUCCEEDED = "succeeded", _("succeeded")
         PARTIAL = "partial", _("partial")
         FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    class Phase(models.TextChoices):
+        WALK = "walk", _("walking through the list")
+        CONFIRM = "confirm", _("confirming what is missing")
+
+    class Hold(models.TextChoices):
+        """Why missing rows were not confirmed."""
+
+        MASS_DELETE = "mass_delete", _("more conversations are missing than one run may take for deleted")
+        NO_CANARY = "no_canary", _("no conversation that must be there could be retrieved")
+
+    class Wait(models.TextChoices):
+        ASKED = "asked", _("Orq asked us to wait")
+        BACKOFF = "backoff", _("Orq is in trouble or out of reach")
+        BUDGET = "budget", _("the budget of the last call is spent")
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)
     mode = models.CharField(_("mode"), max_length=20, choices=Mode)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.QUEUED)
+    phase = models.CharField(_("phase"), max_length=20, choices=Phase, default=Phase.WALK)
     slot = BytewiseCharField(max_length=130, null=True, unique=True, editable=False)
     """``workspace:mode`` while the run is unfinished, so that there is one of each at most."""
 
@@ -137,7 +158,19 @@ class SyncRun(models.Model):
     """The remote id after which the next page begins."""
     head_id = BytewiseCharField(_("newest id"), max_length=64, null=True)
     """The newest remote id on the first page."""
+    stop_id = BytewiseCharField(_("stops at"), max_length=64, null=True)
+    """An incremental run ends with the first page that reaches at or below this id."""
     reached_end = models.BooleanField(_("reached the end"), default=False)
+    """Of what it walks through: the list, or for an incremental run its stop."""
+    is_complete = models.BooleanField(_("complete"), default=False)
+    """Whether everything up to ``head_id`` has been walked through, by this run and those it rests on."""
+    rests_on = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    """The unfinished first full run at whose head this incremental run stopped."""
+    continues = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="continued_by")
+    """The run that was held, and that a person let go with this one."""
+    is_vouched = models.BooleanField(_("workspace vouched for by a person"), default=False)
+    is_proved = models.BooleanField(_("workspace recognised"), default=False)
+    mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)
 
     requests = models.PositiveBigIntegerField(_("requests"), default=0)
     pages = models.PositiveBigIntegerField(_("pages"), default=0)
@@ -145,10 +178,17 @@ class SyncRun(models.Model):
     created = models.PositiveBigIntegerField(_("created"), default=0)
     updated = models.PositiveBigIntegerField(_("updated"), default=0)
     unchanged = models.PositiveBigIntegerField(_("unchanged"), default=0)
+    restored = models.PositiveBigIntegerField(_("restored"), default=0)
     skipped = models.PositiveBigIntegerField(_("skipped as older"), default=0)
     outdated = models.PositiveBigIntegerField(_("listed with older values"), default=0)
     """Items that the list showed older than an answer from before this run did."""
     rejected = models.PositiveBigIntegerField(_("rejected"), default=0)
+    missing = models.PositiveBigIntegerField(_("missing"), default=0)
+    unlisted = models.PositiveBigIntegerField(_("found though not listed"), default=0)
+    """Missing rows that turned out to be alive, for the first time."""
+    tombstoned = models.PositiveBigIntegerField(_("deleted"), default=0)
+    held = models.PositiveBigIntegerField(_("held back"), default=0)
+    hold = models.CharField(_("held back because"), max_length=20, choices=Hold, default="", blank=True)
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True)
@@ -157,6 +197,15 @@ class SyncRun(models.Model):
 
     token = models.CharField(max_length=32, default="", editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
+    resume_at = models.DateTimeField(_("goes on at"), null=True)
+    wait = models.CharField(_("waits because"), max_length=20, choices=Wait, default="", blank=True)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    """Failed requests since the last checkpoint."""
+    deaths = models.PositiveIntegerField(default=0, editable=False)
+    """Walkers that died since the last checkpoint."""
+    budget_pages = models.PositiveBigIntegerField(null=True, editable=False)
+    """How many pages in all the run may have when the budget of the last call is spent."""
+    budget_until = models.DateTimeField(null=True, editable=False)
 
     error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
     error_params = models.JSONField(default=dict, editable=False)
@@ -176,6 +225,20 @@ class SyncRun(models.Model):
     def error_message(self) -> str:
         """What went wrong, for people; empty if nothing did."""
         return explain(self.error_code, self.error_params) if self.error_code else ""
+
+
+class WorkspaceWait(models.Model):
+    """Until when Orq asked everyone who uses a workspace's key to wait."""
+
+    workspace = BytewiseCharField(_("workspace"), max_length=100, unique=True)
+    until = models.DateTimeField(_("until"))
+
+    class Meta:
+        verbose_name = _("wait")
+        verbose_name_plural = _("waits")
+
+    def __str__(self) -> str:
+        return f"{self.workspace} {self.until:%H:%M:%S}"
 
 
 class RejectedPayload(models.Model):

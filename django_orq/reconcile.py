@@ -14,21 +14,28 @@ any, and the row is a tombstone                 take and restore if asked for af
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
+from django.dispatch import Signal
 
 from .exceptions import MirrorContended
-from .models import Conversation, write_database
+from .models import Conversation, SyncRun, write_database
 from .payloads import RemoteConversation
+from .signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
 
+CONFIRMED_FOR = timedelta(days=1)
+"""How long a missing row that answered for its id is taken to be alive."""
+CHUNK = 1_000
+"""Rows of a stretch that are looked at together."""
 ATTEMPTS = 3
 """How often an answer is compared with the rows, when these keep changing in between."""
 
@@ -53,6 +60,26 @@ class Answer:
     received_at: datetime
     listed: bool
     """Whether it was a page of the list; only a list item's extra fields are kept."""
+    stretch: "Stretch | None" = None
+    """The part of the list that a page covers, where rows that it leaves out are to be marked as missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """The ids older than ``after`` (``None``: from the newest) down to ``to`` (``None``: to the oldest)."""
+
+    after: str | None
+    to: str | None
+    met: frozenset[str]
+    """Ids that need no mark: on this page, on the one before, or refused."""
+
+    @property
+    def condition(self) -> Q:
+        older = Q() if self.after is None else Q(remote_id__lt=self.after)
+        return older if self.to is None else older & Q(remote_id__gte=self.to)
+
+    def holds(self, remote_id: str) -> bool:
+        return (self.after is None or remote_id < self.after) and (self.to is None or remote_id >= self.to)
 
 
 class Verdict(Enum):
@@ -88,6 +115,8 @@ class Plan:
     workspace: str
     answer: Answer
     changes: Sequence[Change]
+    absent: Sequence[Conversation] = ()
+    """Rows that the page should have held and did not."""
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -104,11 +133,17 @@ class Plan:
         ]
 
 
+class StretchTooLong(Exception):
+    """The mirror has so many rows where a page has few: ``absent_in_chunks`` goes through them."""
+
+
 class _Moved(Exception):
     """A row is no longer what the answer was compared with."""
 
 
-def reconcile(answer: Answer, *, workspace: str, fence: Callable[[Plan], None] | None = None) -> Plan:
+def reconcile(
+    answer: Answer, *, workspace: str, fence: Callable[[Plan], None] | None = None, run: SyncRun | None = None
+) -> Plan:
     """Bring the rows up to an answer, in one short transaction, and return what that took.
 
     ``fence`` runs as the transaction's first statement and undoes all of it by raising. Raises ``MirrorContended`` if
@@ -117,12 +152,12 @@ def reconcile(answer: Answer, *, workspace: str, fence: Callable[[Plan], None] |
     using = write_database()
     for attempt in range(1, ATTEMPTS + 1):
         plan = compare(answer, workspace=workspace)
-        if fence is None and not plan.new and not plan.changed:
+        if fence is None and not (plan.new or plan.changed or plan.absent):
             return plan
         try:
             with transaction.atomic(using=using):
                 (fence or _lock)(plan)
-                _write(plan)
+                _write(plan, run)
         except _Moved:
             continue
         except IntegrityError:  # another writer inserted the same id, unless it persists
@@ -136,12 +171,22 @@ def reconcile(answer: Answer, *, workspace: str, fence: Callable[[Plan], None] |
 def compare(answer: Answer, *, workspace: str) -> Plan:
     """What an answer means for the rows as they are now; writes nothing."""
     newest = _newest_of_each(answer.conversations)
-    rows = {row.remote_id: row for row in _rows().filter(workspace=workspace, remote_id__in=newest)}
+    rows, absent = _rows_for(newest.keys(), answer, workspace)
     changes = [
         Change(remote=remote, row=rows.get(remote_id), verdict=judge(rows.get(remote_id), remote, answer))
         for remote_id, remote in newest.items()
     ]
-    return Plan(workspace=workspace, answer=answer, changes=changes)
+    return Plan(workspace=workspace, answer=answer, changes=changes, absent=absent)
+
+
+def is_absent(row: Conversation, answer: Answer) -> bool:
+    """Whether a row in the answer's stretch becomes missing by it."""
+    return (
+        row.deleted_at is None
+        and row.missing_since is None
+        and answer.asked_at > row.mirrored_at
+        and (answer.stretch is None or row.remote_id not in answer.stretch.met)
+    )
 
 
 def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:
@@ -162,7 +207,41 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
 
 def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
     """Make the row a tombstone: a person ordered the delete, and Orq says that the conversation is gone."""
-    _rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at)
+    if _rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at):
+        conversation.deleted_at = conversation.mirrored_at = received_at
+        announce(conversation_deleted, [conversation], None)
+
+
+def mark_confirmed_gone(
+    rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
+) -> int:
+    """Make tombstones of missing rows whose ids Orq does not know, unless one was mirrored since; returns how many."""
+    still = _rows().filter(
+        pk__in=[row.pk for row in rows], deleted_at=None, missing_since__isnull=False, mirrored_at__lt=asked_at
+    )
+    gone = set(still.select_for_update().values_list("pk", flat=True))
+    _rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
+    tombstones = [row for row in rows if row.pk in gone]
+    for row in tombstones:
+        row.deleted_at = row.mirrored_at = received_at
+    announce(conversation_deleted, tombstones, run)
+    return len(tombstones)
+
+
+def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
+    """The keys of all absent rows of a long stretch, some hundreds at a time."""
+    stretch = answer.stretch
+    while stretch is not None:
+        rows = list(_rows().filter(stretch.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
+        yield [row.pk for row in rows if is_absent(row, answer)]
+        stretch = replace(stretch, after=rows[-1].remote_id) if len(rows) == CHUNK else None
+
+
+def mark_absent(pks: Sequence[int], answer: Answer) -> None:
+    """Mark rows that a page left out; the confirmation finds out what became of them."""
+    _rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
+        missing_since=answer.received_at
+    )
 
 
 def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at: datetime) -> None:
@@ -176,6 +255,24 @@ def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at:
 def _rows() -> QuerySet[Conversation]:
     """All rows, through the one query set that may write them."""
     return QuerySet(Conversation, using=write_database())
+
+
+def _rows_for(
+    ids: Collection[str], answer: Answer, workspace: str
+) -> tuple[dict[str, Conversation], list[Conversation]]:
+    """The rows of these ids, and the absent ones of the stretch; one statement, unless the list is in disorder."""
+    rows = _rows().filter(workspace=workspace)
+    stretch = answer.stretch
+    if stretch is None:
+        return {row.remote_id: row for row in rows.filter(remote_id__in=ids)}, []
+    within = {row.remote_id: row for row in rows.filter(stretch.condition).order_by("-remote_id")[: CHUNK + 1]}
+    if len(within) > CHUNK:
+        raise StretchTooLong
+    outside = [id_ for id_ in ids if not stretch.holds(id_)]
+    absent = [row for id_, row in within.items() if id_ not in ids and is_absent(row, answer)]
+    if outside:
+        within.update({row.remote_id: row for row in rows.filter(remote_id__in=outside)})
+    return within, absent
 
 
 def _newest_of_each(conversations: Iterable[RemoteConversation]) -> dict[str, RemoteConversation]:
@@ -196,7 +293,7 @@ def _judge_older(*, asked_since: bool, listed: bool) -> Verdict:
 def _is_found(row: Conversation, answer: Answer) -> bool:
     if row.missing_since is None or answer.asked_at <= row.missing_since:
         return False
-    return answer.listed or row.confirmed_at is None
+    return answer.listed or row.confirmed_at is None or answer.asked_at - row.confirmed_at > CONFIRMED_FOR
 
 
 def _differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool) -> bool:
@@ -225,13 +322,38 @@ def _lock(plan: Plan) -> None:
         _rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
 
 
-def _write(plan: Plan) -> None:
+def _write(plan: Plan, run: SyncRun | None) -> None:
     changed = plan.changed
     if plan.new:
-        _rows().bulk_create([_new_row(change.remote, plan) for change in plan.new])
+        new = _rows().bulk_create([_new_row(change.remote, plan) for change in plan.new])
+        announce(conversation_created, new, run)
     if changed:
         _check_unmoved([row for _change, row in changed])
-        _rows().bulk_update([_changed_row(row, change, plan.answer) for change, row in changed], _COLUMNS)
+        rows = [_changed_row(row, change, plan.answer) for change, row in changed]
+        _rows().bulk_update(rows, _COLUMNS)
+        _announce_changes(changed, rows, run)
+    if plan.absent:
+        mark_absent([row.pk for row in plan.absent], plan.answer)
+
+
+def _announce_changes(
+    changed: Sequence[tuple[Change, Conversation]], rows: Sequence[Conversation], run: SyncRun | None
+) -> None:
+    for verdict, signal in ((Verdict.UPDATED, conversation_updated), (Verdict.RESTORED, conversation_restored)):
+        announce(
+            signal, [row for (change, _), row in zip(changed, rows, strict=True) if change.verdict is verdict], run
+        )
+
+
+def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
+    """Send a signal for each row, once the change is committed."""
+    if rows and signal.has_listeners(Conversation):
+        transaction.on_commit(partial(_send, signal, rows, run), using=write_database())
+
+
+def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
+    for row in rows:
+        signal.send_robust(Conversation, conversation=row, run=run)
 
 
 def _check_unmoved(compared: Sequence[Conversation]) -> None:
@@ -256,7 +378,7 @@ def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conv
     if change.verdict is Verdict.RESTORED:
         row.deleted_at = row.missing_since = row.confirmed_at = None
     elif row.missing_since is not None and answer.asked_at > row.missing_since:
-        row.confirmed_at = None if answer.listed else row.confirmed_at or answer.received_at
+        row.confirmed_at = None if answer.listed else answer.received_at
         row.missing_since = None if answer.listed else row.missing_since
     if change.verdict is not Verdict.FOUND:
         _take(row, change.remote, answer)

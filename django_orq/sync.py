@@ -1,145 +1,211 @@
-"""Sync runs: who walks through a workspace's list, from which checkpoint, and how a run ends.
+"""One slice of a sync run: claim it, walk and confirm for some seconds, and leave it for the next.
 
-A run is claimed with a token and a lease. Every page is written together with its checkpoint, and only by the
-walker whose token the run still holds, so that any process may die at any moment and another goes on.
+Every page is written together with its checkpoint, and only by the walker whose token the run still holds, so that any
+process may die at any moment and another goes on.
 """
 
 import logging
+import random
 import time
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce
 
-from . import rejects
+from . import rejects, runs, waits
+from .claim import Claim, LeaseLost, all_runs
 from .clock import DatabaseClock
-from .conf import Workspace, get_workspace
-from .exceptions import InternalError, OrqError
-from .models import SyncRun, write_database
+from .conf import get_workspace
+from .confirm import Confirmation
+from .exceptions import CursorIgnored, InternalError, MalformedResponse, MirrorContended, OrqError, WalkersDied
+from .models import Conversation, SyncRun, write_database
 from .service import ConversationService
-from .walk import LeaseLost, Walk
+from .signals import sync_run_finished
+from .walk import Walk
 
 logger = logging.getLogger("django_orq")
 
-UNFINISHED = (SyncRun.State.QUEUED, SyncRun.State.RUNNING)
+MAX_DEATHS = 5
+MAX_MALFORMED = 3
+LONGEST_TROUBLE = timedelta(hours=24)
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 5.0, 300.0
+
+OnProgress = Callable[[SyncRun], None]
 
 
-def check_mode(mode: str) -> SyncRun.Mode:
-    """The mode of that name; ``ValueError`` says which there are."""
-    try:
-        return SyncRun.Mode(mode)
-    except ValueError:
-        raise ValueError(f"mode must be one of {', '.join(map(repr, SyncRun.Mode.values))}, not {mode!r}") from None
+def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgress | None = None) -> SyncRun | None:
+    """Work on a run for about ``seconds`` (``SLICE_SECONDS`` of the workspace if not given), or to its end.
 
-
-def open_run(workspace: str, mode: str) -> SyncRun:
-    """The unfinished run of that workspace and mode, a new one if there is none."""
-    get_workspace(workspace)
-    mode = check_mode(mode)
-    run, created = _runs().get_or_create(slot=f"{workspace}:{mode}", defaults={"workspace": workspace, "mode": mode})
-    if created:
-        logger.info("sync run %s queued: %s of workspace %s", run.pk, mode, workspace)
-    return run
-
-
-def run_slice(
-    run_id: int, *, seconds: float | None = None, on_page: Callable[[SyncRun], None] | None = None
-) -> SyncRun | None:
-    """Walk on for about ``seconds`` (``SLICE_SECONDS`` of the workspace if not given), to the end if that comes first.
-
-    Returns the run as it stands then, or ``None`` if it is finished or someone else walks. A run that fails is
-    recorded as failed, and the error raised.
+    Returns the run as it stands then: still running, waiting, or finished. ``None`` if it can't be claimed: it is
+    finished, paused or waiting, or someone else works on it. A run that fails is recorded as failed, and the error
+    raised.
     """
-    workspace = get_workspace(_runs().values_list("workspace", flat=True).get(pk=run_id))
+    workspace = get_workspace(all_runs().values_list("workspace", flat=True).get(pk=run_id))
     clock = DatabaseClock(write_database())
-    run = _claim(run_id, workspace, clock)
-    if run is None:
+    claim = Claim.take(run_id, workspace=workspace, clock=clock)
+    if claim is None:
         return None
-    return _walk_claimed(run, workspace, clock, seconds=seconds or workspace.slice_seconds, on_page=on_page)
-
-
-def _walk_claimed(
-    run: SyncRun,
-    workspace: Workspace,
-    clock: DatabaseClock,
-    *,
-    seconds: float,
-    on_page: Callable[[SyncRun], None] | None,
-) -> SyncRun | None:
-    stop = time.monotonic() + seconds
     try:
-        with ConversationService.for_workspace(workspace.alias) as service:
-            walk = Walk(run, service=service, workspace=workspace, clock=clock)
-            while not run.reached_end:
-                walk.turn()
-                if on_page:
-                    on_page(run)
-                if time.monotonic() >= stop and not walk.is_astray:
-                    break
+        _work(claim, stop=time.monotonic() + (seconds or workspace.slice_seconds), on_progress=on_progress)
     except LeaseLost:
-        logger.info("sync run %s: someone else walks it now", run.pk)
+        logger.info("sync run %s: someone else works on it now", run_id)
         return None
+    except OrqError as error:
+        waits.heed(workspace.alias, error, clock=clock)
+        _wait_or_fail(claim, error)
     except Exception as error:
-        _fail(run, error, clock)
+        _fail(claim, error)
         raise
     except BaseException:
-        _release(run)
+        claim.release()
         raise
-    if run.reached_end:
-        _finish(run, clock)
+    return claim.run
+
+
+def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
+    run = claim.run
+    if run.deaths >= MAX_DEATHS:
+        raise WalkersDied(deaths=run.deaths)
+    with ConversationService.for_workspace(run.workspace) as service:
+        if run.phase == SyncRun.Phase.WALK:
+            _begin(claim)
+            if not _walk(claim, service, stop, on_progress):
+                return
+            if run.mode == SyncRun.Mode.FULL:
+                Confirmation(claim, service=service).begin()
+        if run.phase == SyncRun.Phase.CONFIRM and not _confirm(claim, service, stop, on_progress):
+            return
+    _finish(claim)
+
+
+def _begin(claim: Claim) -> None:
+    run = claim.run
+    if run.pages:
+        return
+    if run.mode == SyncRun.Mode.INCREMENTAL:
+        runs.set_stop(run)
     else:
-        _release(run)
-    return run
+        rows = Conversation.objects.using(write_database())
+        run.mirrored_before = rows.filter(workspace=run.workspace, deleted_at=None).count()
+        claim.rows.update(mirrored_before=run.mirrored_before)
 
 
-def _claim(run_id: int, workspace: Workspace, clock: DatabaseClock) -> SyncRun | None:
-    now = clock.now()
-    token = uuid.uuid4().hex
-    unclaimed = Q(lease_until=None) | Q(lease_until__lt=now)
-    claimed = (
-        _runs()
-        .filter(unclaimed, pk=run_id, state__in=UNFINISHED)
-        .update(
-            state=SyncRun.State.RUNNING,
-            token=token,
-            lease_until=now + timedelta(seconds=workspace.lease_seconds),
-            started_at=Coalesce(F("started_at"), now),
-        )
-    )
-    return _runs().get(pk=run_id, token=token) if claimed else None
+def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:
+    """Whether the walk reached its end."""
+    walk = Walk(claim, service=service)
+    while not claim.run.reached_end:
+        walk.turn()
+        if on_progress:
+            on_progress(claim.run)
+        if not claim.run.reached_end and not walk.is_astray and _must_stop(claim, stop):
+            return False
+    return True
 
 
-def _finish(run: SyncRun, clock: DatabaseClock) -> None:
-    now = clock.now()
-    whole = not run.rejected and not run.outdated
+def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:
+    """Whether nothing is left to confirm, or the rest is held back."""
+    confirmation = Confirmation(claim, service=service)
+    while not confirmation.turn(stop=stop):
+        if on_progress:
+            on_progress(claim.run)
+        if _must_stop(claim, stop):
+            return False
+    return True
+
+
+def _must_stop(claim: Claim, stop: float) -> bool:
+    """Leave the run for the next slice, or for the next call if this one's budget is spent."""
+    run = claim.run
+    pages_spent = run.budget_pages is not None and run.pages >= run.budget_pages
+    if pages_spent or (run.budget_until is not None and claim.clock.now() >= run.budget_until):
+        claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
+        return True
+    if time.monotonic() >= stop:
+        claim.release()
+        return True
+    return False
+
+
+def _finish(claim: Claim) -> None:
+    run, now = claim.run, claim.clock.now()
+    whole = not (run.rejected or run.outdated or run.unlisted or run.hold)
     state = SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL
-    if _close(_mine(run), state=state, finished_at=now):
+    complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and _stands(run))
+    if not runs.end(run.pk, token=run.token, state=state, now=now, requests=run.requests, is_complete=complete):
+        raise LeaseLost
+    if run.mode == SyncRun.Mode.FULL:
         rejects.resolve_unseen(run, now=now)
-    run.refresh_from_db()
+    _ended(run)
     logger.log(
         logging.INFO if whole else logging.WARNING,
-        "sync run %s %s: %s seen, %s created, %s updated, %s rejected, %s requests",
-        *(run.pk, run.state, run.seen, run.created, run.updated, run.rejected, run.requests),
+        "sync run %s %s: %s seen, %s created, %s updated, %s deleted, %s rejected, %s requests",
+        *(run.pk, run.state, run.seen, run.created, run.updated, run.tombstoned, run.rejected, run.requests),
     )
 
 
-def _fail(run: SyncRun, error: Exception, clock: DatabaseClock) -> None:
-    _close(_mine(run), state=SyncRun.State.FAILED, finished_at=clock.now(), **_describe(error))
-    run.refresh_from_db()
-    logger.error("sync run %s failed after %s pages: %s", run.pk, run.pages, run.error_code)
+def _stands(run: SyncRun) -> bool:
+    """Whether the first full run that an incremental one rests on is still under way or came to its end."""
+    if run.rests_on_id is None:
+        return True
+    base = all_runs().filter(pk=run.rests_on_id).first()
+    return base is None or base.is_complete or not base.is_finished
 
 
-def _release(run: SyncRun) -> None:
-    _mine(run).update(token="", lease_until=None)
-    run.token, run.lease_until = "", None
+def _wait_or_fail(claim: Claim, error: OrqError) -> None:
+    run, now = claim.run, claim.clock.now()
+    failures = run.failures + 1
+    if not _may_pass(error, failures) or now - (run.checkpoint_at or run.started_at or now) > LONGEST_TROUBLE:
+        _fail(claim, error)
+        raise error
+    asked = error.retry_after is not None
+    seconds = _asked_for(error) if asked else _backoff(failures)
+    claim.release(
+        state=SyncRun.State.WAITING,
+        wait=SyncRun.Wait.ASKED if asked else SyncRun.Wait.BACKOFF,
+        resume_at=now + timedelta(seconds=seconds),
+        failures=failures,
+        **_describe(error),
+    )
+    logger.warning("sync run %s waits for %.0f s: %s", run.pk, seconds, error.code)
 
 
-def _close(runs: QuerySet[SyncRun], **values: Any) -> int:
-    return runs.update(slot=None, token="", lease_until=None, **values)
+def _may_pass(error: OrqError, failures: int) -> bool:
+    """Whether waiting may help."""
+    if isinstance(error, MalformedResponse):
+        return failures < MAX_MALFORMED and not isinstance(error, CursorIgnored)
+    return error.retryable and not isinstance(error, MirrorContended)
+
+
+def _asked_for(error: OrqError) -> float:
+    """Seconds that Orq asked for: an hour at most, and not none at all, or nobody would ever rest."""
+    return min(max(error.retry_after or 0.0, 1.0), waits.LONGEST.total_seconds())
+
+
+def _backoff(failures: int) -> float:
+    """Seconds: 5 the first time, doubling to 5 minutes, with jitter."""
+    return min(_FIRST_BACKOFF * 2.0 ** (failures - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1)  # noqa: S311 # jitter
+
+
+def _fail(claim: Claim, error: Exception) -> None:
+    run = claim.run
+    ended = runs.end(
+        run.pk,
+        token=run.token,
+        state=SyncRun.State.FAILED,
+        now=claim.clock.now(),
+        requests=run.requests,
+        **_describe(error),
+    )
+    if ended:
+        _ended(run)
+        logger.error("sync run %s failed after %s pages: %s", run.pk, run.pages, run.error_code)
+
+
+def _ended(run: SyncRun) -> None:
+    run.refresh_from_db(using=write_database())
+    runs.prune(run.workspace)
+    sync_run_finished.send_robust(SyncRun, run=run)
 
 
 def _describe(error: Exception) -> dict[str, Any]:
@@ -148,11 +214,3 @@ def _describe(error: Exception) -> dict[str, Any]:
     name = type(error).__name__
     text = f"{name} ({error})" if isinstance(error, ImproperlyConfigured) else name
     return {"error_code": InternalError.code, "error_params": {"error": text}}
-
-
-def _mine(run: SyncRun) -> QuerySet[SyncRun]:
-    return _runs().filter(pk=run.pk, token=run.token)
-
-
-def _runs() -> QuerySet[SyncRun]:
-    return SyncRun.objects.using(write_database())

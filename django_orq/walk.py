@@ -4,48 +4,73 @@ A page *advances* if it holds an id older than the cursor that was not on the pa
 cursor itself in doubt: its conversation may be gone, and then the walk steps back to one that the mirror knows.
 """
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+from django.db.models import QuerySet
+
 from . import rejects
-from .clock import DatabaseClock
-from .conf import Workspace
-from .exceptions import APIError, ConversationNotFound, CursorIgnored, MalformedResponse, OrqError
+from .claim import Claim
+from .exceptions import (
+    APIError,
+    ConversationNotFound,
+    CursorIgnored,
+    MalformedResponse,
+    OrqError,
+    WorkspaceDoubted,
+)
 from .models import Conversation, SyncRun, write_database
 from .payloads import Page
-from .reconcile import Answer, Plan, Verdict, reconcile
+from .reconcile import (
+    Answer,
+    Plan,
+    Stretch,
+    StretchTooLong,
+    Verdict,
+    absent_in_chunks,
+    mark_absent,
+    reconcile,
+)
 from .service import ConversationService
 
 MAX_STEPS_BACK = 20
+PROOFS = 3
+"""How many conversations are asked for before a strange list is taken for another workspace's."""
 _COUNTERS = {
     "created": (Verdict.CREATED,),
-    "updated": (Verdict.UPDATED, Verdict.RESTORED, Verdict.FOUND),
+    "updated": (Verdict.UPDATED, Verdict.FOUND),
+    "restored": (Verdict.RESTORED,),
     "unchanged": (Verdict.UNCHANGED,),
     "skipped": (Verdict.SKIPPED,),
     "outdated": (Verdict.OUTDATED,),
 }
 
 
-class LeaseLost(Exception):
-    """The run is no longer this walker's: nothing of the page was written."""
+@dataclass(frozen=True, kw_only=True)
+class _Turn:
+    """One page, and when it was asked for and received, by the database's clock."""
+
+    page: Page
+    asked_at: datetime
+    received_at: datetime
 
 
 class Walk:
     """One walker of a claimed run; it holds one page at a time."""
 
-    def __init__(
-        self, run: SyncRun, *, service: ConversationService, workspace: Workspace, clock: DatabaseClock
-    ) -> None:
-        self.run = run
+    def __init__(self, claim: Claim, *, service: ConversationService) -> None:
+        self.run = claim.run
+        self._claim = claim
         self._service = service
-        self._workspace = workspace
-        self._clock = clock
+        self._clock = claim.clock
         self._page_before: frozenset[str] = frozenset()
         self._cursors_used: set[str] = set()
         self._astray_at: str | None = None
         self._steps_back = 0
         self._asked_again = False
-        self._unresolved = rejects.unresolved_keys(run.workspace)
+        self._unresolved = rejects.unresolved_keys(claim.run.workspace)
 
     @property
     def is_astray(self) -> bool:
@@ -54,28 +79,29 @@ class Walk:
 
     def turn(self) -> None:
         """Ask for one page, and write it or find out what is wrong with its cursor."""
+        self._claim.check_wait("list")
         asked_at = self._clock.now()
         answer = self._list()
         received_at = self._clock.now()
         if isinstance(answer, Page) and self._advances(answer):
-            self._write(answer, asked_at, received_at)
-        elif self.run.cursor is not None and not self._cursor_lives():
+            self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
+        elif self.run.cursor is not None and not self._knows(self.run.cursor):
             self._step_back()
         elif isinstance(answer, APIError):
             self._ask_once_more(answer)
         elif answer.entries:
-            raise CursorIgnored(operation="list", api_style=self._workspace.api_style)
+            raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
         elif answer.has_more:
             self._ask_once_more(MalformedResponse(operation="list", reason="an empty page that says there are more"))
         else:
-            self._write(answer, asked_at, received_at)
+            self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
 
     def _list(self) -> Page | APIError:
         """The page after the cursor, or the refusal that the cursor may be to blame for."""
         cursor = self.run.cursor
         self.run.requests += 1
         try:
-            page = self._service.list(limit=self._workspace.page_size, starting_after=cursor)
+            page = self._service.list(limit=self._claim.workspace.page_size, starting_after=cursor)
         except APIError as error:
             if cursor is None or error.status not in (400, 404):
                 raise
@@ -90,10 +116,10 @@ class Walk:
             return False
         return cursor is None or any(id_ < cursor and id_ not in self._page_before for id_ in page.ids)
 
-    def _cursor_lives(self) -> bool:
+    def _knows(self, remote_id: str) -> bool:
         self.run.requests += 1
         try:
-            self._service.retrieve(conversation_id=self.run.cursor or "")
+            self._service.retrieve(conversation_id=remote_id)
         except ConversationNotFound:
             return False
         return True
@@ -107,31 +133,68 @@ class Walk:
         lost = self.run.cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
             raise MalformedResponse(operation="list", reason="every conversation to go on from turned out to be gone")
-        newer = Conversation.objects.using(write_database()).filter(
-            workspace=self.run.workspace, remote_id__gt=lost, deleted_at=None
-        )
+        newer = self._mirrored().filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back
-        known = newer.order_by("remote_id").values_list("remote_id", flat=True)[step - 1 : step]
-        values = self._checkpoint(self._clock.now()) | {"cursor": next(iter(known), None)}
-        self._save(values)
-        self._adopt(values)
+        known = newer.values_list("remote_id", flat=True)[step - 1 : step]
+        values = self._claim.checkpoint(self._clock.now()) | {"cursor": next(iter(known), None)}
+        self._claim.save(values)
+        self._claim.adopt(values)
         self._steps_back += 1
         self._astray_at = min(self._astray_at or lost, lost)
         self._page_before = frozenset()
         self._cursors_used.clear()
 
-    def _write(self, page: Page, asked_at: datetime, received_at: datetime) -> None:
-        answer = Answer(conversations=page.conversations, asked_at=asked_at, received_at=received_at, listed=True)
-
-        def fence(plan: Plan) -> None:
-            self._save(self._progress(page, plan))
-            self._keep_refusals(page, received_at)
-
-        plan = reconcile(answer, workspace=self.run.workspace, fence=fence)
-        self._adopt(self._progress(page, plan))
+    def _write(self, turn: _Turn) -> None:
+        page = turn.page
+        self._prove_workspace(page)
+        answer = Answer(
+            conversations=page.conversations,
+            asked_at=turn.asked_at,
+            received_at=turn.received_at,
+            listed=True,
+            stretch=self._stretch(page),
+        )
+        plan = self._reconcile(answer, page)
+        self._claim.adopt(self._progress(page, plan))
         self._unresolved.difference_update(page.ids)
         self._unresolved.update(payload.key for payload in page.refused)
         self._go_on_from(page)
+
+    def _reconcile(self, answer: Answer, page: Page) -> Plan:
+        def fence(plan: Plan) -> None:
+            self._claim.save(self._progress(page, plan))
+            self._keep_refusals(page, answer.received_at)
+
+        try:
+            return reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
+        except StretchTooLong:
+            self._mark_long_stretch(answer)
+            return reconcile(replace(answer, stretch=None), workspace=self.run.workspace, fence=fence, run=self.run)
+
+    def _mark_long_stretch(self, answer: Answer) -> None:
+        """Before the page itself, in transactions of its own: marking them twice does no harm."""
+        for pks in absent_in_chunks(answer, workspace=self.run.workspace):
+            values = self._claim.checkpoint(self._clock.now()) | {"missing": self.run.missing + len(pks)}
+            with transaction.atomic(using=write_database()):
+                self._claim.save(values)
+                mark_absent(pks, answer)
+            self._claim.adopt(values)
+
+    def _stretch(self, page: Page) -> Stretch | None:
+        """What a full run's page covers: from the cursor down to its last id, and on the last page to the end."""
+        if self.run.mode != SyncRun.Mode.FULL:
+            return None
+        to = page.cursor if page.has_more else None
+        return Stretch(after=self.run.cursor, to=to, met=self._page_before.union(page.ids))
+
+    def _prove_workspace(self, page: Page) -> None:
+        """Before anything of a run is written: is this list of the workspace that is mirrored here?"""
+        run = self.run
+        if run.is_proved or run.is_vouched or self._mirrored().filter(remote_id__in=page.ids).exists():
+            return
+        known = list(self._mirrored().order_by("-remote_id").values_list("remote_id", flat=True)[:PROOFS])
+        if known and not any(map(self._knows, known)):
+            raise WorkspaceDoubted(asked=len(known))
 
     def _go_on_from(self, page: Page) -> None:
         self._page_before = frozenset(page.ids)
@@ -144,12 +207,14 @@ class Walk:
     def _progress(self, page: Page, plan: Plan) -> dict[str, Any]:
         """The run's columns as they are once this page is written."""
         run, counts = self.run, plan.counts
-        values = self._checkpoint(plan.answer.received_at) | {
+        values = self._claim.checkpoint(plan.answer.received_at) | {
             "cursor": page.cursor or run.cursor,
-            "reached_end": not page.has_more,
+            "reached_end": not page.has_more or self._reaches_stop(page),
+            "is_proved": True,
             "pages": run.pages + 1,
             "seen": run.seen + len(page.entries),
             "rejected": run.rejected + len(page.refused),
+            "missing": run.missing + len(plan.absent),
         }
         if run.pages == 0:
             values["head_id"] = max(page.ids, default=None)
@@ -157,23 +222,15 @@ class Walk:
             values[counter] = getattr(run, counter) + sum(counts[verdict] for verdict in verdicts)
         return values
 
-    def _checkpoint(self, now: datetime) -> dict[str, Any]:
-        lease = timedelta(seconds=self._workspace.lease_seconds)
-        return {"requests": self.run.requests, "checkpoint_at": now, "lease_until": now + lease}
-
-    def _save(self, values: dict[str, Any]) -> None:
-        """The fence: writes only while the run is still ours and where we left it."""
-        run = self.run
-        ours = SyncRun.objects.using(write_database()).filter(pk=run.pk, token=run.token, cursor=run.cursor)
-        if not ours.update(**values):
-            raise LeaseLost
-
-    def _adopt(self, values: dict[str, Any]) -> None:
-        for column, value in values.items():
-            setattr(self.run, column, value)
+    def _reaches_stop(self, page: Page) -> bool:
+        return self.run.stop_id is not None and min(page.ids, default="") <= self.run.stop_id
 
     def _keep_refusals(self, page: Page, now: datetime) -> None:
         if page.refused:
             rejects.record(page.refused, run=self.run, seen_at=now)
         mirrored = {conversation.remote_id for conversation in page.conversations}
         rejects.resolve(self.run.workspace, self._unresolved & mirrored, now=now)
+
+    def _mirrored(self) -> QuerySet[Conversation]:
+        rows = Conversation.objects.using(write_database())
+        return rows.filter(workspace=self.run.workspace, deleted_at=None)

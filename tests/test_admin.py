@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import isolate_apps
 from django.urls import reverse
 
-from django_orq import sync
+from django_orq import runs, sync
 from django_orq.admin.deleting import MAX_SELECTED
 from django_orq.admin.failures import explain
 from django_orq.exceptions import MirrorBehind
@@ -854,7 +854,7 @@ def walked(remote, *junk) -> SyncRun:
     """A run through a list of one conversation, with items that can't be mirrored."""
     remote.add("Refund")
     remote.transform_list = lambda listed: {**listed, "data": [*listed["data"], *junk]}
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     sync.run_slice(run.pk)
     run.refresh_from_db()
     return run

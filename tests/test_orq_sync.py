@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_orq import sync
+from django_orq import runs
 from django_orq.management.progress import Progress
 from django_orq.models import SyncRun
 from django_orq.testing import OrqSandbox
@@ -120,7 +120,7 @@ def test_wrong_configuration_is_a_plain_message(settings, workspaces):
 
 
 def test_another_walker_is_named_and_exits_with_5(remote):
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     until = datetime.now(UTC) + timedelta(seconds=60)
     SyncRun.objects.update(state="running", token="another", lease_until=until)
 

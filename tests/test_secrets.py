@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.views.debug import ExceptionReporter
 
-from django_orq import mirror, sync
+from django_orq import mirror, runs, sync
 from django_orq.conf import get_workspace
 from django_orq.exceptions import OrqError
 from django_orq.models import Conversation, RejectedPayload, SyncRun
@@ -60,7 +60,7 @@ def stored() -> str:
 def test_key_is_not_in_runs_logs_errors_or_debug_pages(keyed, logged, fault, rf):
     keyed.add("Ticket")
     keyed.fail("list", **fault)
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     with pytest.raises(OrqError) as failure:
         sync.run_slice(run.pk)
 

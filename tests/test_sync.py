@@ -5,12 +5,16 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
-from django_orq import sync, walk
-from django_orq.exceptions import OrqError, RateLimited
+from django_orq import mirror, runs, sync, waits, walk
+from django_orq.claim import Claim
+from django_orq.clock import DatabaseClock
+from django_orq.conf import get_workspace
+from django_orq.exceptions import AuthenticationFailed, MustWait, RateLimited, WalkersDied
 from django_orq.models import Conversation, SyncRun
+from django_orq.signals import sync_run_finished
 from django_orq.testing import OrqSandbox
 
-from .walking import configure, full_run, mirror_equals
+from .walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
 
 pytestmark = pytest.mark.django_db
 
@@ -33,28 +37,28 @@ def kill_after(pages: int):
 
 
 def test_there_is_one_unfinished_run_of_a_workspace_and_mode(remote):
-    assert sync.open_run("default", "full") == sync.open_run("default", "full")
+    assert runs.open_run("default", "full") == runs.open_run("default", "full")
 
 
 def test_finished_run_makes_room_for_the_next(remote):
-    assert full_run() != sync.open_run("default", "full")
+    assert full_run() != runs.open_run("default", "full")
 
 
-@pytest.mark.parametrize("mode", ["incremental", "", "FULL"])
+@pytest.mark.parametrize("mode", ["confirm", "", "FULL"])
 def test_other_modes_are_refused(remote, mode):
-    with pytest.raises(ValueError, match="mode must be one of 'full'"):
-        sync.open_run("default", mode)
+    with pytest.raises(ValueError, match="mode must be 'incremental' or 'full'"):
+        runs.open_run("default", mode)
 
 
 def test_unknown_workspace_is_refused(remote):
     with pytest.raises(ImproperlyConfigured, match="no Orq workspace 'other'"):
-        sync.open_run("other", "full")
+        runs.open_run("other", "full")
 
 
 def test_slice_ends_after_its_time_and_the_next_goes_on(remote, settings):
     configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
     fill(remote, 35)
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
 
     pages = []
     while (slice_run := sync.run_slice(run.pk)) is not None:
@@ -68,9 +72,9 @@ def test_slice_ends_after_its_time_and_the_next_goes_on(remote, settings):
 def test_killed_walk_goes_on_from_its_last_page(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     with pytest.raises(Killed):
-        sync.run_slice(run.pk, on_page=kill_after(2))
+        sync.run_slice(run.pk, on_progress=kill_after(2))
 
     again = full_run()
 
@@ -80,7 +84,7 @@ def test_killed_walk_goes_on_from_its_last_page(remote, settings):
 
 def test_run_whose_walker_died_is_taken_over_when_its_lease_ran_out(remote):
     fill(remote, 3)
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     now = datetime.now(UTC)
     SyncRun.objects.update(state="running", token="dead", lease_until=now + timedelta(seconds=60))
     assert sync.run_slice(run.pk) is None
@@ -92,13 +96,13 @@ def test_run_whose_walker_died_is_taken_over_when_its_lease_ran_out(remote):
 def test_walker_that_lost_its_run_writes_nothing_more(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
 
     def take_over(run: SyncRun) -> None:
         if run.pages == 2:
             SyncRun.objects.update(token="another")
 
-    assert sync.run_slice(run.pk, on_page=take_over) is None
+    assert sync.run_slice(run.pk, on_progress=take_over) is None
 
     run.refresh_from_db()
     assert (run.pages, run.token) == (2, "another")
@@ -118,19 +122,11 @@ def test_finished_run_is_not_walked_again(remote):
     [
         ({"status": 401}, "authentication_failed", "API_KEY"),
         ({"status": 403}, "permission_refused", "permissions"),
-        ({"status": 429, "headers": {"Retry-After": "9"}}, "rate_limited", "slow down"),
-        ({"status": 500, "body": "<h1>oops</h1>"}, "server_error", "500"),
-        ({"status": 502}, "server_error", "502"),
-        ({"status": 302, "headers": {"Location": "/"}}, "malformed_response", "list"),
-        ({"drop": "before"}, "transport_error", "reached"),
-        ({"cut": True}, "malformed_response", "list"),
-        ({"status": 200, "body": "{}"}, "malformed_response", "data"),
+        ({"status": 418}, "api_error", "418"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=str,
 )
-def test_failed_request_fails_the_run_keeps_its_pages_and_the_next_run_starts_anew(
-    remote, settings, fault, code, message
-):
+def test_refusal_fails_the_run_keeps_its_pages_and_the_next_run_starts_anew(remote, settings, fault, code, message):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
     remote.fail("list", after=2, **fault)
@@ -146,27 +142,173 @@ def test_failed_request_fails_the_run_keeps_its_pages_and_the_next_run_starts_an
     assert (again.state, again.seen) == ("succeeded", 35)
 
 
-def test_failed_run_raises_its_error_and_logs_it_with_the_runs_id(remote, caplog):
-    remote.fail("list", status=429)
-    run = sync.open_run("default", "full")
+TROUBLES = {
+    "429": ({"status": 429}, "rate_limited", "slow down"),
+    "500": ({"status": 500, "body": "<h1>oops</h1>"}, "server_error", "500"),
+    "502": ({"status": 502}, "server_error", "502"),
+    "302": ({"status": 302, "headers": {"Location": "/"}}, "malformed_response", "list"),
+    "drop": ({"drop": "before"}, "transport_error", "reached"),
+    "cut": ({"cut": True}, "malformed_response", "list"),
+    "shape": ({"status": 200, "body": "{}"}, "malformed_response", "data"),
+}
 
-    with caplog.at_level(logging.ERROR, logger="django_orq"), pytest.raises(RateLimited):
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_trouble_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings, name):
+    fault, code, message = TROUBLES[name]
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    remote.fail("list", after=2, **fault)
+
+    run = full_run()
+
+    assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "backoff", code, 2)
+    assert message in run.error_message
+    assert (run.token, run.lease_until) == ("", None)
+    assert timedelta(seconds=3) < run.resume_at - datetime.now(UTC) < timedelta(seconds=6)
+    assert full_run().pages == 2
+    let_the_wait_pass()
+    again = full_run()
+    assert (again.pk, again.state, again.seen, again.pages) == (run.pk, "succeeded", 35, 4)
+    assert again.error_message == ""
+
+
+def test_pauses_of_our_own_grow_to_five_minutes(remote):
+    remote.fail("list", times=None, status=503)
+    waits = []
+    for _time in range(9):
+        run = full_run()
+        waits.append((run.resume_at - datetime.now(UTC)).total_seconds())
+        let_the_wait_pass()
+
+    for wait, longest in zip(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300], strict=True):
+        assert longest * 0.75 < wait <= longest
+
+
+def test_page_that_is_written_ends_the_growing(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    for after in (0, 0, 0):
+        remote.fail("list", after=after, status=503)
+    for _time in range(3):
+        full_run()
+        let_the_wait_pass()
+    remote.fail("list", after=1, status=503)
+
+    run = full_run()
+
+    assert (run.state, run.failures, run.pages) == ("waiting", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [("2", 2), ("86400", 3600), ("Sun, 01 Jan 2040 00:00:07 GMT", 7), ("0", 1)],
+    ids=["2 s", "a day", "a date", "0 s"],
+)
+def test_wait_that_orq_asks_for_is_kept_for_an_hour_at_most(remote, asked, seconds):
+    headers = {"Retry-After": asked, "Date": "Sun, 01 Jan 2040 00:00:00 GMT"}
+    remote.fail("list", status=429, headers=headers)
+
+    run = full_run()
+
+    assert (run.state, run.wait) == ("waiting", "asked")
+    assert seconds - 2 < (run.resume_at - datetime.now(UTC)).total_seconds() <= seconds
+
+
+def test_wait_that_orq_asks_for_binds_other_runs_and_verbs(remote):
+    fill(remote, 1)
+    full_run()
+    remote.fail("list", status=503, headers={"Retry-After": "60"})
+    full_run()
+    remote.clear_requests()
+
+    run = incremental_run()
+    with pytest.raises(RateLimited, match="Orq asks us to wait until") as refusal:
+        mirror.create_conversation(display_name="New")
+
+    assert (run.state, run.wait) == ("waiting", "asked")
+    assert 55 < refusal.value.retry_after <= 60
+    assert remote.count() == 0
+    let_the_wait_pass()
+    mirror.create_conversation(display_name="New")
+    assert incremental_run().state == SyncRun.State.SUCCEEDED
+
+
+def test_wait_that_a_verb_was_asked_for_binds_runs(remote):
+    remote.fail("create", status=429, headers={"Retry-After": "60"})
+    with pytest.raises(RateLimited):
+        mirror.create_conversation(display_name="New")
+
+    assert full_run().state == SyncRun.State.WAITING
+    assert remote.count("list") == 0
+
+
+def test_shorter_wait_does_not_replace_a_longer_one(remote):
+    clock = DatabaseClock("default")
+    for seconds in (60, 5):
+        waits.heed("default", RateLimited(operation="list", status=429, headers={}, retry_after=seconds), clock=clock)
+
+    with pytest.raises(MustWait) as refusal:
+        waits.check("default", operation="list", clock=clock)
+    assert refusal.value.retry_after > 50
+
+
+def test_day_of_trouble_without_a_page_fails_the_run(remote):
+    remote.fail("list", times=None, status=503)
+    run = full_run()
+    let_the_wait_pass()
+    SyncRun.objects.update(started_at=run.started_at - timedelta(hours=25))
+
+    assert full_run().state == SyncRun.State.FAILED
+
+
+def test_three_malformed_answers_running_fail_the_run(remote):
+    remote.fail("list", times=3, status=200, body="<html>")
+    for _time in range(2):
+        assert full_run().state == SyncRun.State.WAITING
+        let_the_wait_pass()
+
+    assert full_run().state == SyncRun.State.FAILED
+
+
+def test_failed_run_raises_its_error_and_logs_it_with_the_runs_id(remote, caplog):
+    remote.fail("list", status=401)
+    run = runs.open_run("default", "full")
+
+    with caplog.at_level(logging.ERROR, logger="django_orq"), pytest.raises(AuthenticationFailed):
         sync.run_slice(run.pk)
 
     assert f"sync run {run.pk} failed" in caplog.text
 
 
-def test_outage_fails_the_run_and_the_next_one_is_well(remote):
+def test_outage_makes_the_run_wait_and_then_it_is_well(remote):
     fill(remote, 3)
     remote.stop()
     assert full_run().error_code == "transport_error"
 
     remote.start()
+    let_the_wait_pass()
+    assert full_run().state == SyncRun.State.SUCCEEDED
+
+
+def test_page_that_five_walkers_died_on_fails_the_run(remote):
+    fill(remote, 3)
+    run = runs.open_run("default", "full")
+    clock = DatabaseClock("default")
+    for _death in range(5):
+        assert Claim.take(run.pk, workspace=get_workspace("default"), clock=clock) is not None
+        SyncRun.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+
+    with pytest.raises(WalkersDied):
+        sync.run_slice(run.pk)
+
+    run.refresh_from_db()
+    assert (run.state, run.slot) == ("failed", None)
     assert full_run().state == SyncRun.State.SUCCEEDED
 
 
 def test_missing_key_fails_the_run_with_a_clear_message(remote, settings):
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     configure(settings, API_KEY="")
 
     with pytest.raises(ImproperlyConfigured):
@@ -179,7 +321,7 @@ def test_missing_key_fails_the_run_with_a_clear_message(remote, settings):
 
 def test_failing_database_fails_the_run_and_is_named(remote, monkeypatch):
     """The database is the true boundary here: it can't be broken for real and then asked for the run."""
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
 
     def fail(*args: object, **kwargs: object) -> None:
         raise OperationalError
@@ -205,11 +347,86 @@ def test_run_that_did_not_see_everything_never_succeeds(remote, settings):
     for after in range(4):
         for fault in ({"status": 500}, {"drop": "reset"}, {"raw": b"rubbish\r\n\r\n"}, {"status": 200, "body": "[]"}):
             remote.fail("list", after=after, **fault)
-            assert full_run().state == SyncRun.State.FAILED
+            run = full_run()
+            assert run.state == SyncRun.State.WAITING
+            runs.cancel(run)
             remote.clear_faults()
 
 
-def test_error_is_an_orq_error(remote):
-    remote.fail("list", status=500)
-    with pytest.raises(OrqError):
-        sync.run_slice(sync.open_run("default", "full").pk)
+def test_budget_of_pages_makes_the_run_wait_for_the_next_call(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    run = work_on(runs.open_run("default", "full", max_pages=3))
+    assert (run.state, run.wait, run.pages) == ("waiting", "budget", 3)
+    assert runs.adoptable("default") == []
+
+    again = work_on(runs.open_run("default", "full", max_pages=3))
+    assert (again.pk, again.state, again.pages) == (run.pk, "succeeded", 4)
+
+
+def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    run = work_on(runs.open_run("default", "full", max_seconds=0))
+
+    assert (run.state, run.wait, run.pages) == ("waiting", "budget", 1)
+    assert full_run().state == SyncRun.State.SUCCEEDED
+
+
+def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, settings, caplog):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    run = runs.open_run("default", "full")
+    assert sync.run_slice(run.pk, on_progress=lambda run: runs.pause(run)) is None
+
+    assert full_run().state == SyncRun.State.PAUSED
+    assert f"sync run {run.pk} of workspace default is paused" in caplog.text
+    assert runs.adoptable("default") == []
+
+    runs.resume(run)
+    assert (full_run().pages, remote.count("list")) == (4, 5)
+
+
+def test_cancelled_run_makes_room_and_its_walker_stops(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    run = runs.open_run("default", "full")
+
+    assert sync.run_slice(run.pk, on_progress=lambda run: runs.cancel(run)) is None
+
+    run.refresh_from_db()
+    assert (run.state, run.pages) == ("cancelled", 1)
+    assert not runs.cancel(run)
+    assert not runs.pause(run)
+    assert full_run().pk != run.pk
+
+
+def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
+    monkeypatch.setattr(runs, "KEPT", 4)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 2)
+    changing = []
+    for number in range(3):
+        remote.add(f"Ticket {number}")
+        changing.append(full_run().pk)
+        incremental_run()
+
+    assert set(SyncRun.objects.values_list("pk", flat=True)) >= set(changing[1:])
+    assert SyncRun.objects.count() <= 5
+    assert SyncRun.objects.filter(mode="incremental").count() == 2
+
+
+def test_receivers_are_told_when_a_run_ends(remote):
+    ended = []
+
+    def receive(run: SyncRun, **_kwargs: object) -> None:
+        ended.append((run.pk, run.state))
+
+    sync_run_finished.connect(receive)
+    try:
+        run = full_run()
+    finally:
+        sync_run_finished.disconnect(receive)
+
+    assert ended == [(run.pk, "succeeded")]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from django_orq import sync, walk
+from django_orq import runs, sync, walk
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.testing import OrqSandbox
 
@@ -354,10 +354,10 @@ def test_full_page_costs_two_statements_when_nothing_changed_and_four_when_all_i
 
 
 def _statements_of_second_page(statements) -> list[str]:
-    run = sync.open_run("default", "full")
+    run = runs.open_run("default", "full")
     page_ends: list[int] = []
     with statements() as executed:
-        sync.run_slice(run.pk, on_page=lambda _run: page_ends.append(executed.so_far()))
+        sync.run_slice(run.pk, on_progress=lambda _run: page_ends.append(executed.so_far()))
     first, second, _third = page_ends
     return executed[first:second]
 

@@ -1,21 +1,35 @@
 """What tests of the walk do over and over."""
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
-from django_orq import sync
+from django_orq import runs, sync
 from django_orq.exceptions import OrqError
-from django_orq.models import Conversation, SyncRun
+from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.testing import OrqSandbox
 
 
 def full_run() -> SyncRun:
-    """Walk the unfinished full run to its end, however that is; the error of a failed one is swallowed."""
-    run = sync.open_run("default", "full")
+    """Work on the unfinished full run until it ends or waits; the error of a failed one is swallowed."""
+    return work_on(runs.open_run("default", "full"))
+
+
+def incremental_run() -> SyncRun:
+    return work_on(runs.open_run("default", "incremental"))
+
+
+def work_on(run: SyncRun) -> SyncRun:
     with suppress(OrqError):
         while sync.run_slice(run.pk) is not None:
             pass
     run.refresh_from_db()
     return run
+
+
+def let_the_wait_pass() -> None:
+    """As if the time had come: of waiting runs, and of waits that Orq asked for."""
+    SyncRun.objects.filter(state="waiting").update(resume_at=datetime.now(UTC) - timedelta(seconds=1))
+    WorkspaceWait.objects.all().delete()
 
 
 def configure(settings, **options: object) -> None:

@@ -45,4 +45,5 @@ class Progress:
     def _counts(self, run: SyncRun) -> str:
         seconds = time.monotonic() - self._started
         pages = "page" if run.pages == 1 else "pages"
-        return f"{run.seen:,} conversations, {run.pages:,} {pages}, {seconds:.0f} s"
+        confirmed = f", {run.tombstoned + run.unlisted:,} missing ones confirmed" if run.phase == "confirm" else ""
+        return f"{run.seen:,} conversations, {run.pages:,} {pages}{confirmed}, {seconds:.0f} s"

@@ -1,18 +1,20 @@
 import sys
 from argparse import ArgumentParser
-from typing import Any, NoReturn
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from ... import sync
+from ... import runs, sync
 from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
 from ...models import Conversation, SyncRun
 from ..progress import Progress
 
-FAILED, PARTIAL, INTERRUPTED, BUSY = 1, 3, 4, 5
+FAILED, WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 1, 2, 3, 4, 5
 """Exit codes; 0 is for a run that succeeded."""
+
+State = SyncRun.State
 
 
 class Command(BaseCommand):
@@ -20,55 +22,94 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", default=DEFAULT_ALIAS, help="its alias in ORQ_WORKSPACES")
-        parser.add_argument("--full", action="store_true", help="walk through the whole list")
+        parser.add_argument("--full", action="store_true", help="everything, deletions too; else what is new")
+        parser.add_argument("--max-pages", type=int, metavar="N", help="leave the rest to the next call after N pages")
+        parser.add_argument("--max-seconds", type=float, metavar="S", help="the same after S seconds")
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--go-on", type=int, metavar="RUN", help="let a paused or held run go on")
+        which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start at the head")
 
-    def handle(self, *args: Any, workspace: str, full: bool, **options: Any) -> None:
-        if not full:
-            raise CommandError("This version knows full runs only. Say so: manage.py orq_sync --full", returncode=2)
+    def handle(self, *args: Any, **options: Any) -> None:
         try:
-            run = sync.open_run(workspace, SyncRun.Mode.FULL)
+            run = self._choose(**options)
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
         if run.pages:
             self.stdout.write(f"Going on with sync run {run.pk} after {run.pages:,} pages.")
-        self._report(self._walk(run))
+        self._report(self._work(run))
 
-    def _walk(self, run: SyncRun) -> SyncRun:
-        mirrored = Conversation.objects.filter(workspace=run.workspace, deleted_at=None).count()
-        progress = Progress(self.stdout, expected=mirrored)
+    def _choose(
+        self,
+        *,
+        workspace: str,
+        full: bool,
+        max_pages: int | None,
+        max_seconds: float | None,
+        go_on: int | None,
+        fresh: bool,
+        **options: Any,
+    ) -> SyncRun:
+        if go_on is not None:
+            return self._go_on(go_on)
+        mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
+        run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
+        if fresh and run.pages:
+            runs.cancel(run)
+            run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
+        return runs.resume(run) if run.state == State.PAUSED else run
+
+    def _go_on(self, pk: int) -> SyncRun:
+        run = SyncRun.objects.filter(pk=pk).first()
+        if run is None:
+            raise CommandError(f"There is no sync run {pk}.", returncode=WRONG_USAGE)
         try:
-            while not run.is_finished:
-                run = sync.run_slice(run.pk, on_page=progress.show) or self._stop_busy(run)
+            return runs.go_on(run)
+        except ValueError as error:
+            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+
+    def _work(self, run: SyncRun) -> SyncRun:
+        mirrored = Conversation.objects.filter(workspace=run.workspace, deleted_at=None).count()
+        progress = Progress(self.stdout, expected=mirrored if run.mode == SyncRun.Mode.FULL else 0)
+        try:
+            return self._walk(run, progress)
         except KeyboardInterrupt:
-            progress.close()
+            runs.pause(run)
             raise CommandError(
-                "Interrupted. The next `orq_sync --full` goes on from the last page.", returncode=INTERRUPTED
+                f"Paused sync run {run.pk}. The next orq_sync of this mode goes on from the last page.",
+                returncode=UNFINISHED,
             ) from None
         except (OrqError, ImproperlyConfigured) as error:
-            progress.close()
             raise CommandError(f"Sync run {run.pk} failed: {error}", returncode=FAILED) from None
-        progress.close()
-        return run
+        finally:
+            progress.close()
 
-    def _stop_busy(self, run: SyncRun) -> NoReturn:
-        run.refresh_from_db()
-        until = f" and holds it until {run.lease_until:%H:%M:%S} UTC at least" if run.lease_until else ""
-        raise CommandError(f"Another process walks sync run {run.pk}{until}.", returncode=BUSY)
+    def _walk(self, run: SyncRun, progress: Progress) -> SyncRun:
+        """Slice after slice, until the run ends, waits, or someone else has it."""
+        while not run.is_finished and run.state != State.WAITING:
+            following = sync.run_slice(run.pk, on_progress=progress.show)
+            if following is None:
+                run.refresh_from_db()
+                return run
+            run = following
+        return run
 
     def _report(self, run: SyncRun) -> None:
         self.stdout.write(
             f"Sync run {run.pk} {run.get_state_display()}: {run.seen:,} conversations in {run.pages:,} pages and "
             f"{run.requests:,} requests; {run.created:,} new, {run.updated:,} updated, {run.unchanged:,} unchanged, "
-            f"{run.skipped + run.outdated:,} skipped as older, {run.rejected:,} rejected."
+            f"{run.tombstoned:,} deleted, {run.restored:,} restored, {run.skipped + run.outdated:,} skipped as older, "
+            f"{run.rejected:,} rejected."
         )
-        if run.state == SyncRun.State.PARTIAL:
-            self.stderr.write(self._what_is_missing(run))
-            sys.exit(PARTIAL)
+        for remark in runs.remarks(run):
+            self.stderr.write(remark)
+        if code := self._exit_code(run):
+            sys.exit(code)
 
-    def _what_is_missing(self, run: SyncRun) -> str:
-        reasons = []
-        if run.rejected:
-            reasons.append(f"{run.rejected:,} payloads could not be mirrored: the admin lists them with the reason")
-        if run.outdated:
-            reasons.append(f"{run.outdated:,} conversations were listed with older values than Orq gave before")
-        return f"Not all could be taken over: {'; '.join(reasons)}."
+    def _exit_code(self, run: SyncRun) -> int:
+        if run.state in (State.FAILED, State.CANCELLED):
+            return FAILED
+        if run.state == State.PARTIAL:
+            return PARTIAL
+        if run.state in (State.WAITING, State.PAUSED):
+            return UNFINISHED
+        return 0 if run.is_finished else BUSY

@@ -1,0 +1,101 @@
+"""A walker's claim on a run: a token, a lease, and the fence that every write of a walk begins with."""
+
+import math
+import time
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models.functions import Coalesce
+
+from . import waits
+from .clock import DatabaseClock
+from .conf import Workspace
+from .models import SyncRun, write_database
+
+SECONDS_BETWEEN_CHECKS = 2.0
+CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
+
+
+class LeaseLost(Exception):
+    """The run is no longer this walker's: nothing was written."""
+
+
+class Claim:
+    """The right to walk one run; the run's attributes are what was last saved."""
+
+    def __init__(self, run: SyncRun, *, workspace: Workspace, clock: DatabaseClock) -> None:
+        self.run = run
+        self.workspace = workspace
+        self.clock = clock
+        self._wait_checked_at = -math.inf
+
+    @classmethod
+    def take(cls, run_id: int, *, workspace: Workspace, clock: DatabaseClock) -> Self | None:
+        """``None`` if the run is finished, paused or waiting, or if somebody else walks it."""
+        now = clock.now()
+        token = uuid.uuid4().hex
+        free = Q(lease_until=None) | Q(lease_until__lt=now)
+        due = (Q(resume_at=None) | Q(resume_at__lte=now)) & ~Q(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
+        taken = (
+            all_runs()
+            .filter(free, due, pk=run_id, state__in=CLAIMABLE)
+            .update(
+                state=SyncRun.State.RUNNING,
+                token=token,
+                deaths=F("deaths") + Case(When(lease_until__isnull=False, then=1), default=0),
+                lease_until=now + timedelta(seconds=workspace.lease_seconds),
+                started_at=Coalesce(F("started_at"), now),
+                resume_at=None,
+                wait="",
+                error_code="",
+                error_params={},
+            )
+        )
+        run = all_runs().get(pk=run_id, token=token) if taken else None
+        return cls(run, workspace=workspace, clock=clock) if run else None
+
+    def check_wait(self, operation: str) -> None:
+        """``MustWait`` if Orq asked anyone who uses this key to wait; looked up every few seconds."""
+        if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
+            waits.check(self.run.workspace, operation=operation, clock=self.clock)
+            self._wait_checked_at = time.monotonic()
+
+    @property
+    def rows(self) -> QuerySet[SyncRun]:
+        """The run, while it is ours."""
+        return all_runs().filter(pk=self.run.pk, token=self.run.token)
+
+    def checkpoint(self, now: datetime) -> dict[str, Any]:
+        """The columns that every page written sets."""
+        lease = timedelta(seconds=self.workspace.lease_seconds)
+        return {
+            "requests": self.run.requests,
+            "checkpoint_at": now,
+            "lease_until": now + lease,
+            "failures": 0,
+            "deaths": 0,
+        }
+
+    def save(self, values: dict[str, Any]) -> None:
+        """The fence: writes only while the run is still ours and where we left it. ``LeaseLost`` otherwise.
+
+        The run's attributes stay as they are until ``adopt``, so that a transaction that rolls back leaves them right.
+        """
+        if not self.rows.filter(cursor=self.run.cursor).update(**values):
+            raise LeaseLost
+
+    def adopt(self, values: dict[str, Any]) -> None:
+        for column, value in values.items():
+            setattr(self.run, column, value)
+
+    def release(self, **values: Any) -> None:
+        """Let others walk on, or end the run."""
+        values |= {"token": "", "lease_until": None, "requests": self.run.requests}
+        if self.rows.update(**values):
+            self.adopt(values)
+
+
+def all_runs() -> QuerySet[SyncRun]:
+    return SyncRun.objects.using(write_database())

@@ -1,0 +1,147 @@
+"""The confirmation: a missing row becomes a tombstone only on Orq's own 404 for its id, while the key is beyond doubt.
+
+Before any question comes the *guard*: if more rows are missing than one run may take for deleted, a person decides.
+Before any tombstone comes the *canary*: a conversation that must be there has to be found.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from .claim import Claim
+from .exceptions import ConversationNotFound, MalformedResponse
+from .models import Conversation, SyncRun, write_database
+from .payloads import RemoteConversation
+from .reconcile import CONFIRMED_FOR, Answer, Plan, mark_confirmed_gone, reconcile
+from .service import ConversationService
+
+BATCH = 100
+"""Rows confirmed between two checkpoints, at most."""
+CANARIES = 3
+
+
+class Confirmation:
+    """The confirming phase of a claimed run."""
+
+    def __init__(self, claim: Claim, *, service: ConversationService) -> None:
+        self.run = claim.run
+        self._claim = claim
+        self._service = service
+        self._clock = claim.clock
+
+    def begin(self) -> None:
+        """Turn from the walk to the confirmation, unless the guard holds it."""
+        doubtful = self._due().filter(confirmed_at=None).count()
+        values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
+        if self.run.mode == SyncRun.Mode.FULL and doubtful > self._most():
+            values |= {"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful}
+        self._save(values)
+
+    def turn(self, *, stop: float) -> bool:
+        """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""
+        batch = self._batch()
+        if self.run.hold or not batch:
+            return True
+        asked_at = self._clock.now()
+        asked, gone = self._ask(batch, stop)
+        if gone and not self._canary_lives():
+            self._save({"hold": SyncRun.Hold.NO_CANARY, "held": self._due().filter(confirmed_at=None).count()})
+            return True
+        self._bury(gone, asked_at=asked_at, upto=asked[-1])
+        return False
+
+    def _batch(self) -> list[Conversation]:
+        after = Q() if self.run.cursor is None else Q(remote_id__gt=self.run.cursor)
+        return list(self._due().filter(after).order_by("remote_id")[:BATCH])
+
+    def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
+        """The rows asked for, and those of them that Orq does not know."""
+        asked, gone = [], []
+        for row in batch:
+            asked.append(row)
+            if not self._lives(row):
+                gone.append(row)
+            if time.monotonic() >= stop:
+                break
+        return asked, gone
+
+    def _lives(self, row: Conversation) -> bool:
+        asked_at = self._clock.now()
+        try:
+            remote = self._retrieve(row.remote_id)
+        except ConversationNotFound:
+            return False
+        except MalformedResponse as error:
+            if error.status != 200:
+                raise
+            self.run.rejected += 1  # it is there, but can't be mirrored
+            return True
+        self._take(row, remote, asked_at)
+        return True
+
+    def _take(self, row: Conversation, remote: RemoteConversation, asked_at: datetime) -> None:
+        answer = Answer(conversations=[remote], asked_at=asked_at, received_at=self._clock.now(), listed=False)
+        values = self._claim.checkpoint(answer.received_at)
+        values["unlisted"] = self.run.unlisted + (row.confirmed_at is None)
+
+        def fence(_plan: Plan) -> None:
+            self._claim.save(values)
+
+        reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
+        self._claim.adopt(values)
+
+    def _bury(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
+        now = self._clock.now()
+        values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
+        with transaction.atomic(using=write_database()):
+            self._claim.save(values)
+            buried = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
+            self._claim.rows.update(tombstoned=self.run.tombstoned + buried)
+        self._claim.adopt(values | {"tombstoned": self.run.tombstoned + buried})
+
+    def _canary_lives(self) -> bool:
+        """Whether this key still finds a conversation that must be there."""
+        rows = self._rows().filter(missing_since=None)
+        if self.run.mode == SyncRun.Mode.FULL:
+            rows = rows.filter(mirrored_at__lt=self.run.started_at)
+        candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
+        if not candidates:  # the person who let the run go on stands in for it
+            return self.run.mode == SyncRun.Mode.CONFIRM
+        return any(map(self._finds, candidates))
+
+    def _finds(self, remote_id: str) -> bool:
+        try:
+            self._retrieve(remote_id)
+        except ConversationNotFound:
+            return False
+        return True
+
+    def _retrieve(self, remote_id: str) -> RemoteConversation:
+        self._claim.check_wait("retrieve")
+        self.run.requests += 1
+        return self._service.retrieve(conversation_id=remote_id)
+
+    def _most(self) -> int:
+        """How many rows may be missing without a person looking at it."""
+        workspace = self._claim.workspace
+        return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))
+
+    def _due(self) -> QuerySet[Conversation]:
+        """Missing rows that did not answer for their id within the last day."""
+        unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=self._clock.now() - CONFIRMED_FOR)
+        due = self._rows().filter(unconfirmed, missing_since__isnull=False)
+        held = self.run.continues if self.run.mode == SyncRun.Mode.CONFIRM else None
+        return due if held is None else due.filter(missing_since__lte=held.finished_at)
+
+    def _rows(self) -> QuerySet[Conversation]:
+        rows = Conversation.objects.using(write_database())
+        return rows.filter(workspace=self.run.workspace, deleted_at=None)
+
+    def _save(self, values: dict[str, Any]) -> None:
+        values = self._claim.checkpoint(self._clock.now()) | values
+        self._claim.save(values)
+        self._claim.adopt(values)

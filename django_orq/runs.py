@@ -1,0 +1,234 @@
+"""Sync runs as people and schedules see them: opened, paused, cancelled, let go on; how fresh the mirror is."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from .claim import all_runs
+from .clock import DatabaseClock
+from .conf import get_workspace
+from .exceptions import WorkspaceDoubted
+from .models import SyncRun, write_database
+
+logger = logging.getLogger("django_orq")
+
+Mode, State = SyncRun.Mode, SyncRun.State
+UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
+KEPT = 500
+"""Finished runs of a workspace that are kept."""
+KEPT_UNCHANGED = 100
+"""Of those that changed nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """When the newest complete run of each kind began; ``None`` if there was none."""
+
+    new: datetime | None
+    """From then on back, every conversation that existed is mirrored."""
+    everything: datetime | None
+    """Renames and deletions up to then are mirrored."""
+
+
+def check_mode(mode: str) -> SyncRun.Mode:
+    """The mode of that name; ``ValueError`` says which a person may ask for."""
+    if mode not in (Mode.INCREMENTAL, Mode.FULL):
+        raise ValueError(f"mode must be 'incremental' or 'full', not {mode!r}")
+    return Mode(mode)
+
+
+def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
+    """The unfinished run of that workspace and mode, a new one if there is none.
+
+    ``max_pages`` and ``max_seconds`` are the budget of this call: when it is spent, the run waits for the next one.
+    """
+    get_workspace(workspace)
+    mode = check_mode(mode)
+    run, created = all_runs().get_or_create(
+        slot=_slot(workspace, mode), defaults={"workspace": workspace, "mode": mode}
+    )
+    if created:
+        logger.info("sync run %s queued: %s of workspace %s", run.pk, mode, workspace)
+    elif run.state == State.PAUSED:
+        logger.warning("sync run %s of workspace %s is paused; orq_sync goes on with it", run.pk, workspace)
+        return run
+    _set_budget(run, max_pages, max_seconds)
+    return run
+
+
+def resume(run: SyncRun) -> SyncRun:
+    """Let a paused run go on, from where it was; it asks anew whether this is still its workspace."""
+    all_runs().filter(pk=run.pk, state=State.PAUSED).update(state=State.QUEUED, is_proved=False)
+    run.refresh_from_db(using=write_database())
+    return run
+
+
+def pause(run: SyncRun) -> bool:
+    """Stop an unfinished run where it is; ``False`` if it is not running."""
+    paused = all_runs().filter(pk=run.pk, state__in=UNFINISHED).exclude(state=State.PAUSED)
+    return bool(paused.update(state=State.PAUSED, token="", lease_until=None, resume_at=None, wait=""))
+
+
+def cancel(run: SyncRun) -> bool:
+    """End an unfinished run for good; ``False`` if it has ended already."""
+    now = DatabaseClock(write_database()).now()
+    with transaction.atomic(using=write_database()):
+        return end(run.pk, state=State.CANCELLED, now=now)
+
+
+def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
+    """Write the end of an unfinished run, if it is still ``token``'s, and what follows from it for others."""
+    ours = all_runs().filter(pk=run_id, state__in=UNFINISHED)
+    if token is not None:
+        ours = ours.filter(token=token)
+    ended = ours.update(state=state, finished_at=now, slot=None, token="", lease_until=None, resume_at=None, **values)
+    if ended and all_runs().filter(pk=run_id, is_complete=False).exists():
+        all_runs().filter(rests_on=run_id).update(is_complete=False)
+    return bool(ended)
+
+
+def can_go_on(run: SyncRun) -> bool:
+    """Whether a person can let this run go: it is paused, or the guard, the canary or the workspace proof held it."""
+    held = run.state == State.PARTIAL and bool(run.hold)
+    doubted = run.state == State.FAILED and run.error_code == WorkspaceDoubted.code
+    return run.state == State.PAUSED or ((held or doubted) and not run.continued_by.exists())
+
+
+def go_on(run: SyncRun) -> SyncRun:
+    """Let a paused or held run go, and return the run to walk. ``ValueError`` if there is nothing to let go.
+
+    A person's word: a held confirmation goes on without the guard, limited to what was missing when the run ended; a
+    run that doubted its workspace goes on as a full run that does not.
+    """
+    if not can_go_on(run):
+        raise ValueError(f"sync run {run.pk} is {run.get_state_display()}: there is nothing to let go on")
+    if run.state == State.PAUSED:
+        return resume(run)
+    doubted = run.state == State.FAILED
+    mode = Mode.FULL if doubted else Mode.CONFIRM
+    following, created = all_runs().get_or_create(
+        slot=_slot(run.workspace, mode),
+        defaults={
+            "workspace": run.workspace,
+            "mode": mode,
+            "phase": SyncRun.Phase.WALK if doubted else SyncRun.Phase.CONFIRM,
+            "continues": run,
+            "is_vouched": doubted,
+        },
+    )
+    if not created:
+        raise ValueError(f"sync run {following.pk} is still at work; let this one go when it has ended")
+    return following
+
+
+def adoptable(workspace: str) -> list[SyncRun]:
+    """Unfinished runs that nobody walks and nothing keeps from being walked on."""
+    now = DatabaseClock(write_database()).now()
+    free = Q(lease_until=None) | Q(lease_until__lt=now)
+    due = Q(resume_at=None) | Q(resume_at__lte=now)
+    runs = all_runs().filter(free, due, workspace=workspace, state__in=UNFINISHED).order_by("pk")
+    return list(runs.exclude(state=State.PAUSED).exclude(state=State.WAITING, wait=SyncRun.Wait.BUDGET))
+
+
+def freshness(workspace: str) -> Freshness:
+    complete = all_runs().filter(workspace=workspace, is_complete=True).order_by("-started_at")
+    starts = complete.values_list("started_at", flat=True)
+    return Freshness(new=starts.first(), everything=starts.filter(mode=Mode.FULL).first())
+
+
+def remarks(run: SyncRun) -> list[str]:
+    """What a person should know about how a run ended or why it stands still; empty if all is well."""
+    found = []
+    if run.error_message:
+        found.append(run.error_message)
+    if run.state == State.WAITING:
+        found.append(_waiting(run))
+    elif run.state == State.RUNNING and run.lease_until:
+        found.append(_("Another process works on it, and holds it until %(time)s UTC at least.") % _time(run.lease_until))
+    if run.rejected:
+        found.append(
+            _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
+            % {"count": run.rejected}
+        )
+    if run.outdated:
+        found.append(
+            _("%(count)s conversations were listed with older values than Orq gave before.") % {"count": run.outdated}
+        )
+    if run.unlisted:
+        found.append(
+            _("%(count)s conversations are missing from the list, though Orq still has them.") % {"count": run.unlisted}
+        )
+    if run.hold:
+        found.append(_held(run))
+    return found
+
+
+def _held(run: SyncRun) -> str:
+    text = _(
+        "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
+        "Look whether they should be gone; if so, let run %(run)s go on (orq_sync --go-on %(run)s)."
+    )
+    return text % {"count": run.held, "reason": run.get_hold_display(), "run": run.pk}
+
+
+def _waiting(run: SyncRun) -> str:
+    if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
+        return _("The budget of this call is spent; the next call of this mode goes on from the last page.")
+    return _("It waits until %(time)s UTC, because %(reason)s.") % {
+        **_time(run.resume_at),
+        "reason": run.get_wait_display(),
+    }
+
+
+def _time(moment: datetime) -> dict[str, str]:
+    return {"time": f"{moment.astimezone(UTC):%H:%M:%S}"}
+
+
+def set_stop(run: SyncRun) -> None:
+    """Decide where an incremental run may stop: at the newest id of the newest complete run.
+
+    While there is none, at that of the unfinished first full run: then it rests on that one.
+    """
+    complete = all_runs().filter(workspace=run.workspace, is_complete=True).order_by("-started_at", "-pk").first()
+    base = complete or all_runs().filter(slot=_slot(run.workspace, Mode.FULL)).first()
+    if base is None or base.head_id is None:
+        return
+    run.stop_id = base.head_id
+    run.rests_on = base.rests_on if complete else base
+    all_runs().filter(pk=run.pk, token=run.token).update(stop_id=run.stop_id, rests_on=run.rests_on)
+
+
+def prune(workspace: str) -> None:
+    """Delete old finished runs, those that changed nothing first; the newest complete ones always stay."""
+    finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
+    unchanged = finished.filter(
+        state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0
+    )
+    complete = [finished.filter(is_complete=True, mode=mode).values_list("pk", flat=True)[:1] for mode in Mode.values]
+    kept = {pk for newest in complete for pk in newest}
+    for runs, count in ((unchanged, KEPT_UNCHANGED), (finished, KEPT)):
+        oldest_kept = runs.values_list("pk", flat=True)[count - 1 : count].first()
+        if oldest_kept is not None:
+            runs.filter(pk__lt=oldest_kept).exclude(pk__in=kept).delete()
+
+
+def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:
+    """Unless somebody walks the run right now under the budget of an earlier call."""
+    now = DatabaseClock(write_database()).now()
+    free = Q(lease_until=None) | Q(lease_until__lt=now)
+    values = {
+        "budget_pages": None if max_pages is None else run.pages + max_pages,
+        "budget_until": None if max_seconds is None else now + timedelta(seconds=max_seconds),
+    }
+    all_runs().filter(free, pk=run.pk).update(**values)
+    spent = all_runs().filter(pk=run.pk, state=State.WAITING, wait=SyncRun.Wait.BUDGET)
+    spent.update(state=State.QUEUED, wait="", **values)
+    run.refresh_from_db(using=write_database())
+
+
+def _slot(workspace: str, mode: str) -> str:
+    return f"{workspace}:{mode}"

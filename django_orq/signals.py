@@ -1,0 +1,13 @@
+"""Sent after the commit, once for each real change; receivers that raise are logged and stop nobody.
+
+The first four have the sender ``Conversation`` and give ``conversation`` and ``run`` (``None`` outside of a run);
+``sync_run_finished`` has the sender ``SyncRun`` and gives ``run``.
+"""
+
+from django.dispatch import Signal
+
+conversation_created = Signal()
+conversation_updated = Signal()
+conversation_deleted = Signal()
+conversation_restored = Signal()
+sync_run_finished = Signal()

@@ -1,0 +1,169 @@
+"""Incremental and full runs: how far each walks, and what rests on what."""
+
+import pytest
+
+from django_orq import runs, sync
+from django_orq.models import Conversation, SyncRun
+from django_orq.testing import OrqSandbox
+
+from .triggers import written_rows
+from .walking import configure, full_run, incremental_run, mirror_equals, work_on
+
+pytestmark = pytest.mark.django_db
+
+
+def fill(remote: OrqSandbox, count: int) -> list[str]:
+    """Add conversations and return their ids, newest first."""
+    return [remote.add(f"Ticket {number}")["_id"] for number in range(count)][::-1]
+
+
+class Killed(BaseException):
+    """Ends a walk as a signal would."""
+
+
+def kill_after(pages: int):
+    def on_progress(run: SyncRun) -> None:
+        if run.pages == pages:
+            raise Killed
+
+    return on_progress
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_new_costs_one_request_and_no_write(remote):
+    fill(remote, 250)
+    full_run()
+    remote.clear_requests()
+
+    with written_rows() as count:
+        run = incremental_run()
+        assert count() == 0
+
+    assert (run.state, run.requests, remote.count()) == ("succeeded", 1, 1)
+
+
+def test_what_is_new_is_mirrored_and_the_walk_stops_where_it_meets_the_known(remote):
+    fill(remote, 500)
+    full_run()
+    fill(remote, 250)
+    remote.clear_requests()
+
+    run = incremental_run()
+
+    assert (run.state, run.created) == ("succeeded", 250)
+    assert remote.count() <= 4
+    assert mirror_equals(remote)
+
+
+def test_incremental_run_killed_after_its_first_page_is_made_good_by_the_next(remote):
+    fill(remote, 500)
+    full_run()
+    fill(remote, 250)
+    run = runs.open_run("default", "incremental")
+    with pytest.raises(Killed):
+        sync.run_slice(run.pk, on_progress=kill_after(1))
+    fill(remote, 5)
+
+    incremental_run()
+    incremental_run()
+
+    assert mirror_equals(remote)
+
+
+def test_first_incremental_run_of_all_walks_to_the_end(remote):
+    fill(remote, 250)
+
+    assert incremental_run().reached_end
+    assert mirror_equals(remote)
+
+
+def test_conversation_created_during_a_slow_full_run_is_mirrored_before_that_ends(remote, settings):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    full = runs.open_run("default", "full")
+    sync.run_slice(full.pk)
+    new = fill(remote, 3)
+
+    run = incremental_run_until_done()
+
+    assert (run.state, run.pages, run.created) == ("succeeded", 1, 3)
+    assert Conversation.objects.filter(remote_id__in=new).count() == 3
+    assert SyncRun.objects.get(pk=full.pk).state == SyncRun.State.RUNNING
+    work_on(full)
+    assert mirror_equals(remote)
+
+
+def incremental_run_until_done() -> SyncRun:
+    run = runs.open_run("default", "incremental")
+    work_on(run)
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "failed"])
+def test_incremental_runs_lose_their_standing_with_the_first_full_run_they_rest_on(remote, settings, ending):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    full = runs.open_run("default", "full")
+    sync.run_slice(full.pk)
+    fill(remote, 3)
+    first, second = incremental_run_until_done(), incremental_run_until_done()
+    assert [run.is_complete for run in (first, second)] == [True, True]
+    if ending == "cancelled":
+        runs.cancel(full)
+    else:
+        remote.fail("list", status=401)
+        work_on(full)
+
+    for run in (first, second):
+        run.refresh_from_db()
+    assert [run.is_complete for run in (first, second)] == [False, False]
+    assert runs.freshness("default").new is None
+    assert incremental_run_until_done().seen == 53
+    assert mirror_equals(remote)
+
+
+def test_full_and_incremental_runs_of_a_workspace_go_on_at_the_same_time(remote):
+    full, incremental = runs.open_run("default", "full"), runs.open_run("default", "incremental")
+
+    assert {run.pk for run in runs.adoptable("default")} == {full.pk, incremental.pk}
+
+
+def test_refused_item_does_not_undo_coverage(remote):
+    fill(remote, 5)
+    remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}
+
+    run = full_run()
+
+    assert (run.state, run.is_complete) == ("partial", True)
+    assert runs.freshness("default").everything == run.started_at
+
+
+def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote):
+    assert runs.freshness("default") == runs.Freshness(new=None, everything=None)
+    full = full_run()
+    incremental = incremental_run()
+    remote.fail("list", status=401)
+    full_run()
+
+    assert runs.freshness("default") == runs.Freshness(new=incremental.started_at, everything=full.started_at)
+
+
+def test_incremental_run_never_marks_anything_missing(remote):
+    ids = fill(remote, 5)
+    full_run()
+    remote.remove(ids[0])
+
+    run = incremental_run()
+
+    assert (run.missing, Conversation.objects.missing().count()) == (0, 0)
+
+
+def test_head_that_is_gone_is_a_stop_all_the_same(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 50)
+    full_run()
+    remote.remove(ids[0])
+    fill(remote, 3)
+
+    assert incremental_run().pages == 1
