@@ -47,6 +47,9 @@ ERRORS: list[OrqError] = [
     OutcomeUnknown(operation="create", reason="no answer came in time", retry_after=3.0),
     MirrorBehind(operation="create"),
     MirrorContended(),
+    MustWait(operation="list", until=datetime(2026, 3, 1, 12, tzinfo=UTC), retry_after=7.0),
+    WalkersDied(deaths=5),
+    WorkspaceDoubted(asked=3),
 ]
 
 each_error = pytest.mark.parametrize("error", ERRORS, ids=[type(error).__name__ for error in ERRORS])

@@ -59,10 +59,13 @@ def stored() -> str:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault.get("status", next(iter(fault)))))
 def test_key_is_not_in_runs_logs_errors_or_debug_pages(keyed, logged, fault, rf):
     keyed.add("Ticket")
+    full_run()
+    row = Conversation.objects.get()
     keyed.fail("list", **fault)
-    run = runs.open_run("default", "full")
+    assert full_run().state in ("failed", "waiting")
+    keyed.fail("retrieve", **fault)
     with pytest.raises(OrqError) as failure:
-        sync.run_slice(run.pk)
+        mirror.refresh_conversation(row)
 
     error = failure.value
     ours = error.__traceback__.tb_next  # without this test, which has the key among its variables

@@ -1,9 +1,11 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
-from django_orq import tasks
-from django_orq.exceptions import ServerError
+from django_orq import runs, tasks
+from django_orq.exceptions import AuthenticationFailed
 from django_orq.models import SyncRun
 
 from .celery import app
@@ -42,12 +44,29 @@ def test_names_of_the_tasks_are_public():
     assert tasks.walk_conversations.name == "django_orq.walk_conversations"
 
 
-@pytest.mark.parametrize("mode", [{}, {"mode": "incremental"}, {"mode": "all"}], ids=str)
-def test_mode_must_be_full(remote, eager, mode):
-    with pytest.raises(ValueError, match="mode must be one of 'full'"):
-        tasks.sync_conversations.delay(**mode)
+@pytest.mark.parametrize("mode", ["confirm", "all", ""])
+def test_other_modes_are_refused(remote, eager, mode):
+    with pytest.raises(ValueError, match="mode must be 'incremental' or 'full'"):
+        tasks.sync_conversations.delay(mode=mode)
 
     assert not SyncRun.objects.exists()
+
+
+def test_incremental_is_what_is_scheduled_unless_said(remote, eager):
+    tasks.sync_conversations.delay()
+
+    assert SyncRun.objects.get().mode == "incremental"
+
+
+def test_none_means_all_workspaces(remote, eager, settings):
+    settings.ORQ_WORKSPACES = {name: settings.ORQ_WORKSPACES["default"] for name in ("default", "second")}
+
+    tasks.sync_conversations.delay(workspace=None)
+
+    assert sorted(SyncRun.objects.values_list("workspace", "state")) == [
+        ("default", "succeeded"),
+        ("second", "succeeded"),
+    ]
 
 
 def test_unknown_workspace_is_refused(remote, eager):
@@ -114,10 +133,62 @@ def test_nothing_is_enqueued_before_the_callers_transaction_is_committed(remote,
 
 
 def test_failed_run_fails_its_task_and_the_next_call_starts_a_new_run(remote, eager):
-    remote.fail("list", status=500)
-    with pytest.raises(ServerError):
+    remote.fail("list", status=401)
+    with pytest.raises(AuthenticationFailed):
         tasks.sync_conversations.delay(mode="full")
 
     tasks.sync_conversations.delay(mode="full")
 
     assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["failed", "succeeded"]
+
+
+def test_waiting_slice_enqueues_the_next_for_when_the_time_has_come(remote, queue):
+    remote.fail("list", status=429, headers={"Retry-After": "7"})
+    run = runs.open_run("default", "full")
+
+    tasks.walk_conversations(run.pk)
+
+    message = queue.get(block=False)
+    message.ack()
+    eta = datetime.fromisoformat(message.headers["eta"])
+    assert timedelta(seconds=4) < eta - datetime.now(UTC) <= timedelta(seconds=8)
+
+
+def test_call_picks_up_every_unfinished_run_that_nobody_works_on(remote, queue):
+    full = runs.open_run("default", "full")
+
+    tasks.sync_conversations()
+
+    enqueued = [arguments for _task, arguments in messages(queue)]
+    assert [full.pk] in enqueued
+    assert len(enqueued) == 2
+
+
+def test_call_leaves_paused_waiting_and_busy_runs_alone(remote, queue):
+    run = runs.open_run("default", "full")
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    for columns in (
+        {"state": "paused"},
+        {"state": "waiting", "wait": "backoff", "resume_at": soon},
+        {"state": "running", "resume_at": None, "lease_until": soon},
+    ):
+        SyncRun.objects.filter(pk=run.pk).update(**columns)
+        tasks.sync_conversations(mode="full")
+        assert messages(queue) == []
+
+
+def test_spent_budget_waits_for_the_next_call(remote, settings, queue):
+    configure(settings, PAGE_SIZE=1)
+    for number in range(3):
+        remote.add(f"Ticket {number}")
+    tasks.sync_conversations(mode="full", max_pages=2)
+    run = SyncRun.objects.get()
+    messages(queue)
+
+    tasks.walk_conversations(run.pk)
+    assert messages(queue) == []
+
+    tasks.sync_conversations(mode="full", max_pages=2)
+    assert messages(queue) == [("django_orq.walk_conversations", [run.pk])]
+    tasks.walk_conversations(run.pk)
+    assert mirror_equals(remote)

@@ -1,0 +1,104 @@
+import pytest
+from django.db import transaction
+from django.dispatch import Signal
+
+from django_orq import mirror
+from django_orq.models import Conversation
+from django_orq.signals import (
+    conversation_created,
+    conversation_deleted,
+    conversation_restored,
+    conversation_updated,
+)
+
+from .walking import full_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SIGNALS = {
+    "created": conversation_created,
+    "updated": conversation_updated,
+    "deleted": conversation_deleted,
+    "restored": conversation_restored,
+}
+
+
+@pytest.fixture
+def told():
+    """What receivers were told: the kind, the conversation's name, and the run's key."""
+    heard = []
+    receivers = []
+    for name, signal in SIGNALS.items():
+        receivers.append((signal, listen(signal, name, heard)))
+    yield heard
+    for signal, receiver in receivers:
+        signal.disconnect(receiver)
+
+
+def listen(signal: Signal, name: str, heard: list):
+    def receive(conversation: Conversation, run, **_kwargs: object) -> None:
+        stored = Conversation.objects.get(pk=conversation.pk)  # committed, and as it is told
+        assert (stored.display_name, stored.deleted_at) == (conversation.display_name, conversation.deleted_at)
+        heard.append((name, conversation.display_name, run and run.pk))
+
+    signal.connect(receive, weak=False)
+    return receive
+
+
+def test_runs_tell_of_each_real_change_once(remote, told):
+    ids = [remote.add(name)["_id"] for name in "ABC"]
+    first = full_run()
+    remote.rename(ids[0], "A2")
+    lost = remote.get(ids[1])
+    remote.remove(ids[1])
+    second = full_run()
+    remote.add(lost.pop("displayName"), **lost)
+    third = full_run()
+    full_run()
+
+    assert sorted(told[:3]) == [("created", name, first.pk) for name in "ABC"]
+    assert told[3:] == [("updated", "A2", second.pk), ("deleted", "B", second.pk), ("restored", "B", third.pk)]
+
+
+def test_verbs_tell_of_their_changes_without_a_run(remote, told):
+    row = mirror.create_conversation(display_name="A")
+    mirror.rename_conversation(row, display_name="B")
+    mirror.refresh_conversation(row)
+    mirror.delete_conversation(row)
+    mirror.delete_conversation(row)
+
+    assert told == [("created", "A", None), ("updated", "B", None), ("deleted", "B", None)]
+
+
+def test_nothing_is_told_of_what_is_rolled_back(remote, told):
+    with transaction.atomic():
+        mirror.create_conversation(display_name="A")
+        transaction.set_rollback(True)
+
+    assert told == []
+
+
+def test_receiver_that_raises_stops_nobody(remote, told, caplog):
+    def fail(**_kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    conversation_created.connect(fail)
+    try:
+        mirror.create_conversation(display_name="A")
+    finally:
+        conversation_created.disconnect(fail)
+
+    assert told == [("created", "A", None)]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_missing_mark_is_no_change_that_is_told(remote, told):
+    ids = [remote.add(name)["_id"] for name in "AB"]
+    full_run()
+    del told[:]
+    remote.hidden = {ids[0]}
+    full_run()
+    remote.hidden = set()
+    full_run()
+
+    assert told == []
