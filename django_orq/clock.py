@@ -7,7 +7,7 @@ from django.db import connections
 
 _QUESTIONS = {
     "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "postgresql": "SELECT clock_timestamp()",
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
 }
 
 

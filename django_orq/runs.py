@@ -148,7 +148,10 @@ def remarks(run: SyncRun) -> list[str]:
     if run.state == State.WAITING:
         found.append(_waiting(run))
     elif run.state == State.RUNNING and run.lease_until:
-        found.append(_("Another process works on it, and holds it until %(time)s UTC at least.") % _time(run.lease_until))
+        found.append(
+            _("Another process works on it, or did and was killed: then others can go on after %(time)s UTC.")
+            % _time(run.lease_until)
+        )
     if run.rejected:
         found.append(
             _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
@@ -160,7 +163,8 @@ def remarks(run: SyncRun) -> list[str]:
         )
     if run.unlisted:
         found.append(
-            _("%(count)s conversations are missing from the list, though Orq still has them.") % {"count": run.unlisted}
+            _("%(count)s conversations are missing from the list, though Orq still has them.")
+            % {"count": run.unlisted}
         )
     if run.hold:
         found.append(_held(run))

@@ -4,6 +4,8 @@ Their shapes are those of ``docs/remote-api.md``. Works without the ORM, and out
 ``for_workspace`` is used.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -45,7 +47,8 @@ class ConversationService:
     """The conversations of one workspace, remotely. Times are seconds.
 
     ``api_key`` may be a callable: it is called for each request. ``retries`` is the default of all calls. No call
-    lasts longer than ``total_seconds``, its repetitions included. Close it, or use it as a context manager.
+    lasts longer than ``total_seconds``, its repetitions included, and all of them together no longer than
+    ``lifetime_seconds``. Close it, or use it as a context manager.
 
     Every operation raises ``OrqError``s: ``APIError`` (any 4XX or 5XX, with ``retry_after`` where Orq gave one),
     ``TransportError`` and ``MalformedResponse``; wrong arguments raise ``ValueError`` before anything is sent.
@@ -62,6 +65,7 @@ class ConversationService:
         read_timeout: float = 30.0,
         retries: RetryConfig | None = None,
         total_seconds: float = TOTAL_SECONDS,
+        lifetime_seconds: float = math.inf,
     ) -> None:
         hidden_key = ApiKey(api_key)
         del api_key  # a debug page prints the variables of the frame that raises
@@ -74,13 +78,14 @@ class ConversationService:
         self._project_id = project_id
         self._retries = retries or RetryConfig()
         self._total_seconds = total_seconds
+        self._until = time.monotonic() + lifetime_seconds
         self._transport = Transport(
             api_key=hidden_key, base_url=base_url, connect_timeout=connect_timeout, read_timeout=read_timeout
         )
 
     @classmethod
     def for_workspace(cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False) -> Self:
-        """The service of a configured workspace; ``interactive`` (a person waits): one attempt, 15 s in total."""
+        """The service of a configured workspace; ``interactive`` (a person waits): one attempt, 15 s for all calls."""
         workspace = get_workspace(alias)
         return cls(
             api_key=workspace.read_key,
@@ -90,7 +95,7 @@ class ConversationService:
             connect_timeout=workspace.connect_timeout,
             read_timeout=workspace.read_timeout,
             retries=RetryConfig(attempts=1) if interactive else workspace.retries,
-            total_seconds=INTERACTIVE_SECONDS if interactive else TOTAL_SECONDS,
+            lifetime_seconds=INTERACTIVE_SECONDS if interactive else math.inf,
         )
 
     def __enter__(self) -> Self:
@@ -149,7 +154,7 @@ class ConversationService:
         """Change what is given. ``OutcomeUnknown`` if no answer came and a look at the conversation did not help."""
         body = {} if display_name is None else {"displayName": clean_display_name(display_name)}
         call = _call("update", "PATCH", conversation_id, body)
-        seconds = self._total_seconds
+        seconds = self._seconds_left()
         try:
             return self._conversation(call, retries, seconds=seconds * _WRITE_SHARE)
         except OrqError as error:
@@ -197,9 +202,13 @@ class ConversationService:
     def _send(
         self, call: Call, retries: RetryConfig | None, expected: frozenset[int], seconds: float | None = None
     ) -> Answer:
-        answer = self._transport.send(call, retries=retries or self._retries, seconds=seconds or self._total_seconds)
+        left = self._seconds_left() if seconds is None else seconds
+        answer = self._transport.send(call, retries=retries or self._retries, seconds=left)
         check_answer(call, answer, expected)
         return answer
+
+    def _seconds_left(self) -> float:
+        return max(0.0, min(self._total_seconds, self._until - time.monotonic()))
 
     def _settle(
         self, call: Call, doubt: OrqError, retries: RetryConfig | None, *, seconds: float

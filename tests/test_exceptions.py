@@ -17,12 +17,15 @@ from django_orq.exceptions import (
     MalformedResponse,
     MirrorBehind,
     MirrorContended,
+    MustWait,
     OrqError,
     OutcomeUnknown,
     PermissionRefused,
     RateLimited,
     ServerError,
     TransportError,
+    WalkersDied,
+    WorkspaceDoubted,
     explain,
 )
 
@@ -99,6 +102,7 @@ def test_tree() -> None:
         "AuthenticationFailed",
         "PermissionRefused",
         "ConversationNotFound",
+        "MustWait",
         "RateLimited",
         "ServerError",
     }
@@ -106,10 +110,11 @@ def test_tree() -> None:
 
 def test_what_may_be_tried_again() -> None:
     assert {type(error) for error in ERRORS if error.retryable} == {
+        MirrorContended,
+        MustWait,
         RateLimited,
         ServerError,
         TransportError,
-        MirrorContended,
     }
 
 

@@ -39,16 +39,16 @@ def test_full_run_mirrors_everything_and_sums_up(remote):
     assert mirror_equals(remote)
     assert (
         "succeeded: 250 conversations in 3 pages and 3 requests; 250 new, 0 updated, 0 unchanged, "
-        "0 skipped as older, 0 rejected."
+        "0 deleted, 0 restored, 0 skipped as older, 0 rejected."
     ) in output
 
 
-def test_without_full_it_says_what_to_write(remote):
-    with pytest.raises(CommandError, match="orq_sync --full") as refusal:
-        orq_sync()
+def test_incremental_is_the_default(remote):
+    fill(remote, 250)
+    orq_sync("--full")
+    fill(remote, 1)
 
-    assert refusal.value.returncode == 2
-    assert not SyncRun.objects.exists()
+    assert "100 conversations in 1 page and 1 request; 1 new" in orq_sync()
 
 
 def test_terminal_shows_a_bar_that_fills(remote, settings):
@@ -111,26 +111,42 @@ def test_failed_run_says_why_and_exits_with_1(remote):
     assert failure.value.returncode == 1
 
 
-@pytest.mark.parametrize("workspaces", [{}, {"default": {"API_KEY": ""}}], ids=["none", "no key"])
-def test_wrong_configuration_is_a_plain_message(settings, workspaces):
+@pytest.mark.parametrize("workspaces", [{}, {"other": {"API_KEY": "x"}}], ids=["none", "another"])
+def test_wrong_workspace_is_a_plain_message_and_exits_with_2(settings, workspaces):
     settings.ORQ_WORKSPACES = workspaces
+
+    with pytest.raises(CommandError, match="ORQ_WORKSPACES") as refusal:
+        orq_sync("--full")
+
+    assert refusal.value.returncode == 2
+
+
+def test_missing_key_is_a_plain_message(settings):
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": ""}}
 
     with pytest.raises(CommandError, match="API_KEY"):
         orq_sync("--full")
 
 
-def test_another_walker_is_named_and_exits_with_5(remote):
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        call_command("orq_sync", *arguments)
+    return int(exit_.value.code)
+
+
+def test_another_walker_is_named_and_exits_with_5(remote, capsys):
     run = runs.open_run("default", "full")
     until = datetime.now(UTC) + timedelta(seconds=60)
     SyncRun.objects.update(state="running", token="another", lease_until=until)
 
-    with pytest.raises(CommandError, match=f"sync run {run.pk}.*until {until:%H:%M}") as refusal:
-        orq_sync("--full")
+    assert exit_code("--full") == 5
 
-    assert refusal.value.returncode == 5
+    error = capsys.readouterr().err
+    assert f"after {until:%H:%M:%S} UTC" in error
+    assert SyncRun.objects.get() == run
 
 
-def test_ctrl_c_leaves_a_run_that_the_next_call_goes_on_with(remote, settings, monkeypatch):
+def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, settings, monkeypatch):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
     show = Progress.show
@@ -144,6 +160,7 @@ def test_ctrl_c_leaves_a_run_that_the_next_call_goes_on_with(remote, settings, m
         patch.setattr(Progress, "show", interrupt)
         with pytest.raises(CommandError, match="goes on from the last page") as interruption:
             orq_sync("--full")
+    assert SyncRun.objects.get().state == SyncRun.State.PAUSED
 
     output = orq_sync("--full")
 
@@ -151,6 +168,68 @@ def test_ctrl_c_leaves_a_run_that_the_next_call_goes_on_with(remote, settings, m
     assert "after 2 pages" in output
     assert remote.count("list") == 4
     assert mirror_equals(remote)
+
+
+def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
+    remote.fail("list", status=503, headers={"Retry-After": "90"})
+
+    assert exit_code("--full") == 4
+
+    error = capsys.readouterr().err
+    assert "It waits until" in error
+    assert "Orq asked us to wait" in error
+    assert "503" in error
+
+
+def test_budget_leaves_the_rest_to_the_next_call(remote, settings, capsys):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    assert exit_code("--full", "--max-pages", "2") == 4
+    assert "budget" in capsys.readouterr().err
+    assert "after 2 pages" in orq_sync("--full", "--max-seconds", "60")
+    assert mirror_equals(remote)
+
+
+def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, settings, capsys):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+
+    assert "35 conversations in 4 pages" in orq_sync("--full", "--fresh")
+    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
+
+
+def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
+    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.remove(remote.conversations[0]["_id"])
+
+    assert exit_code("--full") == 3
+    held = SyncRun.objects.latest("pk")
+    assert f"orq_sync --go-on {held.pk}" in capsys.readouterr().err
+
+    assert "1 deleted" in orq_sync("--go-on", str(held.pk))
+
+
+@pytest.mark.parametrize(("run", "message"), [("4711", "no sync run 4711"), ("finished", "nothing to let go on")])
+def test_run_that_cannot_go_on_is_wrong_usage(remote, run, message):
+    orq_sync("--full")
+    pk = str(SyncRun.objects.get().pk) if run == "finished" else run
+
+    with pytest.raises(CommandError, match=message) as refusal:
+        orq_sync("--go-on", pk)
+
+    assert refusal.value.returncode == 2
+
+
+def test_confirming_is_shown(remote, capsys):
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.remove(remote.conversations[0]["_id"])
+
+    assert "1 missing ones confirmed" in orq_sync("--full", stdout=Terminal())
 
 
 def test_long_walk_goes_on_over_many_slices(remote, settings):

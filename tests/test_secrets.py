@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.views.debug import ExceptionReporter
 
-from django_orq import mirror, runs, sync
+from django_orq import mirror
 from django_orq.conf import get_workspace
 from django_orq.exceptions import OrqError
 from django_orq.models import Conversation, RejectedPayload, SyncRun

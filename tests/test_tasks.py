@@ -59,7 +59,7 @@ def test_incremental_is_what_is_scheduled_unless_said(remote, eager):
 
 
 def test_none_means_all_workspaces(remote, eager, settings):
-    settings.ORQ_WORKSPACES = {name: settings.ORQ_WORKSPACES["default"] for name in ("default", "second")}
+    settings.ORQ_WORKSPACES = dict.fromkeys(("default", "second"), settings.ORQ_WORKSPACES["default"])
 
     tasks.sync_conversations.delay(workspace=None)
 

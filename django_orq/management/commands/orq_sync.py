@@ -6,9 +6,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import runs, sync
+from ...claim import all_runs
 from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
-from ...models import Conversation, SyncRun
+from ...models import Conversation, SyncRun, write_database
 from ..progress import Progress
 
 FAILED, WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 1, 2, 3, 4, 5
@@ -33,7 +34,7 @@ class Command(BaseCommand):
         try:
             run = self._choose(**options)
         except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), returncode=WRONG_USAGE) from None
         if run.pages:
             self.stdout.write(f"Going on with sync run {run.pk} after {run.pages:,} pages.")
         self._report(self._work(run))
@@ -59,7 +60,7 @@ class Command(BaseCommand):
         return runs.resume(run) if run.state == State.PAUSED else run
 
     def _go_on(self, pk: int) -> SyncRun:
-        run = SyncRun.objects.filter(pk=pk).first()
+        run = all_runs().filter(pk=pk).first()
         if run is None:
             raise CommandError(f"There is no sync run {pk}.", returncode=WRONG_USAGE)
         try:
@@ -68,7 +69,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
 
     def _work(self, run: SyncRun) -> SyncRun:
-        mirrored = Conversation.objects.filter(workspace=run.workspace, deleted_at=None).count()
+        rows = Conversation.objects.using(write_database())
+        mirrored = rows.filter(workspace=run.workspace, deleted_at=None).count()
         progress = Progress(self.stdout, expected=mirrored if run.mode == SyncRun.Mode.FULL else 0)
         try:
             return self._walk(run, progress)
@@ -88,17 +90,17 @@ class Command(BaseCommand):
         while not run.is_finished and run.state != State.WAITING:
             following = sync.run_slice(run.pk, on_progress=progress.show)
             if following is None:
-                run.refresh_from_db()
+                run.refresh_from_db(using=write_database())
                 return run
             run = following
         return run
 
     def _report(self, run: SyncRun) -> None:
         self.stdout.write(
-            f"Sync run {run.pk} {run.get_state_display()}: {run.seen:,} conversations in {run.pages:,} pages and "
-            f"{run.requests:,} requests; {run.created:,} new, {run.updated:,} updated, {run.unchanged:,} unchanged, "
-            f"{run.tombstoned:,} deleted, {run.restored:,} restored, {run.skipped + run.outdated:,} skipped as older, "
-            f"{run.rejected:,} rejected."
+            f"Sync run {run.pk} {run.get_state_display()}: {_count(run.seen, 'conversation')} in "
+            f"{_count(run.pages, 'page')} and {_count(run.requests, 'request')}; {run.created:,} new, "
+            f"{run.updated:,} updated, {run.unchanged:,} unchanged, {run.tombstoned:,} deleted, "
+            f"{run.restored:,} restored, {run.skipped + run.outdated:,} skipped as older, {run.rejected:,} rejected."
         )
         for remark in runs.remarks(run):
             self.stderr.write(remark)
@@ -113,3 +115,7 @@ class Command(BaseCommand):
         if run.state in (State.WAITING, State.PAUSED):
             return UNFINISHED
         return 0 if run.is_finished else BUSY
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
