@@ -1,0 +1,297 @@
+"""One test for each id, and that sound settings are silent."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, _state
+from celery.beat import ScheduleEntry
+from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from django_orq import tasks
+from django_orq.checks import SYNC_TASK, check_settings
+
+ROOT = Path(__file__).parent.parent
+KEY = "sk-4711-hidden"
+ENTRY = {"task": SYNC_TASK, "schedule": 60.0}
+
+
+@pytest.fixture(autouse=True)
+def _sound_settings(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One workspace, and no Celery app but the one that a test makes."""
+    monkeypatch.delenv("ORQ_API_KEY", raising=False)
+    monkeypatch.setattr(_state, "default_app", None)
+    monkeypatch.setattr(_state._tls, "current_app", None)
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": KEY}}
+
+
+@pytest.fixture
+def configure(settings):
+    def change(**options: Any) -> None:
+        settings.ORQ_WORKSPACES = {"default": {"API_KEY": KEY} | options}
+
+    return change
+
+
+@pytest.fixture
+def celery_app() -> Celery:
+    """The project's own, loaded."""
+    app = Celery("project", set_as_current=False)
+    app.set_default()
+    return app
+
+
+def found() -> list[str]:
+    """The ids, once it is sure that each says what to do and none repeats the key."""
+    messages = check_settings()
+    assert all(message.hint for message in messages)
+    assert KEY not in repr(messages)
+    return [str(message.id).removeprefix("django_orq.") for message in messages]
+
+
+def only_message() -> checks.CheckMessage:
+    (message,) = check_settings()
+    return message
+
+
+# What is sound
+
+
+def test_sound_settings_are_silent() -> None:
+    assert found() == []
+
+
+def test_lone_key_in_the_environment_is_silent(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    del settings.ORQ_WORKSPACES
+    monkeypatch.setenv("ORQ_API_KEY", KEY)
+
+    assert found() == []
+
+
+def test_django_runs_them(configure) -> None:
+    configure(PAGE_SIZE=0)
+
+    with pytest.raises(SystemCheckError, match=r"django_orq\.E001"):
+        call_command("check", tags=["django_orq"])
+
+
+@pytest.mark.parametrize(("key", "said"), [(KEY, "no issues"), ("", "django_orq.W001")])
+def test_example_project_passes_and_without_a_key_is_warned(tmp_path: Path, key: str, said: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "ORQ_"))}
+    outcome = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env=environment
+        | {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DEMO_DIR": str(tmp_path), "ORQ_API_KEY": key},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said in outcome.stdout + outcome.stderr
+
+
+# Workspaces
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"PAGE_SIZE": 101}, "PAGE_SIZE"),
+        ({"CONNECT_TIMEOUT": 0}, "CONNECT_TIMEOUT"),
+        ({"READ_TIMEOUT": "30"}, "READ_TIMEOUT"),
+        ({"API_STYLE": "kebab"}, "API_STYLE"),
+        ({"RETRIES": {"attempts": 0}}, "RETRIES"),
+        ({"SLICE_SECONDS": 0}, "SLICE_SECONDS"),
+        ({"LEASE_SECONDS": "long"}, "LEASE_SECONDS"),
+        ({"MASS_DELETE_MIN": -1}, "MASS_DELETE_MIN"),
+        ({"MASS_DELETE_SHARE": 20}, "MASS_DELETE_SHARE"),
+        ({"BASE_URL": "my.orq.ai"}, "BASE_URL"),
+        ({"PAGESIZE": 10}, "PAGESIZE"),
+    ],
+)
+def test_e001_option_that_cannot_be_used(configure, options: dict[str, Any], named: str) -> None:
+    configure(**options)
+
+    assert found() == ["E001"]
+    assert f"ORQ_WORKSPACES['default']['{named}']" in only_message().msg
+
+
+@pytest.mark.parametrize("configured", ["default", {"default": KEY}])
+def test_e001_workspaces_that_are_no_dictionaries(settings, configured: Any) -> None:
+    settings.ORQ_WORKSPACES = configured
+
+    assert found() == ["E001"]
+
+
+def test_each_workspace_is_looked_at(settings) -> None:
+    settings.ORQ_WORKSPACES = {
+        "shop": {"API_KEY": KEY, "PAGE_SIZE": 0},
+        "lab": {"API_KEY": ""},
+        "desk": {"API_KEY": KEY, "BASE_URL": "http://orq.example"},
+    }
+
+    assert found() == ["E001", "W002", "W003"]
+
+
+@pytest.mark.parametrize("configured", [None, {}])
+def test_w001_no_workspace(settings, configured: Any) -> None:
+    settings.ORQ_WORKSPACES = configured
+
+    assert found() == ["W001"]
+
+
+@pytest.mark.parametrize("key", ["", "  ", None, 5, f"{KEY}\n{KEY}", f"{KEY}ü"])
+def test_w002_key_that_no_request_can_carry(configure, key: Any) -> None:
+    configure(API_KEY=key)
+
+    assert found() == ["W002"]
+    assert "ORQ_WORKSPACES['default']['API_KEY']" in only_message().msg
+
+
+def test_callable_key_is_not_called(configure) -> None:
+    def read_key() -> str:
+        raise AssertionError("called")
+
+    configure(API_KEY=read_key)
+
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://my.orq.ai", "http://127.0.0.1.orq.example", "http://10.0.0.1", "http://[::2]"]
+)
+def test_w003_key_would_travel_unencrypted(configure, url: str) -> None:
+    configure(BASE_URL=url)
+
+    assert found() == ["W003"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8900", "http://127.0.0.1", "http://127.8.0.1:80", "http://[::1]:80"]
+)
+def test_http_on_this_machine_is_silent(configure, url: str) -> None:
+    configure(BASE_URL=url)
+
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("slice_seconds", "lease_seconds", "ids"),
+    [(20, 95, []), (20, 94.9, ["W004"]), (46, 120, ["W004"]), (60, 60, ["W004"]), (5, 80, [])],
+)
+def test_w004_lease_outlasts_a_slice_its_last_request_and_writing(
+    configure, slice_seconds: float, lease_seconds: float, ids: list[str]
+) -> None:
+    configure(SLICE_SECONDS=slice_seconds, LEASE_SECONDS=lease_seconds)
+
+    assert found() == ids
+
+
+def test_w004_says_how_long_it_must_be(configure) -> None:
+    configure(LEASE_SECONDS=60)
+
+    assert "95 or more" in str(only_message().hint)
+
+
+@pytest.mark.parametrize(("share", "ids"), [(0, []), (0.99, []), (1, ["W007"])])
+def test_w007_guard_that_never_holds(configure, share: float, ids: list[str]) -> None:
+    configure(MASS_DELETE_SHARE=share)
+
+    assert found() == ids
+
+
+# Django and Celery
+
+
+def test_e002_times_without_zones(settings) -> None:
+    settings.USE_TZ = False
+
+    assert found() == ["E002"]
+
+
+@pytest.mark.parametrize(("timeout", "ids"), [(79, ["W005"]), (80, []), (None, []), ("soon", [])])
+def test_w005_slice_longer_than_the_visibility_timeout(settings, timeout: Any, ids: list[str]) -> None:
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": timeout}
+
+    assert found() == ids
+
+
+def test_w005_names_the_workspace_and_skips_those_that_cannot_be_used(settings) -> None:
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 100}
+    settings.ORQ_WORKSPACES = {
+        "lab": {"API_KEY": KEY, "PAGE_SIZE": 0},
+        "shop": {"API_KEY": KEY, "SLICE_SECONDS": 45},
+    }
+
+    assert found() == ["E001", "W005"]
+    assert "workspace 'shop' may last 105 s" in check_settings()[1].msg
+
+
+def test_w005_visibility_timeout_of_the_loaded_app(celery_app: Celery) -> None:
+    celery_app.conf.broker_transport_options = {"visibility_timeout": 30}
+
+    assert found() == ["W005"]
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ({"expires": 60}, []),
+        ({}, ["W006"]),
+        (None, ["W006"]),
+        ({"expires": None}, ["W006"]),
+        ({"queue": "x"}, ["W006"]),
+    ],
+)
+def test_w006_schedule_entry_that_does_not_expire(settings, options: Any, ids: list[str]) -> None:
+    settings.CELERY_BEAT_SCHEDULE = {"orq": ENTRY | {"options": options}}
+
+    assert found() == ids
+
+
+def test_w006_names_each_such_entry_and_no_other_task(settings) -> None:
+    settings.CELERY_BEAT_SCHEDULE = {"new": ENTRY, "all": ENTRY, "other": {"task": "other.task", "schedule": 5}}
+
+    assert [message.msg.split("'")[1] for message in check_settings()] == ["new", "all"]
+    assert found() == ["W006", "W006"]
+
+
+def test_w006_schedule_of_the_loaded_app(celery_app: Celery) -> None:
+    celery_app.conf.beat_schedule = {
+        "dictionary": ENTRY,
+        "entry": ScheduleEntry(name="entry", task=SYNC_TASK, schedule=60, app=celery_app),
+        "sound": ScheduleEntry(name="sound", task=SYNC_TASK, schedule=60, app=celery_app, options={"expires": 60}),
+    }
+
+    assert found() == ["W006", "W006"]
+
+
+def test_loaded_app_that_reads_djangos_settings_is_read_live(settings, celery_app: Celery) -> None:
+    celery_app.config_from_object("django.conf:settings", namespace="CELERY")
+    assert found() == []
+    settings.CELERY_BEAT_SCHEDULE = {"orq": ENTRY}
+
+    assert found() == ["W006"]
+
+
+def test_w008_configuration_of_celery_that_cannot_be_read(celery_app: Celery) -> None:
+    celery_app.config_from_object("no_such_module_of_settings")
+
+    assert found() == ["W008"]
+
+
+def test_no_app_is_made_up_where_none_is_loaded() -> None:
+    """The project's own would come second to it, in every thread but the one that made it."""
+    check_settings()
+
+    assert _state.default_app is None
+
+
+def test_task_bears_the_name_that_is_looked_for() -> None:
+    assert tasks.sync_conversations.name == SYNC_TASK
