@@ -1,6 +1,13 @@
-"""The Celery tasks. Their names are public: schedules and routes refer to them."""
+"""The Celery tasks. Their names are public: schedules and routes refer to them.
 
+Publishing is bounded. Left to itself (Celery 5.7, kombu 5.7, redis-py 8.1), it takes 0.7 s to give up on a broker that
+refuses connections, 4 s on a RabbitMQ that accepts them and never answers, and on such a Redis it waits for ever,
+for `broker_connection_timeout` does not bind Redis and `retry_policy` bounds no single attempt.
+"""
+
+import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from celery import Task, shared_task
 from django.db import transaction
@@ -9,11 +16,43 @@ from . import runs, sync
 from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import SyncRun, write_database
 
+logger = logging.getLogger("django_orq")
+
 LONGEST_COUNTDOWN = 300.0
 """Seconds; a message that is held back longer than that outlasts some brokers' patience."""
+_PATIENCE = 1.0
+"""Seconds for each step of publishing: to connect, to be answered."""
+_TRANSPORT_OPTIONS = {
+    **dict.fromkeys(("socket_connect_timeout", "socket_timeout"), _PATIENCE),  # Redis
+    **dict.fromkeys(("read_timeout", "write_timeout"), _PATIENCE),  # RabbitMQ
+    # Once more, at once: a broker with a second address is tried there.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 
 
-@shared_task(name="django_orq.sync_conversations", ignore_result=True)
+class BoundedTask(Task[Any, Any]):
+    """Tells within 3 s that the broker is out of reach: ``delay`` and ``apply_async`` raise ``Task.OperationalError``.
+
+    Each message has a connection of its own (some milliseconds on a local network), because the time limits of one
+    from Celery's pool are the project's. Whoever gives a ``producer`` or ``connection``, as beat does, is left alone.
+    """
+
+    abstract = True
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
+        if more or options.get("producer") or options.get("connection"):
+            return super().apply_async(args, kwargs, *more, **options)
+        options["retry"] = False
+        with self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS) as options[
+            "connection"
+        ]:
+            return super().apply_async(args, kwargs, **options)
+
+
+@shared_task(name="django_orq.sync_conversations", base=BoundedTask, ignore_result=True)
 def sync_conversations(
     workspace: str | None = DEFAULT_ALIAS,
     mode: str = SyncRun.Mode.INCREMENTAL.value,
@@ -32,7 +71,7 @@ def sync_conversations(
             enqueue_slice(run.pk)
 
 
-@shared_task(name="django_orq.walk_conversations", ignore_result=True, bind=True)
+@shared_task(name="django_orq.walk_conversations", base=BoundedTask, ignore_result=True, bind=True)
 def walk_conversations(self: "Task[[int], None]", run_id: int) -> None:
     """Work on a run for one slice, from its checkpoint, and enqueue the next slice.
 
@@ -46,10 +85,22 @@ def walk_conversations(self: "Task[[int], None]", run_id: int) -> None:
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
-    """Have a worker go on with a run, once the caller's transaction is committed."""
-    transaction.on_commit(
-        lambda: walk_conversations.apply_async((run_id,), countdown=countdown), using=write_database()
-    )
+    """Have a worker go on with a run, once the caller's transaction is committed.
+
+    When the broker is out of reach, that is logged and costs less than 3 s: the run stays as it is for the next call.
+    """
+    transaction.on_commit(lambda: _publish(run_id, countdown), using=write_database())
+
+
+def _publish(run_id: int, countdown: float) -> None:
+    try:
+        walk_conversations.apply_async((run_id,), countdown=countdown)
+    except Task.OperationalError as error:
+        logger.error(  # noqa: TRY400 # the broker's address and its refusal, without the frames of its client
+            "sync run %s could not be enqueued: %s. It stays until the next call of sync_conversations or orq_sync",
+            run_id,
+            error,
+        )
 
 
 def _seconds_left(run: SyncRun) -> float:

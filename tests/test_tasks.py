@@ -1,8 +1,14 @@
+import logging
+import socket
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery import current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from kombu.exceptions import OperationalError
 
 from django_orq import runs, tasks
 from django_orq.exceptions import AuthenticationFailed
@@ -192,3 +198,63 @@ def test_spent_budget_waits_for_the_next_call(remote, settings, queue):
     assert messages(queue) == [("django_orq.walk_conversations", [run.pk])]
     tasks.walk_conversations(run.pk)
     assert mirror_equals(remote)
+
+
+@contextmanager
+def refusing_port():
+    """Of 127.0.0.1, reserved by a socket that does not listen."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+@contextmanager
+def silent_port():
+    """Of 127.0.0.1, where connections are accepted and nothing is ever answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def scheme(request):
+    if request.param == "redis":
+        pytest.importorskip("redis", reason="needs the client of Redis: make brokers")
+    return request.param
+
+
+@pytest.fixture(params=[refusing_port, silent_port], ids=["refuses", "is_silent"])
+def dead_broker(request, scheme):
+    before = app.conf.broker_url
+    with request.param() as port:
+        app.conf.update(broker_url=f"{scheme}://127.0.0.1:{port}")
+        yield
+    app.conf.update(broker_url=before)
+
+
+@pytest.fixture
+def three_seconds():
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < 3
+
+
+def test_dead_broker_costs_the_caller_of_the_task_less_than_three_seconds(dead_broker, three_seconds):
+    with pytest.raises(OperationalError):
+        tasks.sync_conversations.delay()
+
+
+def test_dead_broker_leaves_the_run_for_the_next_call_and_says_so(remote, dead_broker, three_seconds, caplog):
+    run = runs.open_run("default", "full")
+
+    with caplog.at_level(logging.ERROR, "django_orq"):
+        tasks.enqueue_slice(run.pk)
+
+    assert f"sync run {run.pk} could not be enqueued" in caplog.text
+    assert list(runs.adoptable("default")) == [run]
+
+
+def test_connection_that_the_caller_gives_is_used(queue, dead_broker):
+    with current_app.connection_for_write("memory://") as connection:
+        tasks.sync_conversations.apply_async(connection=connection)
+
+    assert messages(queue) == [("django_orq.sync_conversations", [])]
