@@ -4,7 +4,7 @@
 |---|---|
 | `ORQ_API_KEY` | none; needed as soon as Orq is asked for something |
 | `ORQ_BASE_URL` | Orq's own address |
-| `ORQ_SYNC_SECONDS` | 30: how often beat starts a full sync |
+| `ORQ_SYNC_SECONDS` | 60: how often beat asks for what is new; sixty times as long for everything |
 | `DATABASE_URL` | an SQLite file in the folder of `DEMO_DIR` |
 | `CELERY_BROKER_URL` | a folder of messages in `DEMO_DIR`, good for one machine |
 | `DEMO_DIR` | `.demo` beside `manage.py` |
@@ -111,15 +111,20 @@ if CELERY_BROKER_URL == "filesystem://":
         "store_processed": True,
     }
 
-SYNC_SECONDS = float(os.environ.get("ORQ_SYNC_SECONDS", "30"))
+SYNC_SECONDS = float(os.environ.get("ORQ_SYNC_SECONDS", "60"))
 CELERY_BEAT_SCHEDULE = {
-    "sync-everything": {
+    # While no worker runs, calls must not pile up: they expire.
+    "mirror-what-is-new": {
         "task": "django_orq.sync_conversations",
-        "kwargs": {"workspace": "default", "mode": "full"},
         "schedule": SYNC_SECONDS,
-        # While no worker runs, calls must not pile up.
         "options": {"expires": SYNC_SECONDS},
-    }
+    },
+    "mirror-everything": {
+        "task": "django_orq.sync_conversations",
+        "kwargs": {"mode": "full"},
+        "schedule": 60 * SYNC_SECONDS,
+        "options": {"expires": 60 * SYNC_SECONDS},
+    },
 }
 
 # Logging

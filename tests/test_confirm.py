@@ -62,6 +62,29 @@ def test_conversation_that_the_list_hides_is_unlisted_and_says_so_once(remote, i
     assert states(ids[7]) == ["live"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_forty_of_ten_thousand_deleted(settings):
+    with OrqSandbox(conversations=10_000) as remote:
+        settings.ORQ_WORKSPACES = remote.settings()
+        full_run()
+        every = [conversation["_id"] for conversation in remote.conversations]
+        gone = {every[0], every[-1], *every[100:9_600:250]}
+        for id_ in gone:
+            remote.remove(id_)
+        remote.hidden = {every[5_001]}
+        remote.clear_requests()
+
+        with written_rows() as count:
+            run = full_run()
+            assert count() == 2 * 40 + 2
+            assert (run.state, run.tombstoned, run.unlisted) == ("partial", 40, 1)
+            assert (len(gone), remote.count("list"), remote.count("retrieve")) == (40, 100, 41 + 1)
+            assert set(Conversation.objects.deleted().values_list("remote_id", flat=True)) == gone
+            remote.clear_requests()
+            assert full_run().state == SyncRun.State.SUCCEEDED
+            assert (count(), remote.count("retrieve")) == (82, 0)
+
+
 def test_unlisted_conversation_is_asked_for_again_after_a_day(remote, ids):
     remote.hidden = {ids[7]}
     full_run()
