@@ -153,7 +153,7 @@ def invitation(plan: Plan) -> str:
   Sandbox  {plan.sandbox}/v2/conversations   (Authorization: Bearer {KEY})
   Logs     {plan.folder.relative_to(ROOT)}/*.log
 
-Beat syncs everything every {plan.sync_seconds} s. Ctrl-C stops all of it.
+Beat asks for what is new every {plan.sync_seconds} s. Ctrl-C stops all of it.
 """
 
 
