@@ -7,10 +7,12 @@ from django.db.models import QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
+from .. import runs
 from ..models import RejectedPayload, SyncRun
 from .filters import ResolvedFilter, WorkspaceFilter
 from .workspaces import if_several
@@ -27,7 +29,10 @@ else:
 _MAX_INLINE = 20
 _ID_LENGTH = 31
 """Characters of an Orq id; digests are longer, and nobody reads them to the end."""
-_COUNTERS = ("requests", "pages", "seen", "created", "updated", "unchanged", "skipped", "outdated", "rejected")
+_COUNTERS = (
+    *("requests", "pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated"),
+    *("missing", "unlisted", "tombstoned", "held", "rejected"),
+)
 
 
 class _ReadOnly:
@@ -68,28 +73,28 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("__str__", "state", "short_problem", "started_at", "seen", "created", "updated")
+        return ("__str__", "state", "short_problem", "started_at", "seen", "created", "updated", "tombstoned")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
         return [
-            (None, {"fields": ("workspace", "mode", "state", "problem")}),
-            (_("Progress"), {"fields": (*_COUNTERS, "all_rejected", "reached_end", "cursor", "head_id")}),
-            (_("Times"), {"fields": ("queued_at", "started_at", "checkpoint_at", "finished_at")}),
+            (None, {"fields": ("workspace", "mode", "state", "phase", "problem")}),
+            (_("Progress"), {"fields": (*_COUNTERS, "all_rejected", "is_complete", "cursor", "head_id", "stop_id")}),
+            (_("Times"), {"fields": ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at")}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[str, ...]:
         return ("problem", "all_rejected")
 
-    @admin.display(description=_("error"))
+    @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return run.error_message or "-"
+        return format_html_join(mark_safe("<br>"), "{}", ((remark,) for remark in runs.remarks(run))) or "-"  # our own tag
 
-    @admin.display(description=_("error"))
+    @admin.display(description=_("remarks"))
     def short_problem(self, run: SyncRun) -> str:
-        return Truncator(self.problem(run)).chars(60)
+        return Truncator(" ".join(runs.remarks(run)) or "-").chars(60)
 
     @admin.display(description=_("rejected payloads"))
     def all_rejected(self, run: SyncRun) -> str:
