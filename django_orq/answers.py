@@ -51,21 +51,21 @@ def malformed(call: Call, answer: Answer, reason: str) -> MalformedResponse:
 
 def _api_error(call: Call, answer: Answer) -> APIError:
     message = _server_message(answer)
-    kind, more = _kind(call, answer.status)
+    kind, more = _kind(call, answer.status, message)
     return kind(
         operation=call.operation,
         status=answer.status,
         headers=answer.headers,
         body=_printable(answer, answer.body.decode(errors="replace"))[:_MAX_EXCERPT],
         server_message=message,
-        detail=_hint(call, message) if answer.status == 404 and call.remote_id is None else None,
+        detail=_hint(call, message) if answer.status == 404 and kind is APIError else None,
         retry_after=_retry_after(answer.headers),
         **more,
     )
 
 
-def _kind(call: Call, status: int) -> tuple[Callable[..., APIError], dict[str, str]]:
-    if status == 404 and call.remote_id is not None:
+def _kind(call: Call, status: int, message: str | None) -> tuple[Callable[..., APIError], dict[str, str]]:
+    if status == 404 and call.remote_id is not None and message is not None:
         return ConversationNotFound, {"remote_id": call.remote_id}
     if status >= 500:
         return ServerError, {}
@@ -116,6 +116,6 @@ def _seconds_until(moment: str, now: str) -> float:
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -83,6 +83,11 @@ class _BoundResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(_BoundSocket(sock), *args, **kwargs)  # type: ignore[arg-type]  # only makefile is used
 
+    def begin(self) -> None:
+        super().begin()
+        self.headers.defects.clear()  # urllib3 would log the broken lines, whatever they hold
+        self.headers.set_payload("")
+
 
 class _BoundConnection:
     """Mixed into urllib3's connections, those for proxies too."""

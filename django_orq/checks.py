@@ -29,7 +29,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from .conf import Workspace, check_api_key, get_workspace, workspace_aliases
+from .conf import Workspace, get_workspace, workspace_aliases
 from .service import TOTAL_SECONDS
 
 WRITING_SECONDS = 15.0
@@ -89,7 +89,7 @@ def _read(alias: str) -> Workspace | ImproperlyConfigured:
 
 
 def _check_workspace(workspace: Workspace) -> Iterator[CheckMessage]:
-    if not callable(workspace.api_key) and (problem := check_api_key(workspace.api_key)):
+    if problem := workspace.api_key.problem:
         yield checks.Warning(
             f"{_option(workspace, 'API_KEY')} {problem}.",
             hint="Set it, or ORQ_API_KEY. Until then nothing can be asked of Orq.",

@@ -12,9 +12,12 @@ from django.db.models.functions import Coalesce
 from . import waits
 from .clock import DatabaseClock
 from .conf import Workspace
+from .exceptions import PaceKept
 from .models import SyncRun, write_database
 
 SECONDS_BETWEEN_CHECKS = 2.0
+LONGEST_SLEEP = 5.0
+"""Seconds that a worker sleeps at most; for longer waits it lets the run go."""
 CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
@@ -48,6 +51,7 @@ class Claim:
                 lease_until=now + timedelta(seconds=workspace.lease_seconds),
                 started_at=Coalesce(F("started_at"), now),
                 resume_at=None,
+                enqueued_at=None,
                 wait="",
                 error_code="",
                 error_params={},
@@ -56,11 +60,20 @@ class Claim:
         run = all_runs().get(pk=run_id, token=token) if taken else None
         return cls(run, workspace=workspace, clock=clock) if run else None
 
-    def check_wait(self, operation: str) -> None:
-        """``MustWait`` if Orq asked anyone who uses this key to wait; looked up every few seconds."""
+    def await_turn(self, operation: str) -> None:
+        """Before each request: ``MustWait`` if Orq asked to wait (looked up every few seconds), and the pace."""
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             waits.check(self.run.workspace, operation=operation, clock=self.clock)
             self._wait_checked_at = time.monotonic()
+        if self.workspace.requests_per_minute is not None:
+            self._keep_pace(self.workspace.requests_per_minute)
+
+    def _keep_pace(self, per_minute: float) -> None:
+        turn = waits.take_turn(self.run.workspace, per_minute=per_minute, patience=LONGEST_SLEEP, clock=self.clock)
+        seconds = (turn - self.clock.now()).total_seconds()
+        if seconds > LONGEST_SLEEP:
+            raise PaceKept(seconds=seconds)
+        time.sleep(max(0.0, seconds))
 
     @property
     def rows(self) -> QuerySet[SyncRun]:
@@ -75,6 +88,8 @@ class Claim:
             "checkpoint_at": now,
             "lease_until": now + lease,
             "failures": 0,
+            "malformed": 0,
+            "trouble_since": None,
             "deaths": 0,
         }
 

@@ -12,15 +12,25 @@ _QUESTIONS = {
 
 
 class DatabaseClock:
-    """One read of the database's clock, carried on by this machine's monotonic one."""
+    """One read of the database's clock, carried on by this machine's monotonic one.
+
+    The database read its clock at some moment between our question and its answer, so a time is known as two: a
+    question was asked at ``now`` at the earliest, an answer was here at ``latest`` at the latest. Whoever compares
+    the one with the other, across processes, errs on the side of taking an answer for older than it is.
+    """
 
     def __init__(self, using: str) -> None:
-        self._started = time.monotonic()
+        self._asked = time.monotonic()
         self._base = _read(using)
+        self._answered = time.monotonic()
 
     def now(self) -> datetime:
-        """Aware, UTC."""
-        return self._base + timedelta(seconds=time.monotonic() - self._started)
+        """Aware, UTC; not after the true time."""
+        return self._base + timedelta(seconds=time.monotonic() - self._answered)
+
+    def latest(self) -> datetime:
+        """Aware, UTC; not before the true time."""
+        return self._base + timedelta(seconds=time.monotonic() - self._asked)
 
 
 def _read(using: str) -> datetime:

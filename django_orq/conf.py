@@ -5,9 +5,9 @@ is enough for a single workspace. Wrong settings raise ``ImproperlyConfigured``,
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -41,12 +41,35 @@ class RetryConfig:
             raise ValueError("intervals are seconds and can't be negative")
 
 
+class ApiKey:
+    """An API key, or a callable that gives it, which nothing prints: debug pages show the variables of each frame."""
+
+    def __init__(self, source: object) -> None:
+        self._source = source
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key can't be pickled")
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it as far as can be told without calling it."""
+        return None if callable(self._source) else check_api_key(self._source)
+
+    def read(self) -> str:
+        """The key of this moment; ``ImproperlyConfigured`` if there is none that a request can carry."""
+        key = self._source() if callable(self._source) else self._source
+        if problem := check_api_key(key):
+            del key
+            raise ImproperlyConfigured(f"API_KEY {problem}.")
+        return str(key).strip()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
     """One Orq workspace, which is one API key. Times are seconds."""
 
     alias: str
-    api_key: str | Callable[[], str] = field(repr=False)
+    api_key: ApiKey = field(compare=False)
     base_url: str = DEFAULT_BASE_URL
     api_style: str = "snake"
     project_id: str | None = None
@@ -56,6 +79,8 @@ class Workspace:
     retries: RetryConfig = RetryConfig()
     slice_seconds: float = 20.0
     lease_seconds: float = 120.0
+    requests_per_minute: float | None = None
+    """The pace of background work; people's own requests are not held up."""
     mass_delete_min: int = 50
     """So many missing rows a full run may always confirm by itself."""
     mass_delete_share: float = 0.2
@@ -67,11 +92,7 @@ class Workspace:
 
     def read_key(self) -> str:
         """The API key of this moment (a callable is called each time, so keys can be rotated)."""
-        key = self.api_key() if callable(self.api_key) else self.api_key
-        if problem := check_api_key(key):
-            del key  # a debug page prints the variables of the frame that raises
-            raise _wrong(self.alias, "API_KEY", problem)
-        return key.strip()
+        return self.api_key.read()
 
 
 _OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if option.name != "alias"}
@@ -87,32 +108,41 @@ def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
     configured = _configured()
     if alias not in configured:
         raise ImproperlyConfigured(_unknown(alias, configured))
-    options = configured[alias]
-    if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f"ORQ_WORKSPACES[{alias!r}] must be a dictionary of options.")
-    for name in options:
-        if name not in _OPTIONS:
-            known = ", ".join(_OPTIONS)
-            raise _wrong(alias, str(name), f"is no option; there are {known}")
-    given = {_OPTIONS[name]: value for name, value in options.items()}
-    return Workspace(alias=alias, **_with_key(given) | _retries(alias, given))
+    given = configured[alias].read()
+    return Workspace(alias=alias, **given | _retries(alias, given))
 
 
-def _configured() -> Mapping[str, Any]:
+class _Options:
+    """One workspace's options as the settings have them, behind a repr that does not show the key among them."""
+
+    def __init__(self, alias: str, values: object) -> None:
+        self._alias = alias
+        self._values = values
+
+    def read(self) -> dict[str, Any]:
+        """By the names of ``Workspace``'s fields, the key hidden."""
+        if not isinstance(self._values, Mapping):
+            raise ImproperlyConfigured(f"ORQ_WORKSPACES[{self._alias!r}] must be a dictionary of options.")
+        for name in self._values:
+            if name not in _OPTIONS:
+                known = ", ".join(_OPTIONS)
+                raise _wrong(self._alias, str(name), f"is no option; there are {known}")
+        key = ApiKey(self._values.get("API_KEY", _lone_key()))
+        return {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"} | {"api_key": key}
+
+
+def _configured() -> dict[str, _Options]:
     configured = getattr(settings, "ORQ_WORKSPACES", None)
     if configured is None:
-        return {DEFAULT_ALIAS: {}} if _lone_key() else {}
+        return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _lone_key() else {}
     if not isinstance(configured, Mapping):
+        del configured  # perhaps the key
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
-    return configured
+    return {alias: _Options(alias, values) for alias, values in configured.items()}
 
 
 def _lone_key() -> Any:
     return getattr(settings, "ORQ_API_KEY", None) or os.environ.get("ORQ_API_KEY", "")
-
-
-def _with_key(given: dict[str, Any]) -> dict[str, Any]:
-    return given if "api_key" in given else given | {"api_key": _lone_key()}
 
 
 def _retries(alias: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +174,7 @@ def _problems(workspace: Workspace) -> list[tuple[str, str]]:
             ("project_id", _check_text(workspace.project_id)),
             ("page_size", _check_page_size(workspace.page_size)),
             ("retries", _check_retries(workspace.retries)),
+            ("requests_per_minute", _check_pace(workspace.requests_per_minute)),
             ("mass_delete_min", _check_count(workspace.mass_delete_min)),
             ("mass_delete_share", _check_share(workspace.mass_delete_share)),
             *(
@@ -194,6 +225,11 @@ def _check_page_size(value: object) -> str | None:
 
 def _check_retries(value: object) -> str | None:
     return None if isinstance(value, RetryConfig) else "must be a RetryConfig or a dictionary of its fields"
+
+
+def _check_pace(value: object) -> str | None:
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1_000_000
+    return None if value is None or fits else "must be a number above 0, or None"
 
 
 def _check_count(value: object) -> str | None:

@@ -84,7 +84,7 @@ class Confirmation:
         return True
 
     def _take(self, row: Conversation, remote: RemoteConversation, asked_at: datetime) -> None:
-        answer = Answer(conversations=[remote], asked_at=asked_at, received_at=self._clock.now(), listed=False)
+        answer = Answer(conversations=[remote], asked_at=asked_at, received_at=self._clock.latest(), listed=False)
         values = self._claim.checkpoint(answer.received_at)
         values["unlisted"] = self.run.unlisted + (row.confirmed_at is None)
 
@@ -95,7 +95,7 @@ class Confirmation:
         self._claim.adopt(values)
 
     def _bury(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
-        now = self._clock.now()
+        now = self._clock.latest()
         values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
         with transaction.atomic(using=write_database()):
             self._claim.save(values)
@@ -114,6 +114,7 @@ class Confirmation:
         return any(map(self._finds, candidates))
 
     def _finds(self, remote_id: str) -> bool:
+        self._save({})  # a batch may have taken long: keep the lease
         try:
             self._retrieve(remote_id)
         except ConversationNotFound:
@@ -121,7 +122,7 @@ class Confirmation:
         return True
 
     def _retrieve(self, remote_id: str) -> RemoteConversation:
-        self._claim.check_wait("retrieve")
+        self._claim.await_turn("retrieve")
         self.run.requests += 1
         return self._service.retrieve(conversation_id=remote_id)
 

@@ -209,6 +209,18 @@ class WorkspaceDoubted(OrqError):
         super().__init__(asked=asked, **more)
 
 
+class PaceKept(OrqError):
+    """``REQUESTS_PER_MINUTE`` allows no request for ``seconds``; the run waits that long."""
+
+    code = "pace_kept"
+    template = "REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds."
+    retryable = True
+
+    def __init__(self, *, seconds: float, **more: Any) -> None:
+        self.seconds = seconds
+        super().__init__(seconds=seconds, **more)
+
+
 class WalkersDied(OrqError):
     """Process after process died at the same page."""
 

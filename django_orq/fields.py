@@ -1,3 +1,4 @@
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -21,3 +22,10 @@ class BytewiseCharField(_CharField):
         parameters = super().db_parameters(connection)
         parameters["collation"] = _COLLATIONS.get(connection.vendor)
         return parameters
+
+
+class PlainJSONEncoder(json.JSONEncoder):
+    """JSON as it came: text in other scripts is not blown up to escapes, which MariaDB's packets may not hold."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"ensure_ascii": False})

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import DatabaseError
+
 from . import waits
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS
@@ -42,8 +44,9 @@ def create_conversation(
     clock = DatabaseClock(write_database())
     with _asking(workspace, "create", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
-    _take(answer, workspace, "create")
-    return _get(workspace, answer.conversations[0].remote_id)
+    with _behind_if_not_written("create"):
+        reconcile(answer, workspace=workspace)
+        return _get(workspace, answer.conversations[0].remote_id)
 
 
 def rename_conversation(
@@ -76,8 +79,9 @@ def rename_conversation(
             raise _changed(seen)
         else:
             answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
-    plan = _take(answer, workspace, "update")
-    _reload(conversation)
+    with _behind_if_not_written("update"):
+        plan = reconcile(answer, workspace=workspace)
+        _reload(conversation)
     return _renamed(conversation, plan, seen)
 
 
@@ -89,8 +93,9 @@ def delete_conversation(conversation: Conversation, *, interactive: bool = False
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
-    mark_deleted(conversation, received_at=clock.now())
-    _reload(conversation)
+    with _behind_if_not_written("delete"):
+        mark_deleted(conversation, received_at=clock.latest())
+        _reload(conversation)
 
 
 def refresh_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
@@ -136,15 +141,16 @@ def _asking(
 def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:
     asked_at = clock.now()
     remote = operation()
-    return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.now(), listed=False)
+    return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.latest(), listed=False)
 
 
-def _take(answer: Answer, workspace: str, operation: str) -> Plan:
-    """Mirror the answer to a write."""
+@contextmanager
+def _behind_if_not_written(operation: str) -> Iterator[None]:
+    """Orq has done it: whatever keeps the row from following must not look as if the order had failed."""
     try:
-        return reconcile(answer, workspace=workspace)
-    except MirrorContended:
-        raise MirrorBehind(operation=operation) from None
+        yield
+    except (MirrorContended, DatabaseError) as error:
+        raise MirrorBehind(operation=operation) from error
 
 
 @contextmanager
@@ -153,7 +159,7 @@ def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> I
     try:
         yield
     except ConversationNotFound:
-        mark_missing(conversation, asked_at=asked_at, received_at=clock.now())
+        mark_missing(conversation, asked_at=asked_at, received_at=clock.latest())
         _reload(conversation)
         raise
 
@@ -175,16 +181,20 @@ def _changed(seen: RemoteConversation) -> ConversationChanged:
 
 
 def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
+    """Compare our answer with the row as it was before, if that had moved since we asked."""
     (change,) = plan.changes
     before, ours = change.row, change.remote
-    if before is None or before.remote_updated_at <= seen.updated_at or before.display_name == ours.display_name:
-        return Renamed(conversation=conversation, replaced=None, overtaken_by=None)
-    overtaken = before.remote_updated_at > ours.updated_at
-    return Renamed(
-        conversation=conversation,
-        replaced=None if overtaken else before.display_name,
-        overtaken_by=before.display_name if overtaken else None,
-    )
+    replaced = overtaken_by = None
+    if before is not None and before.remote_updated_at > seen.updated_at:
+        if before.display_name == ours.display_name:  # a sync was faster than our answer; what did it replace?
+            replaced = before.previous_name
+        elif before.remote_updated_at > ours.updated_at:
+            overtaken_by = before.display_name
+        else:
+            replaced = before.display_name
+    if replaced in (seen.display_name, ours.display_name):
+        replaced = None
+    return Renamed(conversation=conversation, replaced=replaced, overtaken_by=overtaken_by)
 
 
 def _get(workspace: str, remote_id: str) -> Conversation:

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import StrayWrite, explain
-from .fields import BytewiseCharField
+from .fields import BytewiseCharField, PlainJSONEncoder
 
 
 class ConversationState(models.TextChoices):
@@ -71,12 +71,14 @@ class Conversation(models.Model):
     workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
     remote_id = BytewiseCharField(_("Orq id"), max_length=64, editable=False)
     display_name = models.TextField(_("name"))
+    previous_name = models.TextField(null=True, editable=False)  # noqa: DJ001 # absent is not ""
+    """The name before the newest one: what a rename replaced is known although a sync was faster."""
     remote_created_at = models.DateTimeField(_("created"), editable=False)
     remote_updated_at = models.DateTimeField(_("updated"), editable=False)
     created_by_id = models.TextField(_("created by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
     updated_by_id = models.TextField(_("updated by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
-    metadata = models.JSONField(_("metadata"), null=True, editable=False)
-    extra = models.JSONField(_("other fields"), default=dict, editable=False)
+    metadata = models.JSONField(_("metadata"), encoder=PlainJSONEncoder, null=True, editable=False)
+    extra = models.JSONField(_("other fields"), encoder=PlainJSONEncoder, default=dict, editable=False)
     mirrored_at = models.DateTimeField(
         _("mirrored"), editable=False, help_text=_("When the newest answer that changed this row was received.")
     )
@@ -144,6 +146,7 @@ class SyncRun(models.Model):
 
     class Wait(models.TextChoices):
         ASKED = "asked", _("Orq asked us to wait")
+        PACE = "pace", _("REQUESTS_PER_MINUTE allows no request before")
         BACKOFF = "backoff", _("Orq is in trouble or out of reach")
         BUDGET = "budget", _("the budget of the last call is spent")
 
@@ -198,9 +201,16 @@ class SyncRun(models.Model):
     token = models.CharField(max_length=32, default="", editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     resume_at = models.DateTimeField(_("goes on at"), null=True)
+    enqueued_at = models.DateTimeField(null=True, editable=False)
+    """When the newest message of the run was enqueued, or may be worked off at the earliest."""
+    ticket = models.CharField(max_length=32, default="", editable=False)
+    """What that message holds: only its slice enqueues the next, so that there is one chain of them."""
     wait = models.CharField(_("waits because"), max_length=20, choices=Wait, default="", blank=True)
     failures = models.PositiveIntegerField(default=0, editable=False)
-    """Failed requests since the last checkpoint."""
+    """Failed requests since the last checkpoint, those aside after which Orq said how long to wait."""
+    malformed = models.PositiveIntegerField(default=0, editable=False)
+    """Malformed answers running."""
+    trouble_since = models.DateTimeField(null=True, editable=False)
     deaths = models.PositiveIntegerField(default=0, editable=False)
     """Walkers that died since the last checkpoint."""
     budget_pages = models.PositiveBigIntegerField(null=True, editable=False)
@@ -228,17 +238,18 @@ class SyncRun(models.Model):
 
 
 class WorkspaceWait(models.Model):
-    """Until when Orq asked everyone who uses a workspace's key to wait."""
+    """What binds everyone who uses a workspace's key: a wait that Orq asked for, and the pace of background work."""
 
     workspace = BytewiseCharField(_("workspace"), max_length=100, unique=True)
-    until = models.DateTimeField(_("until"))
+    until = models.DateTimeField(_("until"), null=True)
+    next_turn_at = models.DateTimeField(_("next turn"), null=True)
 
     class Meta:
         verbose_name = _("wait")
         verbose_name_plural = _("waits")
 
     def __str__(self) -> str:
-        return f"{self.workspace} {self.until:%H:%M:%S}"
+        return str(self.workspace)
 
 
 class RejectedPayload(models.Model):

@@ -92,10 +92,14 @@ class Page:
         return next(iter(reversed(self.ids)), None)
 
 
+class Ambiguous(dict[str, Any]):
+    """A JSON object that gives a key twice: nobody knows which of the values is meant."""
+
+
 def decode(body: bytes) -> Any:
     """JSON, with numbers that no float or integer can hold read as infinity; ``ValueError`` for anything else."""
     try:
-        return json.loads(body, parse_int=_parse_int)
+        return json.loads(body, parse_int=_parse_int, object_pairs_hook=_parse_object)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -104,6 +108,8 @@ def parse_page(body: Any) -> Page:
     """A list answer; ``Refused`` if it is none. A bad item spoils itself, not its page."""
     if not isinstance(body, dict):
         raise Refused("it is not a JSON object")
+    if isinstance(body, Ambiguous):
+        raise Refused("it gives a key twice")
     if not isinstance(body.get("data"), list):
         raise Refused("it has no list “data”")
     if not isinstance(body.get("has_more"), bool):
@@ -134,7 +140,7 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 def clean_display_name(display_name: str) -> str:
     """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
     name = display_name.strip()
-    if not name:
+    if all(unicodedata.category(character)[0] in "ZC" for character in name):
         raise InvalidName(reason="A conversation needs a name.")
     if len(name) > MAX_NAME:
         raise InvalidName(reason=f"A name has at most {MAX_NAME} characters; this one has {len(name)}.")
@@ -166,6 +172,11 @@ def _refuse(payload: Any, reason: str) -> RefusedPayload:
         reason=reason,
         excerpt=text[:MAX_EXCERPT],
     )
+
+
+def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    return parsed if len(parsed) == len(pairs) else Ambiguous(parsed)
 
 
 def _parse_int(digits: str) -> int | float:
@@ -235,6 +246,8 @@ def _leaves(value: Any, *, depth: int) -> Iterator[Any]:
         yield value
     elif depth > MAX_DEPTH:
         raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, Ambiguous):
+        raise Refused("it gives a key twice")
     elif isinstance(value, dict):
         yield from value
         for child in value.values():

@@ -47,7 +47,7 @@ _REMOTE_COLUMNS = {
     "updated_by_id": "updated_by_id",
     "metadata": "metadata",
 }
-_OWN_COLUMNS = ("mirrored_at", "missing_since", "confirmed_at", "deleted_at")
+_OWN_COLUMNS = ("previous_name", "mirrored_at", "missing_since", "confirmed_at", "deleted_at")
 _COLUMNS = (*_REMOTE_COLUMNS, "extra", *_OWN_COLUMNS)
 
 
@@ -386,6 +386,8 @@ def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conv
 
 
 def _take(row: Conversation, remote: RemoteConversation, answer: Answer) -> None:
+    if row.display_name and row.display_name != remote.display_name:
+        row.previous_name = row.display_name
     for column, name in _REMOTE_COLUMNS.items():
         setattr(row, column, getattr(remote, name))
     if answer.listed:

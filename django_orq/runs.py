@@ -1,6 +1,7 @@
 """Sync runs as people and schedules see them: opened, paused, cancelled, let go on; how fresh the mirror is."""
 
 import logging
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from .clock import DatabaseClock
 from .conf import get_workspace
 from .exceptions import WorkspaceDoubted
 from .models import SyncRun, write_database
+from .signals import sync_run_finished
 
 logger = logging.getLogger("django_orq")
 
@@ -75,20 +77,28 @@ def pause(run: SyncRun) -> bool:
 
 def cancel(run: SyncRun) -> bool:
     """End an unfinished run for good; ``False`` if it has ended already."""
-    now = DatabaseClock(write_database()).now()
-    with transaction.atomic(using=write_database()):
-        return end(run.pk, state=State.CANCELLED, now=now)
+    return end(run.pk, state=State.CANCELLED, now=DatabaseClock(write_database()).now())
 
 
 def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
-    """Write the end of an unfinished run, if it is still ``token``'s, and what follows from it for others."""
+    """Write the end of an unfinished run, if it is still ``token``'s, and what follows; tell receivers."""
+    using = write_database()
     ours = all_runs().filter(pk=run_id, state__in=UNFINISHED)
     if token is not None:
         ours = ours.filter(token=token)
-    ended = ours.update(state=state, finished_at=now, slot=None, token="", lease_until=None, resume_at=None, **values)
-    if ended and all_runs().filter(pk=run_id, is_complete=False).exists():
-        all_runs().filter(rests_on=run_id).update(is_complete=False)
-    return bool(ended)
+    free = {"slot": None, "token": "", "lease_until": None, "resume_at": None}
+    with transaction.atomic(using=using):
+        if not ours.update(state=state, finished_at=now, **free, **values):
+            return False
+        if all_runs().filter(pk=run_id, is_complete=False).exists():
+            all_runs().filter(rests_on=run_id).update(is_complete=False)
+        transaction.on_commit(lambda: _tell(run_id), using=using)
+    return True
+
+
+def _tell(run_id: int) -> None:
+    if sync_run_finished.has_listeners(SyncRun):
+        sync_run_finished.send_robust(SyncRun, run=all_runs().get(pk=run_id))
 
 
 def can_go_on(run: SyncRun) -> bool:
@@ -126,12 +136,32 @@ def go_on(run: SyncRun) -> SyncRun:
 
 
 def adoptable(workspace: str) -> list[SyncRun]:
-    """Unfinished runs that nobody walks and nothing keeps from being walked on."""
+    """Unfinished runs that nobody works on, that nothing keeps from it, and that no fresh message is under way for."""
     now = DatabaseClock(write_database()).now()
+    lost = now - timedelta(seconds=get_workspace(workspace).lease_seconds)
     free = Q(lease_until=None) | Q(lease_until__lt=now)
     due = Q(resume_at=None) | Q(resume_at__lte=now)
-    runs = all_runs().filter(free, due, workspace=workspace, state__in=UNFINISHED).order_by("pk")
+    unsent = Q(enqueued_at=None) | Q(enqueued_at__lt=lost)
+    runs = all_runs().filter(free, due, unsent, workspace=workspace, state__in=UNFINISHED).order_by("pk")
     return list(runs.exclude(state=State.PAUSED).exclude(state=State.WAITING, wait=SyncRun.Wait.BUDGET))
+
+
+def note_message(run_id: int, *, delay: float) -> str:
+    """A message for this run is about to be enqueued, for ``delay`` seconds from now; returns its ticket."""
+    now = DatabaseClock(write_database()).now()
+    ticket = uuid.uuid4().hex
+    all_runs().filter(pk=run_id).update(ticket=ticket, enqueued_at=now + timedelta(seconds=delay))
+    return ticket
+
+
+def forget_message(run_id: int, ticket: str) -> None:
+    """The message could not be enqueued."""
+    all_runs().filter(pk=run_id, ticket=ticket).update(ticket="", enqueued_at=None)
+
+
+def holds_newest(run: SyncRun, ticket: str) -> bool:
+    """Whether no newer message than the one with this ticket was enqueued for the run."""
+    return not ticket or all_runs().filter(pk=run.pk, ticket__in=("", ticket)).exists()
 
 
 def freshness(workspace: str) -> Freshness:

@@ -17,6 +17,7 @@ from .conf import (
     DEFAULT_ALIAS,
     DEFAULT_BASE_URL,
     MAX_PAGE_SIZE,
+    ApiKey,
     RetryConfig,
     check_base_url,
     get_workspace,
@@ -30,7 +31,7 @@ from .exceptions import (
     TransportError,
 )
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
-from .transport import Answer, ApiKey, Call, Transport
+from .transport import Answer, Call, Transport
 
 TOTAL_SECONDS = 60.0
 INTERACTIVE_SECONDS = 15.0
@@ -57,7 +58,7 @@ class ConversationService:
     def __init__(
         self,
         *,
-        api_key: str | Callable[[], str],
+        api_key: str | Callable[[], str] | ApiKey,
         base_url: str = DEFAULT_BASE_URL,
         api_style: str = "snake",
         project_id: str | None = None,
@@ -67,7 +68,7 @@ class ConversationService:
         total_seconds: float = TOTAL_SECONDS,
         lifetime_seconds: float = math.inf,
     ) -> None:
-        hidden_key = ApiKey(api_key)
+        hidden_key = api_key if isinstance(api_key, ApiKey) else ApiKey(api_key)
         del api_key  # a debug page prints the variables of the frame that raises
         self._base_url = base_url
         self._api_style = api_style
@@ -88,7 +89,7 @@ class ConversationService:
         """The service of a configured workspace; ``interactive`` (a person waits): one attempt, 15 s for all calls."""
         workspace = get_workspace(alias)
         return cls(
-            api_key=workspace.read_key,
+            api_key=workspace.api_key,
             base_url=workspace.base_url,
             api_style=workspace.api_style,
             project_id=workspace.project_id,

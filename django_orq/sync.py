@@ -18,10 +18,17 @@ from .claim import Claim, LeaseLost, all_runs
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .confirm import Confirmation
-from .exceptions import CursorIgnored, InternalError, MalformedResponse, MirrorContended, OrqError, WalkersDied
+from .exceptions import (
+    CursorIgnored,
+    InternalError,
+    MalformedResponse,
+    MirrorContended,
+    OrqError,
+    PaceKept,
+    WalkersDied,
+)
 from .models import Conversation, SyncRun, write_database
 from .service import ConversationService
-from .signals import sync_run_finished
 from .walk import Walk
 
 logger = logging.getLogger("django_orq")
@@ -136,7 +143,7 @@ def _finish(claim: Claim) -> None:
         raise LeaseLost
     if run.mode == SyncRun.Mode.FULL:
         rejects.resolve_unseen(run, now=now)
-    _ended(run)
+    _refresh(run)
     logger.log(
         logging.INFO if whole else logging.WARNING,
         "sync run %s %s: %s seen, %s created, %s updated, %s deleted, %s rejected, %s requests",
@@ -154,27 +161,40 @@ def _stands(run: SyncRun) -> bool:
 
 def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run, now = claim.run, claim.clock.now()
-    failures = run.failures + 1
-    if not _may_pass(error, failures) or now - (run.checkpoint_at or run.started_at or now) > LONGEST_TROUBLE:
+    asked = error.retry_after is not None
+    run.failures += not asked
+    run.malformed = run.malformed + 1 if isinstance(error, MalformedResponse) else 0
+    run.trouble_since = run.trouble_since or now
+    if not _may_pass(error, run) or now - run.trouble_since > LONGEST_TROUBLE:
         _fail(claim, error)
         raise error
-    asked = error.retry_after is not None
-    seconds = _asked_for(error) if asked else _backoff(failures)
+    reason, seconds = _pause(error, run)
     claim.release(
         state=SyncRun.State.WAITING,
-        wait=SyncRun.Wait.ASKED if asked else SyncRun.Wait.BACKOFF,
+        wait=reason,
         resume_at=now + timedelta(seconds=seconds),
-        failures=failures,
+        failures=run.failures,
+        malformed=run.malformed,
+        trouble_since=run.trouble_since,
         **_describe(error),
     )
     logger.warning("sync run %s waits for %.0f s: %s", run.pk, seconds, error.code)
 
 
-def _may_pass(error: OrqError, failures: int) -> bool:
+def _may_pass(error: OrqError, run: SyncRun) -> bool:
     """Whether waiting may help."""
     if isinstance(error, MalformedResponse):
-        return failures < MAX_MALFORMED and not isinstance(error, CursorIgnored)
+        return run.malformed < MAX_MALFORMED and not isinstance(error, CursorIgnored)
     return error.retryable and not isinstance(error, MirrorContended)
+
+
+def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
+    """Why a run rests, and for how many seconds."""
+    if isinstance(error, PaceKept):
+        return SyncRun.Wait.PACE, error.seconds
+    if error.retry_after is not None:
+        return SyncRun.Wait.ASKED, _asked_for(error)
+    return SyncRun.Wait.BACKOFF, _backoff(run.failures)
 
 
 def _asked_for(error: OrqError) -> float:
@@ -198,14 +218,13 @@ def _fail(claim: Claim, error: Exception) -> None:
         **_describe(error),
     )
     if ended:
-        _ended(run)
+        _refresh(run)
         logger.error("sync run %s failed after %s pages: %s", run.pk, run.pages, run.error_code)
 
 
-def _ended(run: SyncRun) -> None:
+def _refresh(run: SyncRun) -> None:
     run.refresh_from_db(using=write_database())
     runs.prune(run.workspace)
-    sync_run_finished.send_robust(SyncRun, run=run)
 
 
 def _describe(error: Exception) -> dict[str, Any]:

@@ -45,11 +45,12 @@ class BoundedTask(Task[Any, Any]):
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         if more or options.get("producer") or options.get("connection"):
             return super().apply_async(args, kwargs, *more, **options)
-        options["retry"] = False
-        with self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS) as options[
-            "connection"
-        ]:
+        with self._own_connection() as connection:
+            options |= {"connection": connection, "retry": False}
             return super().apply_async(args, kwargs, **options)
+
+    def _own_connection(self) -> Any:
+        return self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS)
 
 
 @shared_task(name="django_orq.sync_conversations", base=BoundedTask, ignore_result=True)
@@ -65,23 +66,29 @@ def sync_conversations(
     them; ``max_pages`` and ``max_seconds`` are the budget of this call. Each call also picks up every other unfinished
     run of the workspace that nobody works on, so that no message needs to be delivered twice.
     """
-    for alias in workspace_aliases() if workspace is None else [workspace]:
-        runs.open_run(alias, mode, max_pages=max_pages, max_seconds=max_seconds)
-        for run in runs.adoptable(alias):
-            enqueue_slice(run.pk)
+    runs.check_mode(mode)
+    if workspace is None:
+        for alias in workspace_aliases():
+            sync_conversations.delay(alias, mode, max_pages, max_seconds)
+        return
+    runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
+    for run in runs.adoptable(workspace):
+        enqueue_slice(run.pk)
 
 
 @shared_task(name="django_orq.walk_conversations", base=BoundedTask, ignore_result=True, bind=True)
-def walk_conversations(self: "Task[[int], None]", run_id: int) -> None:
+def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str = "") -> None:
     """Work on a run for one slice, from its checkpoint, and enqueue the next slice.
 
-    Ends quietly if the run is finished, paused or waiting, or another worker has it; a run that fails fails its task.
-    Under eager mode one slice runs: the caller waits for it.
+    Ends quietly if the run is finished, paused or waiting, or another worker has it, or (after its slice) if a newer
+    message than this one, by its ``ticket``, is under way; a run that fails fails its task. Under eager mode one slice
+    runs: the caller waits for it.
     """
     run = sync.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
         return
-    enqueue_slice(run.pk, countdown=_seconds_left(run))
+    if runs.holds_newest(run, ticket):
+        enqueue_slice(run.pk, countdown=_seconds_left(run))
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
@@ -93,14 +100,16 @@ def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
 
 
 def _publish(run_id: int, countdown: float) -> None:
+    ticket = runs.note_message(run_id, delay=countdown)
     try:
-        walk_conversations.apply_async((run_id,), countdown=countdown)
+        walk_conversations.apply_async((run_id, ticket), countdown=countdown)
     except Task.OperationalError as error:
         logger.error(  # noqa: TRY400 # the broker's address and its refusal, without the frames of its client
             "sync run %s could not be enqueued: %s. It stays until the next call of sync_conversations or orq_sync",
             run_id,
             error,
         )
+        runs.forget_message(run_id, ticket)
 
 
 def _seconds_left(run: SyncRun) -> float:

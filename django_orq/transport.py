@@ -18,10 +18,11 @@ import requests
 import urllib3
 
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
-from .conf import RetryConfig, check_api_key
+from .conf import ApiKey, RetryConfig
 from .exceptions import MalformedResponse, OrqError, TransportError
 
 _CHUNK = 16_384
+_REDACTED = "[API key]"
 _REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
@@ -71,34 +72,22 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class ApiKey:
-    """The API key or the callable that gives it, behind a repr that shows neither."""
-
-    def __init__(self, source: str | Callable[[], str]) -> None:
-        self._source = source
-
-    def read(self) -> "_Bearer":
-        key = self._source() if callable(self._source) else self._source
-        problem = check_api_key(key)
-        bearer = _Bearer(key)
-        del key  # a debug page prints the variables of the frame that raises
-        if problem:
-            raise ValueError(f"The API key {problem}.")
-        return bearer
-
-
 class _Bearer(requests.auth.AuthBase):
     """Given as ``auth`` because requests lets a ``~/.netrc`` entry replace a header that is merely set."""
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    def __init__(self, key: ApiKey) -> None:
+        self._key = key.read()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key.strip()}"
+        request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
     def redact(self, text: str) -> str:
-        return text.replace(self._key.strip(), "[API key]")
+        return text.replace(self._key, _REDACTED)
+
+    def redact_body(self, body: bytes) -> bytes:
+        """Orq's own answers hold no key; what a proxy or a test server echoes must go no further."""
+        return body.replace(self._key.encode(), _REDACTED.encode())
 
 
 class Transport:
@@ -134,7 +123,7 @@ class Transport:
         return outcome
 
     def _attempt(self, call: Call, deadline: float) -> Answer | OrqError:
-        bearer = self._api_key.read()
+        bearer = _Bearer(self._api_key)
         exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
@@ -171,8 +160,14 @@ class Transport:
             stream=True,
         ) as response:
             body, defect = _read_body(response.raw, exchange)
-            headers = {name: bearer.redact(text) for name, text in response.headers.items()}
-            return Answer(status=response.status_code, headers=headers, body=body, defect=defect, redact=bearer.redact)
+            headers = {bearer.redact(name): bearer.redact(text) for name, text in response.headers.items()}
+            return Answer(
+                status=response.status_code,
+                headers=headers,
+                body=bearer.redact_body(body),
+                defect=defect,
+                redact=bearer.redact,
+            )
 
 
 def _pauses(retries: RetryConfig) -> Iterator[float]:

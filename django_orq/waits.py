@@ -1,6 +1,8 @@
-"""The waits that Orq asks for: kept for a workspace, whoever was asked, and binding for everyone who uses its key."""
+"""What binds everyone who uses a workspace's key: waits that Orq asked for, and the pace of background work."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from django.db.models import Q, QuerySet
 
 from .clock import DatabaseClock
 from .exceptions import MustWait, OrqError
@@ -12,12 +14,7 @@ LONGEST = timedelta(hours=1)
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
     """``MustWait`` while Orq wants to be left alone."""
     now = clock.now()
-    until = (
-        WorkspaceWait.objects.using(write_database())
-        .filter(workspace=workspace, until__gt=now)
-        .values_list("until", flat=True)
-        .first()
-    )
+    until = _waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
     if until is not None:
         raise MustWait(operation=operation, until=until, retry_after=(until - now).total_seconds())
 
@@ -27,7 +24,25 @@ def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
     if error.retry_after is None or isinstance(error, MustWait):
         return
     until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), LONGEST)
-    waits = WorkspaceWait.objects.using(write_database())
-    wait, created = waits.get_or_create(workspace=workspace, defaults={"until": until})
-    if not created:
-        waits.filter(pk=wait.pk, until__lt=until).update(until=until)
+    wait, _created = _waits().get_or_create(workspace=workspace)
+    _waits().filter(Q(until=None) | Q(until__lt=until), pk=wait.pk).update(until=until)
+
+
+def take_turn(workspace: str, *, per_minute: float, patience: float, clock: DatabaseClock) -> datetime:
+    """Reserve the next request of background work, at the pace of ``per_minute``, and return its time.
+
+    One that is more than ``patience`` seconds away is not reserved.
+    """
+    interval = timedelta(seconds=60 / per_minute)
+    while True:
+        wait, _created = _waits().get_or_create(workspace=workspace)
+        now = clock.now()
+        turn = max(now, wait.next_turn_at or now)
+        if turn - now > timedelta(seconds=patience):
+            return turn
+        if _waits().filter(pk=wait.pk, next_turn_at=wait.next_turn_at).update(next_turn_at=turn + interval):
+            return turn
+
+
+def _waits() -> QuerySet[WorkspaceWait]:
+    return WorkspaceWait.objects.using(write_database())

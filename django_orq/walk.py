@@ -36,6 +36,7 @@ from .reconcile import (
 from .service import ConversationService
 
 MAX_STEPS_BACK = 20
+PAGES_BETWEEN_LOOKS = 50
 PROOFS = 3
 """How many conversations are asked for before a strange list is taken for another workspace's."""
 _COUNTERS = {
@@ -79,10 +80,10 @@ class Walk:
 
     def turn(self) -> None:
         """Ask for one page, and write it or find out what is wrong with its cursor."""
-        self._claim.check_wait("list")
+        self._claim.await_turn("list")
         asked_at = self._clock.now()
         answer = self._list()
-        received_at = self._clock.now()
+        received_at = self._clock.latest()
         if isinstance(answer, Page) and self._advances(answer):
             self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
         elif self.run.cursor is not None and not self._knows(self.run.cursor):
@@ -117,6 +118,7 @@ class Walk:
         return cursor is None or any(id_ < cursor and id_ not in self._page_before for id_ in page.ids)
 
     def _knows(self, remote_id: str) -> bool:
+        self._claim.await_turn("retrieve")
         self.run.requests += 1
         try:
             self._service.retrieve(conversation_id=remote_id)
@@ -159,6 +161,7 @@ class Walk:
         self._unresolved.difference_update(page.ids)
         self._unresolved.update(payload.key for payload in page.refused)
         self._go_on_from(page)
+        self._check_that_it_ends()
 
     def _reconcile(self, answer: Answer, page: Page) -> Plan:
         def fence(plan: Plan) -> None:
@@ -203,6 +206,16 @@ class Walk:
             self._cursors_used.add(page.cursor)
         if self._astray_at is not None and min(page.ids, default="") < self._astray_at:
             self._astray_at, self._steps_back = None, 0
+
+    def _check_that_it_ends(self) -> None:
+        """A walk in a circle sees ever more items and ever the same rows. Looked at now and then, ever less often."""
+        run = self.run
+        rounds, rest = divmod(run.pages, PAGES_BETWEEN_LOOKS)
+        if run.reached_end or rest or rounds & (rounds - 1) or not rounds:
+            return
+        rows = Conversation.objects.using(write_database()).filter(workspace=run.workspace).count()
+        if run.seen > 2 * (rows + run.rejected) + PAGES_BETWEEN_LOOKS * self._claim.workspace.page_size // 2:
+            raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
 
     def _progress(self, page: Page, plan: Plan) -> dict[str, Any]:
         """The run's columns as they are once this page is written."""

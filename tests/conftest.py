@@ -5,8 +5,12 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from hypothesis import settings
 
 from django_orq.testing import OrqSandbox
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
+settings.load_profile("any machine")
 
 _TRANSACTION_CONTROL = re.compile(r"(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET )")
 

@@ -1,8 +1,10 @@
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 
+from django_orq import clock
 from django_orq.clock import DatabaseClock
 
 pytestmark = pytest.mark.django_db
@@ -16,8 +18,8 @@ def test_clock_is_aware_and_in_utc():
 
 
 def test_clock_goes_forward():
-    clock = DatabaseClock("default")
-    moments = [clock.now() for _time in range(100)]
+    ours = DatabaseClock("default")
+    moments = [ours.now() for _time in range(100)]
 
     assert moments == sorted(moments)
 
@@ -25,9 +27,9 @@ def test_clock_goes_forward():
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite has no clock but the machine's")
 def test_clock_is_read_from_the_database_once(statements):
     with statements() as executed:
-        clock = DatabaseClock("default")
-        clock.now()
-        clock.now()
+        ours = DatabaseClock("default")
+        ours.now()
+        ours.now()
 
     assert len(executed) == 1
 
@@ -40,3 +42,22 @@ def test_time_zone_of_the_database_session_does_not_matter():
         assert abs(DatabaseClock("default").now() - datetime.now(UTC)) < timedelta(seconds=5)
     finally:
         connection.close()
+
+
+def test_times_enclose_the_true_one_however_slow_the_database_is(monkeypatch):
+    """A question is not dated too late, nor an answer too early."""
+    read = clock._read
+    lag = timedelta(seconds=0.2)
+
+    def slow(using: str) -> datetime:
+        time.sleep(lag.total_seconds())
+        moment = read(using)
+        time.sleep(lag.total_seconds())
+        return moment
+
+    monkeypatch.setattr(clock, "_read", slow)
+    ours = DatabaseClock("default")
+    true = read("default")
+
+    assert ours.now() - timedelta(seconds=0.05) <= true <= ours.latest()
+    assert ours.latest() - ours.now() >= 2 * lag

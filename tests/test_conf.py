@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
-from django_orq.conf import RetryConfig, Workspace, get_workspace, workspace_aliases
+from django_orq.conf import ApiKey, RetryConfig, Workspace, get_workspace, workspace_aliases
 
 SECRET = "sk-" + "x7" * 12
 
@@ -28,7 +28,7 @@ def workspace(**options: Any) -> Workspace:
 def test_defaults() -> None:
     assert workspace() == Workspace(
         alias="default",
-        api_key="sk-1",
+        api_key=ApiKey("sk-1"),
         base_url="https://my.orq.ai",
         api_style="snake",
         project_id=None,

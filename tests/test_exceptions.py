@@ -20,6 +20,7 @@ from django_orq.exceptions import (
     MustWait,
     OrqError,
     OutcomeUnknown,
+    PaceKept,
     PermissionRefused,
     RateLimited,
     ServerError,
@@ -51,6 +52,7 @@ ERRORS: list[OrqError] = [
     MirrorBehind(operation="create"),
     MirrorContended(),
     MustWait(operation="list", until=datetime(2026, 3, 1, 12, tzinfo=UTC), retry_after=7.0),
+    PaceKept(seconds=7.0),
     WalkersDied(deaths=5),
     WorkspaceDoubted(asked=3),
 ]
@@ -112,6 +114,7 @@ def test_what_may_be_tried_again() -> None:
     assert {type(error) for error in ERRORS if error.retryable} == {
         MirrorContended,
         MustWait,
+        PaceKept,
         RateLimited,
         ServerError,
         TransportError,

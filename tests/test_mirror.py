@@ -3,7 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from django_orq import mirror
 from django_orq.exceptions import (
@@ -93,6 +93,17 @@ class TestCreate:
         monkeypatch.setattr(mirror, "reconcile", contend)
 
         with pytest.raises(MirrorBehind, match="Do not repeat it"):
+            mirror.create_conversation(display_name="New")
+
+        assert only(remote)["displayName"] == "New"
+
+    def test_database_that_fails_after_orq_did_it_does_not_look_like_a_failed_create(self, remote):
+        def fail_to_insert(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith("INSERT"):
+                raise OperationalError("database is locked")
+            return run(sql, params, many, context)
+
+        with connection.execute_wrapper(fail_to_insert), pytest.raises(MirrorBehind):
             mirror.create_conversation(display_name="New")
 
         assert only(remote)["displayName"] == "New"
@@ -237,6 +248,30 @@ class TestRename:
         assert (renamed.replaced, renamed.overtaken_by) == (None, "Theirs")
         assert row.display_name == only(remote)["displayName"] == "Theirs"
         assert script.theirs_replaced is None
+
+    @pytest.mark.django_db(transaction=True)
+    def test_rename_says_what_it_replaced_though_a_sync_mirrored_ours_first(self, remote, row):
+        """We ask, they rename and are mirrored, we rename, and a sync brings our name before our answer is here."""
+        other = Conversation.objects.get()
+
+        def interfere(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("update", "before"):
+                remote.on_request = sync_after
+                in_thread(lambda: mirror.rename_conversation(other, display_name="Theirs")).join()
+                remote.on_request = sync_after_ours
+
+        def sync_after(operation: str | None, phase: str) -> None:
+            """Theirs goes through."""
+
+        def sync_after_ours(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("update", "after"):
+                remote.on_request = None
+                in_thread(full_run).join()
+
+        remote.on_request = interfere
+        renamed = mirror.rename_conversation(row, display_name="Mine")
+
+        assert (renamed.replaced, renamed.overtaken_by) == ("Theirs", None)
 
 
 class Overtaking:

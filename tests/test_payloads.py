@@ -330,3 +330,27 @@ def test_name_that_orq_would_refuse_is_refused_with_its_reason(given_name: str, 
 @pytest.mark.parametrize(("text", "verdict"), [(ID, True), ("conv_x", False), (None, False), (b"conv_", False)])
 def test_remote_id_is_recognised(text: object, verdict: bool) -> None:  # a table's column
     assert is_remote_id(text) is verdict
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"data": [], "has_more": true, "has_more": false}', '{"data": [], "data": [], "has_more": false}'],
+)
+def test_page_that_gives_a_key_twice_is_none(body: str) -> None:
+    with pytest.raises(Refused, match="twice"):
+        parse_page(decode(body.encode()))
+
+
+@pytest.mark.parametrize("spot", ['"displayName": "B"', '"metadata": {"a": 1, "a": 2}'])
+def test_item_that_gives_a_key_twice_spoils_itself(spot: str) -> None:
+    item = f'{{"_id": "conv_01jj1hdhn79xas7a01wb3hysdb", "displayName": "A", "createdAt": 1, "updatedAt": 1, {spot}}}'
+    page = parse_page(decode(f'{{"data": [{item}], "has_more": false}}'.encode()))
+
+    (refused,) = page.refused
+    assert "twice" in refused.reason
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\ufeff\u00ad", "\u2028"])
+def test_name_that_nobody_can_see_is_none(name: str) -> None:
+    with pytest.raises(InvalidName):
+        clean_display_name(name)

@@ -36,6 +36,7 @@ def test_new_conversation_becomes_a_row_with_every_value():
         "workspace": "default",
         "remote_id": REMOTE_ID,
         "display_name": "Refund for order 1001",
+        "previous_name": None,
         "remote_created_at": at(0),
         "remote_updated_at": at(0),
         "created_by_id": "user-1",
@@ -283,6 +284,24 @@ def test_statements_for_a_page_of_new_changed_and_unchanged(statements):
 
     assert plan.counts == {Verdict.UNCHANGED: 10, Verdict.UPDATED: 10, Verdict.CREATED: 10}
     assert len(executed) <= 5  # compare, lock, insert, re-read, update
+
+
+@pytest.mark.skipif("not connection.features.has_select_for_update", reason="SQLite locks the whole database instead")
+def test_rows_about_to_change_are_locked(statements):
+    mirror(answer(conversation()))
+    with statements() as executed:
+        mirror(answer(conversation(updated_at=at(5)), asked=200))
+
+    assert any("FOR UPDATE" in sql for sql in executed)
+
+
+def test_transaction_of_a_verb_begins_with_a_write(statements):
+    """On SQLite one that begins by reading can't always go on to write."""
+    mirror(answer(conversation()))
+    with statements() as executed:
+        reconcile(answer(conversation(updated_at=at(5)), asked=200, listed=False), workspace="default")
+
+    assert [sql.split()[0] for sql in executed][:2] == ["SELECT", "UPDATE"]
 
 
 json_values = st.recursive(

@@ -120,3 +120,18 @@ def test_workspaces_are_kept_apart(reader):
 
 def test_unknown_conversation_is_404(reader):
     assert reader.get(f"{LIST}{remote_id(7)}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        (LIST, {"workspace": "\0"}, 400),
+        (f"{LIST}conv_%00/", {}, 404),
+        (LIST, {"cursor": "cD0lMDA="}, 404),
+        (LIST, {"cursor": "rubbish"}, 404),
+    ],
+)
+def test_rubbish_in_the_url_is_the_callers_mistake(reader, path, query, status):
+    fill(1)
+
+    assert reader.get(path, query).status_code == status

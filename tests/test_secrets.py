@@ -2,9 +2,11 @@
 
 import logging
 import pickle
+import traceback
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.views.debug import ExceptionReporter
 
@@ -80,6 +82,44 @@ def test_key_is_not_in_runs_logs_errors_or_debug_pages(keyed, logged, fault, rf)
         "database": stored(),
     }
     assert [place for place, text in places.items() if KEY in text] == []
+
+
+WRONG = {
+    "unknown workspace": (lambda options: {"default": options}, "reserch"),
+    "unknown option": (lambda options: {"default": options | {"BASEURL": "x"}}, "default"),
+    "page size": (lambda options: {"default": options | {"PAGE_SIZE": 1000}}, "default"),
+    "retries": (lambda options: {"default": options | {"RETRIES": {"tries": 3}}}, "default"),
+    "base URL": (lambda options: {"default": options | {"BASE_URL": "ftp://x"}}, "default"),
+    "two lines": (lambda options: {"default": {"API_KEY": f"{KEY}\n{KEY}"}}, "default"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_key_is_not_shown_by_errors_of_the_configuration(keyed, settings, rf, name):
+    change, alias = WRONG[name]
+    settings.ORQ_WORKSPACES = change(settings.ORQ_WORKSPACES["default"])
+    with pytest.raises(ImproperlyConfigured) as failure:
+        mirror.create_conversation(display_name="New", workspace=alias)
+
+    ours = failure.value.__traceback__.tb_next  # without this test's own variables
+    reporter = ExceptionReporter(rf.get("/"), type(failure.value), failure.value, ours)
+    shown = reporter.get_traceback_html() + "".join(
+        traceback.TracebackException(type(failure.value), failure.value, ours, capture_locals=True).format()
+    )
+    assert KEY not in shown
+
+
+def test_workspace_with_its_key_is_not_pickled(keyed):
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(get_workspace("default"))
+
+
+def test_key_that_a_list_item_echoes_is_not_stored(keyed):
+    keyed.add(f"Key {KEY}", metadata={"key": KEY})
+    keyed.transform_list = lambda answer: answer | {"data": [*answer["data"], {"Authorization": f"Bearer {KEY}"}]}
+
+    assert full_run().state == SyncRun.State.PARTIAL
+    assert KEY not in stored()
 
 
 def test_key_is_not_in_any_repr(keyed):

@@ -1,4 +1,6 @@
 import logging
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -257,7 +259,7 @@ def test_day_of_trouble_without_a_page_fails_the_run(remote):
     remote.fail("list", times=None, status=503)
     run = full_run()
     let_the_wait_pass()
-    SyncRun.objects.update(started_at=run.started_at - timedelta(hours=25))
+    SyncRun.objects.update(trouble_since=run.trouble_since - timedelta(hours=25))
 
     assert full_run().state == SyncRun.State.FAILED
 
@@ -417,6 +419,7 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
     assert SyncRun.objects.filter(mode="incremental").count() == 2
 
 
+@pytest.mark.django_db(transaction=True)
 def test_receivers_are_told_when_a_run_ends(remote):
     ended = []
 
@@ -430,3 +433,73 @@ def test_receivers_are_told_when_a_run_ends(remote):
         sync_run_finished.disconnect(receive)
 
     assert ended == [(run.pk, "succeeded")]
+
+
+def test_trouble_long_after_the_last_page_is_waited_out_all_the_same(remote, settings):
+    """A run that waited for its budget or for a person may be older than a day."""
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    run = work_on(runs.open_run("default", "full", max_pages=1))
+    SyncRun.objects.update(checkpoint_at=run.checkpoint_at - timedelta(days=3))
+    remote.fail("list", status=503)
+
+    assert full_run().state == SyncRun.State.WAITING
+
+
+def test_other_trouble_between_malformed_answers_starts_their_count_anew(remote):
+    for fault in ({"status": 200, "body": "<html>"}, {"status": 503}) * 4:
+        remote.fail("list", **fault)
+    for _time in range(8):
+        assert full_run().state == SyncRun.State.WAITING
+        let_the_wait_pass()
+
+
+def test_pace_is_kept_and_no_worker_sleeps_longer_than_five_seconds(remote, settings):
+    configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=6)
+    fill(remote, 35)
+
+    run = full_run()
+
+    assert (run.state, run.wait, run.pages, remote.count()) == ("waiting", "pace", 1, 1)
+    assert 5 < (run.resume_at - datetime.now(UTC)).total_seconds() <= 10
+    let_the_wait_pass()
+    assert full_run().pages == 2
+
+
+def test_quick_pace_is_slept_through(remote, settings):
+    configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=600)
+    fill(remote, 35)
+    started = time.monotonic()
+
+    assert full_run().state == SyncRun.State.SUCCEEDED
+    assert time.monotonic() - started >= 3 * 0.1
+
+
+def test_walk_whose_pages_outlast_its_slices_ends_all_the_same_when_it_goes_in_a_circle(remote, settings, monkeypatch):
+    """What guards one slice is forgotten by the next; the rows that don't become more are not."""
+    monkeypatch.setattr(walk, "PAGES_BETWEEN_LOOKS", 5)
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 30)
+    remote.ignore_cursor = True
+    remote.transform_list = lambda answer: answer | {"data": answer["data"][::-1]}
+
+    run = full_run()
+
+    assert (run.state, run.error_code) == ("failed", "cursor_ignored")
+
+
+@pytest.mark.parametrize("ending", ["at its end", "by an error"])
+def test_run_that_is_no_longer_ours_is_not_ended_by_us(remote, ending):
+    fill(remote, 3)
+    run = runs.open_run("default", "full")
+
+    def take_over(_run: SyncRun) -> None:
+        SyncRun.objects.update(token="another")
+        if ending == "by an error":
+            raise ZeroDivisionError
+
+    with suppress(ZeroDivisionError):
+        assert sync.run_slice(run.pk, on_progress=take_over) is None
+
+    run.refresh_from_db()
+    assert (run.state, run.token) == ("running", "another")

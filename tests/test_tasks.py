@@ -40,7 +40,8 @@ def messages(queue) -> list[tuple[str, list[object]]]:
     found = []
     while queue.qsize():
         message = queue.get(block=False)
-        found.append((message.headers["task"], message.payload[0]))
+        arguments, _named, _embedded = message.payload
+        found.append((message.headers["task"], arguments[:1]))  # without the ticket
         message.ack()
     return found
 
@@ -258,3 +259,35 @@ def test_connection_that_the_caller_gives_is_used(queue, dead_broker):
         tasks.sync_conversations.apply_async(connection=connection)
 
     assert messages(queue) == [("django_orq.sync_conversations", [])]
+
+
+def test_calls_while_a_message_is_under_way_add_none(remote, queue):
+    for _call in range(5):
+        tasks.sync_conversations(mode="full")
+
+    assert len(messages(queue)) == 1
+
+
+def test_message_that_was_lost_is_replaced_once_a_lease_could_have_run_out(remote, queue):
+    tasks.sync_conversations(mode="full")
+    messages(queue)
+    run = SyncRun.objects.get()
+    SyncRun.objects.update(enqueued_at=run.enqueued_at - timedelta(seconds=121))
+
+    tasks.sync_conversations(mode="full")
+
+    assert len(messages(queue)) == 1
+
+
+def test_only_the_newest_message_goes_on_so_that_there_is_one_chain(remote, settings, queue):
+    configure(settings, PAGE_SIZE=1, SLICE_SECONDS=0.000_001)
+    for number in range(4):
+        remote.add(f"Ticket {number}")
+    run = runs.open_run("default", "full")
+    old, new = runs.note_message(run.pk, delay=0), runs.note_message(run.pk, delay=0)
+
+    tasks.walk_conversations(run.pk, old)
+    assert messages(queue) == []
+
+    tasks.walk_conversations(run.pk, new)
+    assert len(messages(queue)) == 1

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
@@ -761,7 +762,7 @@ def test_cookies_are_not_kept() -> None:
 
 @pytest.mark.parametrize("key", ["", "  ", "two\nlines", "Schlüssel", None])
 def test_key_that_no_header_can_carry_is_refused_unsaid(orq_sandbox: OrqSandbox, key: object) -> None:
-    with connect(orq_sandbox, api_key=key) as service, pytest.raises(ValueError, match="API key"):
+    with connect(orq_sandbox, api_key=key) as service, pytest.raises(ImproperlyConfigured, match="API_KEY"):
         service.list()
     assert orq_sandbox.count() == 0
 
@@ -868,7 +869,7 @@ def assert_hidden(texts: Iterator[str]) -> None:
 
 def test_wrong_key_is_not_shown_by_the_error_about_it() -> None:
     service = ConversationService(api_key=SECRET + "\n" + SECRET)
-    with service, pytest.raises(ValueError, match="API key") as caught:
+    with service, pytest.raises(ImproperlyConfigured, match="API_KEY") as caught:
         service.list()
     assert SECRET not in "".join(renderings(caught.value))
 
@@ -930,3 +931,41 @@ def test_error_with_a_spoiled_body_keeps_its_status(
     with pytest.raises(APIError) as caught:
         service.list()
     assert caught.value.status == 403
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "Date"])
+@pytest.mark.parametrize(
+    "moment", ["Mon, 01 Jan 99999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999"]
+)
+def test_time_that_no_calendar_has_is_no_time(orq_sandbox: OrqSandbox, name: str, moment: str) -> None:
+    headers = {"Retry-After": "Mon, 01 Jan 2026 00:00:00 GMT"} | {name: moment}
+    orq_sandbox.fail("list", status=503, headers=headers)
+
+    with connect(orq_sandbox) as service, pytest.raises(ServerError) as caught:
+        service.list()
+    assert caught.value.retry_after is None or caught.value.retry_after >= 0
+
+
+@pytest.mark.parametrize("body", ["<html>nginx</html>", "", "{}", '{"message": 5}'])
+def test_404_that_is_not_orqs_own_says_nothing_of_the_conversation(orq_sandbox: OrqSandbox, body: str) -> None:
+    remote_id = orq_sandbox.add()["_id"]
+    orq_sandbox.fail("delete", status=404, body=body)
+
+    with connect(orq_sandbox) as service, pytest.raises(APIError, match="BASE_URL") as caught:
+        service.delete(conversation_id=remote_id)
+    assert not isinstance(caught.value, ConversationNotFound)
+
+
+def test_broken_header_that_echoes_the_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def talk(sock: socket.socket, _: int) -> None:
+        read_request(sock)
+        sock.sendall(
+            f"HTTP/1.1 200 OK\r\nContent-Length: 30\r\nAuthorization Bearer {SECRET}\r\n\r\n".encode()
+            + b'{"data": [], "has_more": false}'
+        )
+
+    with scripted(talk) as server, connect(server) as service, suppress(OrqError):
+        service.list()
+    assert SECRET not in caplog.text

@@ -60,7 +60,7 @@ class WorkspaceFilter(admin.SimpleListFilter):
         return [(alias, alias) for alias in known_aliases()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(workspace=self.value()) if self.value() else queryset
+        return queryset.filter(workspace=self.value()) if self.value() in known_aliases() else queryset
 
 
 class ResolvedFilter(admin.SimpleListFilter):

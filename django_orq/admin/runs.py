@@ -90,7 +90,9 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return format_html_join(mark_safe("<br>"), "{}", ((remark,) for remark in runs.remarks(run))) or "-"  # our own tag
+        return (
+            format_html_join(mark_safe("<br>"), "{}", ((remark,) for remark in runs.remarks(run))) or "-"
+        )  # our own tag
 
     @admin.display(description=_("remarks"))
     def short_problem(self, run: SyncRun) -> str:

@@ -1,4 +1,8 @@
+from typing import Any
+
 from rest_framework import pagination
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
 
 
 class ConversationPagination(pagination.CursorPagination):
@@ -8,3 +12,9 @@ class ConversationPagination(pagination.CursorPagination):
     page_size = 25
     page_size_query_param = "page_size"
     max_page_size = 100
+
+    def decode_cursor(self, request: Request) -> Any:
+        cursor = super().decode_cursor(request)
+        if cursor is not None and "\0" in str(cursor.position):  # no database text holds one; PostgreSQL would raise
+            raise NotFound(self.invalid_cursor_message)
+        return cursor

@@ -1,5 +1,6 @@
 from django.db.models import QuerySet
 from rest_framework import viewsets
+from rest_framework.exceptions import ValidationError
 
 from ..conf import DEFAULT_ALIAS
 from ..models import Conversation
@@ -19,8 +20,11 @@ class ConversationViewSet(viewsets.ReadOnlyModelViewSet[Conversation]):
     permission_classes = (ModelPermissions,)
     pagination_class = ConversationPagination
     lookup_field = "remote_id"
+    lookup_value_regex = "conv_[0-9a-z]{26}"
 
     def get_queryset(self) -> QuerySet[Conversation]:
         workspace = self.request.query_params.get("workspace", DEFAULT_ALIAS)
+        if "\0" in workspace:  # no database text holds one; PostgreSQL would raise
+            raise ValidationError({"workspace": "This is no workspace."})
         conversations = super().get_queryset().filter(workspace=workspace)
         return conversations.filter(deleted_at=None) if self.action == "list" else conversations
