@@ -45,11 +45,11 @@ class BoundedTask(Task[Any, Any]):
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         if more or options.get("producer") or options.get("connection"):
             return super().apply_async(args, kwargs, *more, **options)
-        options["retry"] = False
-        with self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS) as options[
-            "connection"
-        ]:
-            return super().apply_async(args, kwargs, **options)
+        with self._own_connection() as connection:
+            return super().apply_async(args, kwargs, connection=connection, **options | {"retry": False})
+
+    def _own_connection(self) -> Any:
+        return self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS)
 
 
 @shared_task(name="django_orq.sync_conversations", base=BoundedTask, ignore_result=True)
