@@ -46,7 +46,8 @@ class BoundedTask(Task[Any, Any]):
         if more or options.get("producer") or options.get("connection"):
             return super().apply_async(args, kwargs, *more, **options)
         with self._own_connection() as connection:
-            return super().apply_async(args, kwargs, connection=connection, **options | {"retry": False})
+            options |= {"connection": connection, "retry": False}
+            return super().apply_async(args, kwargs, **options)
 
     def _own_connection(self) -> Any:
         return self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS)
