@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance wheel acceptance benchmark
+.PHONY: help demo test check conformance wheel acceptance brokers benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
@@ -14,6 +14,7 @@ help:
 	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 	@echo "make wheel  build sdist and wheel into dist/"
 	@echo "make acceptance   the built wheel in an empty project, filled by the vendor's SDK"
+	@echo "make brokers      workers that are killed, suspended and refused, on Redis and RabbitMQ with PostgreSQL"
 	@echo "make benchmark    speed and memory of full syncs of 1,000 and 100,000 conversations"
 
 $(VENV)/bin/python:
@@ -60,6 +61,16 @@ wheel: .venv-build/.installed
 
 acceptance: wheel $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed
 	ORQ_WHEELS=dist ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/acceptance $(ARGS)
+
+$(VENV)/.installed-brokers: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'celery[redis]' 'psycopg[binary]'
+	@touch $@
+
+# Servers of this machine, unless the environment names others.
+brokers: export ORQ_BROKERS ?= redis://127.0.0.1:6379/0 amqp://guest:guest@127.0.0.1:5672//
+brokers: export DATABASE_URL ?= postgres://postgres@127.0.0.1/django_orq_brokers
+brokers: $(VENV)/.installed-brokers
+	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py $(ARGS)
 
 benchmark: $(VENV)/.installed-demo
 	$(BIN)/python -m tests.benchmarks

@@ -1,0 +1,153 @@
+"""Worker, beat and commands, as processes of their own that share a database, a broker and a sandbox with a test."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from celery import Celery
+from django.db import connection
+
+from ..acceptance.project import GRACE, end_group, environment, group_exists
+
+ROOT = Path(__file__).parents[2]
+CELERY = (sys.executable, "-m", "celery", "--app", "tests.brokers.celery")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """As an operator does; it must leave nothing behind."""
+        self.process.terminate()
+        self.process.wait(GRACE)
+        assert not group_exists(self.process), f"processes are left\n{self.text}"
+
+
+class Fleet:
+    """Programs that work for ``workspaces`` (a value for the setting ORQ_WORKSPACES) and talk by one queue."""
+
+    def __init__(self, folder: Path, *, broker: str, queue: str, workspaces: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._queue = queue
+        self._environment = environment() | {
+            "DATABASE_URL": database_url(),
+            "DJANGO_SETTINGS_MODULE": "tests.brokers.settings",
+            "ORQ_BROKER": broker,
+            "ORQ_QUEUE": queue,
+            "ORQ_WORKSPACES": json.dumps(workspaces),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @contextmanager
+    def worker(self) -> Iterator[Program]:
+        """With two prefork children; ready when the block is entered."""
+        options = ("--concurrency=2", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
+        with self.program("worker", *CELERY, "worker", *options) as worker:
+            assert wait_until(lambda: " ready." in worker.text), worker.text
+            yield worker
+
+    def beat(self) -> Any:
+        return self.program("beat", *CELERY, "beat", "--loglevel=INFO", f"--schedule={self.folder / 'schedule'}")
+
+    def command(self, *words: str) -> Any:
+        return self.program("-".join(words), sys.executable, "-m", "django", *words)
+
+    @contextmanager
+    def program(self, name: str, *command: str) -> Iterator[Program]:
+        """In a group of its own, of which nothing is left when the block is left."""
+        log = self.folder / f"{name}-{time.monotonic_ns()}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 # the above
+                command,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        program = Program(process=process, log=log)
+        try:
+            yield program
+            program.stop()
+        finally:
+            end_group(process)
+
+
+class Broker:
+    """One queue on a broker, removed with all that belongs to it by ``remove``."""
+
+    def __init__(self, url: str, *, queue: str) -> None:
+        self.url = url
+        self.queue = queue
+        self.is_redis = url.startswith("redis:")
+        self._app = Celery("tests.brokers.sender", broker=url, set_as_current=False)
+        self._app.conf.task_default_queue = queue
+        if self.is_redis:
+            self._app.conf.broker_transport_options = {"global_keyprefix": f"{queue}:"}
+
+    def send(self, task: str, *arguments: Any, **options: Any) -> None:
+        with self._app.connection_for_write() as connection_:
+            self._app.send_task(task, arguments, connection=connection_, ignore_result=True, **options)
+
+    def messages(self) -> int:
+        """How many wait in the queue."""
+        if self.is_redis:
+            with self._redis() as client:
+                return client.llen(f"{self.queue}:{self.queue}")
+        with self._app.connection_for_write() as connection_, connection_.SimpleQueue(self.queue) as queue:
+            return queue.qsize()
+
+    def remove(self) -> None:
+        if self.is_redis:
+            with self._redis() as client:
+                for key in client.scan_iter(f"{self.queue}:*"):
+                    client.delete(key)
+            return
+        with self._app.connection_for_write() as connection_:
+            connection_.default_channel.queue_delete(self.queue)
+            connection_.default_channel.exchange_delete(self.queue)
+
+    def _redis(self) -> Any:
+        import redis  # noqa: PLC0415 # there with `make brokers` alone
+
+        return redis.Redis.from_url(self.url)
+
+
+def database_url() -> str:
+    """The database of the test that is running."""
+    database = connection.settings_dict
+    user = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}"
+    return f"postgres://{user}@{database['HOST']}:{database['PORT'] or 5432}/{quote(database['NAME'])}"
+
+
+def wait_until(fulfilled: Callable[[], object], *, within: float = 40, every: float = 0.05) -> bool:
+    """Whether it came to be so within these seconds."""
+    until = time.monotonic() + within
+    while not fulfilled():
+        if time.monotonic() > until:
+            return False
+        time.sleep(every)
+    return True
+
+
+def exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

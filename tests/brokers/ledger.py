@@ -1,0 +1,71 @@
+"""What PostgreSQL itself says was written: each write of a conversation or a run, by whom, in which transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection
+
+_LEDGER = "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint)"
+_FUNCTION = """
+    CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger AS $$
+    BEGIN
+        INSERT INTO ledger VALUES (
+            '{table} ' || TG_OP, NEW.{key}, NEW.{cursor}, current_setting('application_name'), txid_current()
+        );
+        RETURN NULL;
+    END $$ LANGUAGE plpgsql
+"""
+_TRIGGER = """
+    CREATE TRIGGER note AFTER INSERT OR UPDATE ON django_orq_{table} FOR EACH ROW EXECUTE FUNCTION note_{table}()
+"""
+_NOTED = {"conversation": ("remote_id", "remote_id"), "syncrun": ("token", "cursor")}
+
+
+class Ledger:
+    def holder(self, token: str) -> int | None:
+        """The process that has claimed a run with this token."""
+        rows = self._ask("SELECT writer FROM ledger WHERE what = 'syncrun UPDATE' AND key = %s LIMIT 1", token)
+        return int(rows[0][0]) if rows else None
+
+    def writes(self, token: str, *, by: int) -> int:
+        """How often this process has written the run while it had this token."""
+        sql = "SELECT count(*) FROM ledger WHERE what = 'syncrun UPDATE' AND key = %s AND writer = %s"
+        return int(self._ask(sql, token, str(by))[0][0])
+
+    def inserted(self) -> list[int]:
+        """How many conversations were inserted, for each transaction in which some were."""
+        sql = "SELECT count(*) FROM ledger WHERE what = 'conversation INSERT' GROUP BY transaction"
+        return [count for (count,) in self._ask(sql)]
+
+    def changed(self) -> int:
+        """How often a row of a conversation that was there already was written."""
+        return int(self._ask("SELECT count(*) FROM ledger WHERE what = 'conversation UPDATE'")[0][0])
+
+    def is_connected(self, pid: int) -> bool:
+        """Whether the database still works for this process; it may do so after the process is dead."""
+        return bool(self._ask("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", str(pid)))
+
+    def _ask(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+
+
+@contextmanager
+def kept_ledger() -> Iterator[Ledger]:
+    _execute(_LEDGER)
+    for table, (key, cursor) in _NOTED.items():
+        _execute(_FUNCTION.format(table=table, key=key, cursor=cursor))
+        _execute(_TRIGGER.format(table=table))
+    try:
+        yield Ledger()
+    finally:
+        for table in _NOTED:
+            _execute(f"DROP TRIGGER note ON django_orq_{table}")
+        _execute("DROP TABLE ledger")
+
+
+def _execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)

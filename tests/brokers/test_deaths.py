@@ -1,0 +1,129 @@
+"""Walkers that are killed, or suspended for too long, in the middle of a run."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from django_orq.models import SyncRun
+from django_orq.testing import OrqSandbox
+
+from ..walking import mirror_equals
+from .fleet import exists, wait_until
+
+KILLS = 10
+LONGEST_LIFE = 0.4
+"""Seconds that a walker has at most before it is killed: the run must last for ten of them."""
+
+
+@pytest.fixture
+def only_run():
+    """The first run that beat has called for, as it stands."""
+
+    def read():
+        return SyncRun.objects.order_by("pk").first()
+
+    return read
+
+
+def holder_of(run, ledger):
+    """The process that has claimed the run, dead or alive."""
+    return ledger.holder(run.token) if run is not None and run.token else None
+
+
+def living_holder(only_run, ledger):
+    pid = holder_of(only_run(), ledger)
+    return pid if pid is not None and exists(pid) else None
+
+
+def kill_holder(only_run, ledger):
+    """SIGKILL at a random moment; returns the cursor where that struck, or "nobody" if the run was let go before."""
+    assert wait_until(lambda: living_holder(only_run, ledger)), "nobody walks"
+    time.sleep(random.uniform(0, LONGEST_LIFE))  # noqa: S311 # no secret
+    pid = living_holder(only_run, ledger)
+    if pid is None:
+        return "nobody"
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not exists(pid) and not ledger.is_connected(pid))
+    run = only_run()
+    return run.cursor if holder_of(run, ledger) == pid else "nobody"
+
+
+def cursors_of_first_run(requests):
+    """What was asked for, up to the next run that beat calls for: that one begins at the head again."""
+    cursors = [request.query.get("starting_after") for request in requests if request.operation == "list"]
+    last_page = cursors.index(min(filter(None, cursors)))
+    return cursors[: cursors.index(None, last_page) if None in cursors[last_page:] else None]
+
+
+def test_run_is_whole_after_ten_of_its_walkers_were_killed(new_fleet, ledger, only_run):
+    with OrqSandbox(conversations=20_000, latency=0.02) as sandbox:
+        fleet = new_fleet(sandbox.settings())
+        with fleet.worker() as worker, fleet.beat():
+            struck = []
+            while len(struck) < KILLS:
+                cursor = kill_holder(only_run, ledger)
+                struck += [] if cursor == "nobody" else [cursor]
+            assert not only_run().is_finished, "the run ended before it was killed often enough"
+            assert wait_until(lambda: only_run().is_finished), worker.text
+        asked = Counter(cursors_of_first_run(sandbox.requests))
+
+        run = only_run()
+        assert run.state == "succeeded"
+        assert (run.seen, run.created, run.pages) == (20_000, 20_000, 200)
+        assert (run.updated, run.unchanged, run.missing, run.rejected) == (0, 0, 0, 0)
+        assert 200 <= run.requests <= asked.total() <= 200 + KILLS
+        allowed = Counter(struck)
+        assert not {cursor: times for cursor, times in asked.items() if times > 1 + allowed[cursor]}
+        assert ledger.inserted() == [100] * 200
+        assert ledger.changed() == 0
+        assert mirror_equals(sandbox)
+    assert worker.text.count("Worker exited prematurely: signal 9") >= KILLS
+
+
+class Gate:
+    """Holds one request back, before it is carried out."""
+
+    def __init__(self, *, number):
+        self.reached, self.opened = threading.Event(), threading.Event()
+        self._left = number
+
+    def __call__(self, operation, phase):
+        if operation == "list" and phase == "before":
+            self._left -= 1
+            if self._left == 0:
+                self.reached.set()
+                self.opened.wait(30)
+
+
+def test_walker_that_slept_beyond_its_lease_writes_nothing(new_fleet, ledger, only_run):
+    with OrqSandbox(conversations=1_500, latency=0.1) as sandbox:
+        sandbox.on_request = gate = Gate(number=4)
+        fleet = new_fleet(sandbox.settings())
+        with fleet.worker() as worker, fleet.beat():
+            assert gate.reached.wait(20), worker.text
+            asleep = only_run()
+            pid = holder_of(asleep, ledger)
+            os.kill(pid, signal.SIGSTOP)
+            gate.opened.set()  # the answer comes while it sleeps
+            written = ledger.writes(asleep.token, by=pid)
+            try:
+                assert wait_until(lambda: only_run().pages > asleep.pages), worker.text
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert wait_until(lambda: "someone else works on it now" in worker.text), worker.text
+            assert wait_until(lambda: only_run().is_finished), worker.text
+        asked = Counter(cursors_of_first_run(sandbox.requests))
+
+        run = only_run()
+        assert (run.state, run.pages, run.seen, run.created) == ("succeeded", 15, 1_500, 1_500)
+        assert ledger.writes(asleep.token, by=pid) == written
+        assert asked[asleep.cursor] == 2
+        assert asked.total() == 16
+        assert ledger.inserted() == [100] * 15
+        assert ledger.changed() == 0
+        assert mirror_equals(sandbox)
