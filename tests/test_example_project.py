@@ -14,7 +14,8 @@ import pytest
 
 # The example's package makes its Celery app the current one, so it stays out of this process.
 PROGRAM = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have been told to ignore it
 from pathlib import Path
 from example_project.demo.children import Children, DemoFailed, StopAsked
 folder = Path(sys.argv[1])
