@@ -1,6 +1,8 @@
 """A walker's claim on a run: a token, a lease, and the fence that every write of a walk begins with."""
 
 import math
+import os
+import socket
 import time
 import uuid
 from datetime import datetime, timedelta
@@ -47,6 +49,7 @@ class Claim:
             .update(
                 state=SyncRun.State.RUNNING,
                 token=token,
+                walker=f"process {os.getpid()} on {socket.gethostname()}"[:150],
                 deaths=F("deaths") + Case(When(lease_until__isnull=False, then=1), default=0),
                 lease_until=now + timedelta(seconds=workspace.lease_seconds),
                 started_at=Coalesce(F("started_at"), now),

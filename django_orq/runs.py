@@ -179,8 +179,8 @@ def remarks(run: SyncRun) -> list[str]:
         found.append(_waiting(run))
     elif run.state == State.RUNNING and run.lease_until:
         found.append(
-            _("Another process works on it, or did and was killed: then others can go on after %(time)s UTC.")
-            % _time(run.lease_until)
+            _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
+            % {"walker": run.walker, **_time(run.lease_until)}
         )
     if run.rejected:
         found.append(

@@ -80,7 +80,7 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
         return [
-            (None, {"fields": ("workspace", "mode", "state", "phase", "problem")}),
+            (None, {"fields": ("workspace", "mode", "state", "phase", "walker", "problem")}),
             (_("Progress"), {"fields": (*_COUNTERS, "all_rejected", "is_complete", "cursor", "head_id", "stop_id")}),
             (_("Times"), {"fields": ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at")}),
         ]
