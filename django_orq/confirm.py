@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from .claim import Claim
+from .comparison import CONFIRMED_FOR, Answer, Plan
 from .exceptions import ConversationNotFound, MalformedResponse
 from .models import Conversation, SyncRun, write_database
 from .payloads import RemoteConversation
-from .reconcile import CONFIRMED_FOR, Answer, Plan, mark_confirmed_gone, reconcile
+from .reconcile import mark_confirmed_gone, reconcile
 from .service import ConversationService
 
 BATCH = 100

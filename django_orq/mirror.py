@@ -14,11 +14,12 @@ from django.db import DatabaseError
 
 from . import waits
 from .clock import DatabaseClock
+from .comparison import Answer, Plan
 from .conf import DEFAULT_ALIAS
 from .exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError
 from .models import Conversation, write_database
 from .payloads import RemoteConversation, clean_display_name
-from .reconcile import Answer, Plan, mark_deleted, mark_missing, reconcile
+from .reconcile import mark_deleted, mark_missing, reconcile
 from .service import ConversationService
 
 

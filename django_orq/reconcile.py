@@ -1,140 +1,27 @@
-"""Remote values into rows: the one writer of mirrored columns, whichever way an answer came in.
+"""Remote values into rows: the one writer of mirrored columns, whichever way an answer came in."""
 
-The rules of order, with the times of Orq compared among themselves and ours among themselves:
-
-==============================================  ====================================================
-``updated_at`` of the answer against the row's  what happens
-==============================================  ====================================================
-newer                                           take
-equal, content differs                          take if asked for after the row was last mirrored
-older, from a list                              skip; ``OUTDATED`` if asked for after that
-older, from an answer for this id               take if asked for after that
-any, and the row is a tombstone                 take and restore if asked for after that, else skip
-==============================================  ====================================================
-"""
-
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import Enum, auto
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
+from .comparison import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, all_rows, compare
 from .exceptions import MirrorContended
 from .models import Conversation, SyncRun, write_database
 from .payloads import RemoteConversation
 from .signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
 
-CONFIRMED_FOR = timedelta(days=1)
-"""How long a missing row that answered for its id is taken to be alive."""
-CHUNK = 1_000
-"""Rows of a stretch that are looked at together."""
 ATTEMPTS = 3
 """How often an answer is compared with the rows, when these keep changing in between."""
 
-_REMOTE_COLUMNS = {
-    "display_name": "display_name",
-    "remote_created_at": "created_at",
-    "remote_updated_at": "updated_at",
-    "created_by_id": "created_by_id",
-    "updated_by_id": "updated_by_id",
-    "metadata": "metadata",
-}
 _OWN_COLUMNS = ("previous_name", "mirrored_at", "missing_since", "confirmed_at", "deleted_at")
-_COLUMNS = (*_REMOTE_COLUMNS, "extra", *_OWN_COLUMNS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The conversations of one answer of Orq. Times are the database's, aware."""
-
-    conversations: Sequence[RemoteConversation]
-    asked_at: datetime
-    received_at: datetime
-    listed: bool
-    """Whether it was a page of the list; only a list item's extra fields are kept."""
-    stretch: "Stretch | None" = None
-    """The part of the list that a page covers, where rows that it leaves out are to be marked as missing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stretch:
-    """The ids older than ``after`` (``None``: from the newest) down to ``to`` (``None``: to the oldest)."""
-
-    after: str | None
-    to: str | None
-    met: frozenset[str]
-    """Ids that need no mark: on this page, on the one before, or refused."""
-
-    @property
-    def condition(self) -> Q:
-        older = Q() if self.after is None else Q(remote_id__lt=self.after)
-        return older if self.to is None else older & Q(remote_id__gte=self.to)
-
-    def holds(self, remote_id: str) -> bool:
-        return (self.after is None or remote_id < self.after) and (self.to is None or remote_id >= self.to)
-
-
-class Verdict(Enum):
-    CREATED = auto()
-    UPDATED = auto()
-    RESTORED = auto()
-    FOUND = auto()
-    """Unchanged, and no longer missing."""
-    UNCHANGED = auto()
-    SKIPPED = auto()
-    """An older answer, which arrived late."""
-    OUTDATED = auto()
-    """Older values in a list that was asked for after newer ones had been mirrored."""
-
-
-_INERT = frozenset({Verdict.UNCHANGED, Verdict.SKIPPED, Verdict.OUTDATED})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What one remote conversation means for its row."""
-
-    remote: RemoteConversation
-    row: Conversation | None
-    """The row that it was compared with, as it was before."""
-    verdict: Verdict
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All that one answer means for the mirror."""
-
-    workspace: str
-    answer: Answer
-    changes: Sequence[Change]
-    absent: Sequence[Conversation] = ()
-    """Rows that the page should have held and did not."""
-
-    @property
-    def counts(self) -> Counter[Verdict]:
-        return Counter(change.verdict for change in self.changes)
-
-    @property
-    def new(self) -> list[Change]:
-        return [change for change in self.changes if change.verdict is Verdict.CREATED]
-
-    @property
-    def changed(self) -> list[tuple[Change, Conversation]]:
-        return [
-            (change, change.row) for change in self.changes if change.row is not None and change.verdict not in _INERT
-        ]
-
-
-class StretchTooLong(Exception):
-    """The mirror has so many rows where a page has few: ``absent_in_chunks`` goes through them."""
+_COLUMNS = (*REMOTE_COLUMNS, "extra", *_OWN_COLUMNS)
 
 
 class _Moved(Exception):
@@ -168,46 +55,9 @@ def reconcile(
     raise MirrorContended
 
 
-def compare(answer: Answer, *, workspace: str) -> Plan:
-    """What an answer means for the rows as they are now; writes nothing."""
-    newest = _newest_of_each(answer.conversations)
-    rows, absent = _rows_for(newest.keys(), answer, workspace)
-    changes = [
-        Change(remote=remote, row=rows.get(remote_id), verdict=judge(rows.get(remote_id), remote, answer))
-        for remote_id, remote in newest.items()
-    ]
-    return Plan(workspace=workspace, answer=answer, changes=changes, absent=absent)
-
-
-def is_absent(row: Conversation, answer: Answer) -> bool:
-    """Whether a row in the answer's stretch becomes missing by it."""
-    return (
-        row.deleted_at is None
-        and row.missing_since is None
-        and answer.asked_at > row.mirrored_at
-        and (answer.stretch is None or row.remote_id not in answer.stretch.met)
-    )
-
-
-def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:
-    """The rules of order, for one conversation."""
-    if row is None:
-        return Verdict.CREATED
-    asked_since = answer.asked_at > row.mirrored_at
-    if row.deleted_at is not None:
-        return Verdict.RESTORED if asked_since else Verdict.SKIPPED
-    if remote.updated_at < row.remote_updated_at:
-        return _judge_older(asked_since=asked_since, listed=answer.listed)
-    if not _differs(row, remote, with_extra=answer.listed):
-        return Verdict.FOUND if _is_found(row, answer) else Verdict.UNCHANGED
-    if remote.updated_at > row.remote_updated_at or asked_since:
-        return Verdict.UPDATED
-    return Verdict.SKIPPED
-
-
 def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
     """Make the row a tombstone: a person ordered the delete, and Orq says that the conversation is gone."""
-    if _rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at):
+    if all_rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at):
         conversation.deleted_at = conversation.mirrored_at = received_at
         announce(conversation_deleted, [conversation], None)
 
@@ -216,11 +66,11 @@ def mark_confirmed_gone(
     rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
 ) -> int:
     """Make tombstones of missing rows whose ids Orq does not know, unless one was mirrored since; returns how many."""
-    still = _rows().filter(
+    still = all_rows().filter(
         pk__in=[row.pk for row in rows], deleted_at=None, missing_since__isnull=False, mirrored_at__lt=asked_at
     )
     gone = set(still.select_for_update().values_list("pk", flat=True))
-    _rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
+    all_rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
     tombstones = [row for row in rows if row.pk in gone]
     for row in tombstones:
         row.deleted_at = row.mirrored_at = received_at
@@ -228,18 +78,9 @@ def mark_confirmed_gone(
     return len(tombstones)
 
 
-def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
-    """The keys of all absent rows of a long stretch, some hundreds at a time."""
-    stretch = answer.stretch
-    while stretch is not None:
-        rows = list(_rows().filter(stretch.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
-        yield [row.pk for row in rows if is_absent(row, answer)]
-        stretch = replace(stretch, after=rows[-1].remote_id) if len(rows) == CHUNK else None
-
-
 def mark_absent(pks: Sequence[int], answer: Answer) -> None:
     """Mark rows that a page left out; the confirmation finds out what became of them."""
-    _rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
+    all_rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
         missing_since=answer.received_at
     )
 
@@ -247,90 +88,27 @@ def mark_absent(pks: Sequence[int], answer: Answer) -> None:
 def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at: datetime) -> None:
     """Orq knew no such id; a full run will confirm it. An answer newer than the question stands against it."""
     unmarked = Q(missing_since=None) | Q(confirmed_at__isnull=False)
-    _rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at).update(
+    all_rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at).update(
         missing_since=Coalesce(F("missing_since"), Value(received_at)), confirmed_at=None
     )
-
-
-def _rows() -> QuerySet[Conversation]:
-    """All rows, through the one query set that may write them."""
-    return QuerySet(Conversation, using=write_database())
-
-
-def _rows_for(
-    ids: Collection[str], answer: Answer, workspace: str
-) -> tuple[dict[str, Conversation], list[Conversation]]:
-    """The rows of these ids, and the absent ones of the stretch; one statement, unless the list is in disorder."""
-    rows = _rows().filter(workspace=workspace)
-    stretch = answer.stretch
-    if stretch is None:
-        return {row.remote_id: row for row in rows.filter(remote_id__in=ids)}, []
-    within = {row.remote_id: row for row in rows.filter(stretch.condition).order_by("-remote_id")[: CHUNK + 1]}
-    if len(within) > CHUNK:
-        raise StretchTooLong
-    outside = [id_ for id_ in ids if not stretch.holds(id_)]
-    absent = [row for id_, row in within.items() if id_ not in ids and is_absent(row, answer)]
-    if outside:
-        within.update({row.remote_id: row for row in rows.filter(remote_id__in=outside)})
-    return within, absent
-
-
-def _newest_of_each(conversations: Iterable[RemoteConversation]) -> dict[str, RemoteConversation]:
-    newest: dict[str, RemoteConversation] = {}
-    for remote in conversations:
-        known = newest.get(remote.remote_id)
-        if known is None or known.updated_at <= remote.updated_at:
-            newest[remote.remote_id] = remote
-    return newest
-
-
-def _judge_older(*, asked_since: bool, listed: bool) -> Verdict:
-    if not asked_since:
-        return Verdict.SKIPPED
-    return Verdict.OUTDATED if listed else Verdict.UPDATED
-
-
-def _is_found(row: Conversation, answer: Answer) -> bool:
-    if row.missing_since is None or answer.asked_at <= row.missing_since:
-        return False
-    return answer.listed or row.confirmed_at is None or answer.asked_at - row.confirmed_at > CONFIRMED_FOR
-
-
-def _differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool) -> bool:
-    if with_extra and not _same_json(row.extra, remote.extra):
-        return True
-    return any(not _same_json(getattr(row, column), getattr(remote, name)) for column, name in _REMOTE_COLUMNS.items())
-
-
-def _same_json(ours: Any, theirs: Any) -> bool:
-    """Equality that survives a database which rewrites numbers: PostgreSQL gives a large float back as an integer."""
-    if ours == theirs:
-        return True
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return ours.keys() == theirs.keys() and all(_same_json(ours[key], theirs[key]) for key in ours)
-    if isinstance(ours, list) and isinstance(theirs, list):
-        return len(ours) == len(theirs) and all(map(_same_json, ours, theirs))
-    if isinstance(ours, int) and isinstance(theirs, float):
-        return abs(ours) < 10**309 and float(ours) == theirs
-    return False
 
 
 def _lock(plan: Plan) -> None:
     """Begin with a write: on SQLite a transaction that begins by reading can't always go on to write."""
     rows = [row.pk for _change, row in plan.changed]
     if rows:
-        _rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
+        all_rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
 
 
 def _write(plan: Plan, run: SyncRun | None) -> None:
     changed = plan.changed
     if plan.new:
-        new = _rows().bulk_create([_new_row(change.remote, plan) for change in plan.new])
+        new = all_rows().bulk_create([_new_row(change.remote, plan) for change in plan.new])
         announce(conversation_created, new, run)
     if changed:
         _check_unmoved([row for _change, row in changed])
         rows = [_changed_row(row, change, plan.answer) for change, row in changed]
-        _rows().bulk_update(rows, _COLUMNS)
+        all_rows().bulk_update(rows, _COLUMNS)
         _announce_changes(changed, rows, run)
     if plan.absent:
         mark_absent([row.pk for row in plan.absent], plan.answer)
@@ -357,7 +135,7 @@ def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> 
 
 
 def _check_unmoved(compared: Sequence[Conversation]) -> None:
-    locked = _rows().select_for_update().filter(pk__in=[row.pk for row in compared]).order_by("remote_id")
+    locked = all_rows().select_for_update().filter(pk__in=[row.pk for row in compared]).order_by("remote_id")
     current = {row.pk: _values(row) for row in locked}
     if any(current.get(row.pk) != _values(row) for row in compared):
         raise _Moved
@@ -388,7 +166,7 @@ def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conv
 def _take(row: Conversation, remote: RemoteConversation, answer: Answer) -> None:
     if row.display_name and row.display_name != remote.display_name:
         row.previous_name = row.display_name
-    for column, name in _REMOTE_COLUMNS.items():
+    for column, name in REMOTE_COLUMNS.items():
         setattr(row, column, getattr(remote, name))
     if answer.listed:
         row.extra = remote.extra

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from . import rejects
 from .claim import Claim
+from .comparison import Answer, Plan, Stretch, StretchTooLong, Verdict, absent_in_chunks
 from .exceptions import (
     APIError,
     ConversationNotFound,
@@ -23,16 +24,7 @@ from .exceptions import (
 )
 from .models import Conversation, SyncRun, write_database
 from .payloads import Page
-from .reconcile import (
-    Answer,
-    Plan,
-    Stretch,
-    StretchTooLong,
-    Verdict,
-    absent_in_chunks,
-    mark_absent,
-    reconcile,
-)
+from .reconcile import mark_absent, reconcile
 from .service import ConversationService
 
 MAX_STEPS_BACK = 20

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import QuerySet
 
-from django_orq import confirm, reconcile, runs, sync
+from django_orq import comparison, confirm, runs, sync
 from django_orq.models import Conversation, SyncRun
 from django_orq.testing import OrqSandbox
 
@@ -256,7 +256,7 @@ def test_row_mirrored_since_the_page_was_asked_for_is_not_missing(remote, ids):
 
 
 def test_mirror_far_longer_than_the_list_is_gone_through_in_chunks(remote, ids, monkeypatch):
-    monkeypatch.setattr(reconcile, "CHUNK", 100)
+    monkeypatch.setattr(comparison, "CHUNK", 100)
     page = remote.conversations[:20]
     remote.transform_list = lambda answer: answer | {"data": page, "has_more": False}
 

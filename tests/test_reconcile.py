@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from django_orq.comparison import Answer, Plan, Verdict
 from django_orq.exceptions import MirrorContended
 from django_orq.models import Conversation
-from django_orq.reconcile import Answer, Plan, Verdict, mark_deleted, mark_missing, reconcile
+from django_orq.reconcile import mark_deleted, mark_missing, reconcile
 
 from .values import REMOTE_ID, answer, at, conversation, mirrored_values, set_columns
 
