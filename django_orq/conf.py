@@ -44,8 +44,9 @@ class RetryConfig:
 class ApiKey:
     """An API key, or a callable that gives it, which nothing prints: debug pages show the variables of each frame."""
 
-    def __init__(self, source: object) -> None:
+    def __init__(self, source: object, *, called: str = "API_KEY") -> None:
         self._source = source
+        self._called = called
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key can't be pickled")
@@ -60,7 +61,7 @@ class ApiKey:
         key = self._source() if callable(self._source) else self._source
         if problem := check_api_key(key):
             del key
-            raise ImproperlyConfigured(f"API_KEY {problem}.")
+            raise ImproperlyConfigured(f"{self._called} {problem}.")
         return str(key).strip()
 
 
@@ -127,7 +128,8 @@ class _Options:
             if name not in _OPTIONS:
                 known = ", ".join(_OPTIONS)
                 raise _wrong(self._alias, str(name), f"is no option; there are {known}")
-        key = ApiKey(self._values.get("API_KEY", _lone_key()))
+        called = f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
+        key = ApiKey(self._values.get("API_KEY", _lone_key()), called=called)
         return {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"} | {"api_key": key}
 
 
