@@ -201,8 +201,7 @@ class WorkspaceDoubted(OrqError):
     code = "workspace_doubted"
     template = (
         "The list shows none of the conversations that are here, and the newest {asked} of them are not to be "
-        "found with this API key. Does it belong to another workspace? Nothing was stored. Check API_KEY and "
-        "BASE_URL; if they are right, let run the sync with “Go on” (orq_sync --go-on RUN)."
+        "found with this API key. Does it belong to another workspace? Nothing was stored. Check API_KEY and BASE_URL."
     )
 
     def __init__(self, *, asked: int, **more: Any) -> None:

@@ -165,7 +165,7 @@ class SyncRun(models.Model):
     """An incremental run ends with the first page that reaches at or below this id."""
     reached_end = models.BooleanField(_("reached the end"), default=False)
     """Of what it walks through: the list, or for an incremental run its stop."""
-    is_complete = models.BooleanField(_("complete"), default=False)
+    is_complete = models.BooleanField(_("walked through"), default=False)
     """Whether everything up to ``head_id`` has been walked through, by this run and those it rests on."""
     rests_on = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     """The unfinished first full run at whose head this incremental run stopped."""

@@ -20,6 +20,9 @@ logger = logging.getLogger("django_orq")
 
 Mode, State = SyncRun.Mode, SyncRun.State
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
+MOST_PAGES = 1_000_000_000
+LONGEST_BUDGET = 30 * 86_400
+"""Seconds."""
 KEPT = 500
 """Finished runs of a workspace that are kept."""
 KEPT_UNCHANGED = 100
@@ -47,9 +50,11 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
     """The unfinished run of that workspace and mode, a new one if there is none.
 
     ``max_pages`` and ``max_seconds`` are the budget of this call: when it is spent, the run waits for the next one.
+    ``ValueError`` if there is no such mode, or no sense in the budget.
     """
     get_workspace(workspace)
     mode = check_mode(mode)
+    _check_budget(max_pages, max_seconds)
     run, created = all_runs().get_or_create(
         slot=_slot(workspace, mode), defaults={"workspace": workspace, "mode": mode}
     )
@@ -60,6 +65,10 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
         return run
     _set_budget(run, max_pages, max_seconds)
     return run
+
+
+def unfinished(workspace: str, mode: str) -> SyncRun | None:
+    return all_runs().filter(slot=_slot(workspace, check_mode(mode))).first()
 
 
 def resume(run: SyncRun) -> SyncRun:
@@ -114,6 +123,9 @@ def go_on(run: SyncRun) -> SyncRun:
     A person's word: a held confirmation goes on without the guard, limited to what was missing when the run ended; a
     run that doubted its workspace goes on as a full run that does not.
     """
+    following = run.continued_by.first()
+    if following is not None:
+        raise ValueError(f"sync run {run.pk} is continued by run {following.pk} already")
     if not can_go_on(run):
         raise ValueError(f"sync run {run.pk} is {run.get_state_display()}: there is nothing to let go on")
     if run.state == State.PAUSED:
@@ -175,6 +187,8 @@ def remarks(run: SyncRun) -> list[str]:
     found = []
     if run.error_message:
         found.append(run.error_message)
+    if run.error_code == WorkspaceDoubted.code:
+        found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
     if run.state == State.WAITING:
         found.append(_waiting(run))
     elif run.state == State.RUNNING and run.lease_until:
@@ -185,16 +199,17 @@ def remarks(run: SyncRun) -> list[str]:
     if run.rejected:
         found.append(
             _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
-            % {"count": run.rejected}
+            % {"count": f"{run.rejected:,}"}
         )
     if run.outdated:
         found.append(
-            _("%(count)s conversations were listed with older values than Orq gave before.") % {"count": run.outdated}
+            _("%(count)s conversations were listed with older values than Orq gave before.")
+            % {"count": f"{run.outdated:,}"}
         )
     if run.unlisted:
         found.append(
             _("%(count)s conversations are missing from the list, though Orq still has them.")
-            % {"count": run.unlisted}
+            % {"count": f"{run.unlisted:,}"}
         )
     if run.hold:
         found.append(_held(run))
@@ -206,7 +221,7 @@ def _held(run: SyncRun) -> str:
         "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
         "Look whether they should be gone; if so, let run %(run)s go on (orq_sync --go-on %(run)s)."
     )
-    return text % {"count": run.held, "reason": run.get_hold_display(), "run": run.pk}
+    return text % {"count": f"{run.held:,}", "reason": run.get_hold_display(), "run": run.pk}
 
 
 def _waiting(run: SyncRun) -> str:
@@ -248,6 +263,13 @@ def prune(workspace: str) -> None:
         oldest_kept = runs.values_list("pk", flat=True)[count - 1 : count].first()
         if oldest_kept is not None:
             runs.filter(pk__lt=oldest_kept).exclude(pk__in=kept).delete()
+
+
+def _check_budget(max_pages: int | None, max_seconds: float | None) -> None:
+    if max_pages is not None and not 1 <= max_pages <= MOST_PAGES:
+        raise ValueError(f"max_pages must be a whole number from 1 to {MOST_PAGES:,}")
+    if max_seconds is not None and not 0 < max_seconds <= LONGEST_BUDGET:
+        raise ValueError(f"max_seconds must be a number above 0 and at most {LONGEST_BUDGET:,}")
 
 
 def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:

@@ -10,7 +10,7 @@ from django_orq.management.progress import Progress
 from django_orq.models import SyncRun
 from django_orq.testing import OrqSandbox
 
-from .walking import configure, mirror_equals
+from .walking import configure, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
 
@@ -166,7 +166,7 @@ def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, setting
     output = orq_sync("--full")
 
     assert interruption.value.returncode == 4
-    assert "after 2 pages" in output
+    assert "has 2 pages behind it" in output
     assert remote.count("list") == 4
     assert mirror_equals(remote)
 
@@ -182,13 +182,69 @@ def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
     assert "503" in error
 
 
+@pytest.mark.parametrize("fault", [{"status": 503, "headers": {"Retry-After": "90"}}, {"drop": "before"}], ids=str)
+def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, fault):
+    """Cron needs no Celery."""
+    fill(remote, 3)
+    remote.fail("list", **fault)
+    assert exit_code("--full") == 4
+    let_the_wait_pass()
+
+    assert "succeeded: 3 conversations" in orq_sync("--full")
+
+
+def test_fresh_cancels_a_run_that_has_no_page_yet(remote):
+    remote.fail("list", status=500)
+    exit_code("--full")
+
+    orq_sync("--full", "--fresh")
+
+    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--max-pages", "0"),
+        ("--max-pages", "-3"),
+        ("--max-pages", "99999999999999999999"),
+        ("--max-seconds", "0"),
+        ("--max-seconds", "nan"),
+        ("--max-seconds", "1e300"),
+        ("--go-on", "1", "--max-pages", "1"),
+        ("--go-on", "1", "--full"),
+    ],
+    ids=" ".join,
+)
+def test_nonsense_is_wrong_usage(remote, arguments):
+    with pytest.raises(CommandError) as refusal:
+        orq_sync(*arguments)
+
+    assert refusal.value.returncode == 2
+    assert not SyncRun.objects.exists()
+
+
+def test_run_that_is_continued_already_says_by_which(remote):
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.locked_out = True
+    with pytest.raises(CommandError, match="orq_sync --go-on"):
+        orq_sync("--full")
+    doubted = SyncRun.objects.latest("pk")
+    assert f"--go-on {doubted.pk}" in " ".join(runs.remarks(doubted))
+    following = runs.go_on(doubted)
+
+    with pytest.raises(CommandError, match=f"continued by run {following.pk}"):
+        orq_sync("--go-on", str(doubted.pk))
+
+
 def test_budget_leaves_the_rest_to_the_next_call(remote, settings, capsys):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
 
     assert exit_code("--full", "--max-pages", "2") == 4
     assert "budget" in capsys.readouterr().err
-    assert "after 2 pages" in orq_sync("--full", "--max-seconds", "60")
+    assert "has 2 pages behind it" in orq_sync("--full", "--max-seconds", "60")
     assert mirror_equals(remote)
 
 

@@ -371,7 +371,7 @@ def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
 
-    run = work_on(runs.open_run("default", "full", max_seconds=0))
+    run = work_on(runs.open_run("default", "full", max_seconds=0.000_001))
 
     assert (run.state, run.wait, run.pages) == ("waiting", "budget", 1)
     assert full_run().state == SyncRun.State.SUCCEEDED

@@ -33,10 +33,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             run = self._choose(**options)
-        except ImproperlyConfigured as error:
+        except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
         if run.pages:
-            self.stdout.write(f"Going on with sync run {run.pk} after {run.pages:,} pages.")
+            self.stdout.write(f"Sync run {run.pk} has {_count(run.pages, 'page')} behind it.")
         self._report(self._work(run))
 
     def _choose(
@@ -51,22 +51,21 @@ class Command(BaseCommand):
         **options: Any,
     ) -> SyncRun:
         if go_on is not None:
-            return self._go_on(go_on)
+            return self._go_on(go_on, alone=not full and max_pages is None and max_seconds is None)
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
+        unfinished = runs.unfinished(workspace, mode)
+        if fresh and unfinished is not None:
+            runs.cancel(unfinished)
         run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
-        if fresh and run.pages:
-            runs.cancel(run)
-            run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
         return runs.resume(run) if run.state == State.PAUSED else run
 
-    def _go_on(self, pk: int) -> SyncRun:
+    def _go_on(self, pk: int, *, alone: bool) -> SyncRun:
+        if not alone:
+            raise CommandError("--go-on stands alone: the run has its own mode.", returncode=WRONG_USAGE)
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise CommandError(f"There is no sync run {pk}.", returncode=WRONG_USAGE)
-        try:
-            return runs.go_on(run)
-        except ValueError as error:
-            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        return runs.go_on(run)
 
     def _work(self, run: SyncRun) -> SyncRun:
         rows = Conversation.objects.using(write_database())
@@ -81,19 +80,21 @@ class Command(BaseCommand):
                 returncode=UNFINISHED,
             ) from None
         except (OrqError, ImproperlyConfigured) as error:
-            raise CommandError(f"Sync run {run.pk} failed: {error}", returncode=FAILED) from None
+            run.refresh_from_db(using=write_database())
+            why = " ".join(runs.remarks(run)) or error
+            raise CommandError(f"Sync run {run.pk} failed: {why}", returncode=FAILED) from None
         finally:
             progress.close()
 
     def _walk(self, run: SyncRun, progress: Progress) -> SyncRun:
         """Slice after slice, until the run ends, waits, or someone else has it."""
-        while not run.is_finished and run.state != State.WAITING:
+        while True:
             following = sync.run_slice(run.pk, on_progress=progress.show)
             if following is None:
                 run.refresh_from_db(using=write_database())
                 return run
-            run = following
-        return run
+            if following.is_finished or following.state == State.WAITING:
+                return following
 
     def _report(self, run: SyncRun) -> None:
         self.stdout.write(
