@@ -18,8 +18,8 @@ from .exceptions import PaceKept
 from .models import SyncRun, write_database
 
 SECONDS_BETWEEN_CHECKS = 2.0
-LONGEST_SLEEP = 5.0
-"""Seconds that a worker sleeps at most; for longer waits it lets the run go."""
+LONGEST_SLEEP = 15.0
+"""Seconds that a worker sleeps at most to keep the pace; for longer it lets the run go."""
 CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
@@ -102,6 +102,12 @@ class Claim:
         The run's attributes stay as they are until ``adopt``, so that a transaction that rolls back leaves them right.
         """
         if not self.rows.filter(cursor=self.run.cursor).update(**values):
+            raise LeaseLost
+
+    def renew(self) -> None:
+        """Keep the lease while no page is written; ``LeaseLost`` if it is gone."""
+        until = self.clock.now() + timedelta(seconds=self.workspace.lease_seconds)
+        if not self.rows.update(lease_until=until):
             raise LeaseLost
 
     def adopt(self, values: dict[str, Any]) -> None:

@@ -230,8 +230,8 @@ def _check_retries(value: object) -> str | None:
 
 
 def _check_pace(value: object) -> str | None:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1_000_000
-    return None if value is None or fits else "must be a number above 0, or None"
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 12 <= value <= 1_000_000
+    return None if value is None or fits else "must be a number, 12 or more, or None"
 
 
 def _check_count(value: object) -> str | None:

@@ -12,16 +12,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from . import runs
 from .claim import Claim
 from .comparison import CONFIRMED_FOR, Answer, Plan
-from .exceptions import ConversationNotFound, MalformedResponse
+from .exceptions import ConversationNotFound, MalformedResponse, OrqError
 from .models import Conversation, SyncRun, write_database
 from .payloads import RemoteConversation
 from .reconcile import mark_confirmed_gone, reconcile
 from .service import ConversationService
 
-BATCH = 100
-"""Rows confirmed between two checkpoints, at most."""
 CANARIES = 3
 
 
@@ -36,16 +35,19 @@ class Confirmation:
 
     def begin(self) -> None:
         """Turn from the walk to the confirmation, unless the guard holds it."""
-        doubtful = self._due().filter(confirmed_at=None).count()
-        values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
-        if self.run.mode == SyncRun.Mode.FULL and doubtful > self._most():
+        values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None}
+        doubtful = self._too_many()
+        if doubtful:
             values |= {"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful}
-        self._save(values)
+        self._save(values | {"is_complete": not doubtful})
 
     def turn(self, *, stop: float) -> bool:
         """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""
         batch = self._batch()
         if self.run.hold or not batch:
+            return True
+        if doubtful := self._too_many():  # more may have been marked since
+            self._save({"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful})
             return True
         asked_at = self._clock.now()
         asked, gone = self._ask(batch, stop)
@@ -57,14 +59,20 @@ class Confirmation:
 
     def _batch(self) -> list[Conversation]:
         after = Q() if self.run.cursor is None else Q(remote_id__gt=self.run.cursor)
-        return list(self._due().filter(after).order_by("remote_id")[:BATCH])
+        return list(self._due().filter(after).order_by("remote_id")[: self.run.batch])
 
     def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
         """The rows asked for, and those of them that Orq does not know."""
-        asked, gone = [], []
+        asked: list[Conversation] = []
+        gone: list[Conversation] = []
         for row in batch:
+            try:
+                lives = self._lives(row)
+            except OrqError:
+                self._claim.rows.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
+                raise
             asked.append(row)
-            if not self._lives(row):
+            if not lives:
                 gone.append(row)
             if time.monotonic() >= stop:
                 break
@@ -115,7 +123,7 @@ class Confirmation:
         return any(map(self._finds, candidates))
 
     def _finds(self, remote_id: str) -> bool:
-        self._save({})  # a batch may have taken long: keep the lease
+        self._claim.renew()  # a batch may have taken long
         try:
             self._retrieve(remote_id)
         except ConversationNotFound:
@@ -127,6 +135,13 @@ class Confirmation:
         self.run.requests += 1
         return self._service.retrieve(conversation_id=remote_id)
 
+    def _too_many(self) -> int:
+        """How many rows are missing, if that is more than a run may take for deleted by itself; else 0."""
+        if self.run.mode != SyncRun.Mode.FULL:
+            return 0
+        doubtful = self._due().filter(confirmed_at=None).count()
+        return doubtful if doubtful + self.run.tombstoned > self._most() else 0
+
     def _most(self) -> int:
         """How many rows may be missing without a person looking at it."""
         workspace = self._claim.workspace
@@ -136,8 +151,10 @@ class Confirmation:
         """Missing rows that did not answer for their id within the last day."""
         unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=self._clock.now() - CONFIRMED_FOR)
         due = self._rows().filter(unconfirmed, missing_since__isnull=False)
-        held = self.run.continues if self.run.mode == SyncRun.Mode.CONFIRM else None
-        return due if held is None else due.filter(missing_since__lte=held.finished_at)
+        if self.run.mode == SyncRun.Mode.CONFIRM:
+            return due.filter(missing_since__lte=runs.held_until(self.run))
+        disputed = runs.disputed_until(self.run.workspace)
+        return due if disputed is None else due.filter(missing_since__gt=disputed)
 
     def _rows(self) -> QuerySet[Conversation]:
         rows = Conversation.objects.using(write_database())

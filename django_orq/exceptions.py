@@ -230,6 +230,17 @@ class WalkersDied(OrqError):
         super().__init__(deaths=deaths, **more)
 
 
+class DatabaseTrouble(OrqError):
+    """The database failed in the middle of a run, which waits and goes on."""
+
+    code = "database_trouble"
+    template = "The database failed ({error}). The log says more."
+    retryable = True
+
+    def __init__(self, *, error: str, **more: Any) -> None:
+        super().__init__(error=error, **more)
+
+
 class InternalError(OrqError):
     """A defect or a failing database stopped a run; the log has the traceback."""
 

@@ -172,7 +172,7 @@ class SyncRun(models.Model):
     continues = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="continued_by")
     """The run that was held, and that a person let go with this one."""
     is_vouched = models.BooleanField(_("workspace vouched for by a person"), default=False)
-    is_proved = models.BooleanField(_("workspace recognised"), default=False)
+    fell_short = models.BooleanField(_("list ended before the known"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)
 
     requests = models.PositiveBigIntegerField(_("requests"), default=0)
@@ -213,6 +213,8 @@ class SyncRun(models.Model):
     malformed = models.PositiveIntegerField(default=0, editable=False)
     """Malformed answers running."""
     trouble_since = models.DateTimeField(null=True, editable=False)
+    batch = models.PositiveIntegerField(default=100, editable=False)
+    """Missing rows that are confirmed together; fewer after a batch that Orq cut off."""
     deaths = models.PositiveIntegerField(default=0, editable=False)
     """Walkers that died since the last checkpoint."""
     budget_pages = models.PositiveBigIntegerField(null=True, editable=False)

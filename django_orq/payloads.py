@@ -20,6 +20,7 @@ MAX_NAME = 100
 MAX_DEPTH = 30
 """Levels of nesting in one conversation. MariaDB's JSON check refuses more than 32."""
 MAX_EXCERPT = 2_000
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND = 253_402_128_000_000
 """9999-12-30T00:00Z: later times overflow once they are shown in a time zone east of Greenwich."""
@@ -151,6 +152,14 @@ def clean_display_name(display_name: str) -> str:
 
 def is_remote_id(text: object) -> bool:
     return isinstance(text, str) and REMOTE_ID.fullmatch(text) is not None
+
+
+def created_at(remote_id: str) -> datetime:
+    """The time in a well-formed id: a ULID begins with its milliseconds, in ten characters of five bits."""
+    milliseconds = 0
+    for character in remote_id[5:15]:
+        milliseconds = milliseconds * 32 + _CROCKFORD.index(character)
+    return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST_MILLISECOND))
 
 
 def _parse_entry(payload: Any) -> RemoteConversation | RefusedPayload:

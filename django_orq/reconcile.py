@@ -67,7 +67,11 @@ def mark_confirmed_gone(
 ) -> int:
     """Make tombstones of missing rows whose ids Orq does not know, unless one was mirrored since; returns how many."""
     still = all_rows().filter(
-        pk__in=[row.pk for row in rows], deleted_at=None, missing_since__isnull=False, mirrored_at__lt=asked_at
+        Q(confirmed_at=None) | Q(confirmed_at__lt=asked_at),  # a refresh may have found it since
+        pk__in=[row.pk for row in rows],
+        deleted_at=None,
+        missing_since__isnull=False,
+        mirrored_at__lt=asked_at,
     )
     gone = set(still.select_for_update().values_list("pk", flat=True))
     all_rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)

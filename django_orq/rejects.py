@@ -35,7 +35,7 @@ def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
 
 def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
     """A run that saw the whole list did not meet the others again."""
-    _unresolved(run.workspace).exclude(last_run=run).update(resolved_at=now)
+    _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
 
 
 def _of(workspace: str) -> QuerySet[RejectedPayload]:

@@ -71,10 +71,12 @@ def unfinished(workspace: str, mode: str) -> SyncRun | None:
     return all_runs().filter(slot=_slot(workspace, check_mode(mode))).first()
 
 
-def resume(run: SyncRun) -> SyncRun:
-    """Let a paused run go on, from where it was; it asks anew whether this is still its workspace."""
-    all_runs().filter(pk=run.pk, state=State.PAUSED).update(state=State.QUEUED, is_proved=False)
-    run.refresh_from_db(using=write_database())
+def resume(run: SyncRun, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
+    """Let a paused run go on from where it was, with the budget of this call; old troubles are forgotten."""
+    all_runs().filter(pk=run.pk, state=State.PAUSED).update(
+        state=State.QUEUED, failures=0, malformed=0, trouble_since=None
+    )
+    _set_budget(run, max_pages, max_seconds)
     return run
 
 
@@ -112,24 +114,54 @@ def _tell(run_id: int) -> None:
 
 def can_go_on(run: SyncRun) -> bool:
     """Whether a person can let this run go: it is paused, or the guard, the canary or the workspace proof held it."""
-    held = run.state == State.PARTIAL and bool(run.hold)
-    doubted = run.state == State.FAILED and run.error_code == WorkspaceDoubted.code
-    return run.state == State.PAUSED or ((held or doubted) and not run.continued_by.exists())
+    return run.state == State.PAUSED or (_is_held(run) and not _is_settled(run))
 
 
 def go_on(run: SyncRun) -> SyncRun:
-    """Let a paused or held run go, and return the run to walk. ``ValueError`` if there is nothing to let go.
+    """Let a paused or held run go, and return the run to work on. ``ValueError`` if there is nothing to let go.
 
     A person's word: a held confirmation goes on without the guard, limited to what was missing when the run ended; a
-    run that doubted its workspace goes on as a full run that does not.
+    run that doubted its workspace goes on as a full run that does not. An unfinished run is simply worked on.
     """
-    following = run.continued_by.first()
-    if following is not None:
-        raise ValueError(f"sync run {run.pk} is continued by run {following.pk} already")
-    if not can_go_on(run):
-        raise ValueError(f"sync run {run.pk} is {run.get_state_display()}: there is nothing to let go on")
     if run.state == State.PAUSED:
         return resume(run)
+    if not run.is_finished:
+        return run
+    following = run.continued_by.order_by("-pk").first()
+    if following is not None and not following.is_finished:
+        return go_on(following)
+    if following is not None and _is_settled(run):
+        raise ValueError(f"sync run {run.pk} is continued by run {following.pk} already")
+    if not _is_held(run):
+        raise ValueError(f"sync run {run.pk} is {run.get_state_display()}: there is nothing to let go on")
+    return _continue(run)
+
+
+def held_until(run: SyncRun) -> datetime:
+    """Up to when a row must have been missing for a confirm run to take it: the end of the run that was held first."""
+    held = run.continues
+    while held is not None and held.mode == Mode.CONFIRM and held.continues is not None:
+        held = held.continues
+    return held.finished_at if held is not None and held.finished_at else run.queued_at
+
+
+def disputed_until(workspace: str) -> datetime | None:
+    """Rows missing since before then wait for a person: the run that missed them was vouched for, and was held."""
+    held = all_runs().filter(workspace=workspace, is_vouched=True).exclude(hold="").exclude(finished_at=None)
+    return held.filter(continued_by=None).order_by("-finished_at").values_list("finished_at", flat=True).first()
+
+
+def _is_held(run: SyncRun) -> bool:
+    doubted = run.state == State.FAILED and run.error_code == WorkspaceDoubted.code
+    return doubted or (run.state == State.PARTIAL and bool(run.hold))
+
+
+def _is_settled(run: SyncRun) -> bool:
+    """Whether a run that continues it came to its end, or is on the way."""
+    return run.continued_by.exclude(state__in=(State.FAILED, State.CANCELLED)).exists()
+
+
+def _continue(run: SyncRun) -> SyncRun:
     doubted = run.state == State.FAILED
     mode = Mode.FULL if doubted else Mode.CONFIRM
     following, created = all_runs().get_or_create(
@@ -143,7 +175,7 @@ def go_on(run: SyncRun) -> SyncRun:
         },
     )
     if not created:
-        raise ValueError(f"sync run {following.pk} is still at work; let this one go when it has ended")
+        raise ValueError(f"sync run {following.pk} is unfinished (orq_sync --go-on {following.pk}); it comes first")
     return following
 
 
@@ -211,6 +243,8 @@ def remarks(run: SyncRun) -> list[str]:
             _("%(count)s conversations are missing from the list, though Orq still has them.")
             % {"count": f"{run.unlisted:,}"}
         )
+    if run.fell_short:
+        found.append(_("The list ended before it reached what is known here; the next full run will tell why."))
     if run.hold:
         found.append(_held(run))
     return found
@@ -251,18 +285,19 @@ def set_stop(run: SyncRun) -> None:
     all_runs().filter(pk=run.pk, token=run.token).update(stop_id=run.stop_id, rests_on=run.rests_on)
 
 
-def prune(workspace: str) -> None:
-    """Delete old finished runs, those that changed nothing first; the newest complete ones always stay."""
+def prune(workspace: str, *, ended_run: int) -> None:
+    """Delete old finished runs, those that changed nothing first; none that others need, or a person may let go."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     unchanged = finished.filter(
         state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0
     )
     complete = [finished.filter(is_complete=True, mode=mode).values_list("pk", flat=True)[:1] for mode in Mode.values]
-    kept = {pk for newest in complete for pk in newest}
+    kept = {ended_run, *(pk for newest in complete for pk in newest)}
+    needed = Q(hold="") & ~Q(pk__in=all_runs().exclude(slot=None).exclude(continues=None).values("continues"))
     for runs, count in ((unchanged, KEPT_UNCHANGED), (finished, KEPT)):
         oldest_kept = runs.values_list("pk", flat=True)[count - 1 : count].first()
         if oldest_kept is not None:
-            runs.filter(pk__lt=oldest_kept).exclude(pk__in=kept).delete()
+            runs.filter(needed, pk__lt=oldest_kept).exclude(pk__in=kept).delete()
 
 
 def _check_budget(max_pages: int | None, max_seconds: float | None) -> None:

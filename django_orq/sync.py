@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
 
 from . import rejects, runs, waits
 from .claim import Claim, LeaseLost, all_runs
@@ -20,6 +21,7 @@ from .conf import get_workspace
 from .confirm import Confirmation
 from .exceptions import (
     CursorIgnored,
+    DatabaseTrouble,
     InternalError,
     MalformedResponse,
     MirrorContended,
@@ -61,6 +63,9 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
     except OrqError as error:
         waits.heed(workspace.alias, error, clock=clock)
         _wait_or_fail(claim, error)
+    except (OperationalError, InterfaceError) as error:
+        logger.exception("sync run %s: the database failed", run_id)
+        _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
     except Exception as error:
         _fail(claim, error)
         raise
@@ -136,9 +141,9 @@ def _must_stop(claim: Claim, stop: float) -> bool:
 
 def _finish(claim: Claim) -> None:
     run, now = claim.run, claim.clock.now()
-    whole = not (run.rejected or run.outdated or run.unlisted or run.hold)
+    whole = not (run.rejected or run.outdated or run.unlisted or run.hold or run.fell_short)
     state = SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL
-    complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and _stands(run))
+    complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and not run.fell_short and _stands(run))
     if not runs.end(run.pk, token=run.token, state=state, now=now, requests=run.requests, is_complete=complete):
         raise LeaseLost
     if run.mode == SyncRun.Mode.FULL:
@@ -224,7 +229,7 @@ def _fail(claim: Claim, error: Exception) -> None:
 
 def _refresh(run: SyncRun) -> None:
     run.refresh_from_db(using=write_database())
-    runs.prune(run.workspace)
+    runs.prune(run.workspace, ended_run=run.pk)
 
 
 def _describe(error: Exception) -> dict[str, Any]:

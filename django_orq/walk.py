@@ -5,7 +5,7 @@ cursor itself in doubt: its conversation may be gone, and then the walk steps ba
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from . import rejects
 from .claim import Claim
-from .comparison import Answer, Plan, Stretch, StretchTooLong, Verdict, absent_in_chunks
+from .comparison import Answer, Plan, Stretch, StretchTooLong, Verdict, absent_in_chunks, compare
 from .exceptions import (
     APIError,
     ConversationNotFound,
@@ -23,7 +23,7 @@ from .exceptions import (
     WorkspaceDoubted,
 )
 from .models import Conversation, SyncRun, write_database
-from .payloads import Page
+from .payloads import Page, created_at
 from .reconcile import mark_absent, reconcile
 from .service import ConversationService
 
@@ -39,6 +39,10 @@ _COUNTERS = {
     "skipped": (Verdict.SKIPPED,),
     "outdated": (Verdict.OUTDATED,),
 }
+
+
+class _Strange(Exception):
+    """Nothing on the page is known here: nothing was written, and the workspace is to be proved first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,7 @@ class Walk:
         self._astray_at: str | None = None
         self._steps_back = 0
         self._asked_again = False
+        self._is_proved = self._proved_now = False
         self._unresolved = rejects.unresolved_keys(claim.run.workspace)
 
     @property
@@ -137,10 +142,10 @@ class Walk:
         self._astray_at = min(self._astray_at or lost, lost)
         self._page_before = frozenset()
         self._cursors_used.clear()
+        self._is_proved = False
 
     def _write(self, turn: _Turn) -> None:
         page = turn.page
-        self._prove_workspace(page)
         answer = Answer(
             conversations=page.conversations,
             asked_at=turn.asked_at,
@@ -148,7 +153,13 @@ class Walk:
             listed=True,
             stretch=self._stretch(page),
         )
-        plan = self._reconcile(answer, page)
+        try:
+            plan = self._reconcile(answer, page)
+        except _Strange:
+            self._prove_workspace()
+            plan = self._reconcile(answer, page)
+        self._is_proved = True
+        self._proved_now = False
         self._claim.adopt(self._progress(page, plan))
         self._unresolved.difference_update(page.ids)
         self._unresolved.update(payload.key for payload in page.refused)
@@ -157,14 +168,22 @@ class Walk:
 
     def _reconcile(self, answer: Answer, page: Page) -> Plan:
         def fence(plan: Plan) -> None:
+            if self._is_strange(plan):
+                raise _Strange
             self._claim.save(self._progress(page, plan))
             self._keep_refusals(page, answer.received_at)
 
         try:
             return reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
         except StretchTooLong:
+            self._check_known(answer)
             self._mark_long_stretch(answer)
             return reconcile(replace(answer, stretch=None), workspace=self.run.workspace, fence=fence, run=self.run)
+
+    def _check_known(self, answer: Answer) -> None:
+        """The marks of a long stretch are written before the page, so the proof comes before them."""
+        if self._is_strange(compare(replace(answer, stretch=None), workspace=self.run.workspace)):
+            raise _Strange
 
     def _mark_long_stretch(self, answer: Answer) -> None:
         """Before the page itself, in transactions of its own: marking them twice does no harm."""
@@ -182,14 +201,19 @@ class Walk:
         to = page.cursor if page.has_more else None
         return Stretch(after=self.run.cursor, to=to, met=self._page_before.union(page.ids))
 
-    def _prove_workspace(self, page: Page) -> None:
-        """Before anything of a run is written: is this list of the workspace that is mirrored here?"""
-        run = self.run
-        if run.is_proved or run.is_vouched or self._mirrored().filter(remote_id__in=page.ids).exists():
-            return
-        known = list(self._mirrored().order_by("-remote_id").values_list("remote_id", flat=True)[:PROOFS])
+    def _is_strange(self, plan: Plan) -> bool:
+        """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""
+        if self.run.is_vouched or self._proved_now or any(change.row is not None for change in plan.changes):
+            return False
+        return not self._is_proved or bool(self.run.mode == SyncRun.Mode.FULL and self.run.mirrored_before)
+
+    def _prove_workspace(self) -> None:
+        """Before a strange page is written: is this list still of the workspace that is mirrored here?"""
+        newest = self._mirrored().order_by("-remote_id").values_list("remote_id", flat=True)
+        known = list(newest[:PROOFS])
         if known and not any(map(self._knows, known)):
             raise WorkspaceDoubted(asked=len(known))
+        self._proved_now = True
 
     def _go_on_from(self, page: Page) -> None:
         self._page_before = frozenset(page.ids)
@@ -212,23 +236,24 @@ class Walk:
     def _progress(self, page: Page, plan: Plan) -> dict[str, Any]:
         """The run's columns as they are once this page is written."""
         run, counts = self.run, plan.counts
+        at_stop = self._reaches_stop(page)
         values = self._claim.checkpoint(plan.answer.received_at) | {
             "cursor": page.cursor or run.cursor,
-            "reached_end": not page.has_more or self._reaches_stop(page),
-            "is_proved": True,
+            "reached_end": not page.has_more or at_stop,
+            "fell_short": run.stop_id is not None and not page.has_more and not at_stop,
             "pages": run.pages + 1,
             "seen": run.seen + len(page.entries),
             "rejected": run.rejected + len(page.refused),
             "missing": run.missing + len(plan.absent),
         }
         if run.pages == 0:
-            values["head_id"] = max(page.ids, default=None)
+            values["head_id"] = _newest(page, plan.answer.received_at)
         for counter, verdicts in _COUNTERS.items():
             values[counter] = getattr(run, counter) + sum(counts[verdict] for verdict in verdicts)
         return values
 
     def _reaches_stop(self, page: Page) -> bool:
-        return self.run.stop_id is not None and min(page.ids, default="") <= self.run.stop_id
+        return self.run.stop_id is not None and page.cursor is not None and page.cursor <= self.run.stop_id
 
     def _keep_refusals(self, page: Page, now: datetime) -> None:
         if page.refused:
@@ -239,3 +264,8 @@ class Walk:
     def _mirrored(self) -> QuerySet[Conversation]:
         rows = Conversation.objects.using(write_database())
         return rows.filter(workspace=self.run.workspace, deleted_at=None)
+
+
+def _newest(page: Page, now: datetime) -> str | None:
+    """The newest id on a page; one from the future would make every later page look old."""
+    return max((id_ for id_ in page.ids if created_at(id_) <= now + timedelta(days=1)), default=None)

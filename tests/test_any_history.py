@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
+from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -119,24 +120,22 @@ class World:
 @pytest.mark.django_db(transaction=True)
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories)
-def test_mirror_equals_the_remote_after_any_history(settings, history: History):
+def test_mirror_equals_the_remote_after_any_history(history: History):
     empty_the_mirror()
     with OrqSandbox() as remote:
         world = World(remote, history)
         options = remote.settings()["default"]
-        settings.ORQ_WORKSPACES = {
-            "default": options | {"PAGE_SIZE": history.page_size, "RETRIES": {"attempts": 1}, "MASS_DELETE_MIN": 3}
-        }
+        options |= {"PAGE_SIZE": history.page_size, "RETRIES": {"attempts": 1}, "MASS_DELETE_MIN": 3}
         conversation_deleted.connect(world.see_deleted)
         try:
-            live_through(world)
-            let_all_be_well(remote)
+            with override_settings(ORQ_WORKSPACES={"default": options}):
+                live_through(world)
+                let_all_be_well(remote)
+                assert world.deleted_while_alive == []
+                assert mirror_equals(remote)
+                assert syncing_again_writes_nothing()
         finally:
             conversation_deleted.disconnect(world.see_deleted)
-
-        assert world.deleted_while_alive == []
-        assert mirror_equals(remote)
-        assert syncing_again_writes_nothing()
 
 
 def empty_the_mirror() -> None:

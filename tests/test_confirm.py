@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 from django.db.models import QuerySet
 
-from django_orq import comparison, confirm, runs, sync
+from django_orq import comparison, confirm, mirror, runs, sync
 from django_orq.models import Conversation, SyncRun
 from django_orq.testing import OrqSandbox
 
+from .test_mirror import in_thread
 from .triggers import written_rows
 from .walking import configure, full_run, let_the_wait_pass, mirror_equals, work_on
 
@@ -330,3 +331,172 @@ class TestDoubtfulWorkspace:
     def test_only_held_runs_can_go_on(self, remote, count):
         with pytest.raises(ValueError, match="nothing to let go on"):
             runs.go_on(full_run())
+
+
+def foreign(count: int = 300) -> OrqSandbox:
+    """Another workspace, whose conversations are not ours."""
+    return OrqSandbox(conversations=count, seed=7)
+
+
+class TestKeySwappedOnTheWay:
+    """The key, or where it points to, changes while a run waits, between its slices, or in the middle of one."""
+
+    @pytest.mark.parametrize("unknown", ["404", "400", "empty", "first_page"])
+    @pytest.mark.parametrize("mode", ["full", "incremental"])
+    def test_nothing_of_the_other_workspace_is_stored_and_nothing_of_ours_tombstoned(
+        self, remote, ids, settings, unknown, mode
+    ):
+        configure(settings, PAGE_SIZE=10)
+        for number in range(30):
+            remote.add(f"New {number}")
+        run = work_on(runs.open_run("default", mode, max_pages=1))
+        assert run.wait == "budget"
+        with foreign() as other:
+            other.unknown_cursor = unknown
+            configure(settings, BASE_URL=other.base_url)
+            swapped = work_on(runs.open_run("default", mode))
+            assert swapped.error_code == "workspace_doubted"
+            for _again in range(3):
+                work_on(runs.open_run("default", mode))
+        assert Conversation.objects.count() == 260
+        assert not Conversation.objects.deleted().exists()
+
+    @pytest.mark.parametrize("unknown", ["404", "400", "empty", "first_page"])
+    def test_swap_within_a_slice_stores_nothing_either(self, remote, ids, settings, unknown):
+        """The same server answers for another workspace from its second page on."""
+        configure(settings, PAGE_SIZE=10)
+        strangers = foreign().conversations
+
+        def swap(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("list", "before") and remote.count("list") == 2:
+                remote.on_request = None
+                for conversation in remote.conversations:
+                    remote.remove(conversation["_id"])
+                for stranger in strangers:
+                    remote.add(stranger.pop("displayName"), **stranger)
+
+        remote.unknown_cursor = unknown
+        remote.on_request = swap
+        run = full_run()
+
+        assert run.error_code == "workspace_doubted"
+        assert Conversation.objects.count() == 250
+        assert not Conversation.objects.deleted().exists()
+
+
+def test_vouched_run_without_a_canary_holds_until_a_person_lets_it_go(remote, ids, settings):
+    configure(settings, MASS_DELETE_MIN=1000)
+    with foreign(70) as other:
+        configure(settings, BASE_URL=other.base_url)
+        vouched = work_on(runs.go_on(full_run()))
+        assert (vouched.hold, vouched.created) == ("no_canary", 70)
+
+        for _schedule in range(3):
+            full_run()
+
+        assert Conversation.objects.deleted().count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refresh_that_found_it_alive_beats_the_404_of_the_confirmation(remote, ids):
+    """It was restored in Orq between the question of the confirmation and its tombstone."""
+    lost = remote.get(ids[7])
+    remote.remove(ids[7])
+    row = Conversation.objects.get(remote_id=ids[7])
+
+    def restore(operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("retrieve", "after"):
+            remote.on_request = None
+            remote.add(lost["displayName"], **{key: value for key, value in lost.items() if key != "displayName"})
+            in_thread(lambda: mirror.refresh_conversation(Conversation.objects.get(pk=row.pk))).join()
+
+    remote.on_request = restore
+    full_run()
+
+    assert states(ids[7]) == ["unlisted"]
+
+
+def test_guard_looks_again_before_each_batch(remote, ids):
+    for id_ in ids[10:40]:
+        remote.remove(id_)
+    remote.fail("retrieve", status=503)
+    run = full_run()
+    assert (run.state, run.phase) == ("waiting", "confirm")
+    rows = QuerySet(Conversation).filter(remote_id__in=ids[100:200])
+    rows.update(missing_since=run.checkpoint_at)
+    let_the_wait_pass()
+
+    run = full_run()
+
+    assert (run.hold, run.held, run.tombstoned) == ("mass_delete", 130, 0)
+
+
+def test_chain_of_going_on_does_not_widen_what_was_let_go(remote, ids):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
+    second = work_on(runs.go_on(held))
+    assert second.hold == "no_canary"
+    remote.clear_faults()
+    QuerySet(Conversation).filter(remote_id__in=ids[100:200]).update(missing_since=second.checkpoint_at)
+
+    third = work_on(runs.go_on(second))
+
+    assert third.tombstoned == 51
+
+
+def test_confirmation_under_a_rate_limit_comes_to_its_end(remote, ids):
+    """Orq allows ten requests, and then asks to wait."""
+    for id_ in ids[10:50]:
+        remote.remove(id_)
+    run = full_run_under_limit(remote, allowed=10)
+
+    assert (run.state, run.tombstoned) == ("succeeded", 40)
+
+
+def full_run_under_limit(remote: OrqSandbox, *, allowed: int) -> SyncRun:
+    for _turn in range(40):
+        remote.clear_faults()
+        remote.fail(after=allowed, times=None, status=429, headers={"Retry-After": "30"})
+        run = full_run()
+        if run.is_finished:
+            return run
+        let_the_wait_pass()
+    raise AssertionError(f"tombstoned {run.tombstoned} of 40 in 40 turns")
+
+
+def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, settings):
+    remote.remove(ids[5])
+    row = Conversation.objects.get(remote_id=ids[6])
+    QuerySet(Conversation).filter(pk=row.pk).update(workspace="another", missing_since=row.mirrored_at)
+
+    assert full_run().tombstoned == 1
+    row.refresh_from_db()
+    assert row.state == "missing"
+
+
+def test_run_that_a_person_may_let_go_and_its_successor_are_not_pruned(remote, ids, monkeypatch):
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    following = runs.go_on(held)
+    for number in range(4):
+        remote.add(f"New {number}")
+        work_on(runs.open_run("default", "incremental"))
+
+    assert SyncRun.objects.filter(pk__in=[held.pk, following.pk]).count() == 2
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "unfinished"])
+def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    following = runs.go_on(held)
+    if ending == "cancelled":
+        runs.cancel(following)
+
+    assert work_on(runs.go_on(held)).tombstoned == 51

@@ -167,3 +167,34 @@ def test_head_that_is_gone_is_a_stop_all_the_same(remote, settings):
     fill(remote, 3)
 
     assert incremental_run().pages == 1
+
+
+@pytest.mark.parametrize("shown", [0, 100])
+def test_list_that_ends_before_the_known_is_no_coverage(remote, shown):
+    fill(remote, 100)
+    full_run()
+    fill(remote, 250)
+    remote.transform_list = lambda answer: answer | {"data": answer["data"][:shown], "has_more": False}
+
+    run = incremental_run()
+    assert (run.state, run.is_complete) == ("partial", False)
+    assert runs.remarks(run)
+
+    remote.transform_list = None
+    assert incremental_run().state == SyncRun.State.SUCCEEDED
+    assert mirror_equals(remote)
+
+
+@pytest.mark.parametrize("odd", ["conv_7zzzzzzzzzzzzzzzzzzzzzzzzz", "conv_00000000000000000000000000"])
+def test_id_out_of_order_does_not_stop_an_incremental_run_early(remote, odd):
+    fill(remote, 100)
+    remote.add("Odd", _id=odd)
+    remote.transform_list = lambda answer: (
+        answer | {"data": sorted(answer["data"], key=lambda item: item["_id"] != odd)}
+    )
+    full_run()
+    fill(remote, 250)
+
+    incremental_run()
+
+    assert mirror_equals(remote)

@@ -12,6 +12,7 @@ from django_orq.exceptions import (
     ConversationChanged,
     ConversationNotFound,
     CursorIgnored,
+    DatabaseTrouble,
     InternalError,
     InvalidName,
     MalformedResponse,
@@ -52,6 +53,7 @@ ERRORS: list[OrqError] = [
     MirrorBehind(operation="create"),
     MirrorContended(),
     MustWait(operation="list", until=datetime(2026, 3, 1, 12, tzinfo=UTC), retry_after=7.0),
+    DatabaseTrouble(error="OperationalError"),
     PaceKept(seconds=7.0),
     WalkersDied(deaths=5),
     WorkspaceDoubted(asked=3),
@@ -112,6 +114,7 @@ def test_tree() -> None:
 
 def test_what_may_be_tried_again() -> None:
     assert {type(error) for error in ERRORS if error.retryable} == {
+        DatabaseTrouble,
         MirrorContended,
         MustWait,
         PaceKept,

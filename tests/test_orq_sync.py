@@ -233,6 +233,7 @@ def test_run_that_is_continued_already_says_by_which(remote):
     doubted = SyncRun.objects.latest("pk")
     assert f"--go-on {doubted.pk}" in " ".join(runs.remarks(doubted))
     following = runs.go_on(doubted)
+    assert exit_code("--go-on", str(doubted.pk)) == 3
 
     with pytest.raises(CommandError, match=f"continued by run {following.pk}"):
         orq_sync("--go-on", str(doubted.pk))

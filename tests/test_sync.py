@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
-from django_orq import mirror, runs, sync, waits, walk
+from django_orq import claim, mirror, runs, sync, waits, walk
 from django_orq.claim import Claim
 from django_orq.clock import DatabaseClock
 from django_orq.conf import get_workspace
@@ -321,19 +321,35 @@ def test_missing_key_fails_the_run_with_a_clear_message(remote, settings):
     assert "API_KEY" in run.error_message
 
 
-def test_failing_database_fails_the_run_and_is_named(remote, monkeypatch):
-    """The database is the true boundary here: it can't be broken for real and then asked for the run."""
+def test_failing_database_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    def fail(run: object, sql: str, params: object, many: bool, context: object) -> object:
+        if sql.startswith("INSERT") and "django_orq_conversation" in sql and Conversation.objects.count() == 20:
+            raise OperationalError("database is locked")
+        return run(sql, params, many, context)
+
+    with connection.execute_wrapper(fail):
+        run = full_run()
+    assert (run.state, run.error_code, run.pages) == ("waiting", "database_trouble", 2)
+
+    let_the_wait_pass()
+    assert (full_run().pages, remote.count("list")) == (4, 5)
+
+
+def test_defect_fails_the_run_and_is_named(remote, monkeypatch):
     run = runs.open_run("default", "full")
 
     def fail(*args: object, **kwargs: object) -> None:
-        raise OperationalError
+        raise ZeroDivisionError
 
     monkeypatch.setattr(walk, "reconcile", fail)
-    with pytest.raises(OperationalError):
+    with pytest.raises(ZeroDivisionError):
         sync.run_slice(run.pk)
 
     run.refresh_from_db()
-    assert (run.state, run.error_params) == ("failed", {"error": "OperationalError"})
+    assert (run.state, run.error_params) == ("failed", {"error": "ZeroDivisionError"})
 
 
 def test_times_of_a_run_are_in_order(remote):
@@ -454,14 +470,17 @@ def test_other_trouble_between_malformed_answers_starts_their_count_anew(remote)
         let_the_wait_pass()
 
 
-def test_pace_is_kept_and_no_worker_sleeps_longer_than_five_seconds(remote, settings):
-    configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=6)
+def test_pace_is_kept_and_a_long_pause_lets_the_run_go(remote, settings, monkeypatch):
     fill(remote, 35)
+    full_run()
+    remote.clear_requests()
+    monkeypatch.setattr(claim, "LONGEST_SLEEP", 1.0)
+    configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=12)
 
     run = full_run()
 
     assert (run.state, run.wait, run.pages, remote.count()) == ("waiting", "pace", 1, 1)
-    assert 5 < (run.resume_at - datetime.now(UTC)).total_seconds() <= 10
+    assert 1 < (run.resume_at - datetime.now(UTC)).total_seconds() <= 5
     let_the_wait_pass()
     assert full_run().pages == 2
 

@@ -57,7 +57,8 @@ class Command(BaseCommand):
         if fresh and unfinished is not None:
             runs.cancel(unfinished)
         run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
-        return runs.resume(run) if run.state == State.PAUSED else run
+        paused = run.state == State.PAUSED
+        return runs.resume(run, max_pages=max_pages, max_seconds=max_seconds) if paused else run
 
     def _go_on(self, pk: int, *, alone: bool) -> SyncRun:
         if not alone:
