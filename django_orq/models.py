@@ -171,6 +171,8 @@ class SyncRun(models.Model):
     """The unfinished first full run at whose head this incremental run stopped."""
     continues = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="continued_by")
     """The run that was held, and that a person let go with this one."""
+    met_out_of_place = models.JSONField(default=list, editable=False)
+    """Ids that the list showed elsewhere than their age says: their own place need not hold them."""
     is_vouched = models.BooleanField(_("workspace vouched for by a person"), default=False)
     fell_short = models.BooleanField(_("list ended before the known"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)

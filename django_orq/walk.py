@@ -28,6 +28,7 @@ from .reconcile import mark_absent, reconcile
 from .service import ConversationService
 
 MAX_STEPS_BACK = 20
+MOST_OUT_OF_PLACE = 1_000
 PAGES_BETWEEN_LOOKS = 50
 PROOFS = 3
 """How many conversations are asked for before a strange list is taken for another workspace's."""
@@ -199,7 +200,14 @@ class Walk:
         if self.run.mode != SyncRun.Mode.FULL:
             return None
         to = page.cursor if page.has_more else None
-        return Stretch(after=self.run.cursor, to=to, met=self._page_before.union(page.ids))
+        met = self._page_before.union(page.ids, self.run.met_out_of_place)
+        return Stretch(after=self.run.cursor, to=to, met=met)
+
+    def _out_of_place(self, page: Page, stretch: Stretch | None) -> dict[str, list[str]]:
+        """The column to save if the page shows ids that belong elsewhere; a list in great disorder is cut short."""
+        known = self.run.met_out_of_place
+        more = [id_ for id_ in page.ids if stretch and not stretch.holds(id_) and id_ not in known]
+        return {"met_out_of_place": [*known, *more][:MOST_OUT_OF_PLACE]} if more else {}
 
     def _is_strange(self, plan: Plan) -> bool:
         """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""
@@ -246,6 +254,7 @@ class Walk:
             "rejected": run.rejected + len(page.refused),
             "missing": run.missing + len(plan.absent),
         }
+        values |= self._out_of_place(page, plan.answer.stretch)
         if run.pages == 0:
             values["head_id"] = _newest(page, plan.answer.received_at)
         for counter, verdicts in _COUNTERS.items():

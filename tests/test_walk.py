@@ -202,6 +202,25 @@ def test_lists_in_disorder_lose_nothing(remote, settings):
     assert mirror_equals(remote)
 
 
+@pytest.mark.parametrize("slice_seconds", [20, 0.000_001])
+def test_conversation_that_is_listed_out_of_place_is_not_taken_for_missing(remote, settings, slice_seconds):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=slice_seconds)
+    ids = fill(remote, 35)
+    pinned = remote.get(ids[30])
+    remote.transform_list = lambda answer: (
+        answer
+        | {
+            "data": [pinned] * (answer["data"][0]["_id"] == ids[0])
+            + [item for item in answer["data"] if item["_id"] != ids[30]]
+        }
+    )
+    full_run()
+
+    run = full_run()
+
+    assert (run.state, run.missing, run.unlisted, run.updated) == ("succeeded", 0, 0, 0)
+
+
 def test_walk_in_a_circle_ends(remote, settings):
     """Two pages that answer each other, in a disorder that makes something older always seem to follow."""
     configure(settings, PAGE_SIZE=10)
