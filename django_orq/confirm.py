@@ -36,10 +36,12 @@ class Confirmation:
     def begin(self) -> None:
         """Turn from the walk to the confirmation, unless the guard holds it."""
         values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None}
-        doubtful = self._too_many()
+        doubtful, disputed = self._too_many(), self._disputed()
         if doubtful:
             values |= {"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful}
-        self._save(values | {"is_complete": not doubtful})
+        elif disputed:
+            values |= {"hold": SyncRun.Hold.NO_CANARY, "held": disputed}
+        self._save(values | {"is_complete": not (doubtful or disputed)})
 
     def turn(self, *, stop: float) -> bool:
         """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""
@@ -142,6 +144,11 @@ class Confirmation:
         doubtful = self._due().filter(confirmed_at=None).count()
         return doubtful if doubtful + self.run.tombstoned > self._most() else 0
 
+    def _disputed(self) -> int:
+        """How many rows an earlier run, which a person had vouched for, left to a person for want of a canary."""
+        until = runs.disputed_until(self.run.workspace)
+        return 0 if until is None else self._due().filter(missing_since__lte=until).count()
+
     def _most(self) -> int:
         """How many rows may be missing without a person looking at it."""
         workspace = self._claim.workspace
@@ -153,8 +160,7 @@ class Confirmation:
         due = self._rows().filter(unconfirmed, missing_since__isnull=False)
         if self.run.mode == SyncRun.Mode.CONFIRM:
             return due.filter(missing_since__lte=runs.held_until(self.run))
-        disputed = runs.disputed_until(self.run.workspace)
-        return due if disputed is None else due.filter(missing_since__gt=disputed)
+        return due
 
     def _rows(self) -> QuerySet[Conversation]:
         rows = Conversation.objects.using(write_database())

@@ -146,6 +146,8 @@ def _finish(claim: Claim) -> None:
     complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and not run.fell_short and _stands(run))
     if not runs.end(run.pk, token=run.token, state=state, now=now, requests=run.requests, is_complete=complete):
         raise LeaseLost
+    if complete and not _stands(run):  # the run that it rests on has ended short in this very moment
+        all_runs().filter(pk=run.pk).update(is_complete=False)
     if run.mode == SyncRun.Mode.FULL:
         rejects.resolve_unseen(run, now=now)
     _refresh(run)

@@ -392,9 +392,12 @@ def test_vouched_run_without_a_canary_holds_until_a_person_lets_it_go(remote, id
         assert (vouched.hold, vouched.created) == ("no_canary", 70)
 
         for _schedule in range(3):
-            full_run()
-
+            later = full_run()
+            assert (later.state, later.hold, later.held) == ("partial", "no_canary", 250)
         assert Conversation.objects.deleted().count() == 0
+
+        assert work_on(runs.go_on(later)).tombstoned == 250
+        assert full_run().state == SyncRun.State.SUCCEEDED
 
 
 @pytest.mark.django_db(transaction=True)
