@@ -19,7 +19,7 @@ from .models import SyncRun, write_database
 logger = logging.getLogger("django_orq")
 
 LONGEST_COUNTDOWN = 300.0
-"""Seconds; a message that is held back longer than that outlasts some brokers' patience."""
+"""Seconds; a message that is held back longer outlasts some brokers' patience: the schedule sees to such a run."""
 _PATIENCE = 1.0
 """Seconds for each step of publishing: to connect, to be answered."""
 _TRANSPORT_OPTIONS = {
@@ -87,8 +87,9 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     run = sync.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
         return
-    if runs.holds_newest(run, ticket):
-        enqueue_slice(run.pk, countdown=_seconds_left(run))
+    seconds = _seconds_left(run)
+    if seconds <= LONGEST_COUNTDOWN and runs.holds_newest(run, ticket):
+        enqueue_slice(run.pk, countdown=seconds)
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
@@ -113,7 +114,5 @@ def _publish(run_id: int, countdown: float) -> None:
 
 
 def _seconds_left(run: SyncRun) -> float:
-    """Until a waiting run may go on; the schedule sees to those that wait longer."""
-    if run.resume_at is None:
-        return 0.0
-    return min(max(0.0, (run.resume_at - datetime.now(UTC)).total_seconds()), LONGEST_COUNTDOWN)
+    """Until a waiting run may go on."""
+    return 0.0 if run.resume_at is None else max(0.0, (run.resume_at - datetime.now(UTC)).total_seconds())

@@ -15,7 +15,7 @@ from django_orq.exceptions import AuthenticationFailed
 from django_orq.models import SyncRun
 
 from .celery import app
-from .walking import configure, mirror_equals
+from .walking import configure, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,6 +159,18 @@ def test_waiting_slice_enqueues_the_next_for_when_the_time_has_come(remote, queu
     message.ack()
     eta = datetime.fromisoformat(message.headers["eta"])
     assert timedelta(seconds=4) < eta - datetime.now(UTC) <= timedelta(seconds=8)
+
+
+def test_long_wait_is_left_to_the_schedule(remote, queue):
+    remote.fail("list", status=429, headers={"Retry-After": "3000"})
+    run = runs.open_run("default", "full")
+
+    tasks.walk_conversations(run.pk)
+    assert messages(queue) == []
+
+    let_the_wait_pass()
+    tasks.sync_conversations(mode="full")
+    assert messages(queue) == [("django_orq.walk_conversations", [run.pk])]
 
 
 def test_call_picks_up_every_unfinished_run_that_nobody_works_on(remote, queue):
