@@ -6,7 +6,9 @@ from typing import Any
 
 from django.db import connection
 
-_LEDGER = "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint)"
+_LEDGER = (
+    "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint, entry bigserial)"
+)
 _FUNCTION = """
     CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger AS $$
     BEGIN
@@ -25,8 +27,19 @@ _NOTED = {"conversation": ("remote_id", "remote_id"), "syncrun": ("token", "curs
 class Ledger:
     def holder(self, token: str) -> int | None:
         """The process that has claimed a run with this token."""
-        rows = self._ask("SELECT writer FROM ledger WHERE what = 'syncrun UPDATE' AND key = %s LIMIT 1", token)
+        sql = "SELECT writer FROM ledger WHERE what = 'syncrun UPDATE' AND key = %s ORDER BY entry LIMIT 1"
+        rows = self._ask(sql, token)
         return int(rows[0][0]) if rows else None
+
+    def left_at(self, pid: int) -> tuple[str | None] | None:
+        """The cursor of the run that this process had claimed when it wrote last; ``None`` if it had let it go."""
+        sql = "SELECT key, cursor FROM ledger WHERE what = 'syncrun UPDATE' AND writer = %s ORDER BY entry DESC"
+        for token, cursor in self._ask(sql, str(pid)):
+            if not token:
+                return None
+            if self.holder(token) == pid:  # not a write to a run that another one holds
+                return (cursor,)
+        return None
 
     def writes(self, token: str, *, by: int) -> int:
         """How often this process has written the run while it had this token."""

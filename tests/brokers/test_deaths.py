@@ -41,16 +41,15 @@ def living_holder(only_run, ledger):
 
 
 def kill_holder(only_run, ledger):
-    """SIGKILL at a random moment; returns the cursor where that struck, or "nobody" if the run was let go before."""
+    """SIGKILL at a random moment; returns the cursors where that struck: none if the run was let go before."""
     assert wait_until(lambda: living_holder(only_run, ledger)), "nobody walks"
     time.sleep(random.uniform(0, LONGEST_LIFE))  # noqa: S311 # no secret
     pid = living_holder(only_run, ledger)
     if pid is None:
-        return "nobody"
+        return ()
     os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not exists(pid) and not ledger.is_connected(pid))
-    run = only_run()
-    return run.cursor if holder_of(run, ledger) == pid else "nobody"
+    return ledger.left_at(pid) or ()
 
 
 def cursors_of_first_run(requests):
@@ -66,8 +65,7 @@ def test_run_is_whole_after_ten_of_its_walkers_were_killed(new_fleet, ledger, on
         with fleet.worker() as worker, fleet.beat():
             struck = []
             while len(struck) < KILLS:
-                cursor = kill_holder(only_run, ledger)
-                struck += [] if cursor == "nobody" else [cursor]
+                struck += kill_holder(only_run, ledger)
             assert not only_run().is_finished, "the run ended before it was killed often enough"
             assert wait_until(lambda: only_run().is_finished), worker.text
         asked = Counter(cursors_of_first_run(sandbox.requests))
