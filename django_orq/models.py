@@ -94,6 +94,11 @@ class Conversation(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
         )
+        indexes = (
+            models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
+            models.Index(fields=("deleted_at", "missing_since"), name="django_orq_conv_missing"),
+            models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
+        )
 
     def __str__(self) -> str:
         return self.display_name or str(self.remote_id)
@@ -116,7 +121,32 @@ class Conversation(models.Model):
         return ConversationState.MISSING if self.confirmed_at is None else ConversationState.UNLISTED
 
 
-class SyncRun(models.Model):
+class Work(models.Model):
+    """Something that processes take turns at: who has it, until when, and the message that calls for the next one."""
+
+    token = models.CharField(max_length=32, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    walker = models.CharField(_("worked on by"), max_length=150, default="", blank=True)
+    """The process that claimed it last: ``process 4711 on host``."""
+    resume_at = models.DateTimeField(_("goes on at"), null=True)
+    enqueued_at = models.DateTimeField(null=True, editable=False)
+    """When the newest message was enqueued, or may be worked off at the earliest."""
+    ticket = models.CharField(max_length=32, default="", editable=False)
+    """What that message holds: only its slice enqueues the next, so that there is one chain of them."""
+    trouble_since = models.DateTimeField(null=True, editable=False)
+    error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
+    error_params = models.JSONField(default=dict, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def error_message(self) -> str:
+        """What went wrong, for people; empty if nothing did."""
+        return explain(self.error_code, self.error_params) if self.error_code else ""
+
+
+class SyncRun(Work):
     """One walk through a workspace's list, with the checkpoint to go on from."""
 
     class Mode(models.TextChoices):
@@ -200,21 +230,11 @@ class SyncRun(models.Model):
     checkpoint_at = models.DateTimeField(_("last page"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
-    token = models.CharField(max_length=32, default="", editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
-    walker = models.CharField(_("worked on by"), max_length=150, default="", blank=True)
-    """The process that claimed it last: ``process 4711 on host``."""
-    resume_at = models.DateTimeField(_("goes on at"), null=True)
-    enqueued_at = models.DateTimeField(null=True, editable=False)
-    """When the newest message of the run was enqueued, or may be worked off at the earliest."""
-    ticket = models.CharField(max_length=32, default="", editable=False)
-    """What that message holds: only its slice enqueues the next, so that there is one chain of them."""
     wait = models.CharField(_("waits because"), max_length=20, choices=Wait, default="", blank=True)
     failures = models.PositiveIntegerField(default=0, editable=False)
     """Failed requests since the last checkpoint, those aside after which Orq said how long to wait."""
     malformed = models.PositiveIntegerField(default=0, editable=False)
     """Malformed answers running."""
-    trouble_since = models.DateTimeField(null=True, editable=False)
     batch = models.PositiveIntegerField(default=100, editable=False)
     """Missing rows that are confirmed together; fewer after a batch that Orq cut off."""
     deaths = models.PositiveIntegerField(default=0, editable=False)
@@ -223,12 +243,10 @@ class SyncRun(models.Model):
     """How many pages in all the run may have when the budget of the last call is spent."""
     budget_until = models.DateTimeField(null=True, editable=False)
 
-    error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
-    error_params = models.JSONField(default=dict, editable=False)
-
     class Meta:
         verbose_name = _("sync run")
         verbose_name_plural = _("sync runs")
+        permissions = (("run_sync", _("Can start, let go on and cancel sync runs")),)
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.workspace} {self.mode}"
@@ -237,10 +255,73 @@ class SyncRun(models.Model):
     def is_finished(self) -> bool:
         return self.finished_at is not None
 
+
+class Operation(Work):
+    """What a person ordered for several conversations at once, worked off item by item; or a single creation."""
+
+    class Verb(models.TextChoices):
+        CREATE = "create", _("create")
+        RENAME = "rename", _("rename")
+        DELETE = "delete", _("delete")
+        REFRESH = "refresh", _("refresh")
+
+    verb = models.CharField(_("what"), max_length=20, choices=Verb)
+    form_token = models.CharField(max_length=32, null=True, unique=True, editable=False)  # noqa: DJ001 # absent is not ""
+    """Of the form that ordered it: a form that is sent twice orders once."""
+    ordered_by = models.CharField(_("ordered by"), max_length=255, default="", blank=True)
+    """The name of a user. No foreign key: users may live in another database."""
+    ordered_by_pk = models.CharField(max_length=255, default="", editable=False)
+    ordered_at = models.DateTimeField(_("ordered"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    total = models.PositiveIntegerField(_("conversations"), default=0)
+
+    class Meta:
+        verbose_name = _("operation")
+        verbose_name_plural = _("operations")
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.verb}"
+
     @property
-    def error_message(self) -> str:
-        """What went wrong, for people; empty if nothing did."""
-        return explain(self.error_code, self.error_params) if self.error_code else ""
+    def is_finished(self) -> bool:
+        return self.finished_at is not None
+
+
+class OperationItem(models.Model):
+    """What was ordered for one conversation, and what became of it."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        SENT = "sent", _("being done")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("unknown")
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items")
+    conversation = models.ForeignKey(Conversation, null=True, on_delete=models.SET_NULL, related_name="+")
+    """The one that it is about; for a creation, the one that came of it."""
+    workspace = BytewiseCharField(_("workspace"), max_length=100)
+    name = models.TextField(_("name"))
+    """What the conversation was called when this was ordered; for a creation, what it is to be called."""
+    wanted = models.TextField(_("new name"), default="", blank=True)
+    expected_updated_at = models.DateTimeField(null=True, editable=False)
+    """The conversation's ``remote_updated_at`` as the person saw it."""
+    state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    error_code = models.CharField(max_length=50, default="", editable=False)
+    error_params = models.JSONField(default=dict, editable=False)
+    note = models.JSONField(default=dict, editable=False)
+    """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one."""
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("item of an operation")
+        verbose_name_plural = _("items of operations")
+        indexes = (models.Index(fields=("operation", "state"), name="django_orq_item_state"),)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class WorkspaceWait(models.Model):

@@ -1,13 +1,12 @@
-"""Sync runs as people and schedules see them: opened, paused, cancelled, let go on; how fresh the mirror is."""
+"""Sync runs as people and schedules handle them: opened, paused, cancelled, let go on; how fresh the mirror is."""
 
 import logging
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils.translation import gettext as _
 
 from .claim import all_runs
 from .clock import DatabaseClock
@@ -212,63 +211,6 @@ def freshness(workspace: str) -> Freshness:
     complete = all_runs().filter(workspace=workspace, is_complete=True).order_by("-started_at")
     starts = complete.values_list("started_at", flat=True)
     return Freshness(new=starts.first(), everything=starts.filter(mode=Mode.FULL).first())
-
-
-def remarks(run: SyncRun) -> list[str]:
-    """What a person should know about how a run ended or why it stands still; empty if all is well."""
-    found = []
-    if run.error_message:
-        found.append(run.error_message)
-    if run.error_code == WorkspaceDoubted.code:
-        found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
-    if run.state == State.WAITING:
-        found.append(_waiting(run))
-    elif run.state == State.RUNNING and run.lease_until:
-        found.append(
-            _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
-            % {"walker": run.walker, **_time(run.lease_until)}
-        )
-    if run.rejected:
-        found.append(
-            _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
-            % {"count": f"{run.rejected:,}"}
-        )
-    if run.outdated:
-        found.append(
-            _("%(count)s conversations were listed with older values than Orq gave before.")
-            % {"count": f"{run.outdated:,}"}
-        )
-    if run.unlisted:
-        found.append(
-            _("%(count)s conversations are missing from the list, though Orq still has them.")
-            % {"count": f"{run.unlisted:,}"}
-        )
-    if run.fell_short:
-        found.append(_("The list ended before it reached what is known here; the next full run will tell why."))
-    if run.hold:
-        found.append(_held(run))
-    return found
-
-
-def _held(run: SyncRun) -> str:
-    text = _(
-        "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
-        "Look whether they should be gone; if so, let run %(run)s go on (orq_sync --go-on %(run)s)."
-    )
-    return text % {"count": f"{run.held:,}", "reason": run.get_hold_display(), "run": run.pk}
-
-
-def _waiting(run: SyncRun) -> str:
-    if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
-        return _("The budget of this call is spent; the next call of this mode goes on from the last page.")
-    return _("It waits until %(time)s UTC, because %(reason)s.") % {
-        **_time(run.resume_at),
-        "reason": run.get_wait_display(),
-    }
-
-
-def _time(moment: datetime) -> dict[str, str]:
-    return {"time": f"{moment.astimezone(UTC):%H:%M:%S}"}
 
 
 def set_stop(run: SyncRun) -> None:

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 
 from django_orq import comparison, confirm, mirror, runs, sync
 from django_orq.models import Conversation, SyncRun
+from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
 from .test_mirror import in_thread
@@ -119,7 +120,7 @@ def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, ids):
     assert (run.state, run.hold, run.held, run.tombstoned) == ("partial", "mass_delete", 51, 0)
     assert remote.count("retrieve") == 0
     assert Conversation.objects.missing().count() == 51
-    (remark,) = runs.remarks(run)
+    (remark,) = remarks(run)
     assert "51 missing conversations" in remark
     assert f"--go-on {run.pk}" in remark
 
@@ -275,7 +276,7 @@ class TestDoubtfulWorkspace:
 
     def check(self, run: SyncRun, count: int) -> None:
         assert run.state in ("partial", "failed")
-        assert runs.remarks(run)
+        assert remarks(run)
         assert Conversation.objects.deleted().count() == 0
         assert Conversation.objects.count() == count
 

@@ -4,6 +4,7 @@ import pytest
 
 from django_orq import runs, sync
 from django_orq.models import Conversation, SyncRun
+from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
 from .triggers import written_rows
@@ -178,7 +179,7 @@ def test_list_that_ends_before_the_known_is_no_coverage(remote, shown):
 
     run = incremental_run()
     assert (run.state, run.is_complete) == ("partial", False)
-    assert runs.remarks(run)
+    assert remarks(run)
 
     remote.transform_list = None
     assert incremental_run().state == SyncRun.State.SUCCEEDED

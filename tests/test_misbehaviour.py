@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import django_orq.testing
-from django_orq import runs
 from django_orq.models import Conversation, SyncRun
+from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
 from .walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals
@@ -81,7 +81,7 @@ def test_misbehaviour_ends_in_a_state_and_a_message_and_the_next_run_is_well(rem
     run = walk()
 
     assert run.state in states
-    assert bool(runs.remarks(run)) == (run.state != "succeeded")
+    assert bool(remarks(run)) == (run.state != "succeeded")
     assert not SyncRun.objects.filter(lease_until__isnull=False).exists()
     be_well(remote)
     let_the_wait_pass()

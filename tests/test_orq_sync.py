@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django_orq import runs
 from django_orq.management.progress import Progress
 from django_orq.models import SyncRun
+from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
 from .walking import configure, let_the_wait_pass, mirror_equals
@@ -231,7 +232,7 @@ def test_run_that_is_continued_already_says_by_which(remote):
     with pytest.raises(CommandError, match="orq_sync --go-on"):
         orq_sync("--full")
     doubted = SyncRun.objects.latest("pk")
-    assert f"--go-on {doubted.pk}" in " ".join(runs.remarks(doubted))
+    assert f"--go-on {doubted.pk}" in " ".join(remarks(doubted))
     following = runs.go_on(doubted)
     assert exit_code("--go-on", str(doubted.pk)) == 3
 

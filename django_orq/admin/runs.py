@@ -12,8 +12,8 @@ from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from .. import runs
 from ..models import RejectedPayload, SyncRun
+from ..remarks import remarks
 from .filters import ResolvedFilter, WorkspaceFilter
 from .workspaces import if_several
 
@@ -90,13 +90,11 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return (
-            format_html_join(mark_safe("<br>"), "{}", ((remark,) for remark in runs.remarks(run))) or "-"
-        )  # our own tag
+        return format_html_join(mark_safe("<br>"), "{}", ((remark,) for remark in remarks(run))) or "-"  # our own tag
 
     @admin.display(description=_("remarks"))
     def short_problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(runs.remarks(run)) or "-").chars(60)
+        return Truncator(" ".join(remarks(run)) or "-").chars(60)
 
     @admin.display(description=_("rejected payloads"))
     def all_rejected(self, run: SyncRun) -> str:

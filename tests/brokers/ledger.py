@@ -6,9 +6,7 @@ from typing import Any
 
 from django.db import connection
 
-_LEDGER = (
-    "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint, entry bigserial)"
-)
+_LEDGER = "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint, entry bigserial)"
 _FUNCTION = """
     CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger AS $$
     BEGIN

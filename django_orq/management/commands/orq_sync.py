@@ -10,6 +10,7 @@ from ...claim import all_runs
 from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
 from ...models import Conversation, SyncRun, write_database
+from ...remarks import remarks
 from ..progress import Progress
 
 FAILED, WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 1, 2, 3, 4, 5
@@ -82,7 +83,7 @@ class Command(BaseCommand):
             ) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
-            why = " ".join(runs.remarks(run)) or error
+            why = " ".join(remarks(run)) or error
             raise CommandError(f"Sync run {run.pk} failed: {why}", returncode=FAILED) from None
         finally:
             progress.close()
@@ -104,7 +105,7 @@ class Command(BaseCommand):
             f"{run.updated:,} updated, {run.unchanged:,} unchanged, {run.tombstoned:,} deleted, "
             f"{run.restored:,} restored, {run.skipped + run.outdated:,} skipped as older, {run.rejected:,} rejected."
         )
-        for remark in runs.remarks(run):
+        for remark in remarks(run):
             self.stderr.write(remark)
         if code := self._exit_code(run):
             sys.exit(code)

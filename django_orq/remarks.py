@@ -1,0 +1,65 @@
+"""What a person should know about a sync run: how it ended, or why it stands still."""
+
+from datetime import UTC, datetime
+
+from django.utils.translation import gettext as _
+
+from .exceptions import WorkspaceDoubted
+from .models import SyncRun
+
+
+def remarks(run: SyncRun) -> list[str]:
+    """What a person should know about how a run ended or why it stands still; empty if all is well."""
+    found = []
+    if run.error_message:
+        found.append(run.error_message)
+    if run.error_code == WorkspaceDoubted.code:
+        found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
+    if run.state == SyncRun.State.WAITING:
+        found.append(_waiting(run))
+    elif run.state == SyncRun.State.RUNNING and run.lease_until:
+        found.append(
+            _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
+            % {"walker": run.walker, **_time(run.lease_until)}
+        )
+    if run.rejected:
+        found.append(
+            _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
+            % {"count": f"{run.rejected:,}"}
+        )
+    if run.outdated:
+        found.append(
+            _("%(count)s conversations were listed with older values than Orq gave before.")
+            % {"count": f"{run.outdated:,}"}
+        )
+    if run.unlisted:
+        found.append(
+            _("%(count)s conversations are missing from the list, though Orq still has them.")
+            % {"count": f"{run.unlisted:,}"}
+        )
+    if run.fell_short:
+        found.append(_("The list ended before it reached what is known here; the next full run will tell why."))
+    if run.hold:
+        found.append(_held(run))
+    return found
+
+
+def _held(run: SyncRun) -> str:
+    text = _(
+        "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
+        "Look whether they should be gone; if so, let run %(run)s go on (orq_sync --go-on %(run)s)."
+    )
+    return text % {"count": f"{run.held:,}", "reason": run.get_hold_display(), "run": run.pk}
+
+
+def _waiting(run: SyncRun) -> str:
+    if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
+        return _("The budget of this call is spent; the next call of this mode goes on from the last page.")
+    return _("It waits until %(time)s UTC, because %(reason)s.") % {
+        **_time(run.resume_at),
+        "reason": run.get_wait_display(),
+    }
+
+
+def _time(moment: datetime) -> dict[str, str]:
+    return {"time": f"{moment.astimezone(UTC):%H:%M:%S}"}
