@@ -41,10 +41,11 @@ class Order:
     """The ``remote_updated_at`` that the person saw; by default the instance's."""
 
 
-def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None) -> Operation:
+def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None) -> tuple[Operation, bool]:
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
-    ``ValueError`` if it is about nothing, or about more than ``MOST_ITEMS``.
+    Returns the operation and whether it is new. ``ValueError`` if it is about nothing, or about more than
+    ``MOST_ITEMS``.
     """
     if not 1 <= len(orders) <= MOST_ITEMS:
         raise ValueError(f"an operation is about 1 to {MOST_ITEMS:,} conversations, not {len(orders):,}")
@@ -55,8 +56,8 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
     except IntegrityError:
         if form_token is None:
             raise
-        return all_operations().get(form_token=form_token)
-    return operation
+        return all_operations().get(form_token=form_token), False
+    return operation, True
 
 
 def open_creation(

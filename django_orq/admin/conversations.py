@@ -10,10 +10,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation
+from .acting import ActingAdmin
 from .deleting import DeletingAdmin
 from .filters import StateFilter, WorkspaceFilter
 from .forms import RenameForm
 from .presentation import pretty_json
+from .renaming import RenamingAdmin
 from .saving import SavingAdmin
 from .workspaces import if_several
 
@@ -24,7 +26,7 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(SavingAdmin, DeletingAdmin):
+class ConversationAdmin(SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
@@ -35,7 +37,7 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
     search_help_text = _("A part of the name, or the beginning of an Orq id (conv_…).")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("delete_selected",)
+    actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return ("name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
