@@ -15,6 +15,7 @@ from django.db import transaction
 from . import runs, sync
 from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import SyncRun, write_database
+from .routing import WALK
 
 logger = logging.getLogger("django_orq")
 
@@ -76,7 +77,7 @@ def sync_conversations(
         enqueue_slice(run.pk)
 
 
-@shared_task(name="django_orq.walk_conversations", base=BoundedTask, ignore_result=True, bind=True)
+@shared_task(name=WALK, base=BoundedTask, ignore_result=True, bind=True)
 def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str = "") -> None:
     """Work on a run for one slice, from its checkpoint, and enqueue the next slice.
 
