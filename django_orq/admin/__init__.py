@@ -1,6 +1,7 @@
-"""The admin door: conversations managed in Orq, runs and rejected payloads to look at."""
+"""The admin door: conversations managed in Orq, sync runs started and watched, rejected payloads to look at."""
 
 from .conversations import ConversationAdmin
-from .runs import RejectedPayloadAdmin, SyncRunAdmin
+from .rejects import RejectedPayloadAdmin
+from .runs import SyncRunAdmin
 
 __all__ = ["ConversationAdmin", "RejectedPayloadAdmin", "SyncRunAdmin"]

@@ -13,6 +13,7 @@ from ..models import Conversation
 from .deleting import DeletingAdmin
 from .filters import StateFilter, WorkspaceFilter
 from .forms import RenameForm
+from .freshness import FreshnessAdmin
 from .presentation import pretty_json
 from .saving import SavingAdmin
 from .workspaces import if_several
@@ -24,7 +25,7 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(SavingAdmin, DeletingAdmin):
+class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses

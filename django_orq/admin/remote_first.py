@@ -7,7 +7,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.contrib.admin.utils import unquote
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.translation import ngettext
@@ -15,6 +14,7 @@ from django.utils.translation import ngettext
 from ..models import Conversation
 from .failures import FAILURES, Verb, explain
 from .presentation import names
+from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class RemoteFirstAdmin(_ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         """The stock ones, each outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked."""
         patterns: list[URLPattern] = super().get_urls()
-        for pattern in patterns:
-            for alias in connections:
-                transaction.non_atomic_requests(using=alias)(pattern.callback)
+        outside_of_transactions(patterns)
         return patterns
 
     def _attempt(self, request: HttpRequest, verb: Verb, order: Callable[[], _Outcome]) -> _Outcome | None:
