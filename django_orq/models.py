@@ -282,7 +282,7 @@ class Operation(Work):
         verbose_name_plural = _("operations")
 
     def __str__(self) -> str:
-        return f"#{self.pk} {self.verb}"
+        return f"#{self.pk} {self.get_verb_display()} {self.total:,}"
 
     @property
     def is_finished(self) -> bool:

@@ -14,6 +14,7 @@ from .acting import ActingAdmin
 from .deleting import DeletingAdmin
 from .filters import StateFilter, WorkspaceFilter
 from .forms import RenameForm
+from .freshness import FreshnessAdmin
 from .presentation import pretty_json
 from .renaming import RenamingAdmin
 from .saving import SavingAdmin
@@ -26,7 +27,7 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
+class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
@@ -66,7 +67,7 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": (*if_several("workspace"), "display_name")})]
+            return [(None, {"fields": (*if_several("workspace"), "display_name", "form_token")})]
         hidden = ("expected_updated_at",) if self.has_change_permission(request, obj) else ()
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)

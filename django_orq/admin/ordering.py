@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 
 from ..models import Conversation, Operation
 from ..orders import MOST_ITEMS, Order, place
-from ..tasks import enqueue_operation
+from .calling import hand_over
 from .presentation import names
 from .remote_first import RemoteFirstAdmin, orderer
 
@@ -76,9 +76,7 @@ class OrderingAdmin(RemoteFirstAdmin):
         """Record it, have workers told, and lead to the page that shows how it goes."""
         operation, is_new = place(verb, orders, by=orderer(request), form_token=form_token)
         if is_new:
-            enqueue_operation(operation.pk)
-            operation.refresh_from_db()
-            self._say_ordered(request, operation)
+            self.message_user(request, *hand_over(operation))
         else:
             message = gettext("This form was sent before, so nothing was ordered now. Here is what it ordered.")
             self.message_user(request, message, messages.WARNING)
@@ -86,14 +84,6 @@ class OrderingAdmin(RemoteFirstAdmin):
             return self._back(request)
         name = f"{self.admin_site.name}:{self.opts.app_label}_operation_change"
         return HttpResponseRedirect(reverse(name, args=[operation.pk]))
-
-    def _say_ordered(self, request: HttpRequest, operation: Operation) -> None:
-        if operation.enqueued_at is None and operation.started_at is None:
-            message = gettext(
-                "It is recorded, but no worker could be told of it: the message broker is out of reach. It is done "
-                "as soon as the next scheduled sync starts."
-            )
-            self.message_user(request, message, messages.WARNING)
 
     def _back(self, request: HttpRequest) -> HttpResponse:
         """To the list, with the filters that it had."""

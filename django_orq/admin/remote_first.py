@@ -7,7 +7,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.contrib.admin.utils import unquote
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.translation import gettext, ngettext
@@ -18,6 +17,7 @@ from ..operations import create_once
 from ..orders import Orderer
 from .failures import FAILURES, explain, explain_item
 from .presentation import names
+from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class RemoteFirstAdmin(_ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Ours and the stock ones, each outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked."""
         patterns: list[URLPattern] = [*self.own_urls(), *super().get_urls()]
-        for pattern in patterns:
-            for alias in connections:
-                transaction.non_atomic_requests(using=alias)(pattern.callback)
+        outside_of_transactions(patterns)
         return patterns
 
     def own_urls(self) -> list[URLPattern]:
