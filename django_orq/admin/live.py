@@ -1,6 +1,7 @@
 """A run's columns as its page shows them, and as the page's script renews them."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin
@@ -17,21 +18,26 @@ Shown = Callable[[SyncRun], str]
 
 EMPTY = "-"
 COUNTERS = (
-    *("requests", "pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated"),
-    *("missing", "unlisted", "tombstoned", "held", "rejected"),
+    ("requests", "pages", "seen", "rejected"),
+    ("created", "updated", "unchanged", "restored"),
+    ("skipped", "outdated"),
+    ("missing", "unlisted", "tombstoned", "held"),
 )
+"""In the lines that they share."""
 TIMES = ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at")
 _STANDING = ("state", "phase", "walker")
 
 
 def live_values(run: SyncRun) -> dict[str, str]:
-    values = {name: shown(run, name) for name in (*_STANDING, *COUNTERS, *TIMES)}
+    values = {name: shown(run, name) for name in (*_STANDING, *chain(*COUNTERS), *TIMES)}
     return values | {"duration": duration(run), "remarks": "\n".join(remarks(run))}
 
 
 def shown(run: SyncRun, name: str) -> str:
-    field = SyncRun._meta.get_field(name)
-    return str(display_for_field(getattr(run, name), field, EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation
+    value = getattr(run, name)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(display_for_field(value, SyncRun._meta.get_field(name), EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation
 
 
 def duration(run: SyncRun) -> str:
@@ -44,7 +50,7 @@ def duration(run: SyncRun) -> str:
 def live(name: str) -> Shown:
     """A column for the page of a run, in an element that the script finds."""
 
-    @admin.display(description=_label(name))
+    @admin.display(description=label(name))
     def element(run: SyncRun) -> str:
         value = duration(run) if name == "duration" else shown(run, name)
         return format_html('<span data-field="{}">{}</span>', name, value)
@@ -53,17 +59,5 @@ def live(name: str) -> Shown:
     return element
 
 
-def column(name: str, *, value: Shown | None = None) -> Shown:
-    """A column for the list of runs, which says its name where the head of the table has no room."""
-    label = _label(name)
-
-    @admin.display(description=label, ordering="" if name == "duration" else name)
-    def cell(run: SyncRun) -> str:
-        return format_html('<span class="orq-label">{}: </span>{}', label, value(run) if value else shown(run, name))
-
-    cell.__name__ = name
-    return cell
-
-
-def _label(name: str) -> Any:
+def label(name: str) -> Any:
     return _("duration") if name == "duration" else SyncRun._meta.get_field(name).verbose_name  # type: ignore[union-attr] # no relation

@@ -1,12 +1,15 @@
 """Sync runs in the admin: their list, and what the page of one shows."""
 
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import runs
@@ -16,16 +19,16 @@ from ..progress import counts, how_far
 from ..remarks import remarks
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
-from .live import COUNTERS, EMPTY, TIMES, column, duration, live
+from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown
 from .read_only import ReadOnly
 from .rejects import RejectedPayloadInline
 from .syncing import SyncingAdmin, is_watched
 from .times import ago
 from .workspaces import if_several
 
-_MAX_REMARKS = 300
+_MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""
-_LIVE = {name: live(name) for name in ("state", "phase", "walker", "duration", *COUNTERS, *TIMES)}
+_LIVE = {name: live(name) for name in ("phase", "walker", "duration", *chain(*COUNTERS), *TIMES)}
 
 
 @admin.register(SyncRun)
@@ -40,20 +43,18 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
         js = ("django_orq/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        names = ("number", "mode", *if_several("workspace"), "state", "started")
-        numbers = (column(name) for name in ("seen", "created", "updated", "tombstoned"))
-        return (*names, column("duration", value=duration), *numbers, "problem")
+        return ("name", "state", "started", "conversations", "problem")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
-        standing = ("workspace", "mode", _LIVE["state"], _LIVE["phase"], _LIVE["walker"])
+        standing = (("workspace", "mode"), (_LIVE["phase"], _LIVE["walker"]))
         continued = ("continues",) if obj is not None and obj.continues_id is not None else ()
-        counters = (*(_LIVE[name] for name in COUNTERS), "all_rejected")
+        lines = (tuple(_LIVE[name] for name in line) for line in COUNTERS)
         return [
             (None, {"fields": (*standing, *continued)}),
-            (_("Counters"), {"fields": counters}),
+            (_("Counters"), {"fields": (*lines, "all_rejected")}),
             (_("Place in the list"), {"fields": ("is_complete", "cursor", "head_id", "stop_id")}),
             (_("Times"), {"fields": (*(_LIVE[name] for name in TIMES), _LIVE["duration"])}),
         ]
@@ -86,12 +87,24 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
         }
 
     @admin.display(description=_("run"), ordering="pk")
-    def number(self, run: SyncRun) -> str:
-        return f"#{run.pk}"
+    def name(self, run: SyncRun) -> str:
+        return " ".join((f"#{run.pk}", *if_several(run.workspace), run.get_mode_display()))
 
     @admin.display(description=_("started"), ordering="started_at")
     def started(self, run: SyncRun) -> str:
-        return EMPTY if run.started_at is None else ago(run.started_at, now=DatabaseClock(write_database()).now())
+        if run.started_at is None:
+            return EMPTY
+        start = ago(run.started_at, now=DatabaseClock(write_database()).now())
+        if not run.is_finished:
+            return start
+        return format_html("{}<br>{}", start, gettext("took %(time)s") % {"time": duration(run)})
+
+    @admin.display(description=_("conversations"), ordering="seen")
+    def conversations(self, run: SyncRun) -> str:
+        """How many were seen, and with how many something was done."""
+        names = ("seen", *(name for name in ("created", "updated", "tombstoned") if getattr(run, name)))
+        lines = ((shown(run, name), label(name)) for name in names)
+        return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:

@@ -19,7 +19,7 @@ from ..conf import workspace_aliases
 from ..models import Conversation, SyncRun
 from ..progress import counts, how_far
 from .handing_over import HandedOver, hand_over, start
-from .live import live_values
+from .live import live_values, shown
 from .sight import may_see
 from .transactions import outside_of_transactions
 
@@ -156,6 +156,7 @@ class SyncingAdmin(_ModelAdmin):
             "subtitle": str(run),
             "opts": self.opts,
             "object": run,
+            "numbers": {name: shown(run, name) for name in ("held", "seen", "pages")},
             "media": self.media,
         }
         return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
