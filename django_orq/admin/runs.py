@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import RejectedPayload, SyncRun
 from ..remarks import remarks
 from .filters import ResolvedFilter, WorkspaceFilter
+from .listing import CarefulChangeList
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class _FirstFew(_InlineFormSet):
         return self._first_few
 
 
+class _Listed:
+    """Rows whose list answers any query string."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CarefulChangeList]:
+        return CarefulChangeList
+
+
 class RejectedPayloadInline(_ReadOnly, _TabularInline):
     model = RejectedPayload
     formset = _FirstFew
@@ -66,7 +74,7 @@ class RejectedPayloadInline(_ReadOnly, _TabularInline):
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(_ReadOnly, _ModelAdmin):
+class SyncRunAdmin(_ReadOnly, _Listed, _ModelAdmin):
     ordering = ("-pk",)
     inlines = (RejectedPayloadInline,)
     show_full_result_count = False
@@ -103,7 +111,7 @@ class SyncRunAdmin(_ReadOnly, _ModelAdmin):
 
 
 @admin.register(RejectedPayload)
-class RejectedPayloadAdmin(_ReadOnly, _ModelAdmin):
+class RejectedPayloadAdmin(_ReadOnly, _Listed, _ModelAdmin):
     ordering = ("-last_seen_at", "-pk")
     search_fields = ("key__startswith",)
     search_help_text = _("The beginning of an Orq id (conv_…) or of a digest.")
