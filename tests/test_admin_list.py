@@ -248,6 +248,13 @@ def test_value_that_no_database_compares_with_is_no_server_error(admin_client, q
     assert admin_client.get(f"{LIST}?{query}").url == f"{LIST}?e=1"
 
 
+def test_fault_of_the_code_is_not_taken_for_nonsense(admin_client, monkeypatch):
+    monkeypatch.setattr(searching, "is_search_cut", lambda request: int("no number"))
+
+    with pytest.raises(ValueError, match="no number"):
+        admin_client.get(LIST)
+
+
 def test_unknown_choice_lists_what_no_choice_lists(admin_client):
     mirrored("One")
 

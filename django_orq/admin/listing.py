@@ -26,6 +26,8 @@ class CarefulChangeList(ChangeList):
         try:
             super().__init__(request, *args, **kwargs)
         except (DataError, OverflowError, ValueError) as error:  # values that the database can't compare with
+            if not request.GET:
+                raise
             raise IncorrectLookupParameters from error
 
 
