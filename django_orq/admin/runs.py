@@ -20,7 +20,7 @@ from ..remarks import remarks
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
 from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown
-from .read_only import ReadOnly
+from .read_only import Listed, ReadOnly
 from .rejects import RejectedPayloadInline
 from .syncing import SyncingAdmin, is_watched
 from .times import ago
@@ -32,7 +32,7 @@ _LIVE = {name: live(name) for name in ("phase", "walker", "duration", *chain(*CO
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnly, SyncingAdmin):
+class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
     ordering = ("-pk",)
     inlines = (RejectedPayloadInline,)
     show_full_result_count = False
