@@ -2,7 +2,7 @@
 
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -45,7 +45,8 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
         js = ("django_orq/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        clock = SimpleLazyObject(partial(DatabaseClock, write_database()))  # read once, however many runs are listed
+        # Read once, however many runs are listed.
+        clock = cast(DatabaseClock, SimpleLazyObject(partial(DatabaseClock, write_database())))
 
         @admin.display(description=_("started"), ordering="started_at")
         def started(run: SyncRun) -> str:
@@ -92,6 +93,7 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
             "offers_cancel": may_sync and not run.is_finished,
             "offers_go_on": may_sync and runs.can_go_on(run),
             "is_held": runs.is_held(run),
+            "following": run.continued_by.order_by("-pk").first(),
         }
 
     @admin.display(description=_("run"), ordering="pk")
