@@ -73,7 +73,7 @@ class SyncingAdmin(_ModelAdmin):
             return self._leave_unknown(request, run_id)
         decided = request.method == "POST" and ("post" in request.POST or not runs.is_held(run))
         if runs.can_go_on(run) and not decided:
-            return self._ask(request, run, "go_on", gettext("Let it go on"))
+            return self._ask(request, run, "go_on", gettext("Let a sync run go on"))
         return self._go_on(request, run)
 
     def _go_on(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
@@ -104,7 +104,7 @@ class SyncingAdmin(_ModelAdmin):
             return self._leave_unknown(request, run_id)
         if run.is_finished:
             return self._say_too_late(request, run)
-        return self._ask(request, run, "cancel", gettext("Cancel"))
+        return self._ask(request, run, "cancel", gettext("Cancel a sync run"))
 
     def _stop(
         self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
@@ -148,7 +148,8 @@ class SyncingAdmin(_ModelAdmin):
             "subtitle": str(run),
             "opts": self.opts,
             "object": run,
-            "numbers": {name: shown(run, name) for name in ("held", "seen", "pages")},
+            "counts": counts(run),
+            "held": shown(run, "held"),
             "media": self.media,
         }
         return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
