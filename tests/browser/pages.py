@@ -1,0 +1,70 @@
+"""The admin's pages, in a person's words."""
+
+from .playing import Page, expect
+from .site import Row
+
+LIST = "/admin/django_orq/conversation/"
+ADD = f"{LIST}add/"
+
+FAULTS = {
+    "401": {"status": 401, "body": '{"message": "Wrong key"}'},
+    "404": {"status": 404, "body": '{"message": "Not here"}'},
+    "429": {"status": 429},
+    "500": {"status": 500, "body": "<h1>Broken</h1>"},
+    "no answer": {"drop": "before"},
+    "timeout": {"delay": 3},
+}
+"""What goes wrong with a request to Orq; the last two leave open whether it took effect."""
+
+
+def change(row: Row) -> str:
+    return f"{LIST}{row['id']}/change/"
+
+
+def delete(row: Row) -> str:
+    return f"{LIST}{row['id']}/delete/"
+
+
+def fill_name(page: Page, name: str) -> None:
+    page.get_by_label("Name").fill(name)
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def create(page: Page, name: str) -> None:
+    page.goto(ADD)
+    fill_name(page, name)
+    save(page)
+
+
+def rename(page: Page, row: Row, name: str) -> None:
+    page.goto(change(row))
+    fill_name(page, name)
+    save(page)
+
+
+def confirm(page: Page) -> None:
+    page.get_by_role("button", name="Yes, I’m sure").click()
+
+
+def choose_action(page: Page, action: str, rows: list[Row]) -> None:
+    """Tick these rows of the list and run an action on them."""
+    for row in rows:
+        page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
+    page.get_by_label("Action:").select_option(label=action)
+    page.get_by_role("button", name="Run").click()
+
+
+def expect_success(page: Page, *words: str) -> None:
+    message = page.locator(".messagelist .success")
+    expect(message).to_have_count(1)
+    for each in words:
+        expect(message).to_contain_text(each)
+
+
+def expect_failure(page: Page, words: str) -> None:
+    """A message that says so, and no word of success."""
+    expect(page.locator(".messagelist .error, .errornote, .errorlist").filter(has_text=words).first).to_be_visible()
+    expect(page.locator(".messagelist .success")).to_have_count(0)

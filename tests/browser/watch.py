@@ -1,0 +1,54 @@
+"""What no page may do while a test visits it."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Dialog, Error, Page, Request, Response
+
+POLICY = "default-src 'self'"
+# Chromium prints most violations; the event tells of all.
+TELL_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (violation) => {
+  console.error(`policy: ${violation.violatedDirective} against ${violation.blockedURI} ${violation.sample}`);
+});
+"""
+
+
+class Watch:
+    """Collects what must not happen on a page: violations of the policy, errors of scripts, refused requests, dialogs."""
+
+    def __init__(self, page: "Page") -> None:
+        self._complaints: list[str] = []
+        page.add_init_script(TELL_VIOLATIONS)
+        page.on("console", self._hear)
+        page.on("dialog", self._dismiss)
+        page.on("pageerror", self._note_error)
+        page.on("requestfailed", self._note_failed)
+        page.on("response", self._note_response)
+
+    def check(self) -> None:
+        assert self._complaints == []
+
+    def _hear(self, message: "ConsoleMessage") -> None:
+        asked_by_itself = message.location["url"].endswith("/favicon.ico")  # and by no page of ours
+        if message.type in ("error", "warning") and not asked_by_itself:
+            self._complaints.append(f"console: {message.text}")
+
+    def _dismiss(self, dialog: "Dialog") -> None:
+        self._complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _note_error(self, error: "Error") -> None:
+        self._complaints.append(f"script: {error}")
+
+    def _note_failed(self, request: "Request") -> None:
+        if request.failure != "net::ERR_ABORTED":  # a page that was left while it asked for something
+            self._complaints.append(f"no answer: {request.method} {request.url} ({request.failure})")
+
+    def _note_response(self, response: "Response") -> None:
+        if response.status >= 400:
+            self._complaints.append(f"{response.status}: {response.request.method} {response.url}")
+        is_static = urlsplit(response.url).path.startswith("/static/")  # of Django's development server
+        if not is_static and response.headers.get("content-security-policy") != POLICY:
+            self._complaints.append(f"no policy: {response.url}")
