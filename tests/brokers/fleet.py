@@ -39,7 +39,7 @@ class Program:
 
 @contextmanager
 def program(name: str, *command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Program]:
-    """In a group of its own, of which nothing is left when the block is left; its output goes to a log in ``folder``."""
+    """In a group of its own, of which nothing is left when the block is left; ``folder`` gets a log of its output."""
     log = folder / f"{name}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 # a command of the tests

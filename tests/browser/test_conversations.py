@@ -4,7 +4,6 @@ import pytest
 
 from .conftest import AWKWARD, RIGHT_TO_LEFT
 from .pages import (
-    ADD,
     FAULTS,
     LIST,
     change,

@@ -16,7 +16,7 @@ document.addEventListener("securitypolicyviolation", (violation) => {
 
 
 class Watch:
-    """Collects what must not happen on a page: violations of the policy, errors of scripts, refused requests, dialogs."""
+    """Collects what must not happen: violations of the policy, errors of scripts, refused requests, dialogs."""
 
     def __init__(self, page: "Page") -> None:
         self._complaints: list[str] = []
@@ -28,7 +28,7 @@ class Watch:
         page.on("response", self._note_response)
 
     def check(self) -> None:
-        assert self._complaints == []
+        assert not self._complaints, "\n".join(self._complaints)
 
     def _hear(self, message: "ConsoleMessage") -> None:
         asked_by_itself = message.location["url"].endswith("/favicon.ico")  # and by no page of ours
