@@ -14,12 +14,9 @@ from django.db.models.functions import Coalesce
 from . import waits
 from .clock import DatabaseClock
 from .conf import Workspace
-from .exceptions import PaceKept
 from .models import SyncRun, write_database
 
 SECONDS_BETWEEN_CHECKS = 2.0
-LONGEST_SLEEP = 15.0
-"""Seconds that a worker sleeps at most to keep the pace; for longer it lets the run go."""
 CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
@@ -49,7 +46,7 @@ class Claim:
             .update(
                 state=SyncRun.State.RUNNING,
                 token=token,
-                walker=f"process {os.getpid()} on {socket.gethostname()}"[:150],
+                walker=this_process(),
                 deaths=F("deaths") + Case(When(lease_until__isnull=False, then=1), default=0),
                 lease_until=now + timedelta(seconds=workspace.lease_seconds),
                 started_at=Coalesce(F("started_at"), now),
@@ -68,15 +65,7 @@ class Claim:
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             waits.check(self.run.workspace, operation=operation, clock=self.clock)
             self._wait_checked_at = time.monotonic()
-        if self.workspace.requests_per_minute is not None:
-            self._keep_pace(self.workspace.requests_per_minute)
-
-    def _keep_pace(self, per_minute: float) -> None:
-        turn = waits.take_turn(self.run.workspace, per_minute=per_minute, patience=LONGEST_SLEEP, clock=self.clock)
-        seconds = (turn - self.clock.now()).total_seconds()
-        if seconds > LONGEST_SLEEP:
-            raise PaceKept(seconds=seconds)
-        time.sleep(max(0.0, seconds))
+        waits.keep_pace(self.workspace, clock=self.clock)
 
     @property
     def rows(self) -> QuerySet[SyncRun]:
@@ -119,6 +108,11 @@ class Claim:
         values |= {"token": "", "lease_until": None, "requests": self.run.requests}
         if self.rows.update(**values):
             self.adopt(values)
+
+
+def this_process() -> str:
+    """As people can find it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"[:150]
 
 
 def all_runs() -> QuerySet[SyncRun]:

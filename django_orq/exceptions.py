@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
+_WRITES = frozenset({"create", "update", "delete"})
+"""Operations that have an effect."""
+
 
 class OrqError(Exception):
     """The root of the tree.
@@ -19,6 +22,8 @@ class OrqError(Exception):
     code: ClassVar[str] = "orq_error"
     template: ClassVar[str] = "Something went wrong with Orq."
     retryable: ClassVar[bool] = False
+    concerns_all: ClassVar[bool] = False
+    """Whether what is ordered for the next conversation would fare the same."""
     private: ClassVar[frozenset[str]] = frozenset()
     _by_code: ClassVar[dict[str, type["OrqError"]]] = {}
 
@@ -36,6 +41,11 @@ class OrqError(Exception):
     @property
     def message(self) -> str:
         return str(self)
+
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether what was asked for may have taken effect although this error came of it."""
+        return False
 
     @property
     def params(self) -> dict[str, Any]:
@@ -94,6 +104,7 @@ class AuthenticationFailed(APIError):
     """401: the key is not accepted."""
 
     code = "authentication_failed"
+    concerns_all = True
     template = (
         "Orq does not accept the API key (401 to {operation}). Check API_KEY, and that BASE_URL is the key's own."
     )
@@ -103,6 +114,7 @@ class PermissionRefused(APIError):
     """403: the key may not do this."""
 
     code = "permission_refused"
+    concerns_all = True
     template = (
         "Orq does not let this API key {operation} conversations (403{detail}). Check the key's permissions in Orq."
     )
@@ -123,6 +135,7 @@ class RateLimited(APIError):
     """429: too many requests; ``retry_after`` where Orq said how long to wait."""
 
     code = "rate_limited"
+    concerns_all = True
     template = "Orq asks us to slow down (429 to {operation}). Try again later."
     retryable = True
 
@@ -153,11 +166,16 @@ class ServerError(APIError):
     template = "Orq is in trouble: it answered {status} to {operation}{detail}. Try again later."
     retryable = True
 
+    @property
+    def leaves_doubt(self) -> bool:
+        return self.operation in _WRITES and self.status in (502, 504)
+
 
 class TransportError(OrqError):
     """No complete answer came. ``sent`` tells whether the request may have reached Orq."""
 
     code = "transport_error"
+    concerns_all = True
     template = "Orq could not be reached to {operation} conversations: {reason}. Check the network and BASE_URL."
     retryable = True
 
@@ -167,6 +185,10 @@ class TransportError(OrqError):
         self.sent = sent
         self.timed_out = timed_out
         super().__init__(operation=operation, reason=reason, sent=sent, timed_out=timed_out, **more)
+
+    @property
+    def leaves_doubt(self) -> bool:
+        return self.operation in _WRITES and self.sent
 
 
 class MalformedResponse(OrqError):
@@ -180,6 +202,11 @@ class MalformedResponse(OrqError):
         self.reason = reason
         self.status = status
         super().__init__(operation=operation, reason=reason, status=status, **more)
+
+    @property
+    def leaves_doubt(self) -> bool:
+        refused = self.status is not None and 300 <= self.status < 400
+        return self.operation in _WRITES and not refused
 
 
 class CursorIgnored(MalformedResponse):
@@ -248,6 +275,24 @@ class InternalError(OrqError):
     template = "The run broke off with {error}. The log says more; the next run starts anew."
 
 
+class NotConfigured(OrqError):
+    """What ``ImproperlyConfigured`` said, where it must be stored."""
+
+    code = "not_configured"
+    concerns_all = True
+    template = "Orq is not set up in this project's settings: {problem}"
+
+    def __init__(self, *, problem: str, **more: Any) -> None:
+        super().__init__(problem=problem, **more)
+
+
+class RowDeleted(OrqError):
+    """The row that an order was about is no longer in the database."""
+
+    code = "row_deleted"
+    template = "This project has deleted its row of the conversation since, so nothing was done in Orq."
+
+
 class InvalidName(OrqError):
     """A name that Orq would refuse; nothing was sent."""
 
@@ -304,6 +349,10 @@ class OutcomeUnknown(OrqError):
         self.reason = reason
         super().__init__(operation=operation, reason=reason, **more)
 
+    @property
+    def leaves_doubt(self) -> bool:
+        return True
+
 
 class MirrorContended(OrqError):
     """The rows kept changing under our hands; nothing was written."""
@@ -325,6 +374,10 @@ class MirrorBehind(OrqError):
     def __init__(self, *, operation: str, **more: Any) -> None:
         self.operation = operation
         super().__init__(operation=operation, **more)
+
+    @property
+    def leaves_doubt(self) -> bool:
+        return True
 
 
 class StrayWrite(TypeError):

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar, NoReturn
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -135,7 +136,7 @@ class Work(models.Model):
     """What that message holds: only its slice enqueues the next, so that there is one chain of them."""
     trouble_since = models.DateTimeField(null=True, editable=False)
     error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
-    error_params = models.JSONField(default=dict, editable=False)
+    error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
 
     class Meta:
         abstract = True
@@ -310,7 +311,7 @@ class OperationItem(models.Model):
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0, editable=False)
     error_code = models.CharField(max_length=50, default="", editable=False)
-    error_params = models.JSONField(default=dict, editable=False)
+    error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     note = models.JSONField(default=dict, editable=False)
     """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one."""
     finished_at = models.DateTimeField(_("finished"), null=True)

@@ -1,13 +1,13 @@
 """Sync runs as people and schedules handle them: opened, paused, cancelled, let go on; how fresh the mirror is."""
 
 import logging
-import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
 
+from . import tickets
 from .claim import all_runs
 from .clock import DatabaseClock
 from .conf import get_workspace
@@ -181,30 +181,9 @@ def _continue(run: SyncRun) -> SyncRun:
 def adoptable(workspace: str) -> list[SyncRun]:
     """Unfinished runs that nobody works on, that nothing keeps from it, and that no fresh message is under way for."""
     now = DatabaseClock(write_database()).now()
-    lost = now - timedelta(seconds=get_workspace(workspace).lease_seconds)
-    free = Q(lease_until=None) | Q(lease_until__lt=now)
-    due = Q(resume_at=None) | Q(resume_at__lte=now)
-    unsent = Q(enqueued_at=None) | Q(enqueued_at__lt=lost)
-    runs = all_runs().filter(free, due, unsent, workspace=workspace, state__in=UNFINISHED).order_by("pk")
+    idle = tickets.idle(now, patience=timedelta(seconds=get_workspace(workspace).lease_seconds))
+    runs = all_runs().filter(idle, workspace=workspace, state__in=UNFINISHED).order_by("pk")
     return list(runs.exclude(state=State.PAUSED).exclude(state=State.WAITING, wait=SyncRun.Wait.BUDGET))
-
-
-def note_message(run_id: int, *, delay: float) -> str:
-    """A message for this run is about to be enqueued, for ``delay`` seconds from now; returns its ticket."""
-    now = DatabaseClock(write_database()).now()
-    ticket = uuid.uuid4().hex
-    all_runs().filter(pk=run_id).update(ticket=ticket, enqueued_at=now + timedelta(seconds=delay))
-    return ticket
-
-
-def forget_message(run_id: int, ticket: str) -> None:
-    """The message could not be enqueued."""
-    all_runs().filter(pk=run_id, ticket=ticket).update(ticket="", enqueued_at=None)
-
-
-def holds_newest(run: SyncRun, ticket: str) -> bool:
-    """Whether no newer message than the one with this ticket was enqueued for the run."""
-    return not ticket or all_runs().filter(pk=run.pk, ticket__in=("", ticket)).exists()
 
 
 def freshness(workspace: str) -> Freshness:

@@ -27,7 +27,6 @@ from .exceptions import (
     MalformedResponse,
     OrqError,
     OutcomeUnknown,
-    ServerError,
     TransportError,
 )
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
@@ -141,7 +140,7 @@ class ConversationService:
         try:
             return parse_answer(call, self._send(call, retries, frozenset({200, 201})), parse_conversation)
         except OrqError as error:
-            if not _leaves_doubt(error):
+            if not error.leaves_doubt:
                 raise
             raise _unknown(call, error, error.retry_after) from None
 
@@ -159,7 +158,7 @@ class ConversationService:
         try:
             return self._conversation(call, retries, seconds=seconds * _WRITE_SHARE)
         except OrqError as error:
-            if not _leaves_doubt(error):
+            if not error.leaves_doubt:
                 raise
             doubt = error
         return self._settle(call, doubt, retries, seconds=seconds * (1 - _WRITE_SHARE))
@@ -231,15 +230,6 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
         raise ValueError(f"conversation_id {conversation_id!r} is none.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)
-
-
-def _leaves_doubt(error: OrqError) -> bool:
-    """Whether the request may have taken effect although this error came of it."""
-    if isinstance(error, TransportError):
-        return error.sent
-    if isinstance(error, MalformedResponse):
-        return error.status is None or not 300 <= error.status < 400
-    return isinstance(error, ServerError) and error.status in (502, 504)
 
 
 def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:

@@ -12,9 +12,9 @@ from typing import Any
 from celery import Task, shared_task
 from django.db import transaction
 
-from . import runs, sync
+from . import operations, orders, runs, sync, tickets
 from .conf import DEFAULT_ALIAS, workspace_aliases
-from .models import SyncRun, write_database
+from .models import Operation, SyncRun, Work, write_database
 
 logger = logging.getLogger("django_orq")
 
@@ -64,7 +64,7 @@ def sync_conversations(
 
     ``mode`` is "incremental" (what is new) or "full" (everything, deletions too); ``workspace=None`` means all of
     them; ``max_pages`` and ``max_seconds`` are the budget of this call. Each call also picks up every other unfinished
-    run of the workspace that nobody works on, so that no message needs to be delivered twice.
+    run of the workspace, and every unfinished operation, that nobody works on: no message needs to be delivered twice.
     """
     runs.check_mode(mode)
     if workspace is None:
@@ -74,6 +74,8 @@ def sync_conversations(
     runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
     for run in runs.adoptable(workspace):
         enqueue_slice(run.pk)
+    for operation in orders.adoptable():
+        enqueue_operation(operation.pk)
 
 
 @shared_task(name="django_orq.walk_conversations", base=BoundedTask, ignore_result=True, bind=True)
@@ -87,9 +89,16 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     run = sync.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
         return
-    seconds = _seconds_left(run)
-    if seconds <= LONGEST_COUNTDOWN and runs.holds_newest(run, ticket):
-        enqueue_slice(run.pk, countdown=seconds)
+    _call_next(walk_conversations, run, ticket)
+
+
+@shared_task(name="django_orq.work_off_operation", base=BoundedTask, ignore_result=True, bind=True)
+def work_off_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
+    """Work on what a person ordered in the admin for one slice, and enqueue the next."""
+    operation = operations.work_slice(operation_id)
+    if operation is None or operation.is_finished or self.request.is_eager:
+        return
+    _call_next(work_off_operation, operation, ticket)
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
@@ -97,22 +106,38 @@ def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
 
     When the broker is out of reach, that is logged and costs less than 3 s: the run stays as it is for the next call.
     """
-    transaction.on_commit(lambda: _publish(run_id, countdown), using=write_database())
+    transaction.on_commit(lambda: _publish(walk_conversations, SyncRun, run_id, countdown), using=write_database())
 
 
-def _publish(run_id: int, countdown: float) -> None:
-    ticket = runs.note_message(run_id, delay=countdown)
+def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
+    """Have a worker go on with an operation; else as ``enqueue_slice``."""
+    transaction.on_commit(
+        lambda: _publish(work_off_operation, Operation, operation_id, countdown), using=write_database()
+    )
+
+
+def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
+    """Enqueue the next slice, unless a newer message than the one with this ticket does, or it is long until then."""
+    seconds = _seconds_left(work)
+    if seconds <= LONGEST_COUNTDOWN and tickets.is_newest(type(work), work.pk, ticket):
+        using = write_database()
+        transaction.on_commit(lambda: _publish(task, type(work), work.pk, seconds), using=using)
+
+
+def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float) -> None:
+    ticket = tickets.issue(work, pk, delay=countdown)
     try:
-        walk_conversations.apply_async((run_id, ticket), countdown=countdown)
+        task.apply_async((pk, ticket), countdown=countdown)
     except Task.OperationalError as error:
         logger.error(  # noqa: TRY400 # the broker's address and its refusal, without the frames of its client
-            "sync run %s could not be enqueued: %s. It stays until the next call of sync_conversations or orq_sync",
-            run_id,
+            "%s %s could not be enqueued: %s. It stays until the next call of sync_conversations or orq_sync",
+            work._meta.verbose_name,
+            pk,
             error,
         )
-        runs.forget_message(run_id, ticket)
+        tickets.void(work, pk, ticket)
 
 
-def _seconds_left(run: SyncRun) -> float:
-    """Until a waiting run may go on."""
-    return 0.0 if run.resume_at is None else max(0.0, (run.resume_at - datetime.now(UTC)).total_seconds())
+def _seconds_left(work: Work) -> float:
+    """Until what waits may go on."""
+    return 0.0 if work.resume_at is None else max(0.0, (work.resume_at - datetime.now(UTC)).total_seconds())

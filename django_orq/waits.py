@@ -1,14 +1,18 @@
 """What binds everyone who uses a workspace's key: waits that Orq asked for, and the pace of background work."""
 
+import time
 from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
 from .clock import DatabaseClock
-from .exceptions import MustWait, OrqError
+from .conf import Workspace
+from .exceptions import MustWait, OrqError, PaceKept
 from .models import WorkspaceWait, write_database
 
 LONGEST = timedelta(hours=1)
+LONGEST_SLEEP = 15.0
+"""Seconds that a worker sleeps at most to keep the pace; for longer it lets its work go."""
 
 
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
@@ -42,6 +46,17 @@ def take_turn(workspace: str, *, per_minute: float, patience: float, clock: Data
             return turn
         if _waits().filter(pk=wait.pk, next_turn_at=wait.next_turn_at).update(next_turn_at=turn + interval):
             return turn
+
+
+def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
+    """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``PaceKept`` if that is long."""
+    if workspace.requests_per_minute is None:
+        return
+    turn = take_turn(workspace.alias, per_minute=workspace.requests_per_minute, patience=LONGEST_SLEEP, clock=clock)
+    seconds = (turn - clock.now()).total_seconds()
+    if seconds > LONGEST_SLEEP:
+        raise PaceKept(seconds=seconds)
+    time.sleep(max(0.0, seconds))
 
 
 def _waits() -> QuerySet[WorkspaceWait]:

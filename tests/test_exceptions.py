@@ -19,11 +19,13 @@ from django_orq.exceptions import (
     MirrorBehind,
     MirrorContended,
     MustWait,
+    NotConfigured,
     OrqError,
     OutcomeUnknown,
     PaceKept,
     PermissionRefused,
     RateLimited,
+    RowDeleted,
     ServerError,
     TransportError,
     WalkersDied,
@@ -45,6 +47,8 @@ ERRORS: list[OrqError] = [
     MalformedResponse(operation="list", reason="it is not JSON", status=200),
     CursorIgnored(operation="list", api_style="snake", status=200),
     InternalError(error="DataError"),
+    NotConfigured(problem="No Orq workspace is configured."),
+    RowDeleted(),
     InvalidName(reason="A conversation needs a name."),
     ConversationChanged(
         remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None

@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
-from django_orq import claim, mirror, runs, sync, waits, walk
+from django_orq import mirror, runs, sync, waits, walk
 from django_orq.claim import Claim
 from django_orq.clock import DatabaseClock
 from django_orq.conf import get_workspace
@@ -474,7 +474,7 @@ def test_pace_is_kept_and_a_long_pause_lets_the_run_go(remote, settings, monkeyp
     fill(remote, 35)
     full_run()
     remote.clear_requests()
-    monkeypatch.setattr(claim, "LONGEST_SLEEP", 1.0)
+    monkeypatch.setattr(waits, "LONGEST_SLEEP", 1.0)
     configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=12)
 
     run = full_run()

@@ -1,0 +1,44 @@
+"""The admin's own history of what was done for people, where that is installed."""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+
+from .models import Conversation, Operation, OperationItem
+
+_MESSAGES: dict[Operation.Verb, str | list[Any]] = {
+    Operation.Verb.CREATE: [{"added": {}}],
+    Operation.Verb.RENAME: [{"changed": {"fields": ["Name"]}}],
+    Operation.Verb.REFRESH: "Refreshed from Orq.",
+    Operation.Verb.DELETE: "",
+}
+
+
+def note(item: OperationItem, conversation: Conversation) -> None:
+    """That the item was done, for the person who ordered it, if there still is that user."""
+    if apps.is_installed("django.contrib.admin") and _exists(item.operation.ordered_by_pk):
+        _write(item.operation, conversation)
+
+
+def _write(operation: Operation, conversation: Conversation) -> None:
+    from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
+
+    verb = Operation.Verb(operation.verb)
+    flags = {Operation.Verb.CREATE: ADDITION, Operation.Verb.DELETE: DELETION}
+    LogEntry.objects.log_actions(
+        operation.ordered_by_pk,
+        [conversation],
+        flags.get(verb, CHANGE),
+        _MESSAGES[verb],
+        single_object=True,
+    )
+
+
+def _exists(user_pk: str) -> bool:
+    users: Any = get_user_model()._default_manager
+    try:
+        return bool(user_pk) and users.filter(pk=user_pk).exists()
+    except (ValueError, ValidationError):  # of another kind than this project's users have today
+        return False

@@ -1,0 +1,315 @@
+"""Operations worked off: one item after another, each marked as sent before Orq hears of it.
+
+A process may die at any moment. What it left as sent is done again by the next one if doing it twice is the same as
+once: a rename asks first whether the name is there already, and a delete of what is gone counts as done. A creation so
+found ends as unknown.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Self
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from . import history, orders, waits
+from .claim import LeaseLost, this_process
+from .clock import DatabaseClock
+from .conf import get_workspace
+from .exceptions import (
+    DatabaseTrouble,
+    MirrorBehind,
+    NotConfigured,
+    OrqError,
+    OutcomeUnknown,
+    PaceKept,
+    RateLimited,
+    RowDeleted,
+    WalkersDied,
+)
+from .mirror import create_conversation, delete_conversation, refresh_conversation, rename_conversation
+from .models import Conversation, Operation, OperationItem, write_database
+from .orders import Orderer, all_operations, longest_lease
+
+logger = logging.getLogger("django_orq")
+
+SLICE_SECONDS = 20.0
+MAX_ATTEMPTS = 3
+"""How often an item is begun by processes that die with it."""
+PAUSE = 30.0
+"""Seconds to rest where nobody said how long."""
+LONGEST_TROUBLE = timedelta(hours=24)
+SECONDS_BETWEEN_LOOKS = 0.25
+
+Verb, State = Operation.Verb, OperationItem.State
+
+
+def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operation | None:
+    """Work on an operation for about ``seconds``, or to its end.
+
+    Returns the operation as it stands then; ``None`` if it can't be claimed: it is finished or waits, or someone else
+    works on it.
+    """
+    claim = _Claim.take(operation_id)
+    if claim is None:
+        return None
+    try:
+        claim.work(stop=time.monotonic() + seconds)
+    except LeaseLost:
+        logger.info("operation %s: someone else works on it now", operation_id)
+        return None
+    except (RateLimited, PaceKept) as error:
+        claim.rest(error)
+    except (OperationalError, InterfaceError) as error:
+        logger.exception("operation %s: the database failed", operation_id)
+        claim.rest(DatabaseTrouble(error=type(error).__name__))
+    except BaseException:
+        claim.release()
+        raise
+    return claim.operation
+
+
+def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: str) -> tuple[OperationItem, bool]:
+    """Create a conversation while a person waits; the same form sent again has the outcome of the first time.
+
+    Returns the item (done, failed or unknown) and whether it was this call that created.
+    """
+    clock, token = DatabaseClock(write_database()), uuid.uuid4().hex
+    item = orders.open_creation(
+        display_name=display_name,
+        workspace=workspace,
+        by=by,
+        form_token=form_token,
+        token=token,
+        lease_until=clock.now() + _lease(),
+    )
+    if item is None:
+        return _outcome_of(form_token), False
+    claim = _Claim(item.operation, token=token, clock=clock)
+    try:
+        claim.carry_out(item, interactive=True)
+    except RateLimited as error:
+        claim.end(item, State.FAILED, error)
+    claim.finish()
+    return item, True
+
+
+def _outcome_of(form_token: str) -> OperationItem:
+    """What became of it, if need be after a while: the other request is under way."""
+    until = time.monotonic() + waits.LONGEST_SLEEP
+    while True:
+        item = _items().select_related("operation", "conversation").get(operation__form_token=form_token)
+        if item.operation.is_finished:
+            return item
+        if time.monotonic() > until:
+            item.state, item.error_code = State.UNKNOWN, OutcomeUnknown.code
+            item.error_params = {"operation": "create", "reason": "it is still under way"}
+            return item
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+class _Claim:
+    """The right to work on one operation."""
+
+    def __init__(self, operation: Operation, *, token: str, clock: DatabaseClock) -> None:
+        self.operation = operation
+        self._token = token
+        self._clock = clock
+
+    @classmethod
+    def take(cls, operation_id: int) -> Self | None:
+        clock, token = DatabaseClock(write_database()), uuid.uuid4().hex
+        now = clock.now()
+        free = Q(lease_until=None) | Q(lease_until__lt=now)
+        due = Q(resume_at=None) | Q(resume_at__lte=now)
+        taken = all_operations().filter(free, due, pk=operation_id, finished_at=None)
+        claimed = {
+            "token": token,
+            "walker": this_process(),
+            "lease_until": now + _lease(),
+            "started_at": Coalesce("started_at", now),
+            "resume_at": None,
+            "enqueued_at": None,
+            "error_code": "",
+            "error_params": {},
+        }
+        if not taken.update(**claimed):
+            return None
+        operation = all_operations().filter(pk=operation_id, token=token).first()
+        return cls(operation, token=token, clock=clock) if operation else None
+
+    def work(self, *, stop: float) -> None:
+        while item := self._next():
+            self._turn(item)
+            if time.monotonic() >= stop:
+                self.release()
+                return
+        self.finish()
+
+    def carry_out(self, item: OperationItem, *, interactive: bool = False) -> None:
+        """Do it in Orq and record the outcome. ``RateLimited`` if Orq did not want to hear of it now."""
+        try:
+            _VERBS[Operation.Verb(self.operation.verb)](item, interactive=interactive)
+        except RateLimited:
+            raise
+        except MirrorBehind as error:
+            self.end(item, State.DONE, error)
+        except OrqError as error:
+            self._fail(item, error)
+        except ImproperlyConfigured as error:
+            self._fail(item, NotConfigured(problem=str(error)))
+        else:
+            self.end(item, State.DONE)
+
+    def end(self, item: OperationItem, state: OperationItem.State, error: OrqError | None = None) -> None:
+        """Record an outcome, in the admin's history too if it is done."""
+        item.state, item.finished_at = state, self._clock.now()
+        if error is not None:
+            item.error_code, item.error_params = error.code, error.params
+            item.note = item.note | ({"retry_after": error.retry_after} if error.retry_after else {})
+        using = write_database()
+        with transaction.atomic(using=using):
+            self._renew(trouble_since=None)
+            item.save(using=using)
+            if state == State.DONE and item.conversation is not None:
+                history.note(item, item.conversation)
+
+    def rest(self, error: OrqError) -> None:
+        """Let the operation go until the trouble is over; after a day, what is left has failed."""
+        now = self._clock.now()
+        since = self.operation.trouble_since or now
+        if now - since > LONGEST_TROUBLE:
+            self._give_up(error)
+            self.finish()
+            return
+        seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
+        resume_at = now + min(timedelta(seconds=seconds), waits.LONGEST)
+        self.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
+        logger.warning("operation %s waits for %.0f s: %s", self.operation.pk, seconds, error.code)
+
+    def finish(self) -> None:
+        self.release(finished_at=self._clock.now())
+        items = _items().filter(operation=self.operation)
+        counts = dict(items.order_by().values_list("state").annotate(Count("pk")))
+        logger.info(
+            "operation %s finished: %s done, %s failed, %s unknown",
+            self.operation.pk,
+            *(counts.get(state, 0) for state in (State.DONE, State.FAILED, State.UNKNOWN)),
+        )
+        orders.prune()
+
+    def release(self, **values: Any) -> None:
+        """Let others work on, or end the operation."""
+        self._ours.update(token="", lease_until=None, **values)
+        self.operation.refresh_from_db(using=write_database())
+
+    @property
+    def _ours(self) -> QuerySet[Operation]:
+        return all_operations().filter(pk=self.operation.pk, token=self._token)
+
+    def _next(self) -> OperationItem | None:
+        items = _items().select_related("operation", "conversation").order_by("pk")
+        return items.filter(operation=self.operation, state__in=(State.PENDING, State.SENT)).first()
+
+    def _turn(self, item: OperationItem) -> None:
+        if item.state == State.SENT and self.operation.verb == Verb.CREATE:
+            self.end(
+                item,
+                State.UNKNOWN,
+                OutcomeUnknown(operation="create", reason="the process that did it died"),
+            )
+        elif item.attempts >= MAX_ATTEMPTS:
+            self.end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))
+        else:
+            self._send(item)
+
+    def _send(self, item: OperationItem) -> None:
+        self._keep_pace(item)
+        with transaction.atomic(using=write_database()):
+            self._renew()
+            item.state, item.attempts = State.SENT, item.attempts + 1
+            item.save(using=write_database(), update_fields=["state", "attempts"])
+        try:
+            self.carry_out(item)
+        except RateLimited:
+            _items().filter(pk=item.pk, state=State.SENT).update(state=State.PENDING, attempts=item.attempts - 1)
+            raise
+
+    def _keep_pace(self, item: OperationItem) -> None:
+        """One turn for each item, though a rename asks twice."""
+        with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
+            waits.keep_pace(get_workspace(item.workspace), clock=self._clock)
+
+    def _renew(self, **values: Any) -> None:
+        """The fence: the first write of each transaction. ``LeaseLost`` if the operation is no longer ours."""
+        if not self._ours.update(lease_until=self._clock.now() + _lease(), **values):
+            raise LeaseLost
+
+    def _fail(self, item: OperationItem, error: OrqError) -> None:
+        self.end(item, State.UNKNOWN if error.leaves_doubt else State.FAILED, error)
+        if error.concerns_all:
+            self._give_up(error)
+
+    def _give_up(self, error: OrqError) -> None:
+        """What is left would fare the same: nothing was sent for it."""
+        untried = {
+            "state": State.FAILED,
+            "error_code": error.code,
+            "error_params": error.params,
+            "note": {"untried": True},
+            "finished_at": self._clock.now(),
+        }
+        with transaction.atomic(using=write_database()):
+            self._renew()
+            _items().filter(operation=self.operation, state=State.PENDING).update(**untried)
+
+
+def _create(item: OperationItem, *, interactive: bool) -> None:
+    item.conversation = create_conversation(display_name=item.name, workspace=item.workspace, interactive=interactive)
+
+
+def _rename(item: OperationItem, *, interactive: bool) -> None:
+    renamed = rename_conversation(
+        _conversation(item),
+        display_name=item.wanted,
+        expected_updated_at=item.expected_updated_at,
+        interactive=interactive,
+    )
+    names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+    item.note = {what: name for what, name in names.items() if name is not None}
+
+
+def _delete(item: OperationItem, *, interactive: bool) -> None:
+    delete_conversation(_conversation(item), interactive=interactive)
+
+
+def _refresh(item: OperationItem, *, interactive: bool) -> None:
+    refresh_conversation(_conversation(item), interactive=interactive)
+
+
+_VERBS: dict[Operation.Verb, Callable[..., None]] = {
+    Verb.CREATE: _create,
+    Verb.RENAME: _rename,
+    Verb.DELETE: _delete,
+    Verb.REFRESH: _refresh,
+}
+
+
+def _conversation(item: OperationItem) -> Conversation:
+    if item.conversation is None:
+        raise RowDeleted
+    return item.conversation
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=longest_lease())
+
+
+def _items() -> QuerySet[OperationItem]:
+    return OperationItem.objects.using(write_database())

@@ -1,0 +1,153 @@
+"""What people order for several conversations at once: recorded, once for each form, before anything is done."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from . import tickets
+from .clock import DatabaseClock
+from .conf import Workspace, get_workspace, workspace_aliases
+from .exceptions import ConversationChanged
+from .models import Conversation, Operation, OperationItem, write_database
+
+MOST_ITEMS = 1_000
+KEPT = 500
+"""Finished operations that are kept."""
+
+Verb, State = Operation.Verb, OperationItem.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orderer:
+    """Who ordered it: a user's primary key as text, and the name."""
+
+    pk: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is wanted for one conversation; to create, it is the one whose name the new one takes."""
+
+    conversation: Conversation
+    wanted: str = ""
+    """The new name, for a rename."""
+    expected_updated_at: datetime | None = None
+    """The ``remote_updated_at`` that the person saw; by default the instance's."""
+
+
+def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None) -> Operation:
+    """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
+
+    ``ValueError`` if it is about nothing, or about more than ``MOST_ITEMS``.
+    """
+    if not 1 <= len(orders) <= MOST_ITEMS:
+        raise ValueError(f"an operation is about 1 to {MOST_ITEMS:,} conversations, not {len(orders):,}")
+    try:
+        with transaction.atomic(using=write_database()):
+            operation = _open(verb, by=by, form_token=form_token, total=len(orders))
+            _items().bulk_create([_item(operation, order) for order in orders])
+    except IntegrityError:
+        if form_token is None:
+            raise
+        return all_operations().get(form_token=form_token)
+    return operation
+
+
+def open_creation(
+    *, display_name: str, workspace: str, by: Orderer, form_token: str, token: str, lease_until: datetime
+) -> OperationItem | None:
+    """Record a creation that the caller is about to carry out; ``None`` if this form was sent before."""
+    try:
+        with transaction.atomic(using=write_database()):
+            operation = _open(Verb.CREATE, by=by, form_token=form_token, total=1)
+            claimed = {"token": token, "lease_until": lease_until, "started_at": operation.ordered_at}
+            all_operations().filter(pk=operation.pk).update(**claimed)
+            return _items().create(
+                operation=operation, workspace=workspace, name=display_name, state=State.SENT, attempts=1
+            )
+    except IntegrityError:
+        return None
+
+
+def retry(operation: Operation) -> bool:
+    """Have what failed done again, with the names of now taken for seen; ``False`` if there is nothing to do again.
+
+    A creation whose outcome is unknown is never done again.
+    """
+    with transaction.atomic(using=write_database()):
+        if not all_operations().filter(pk=operation.pk, finished_at__isnull=False).update(finished_at=None):
+            return False
+        items = list(retryable(operation))
+        for item in items:
+            _forget_failure(item)
+        _items().bulk_update(items, ["state", "attempts", "error_code", "error_params", "note", "expected_updated_at"])
+        if not items:
+            all_operations().filter(pk=operation.pk).update(finished_at=operation.finished_at)
+    return bool(items)
+
+
+def retryable(operation: Operation) -> QuerySet[OperationItem]:
+    failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
+    return _items().filter(operation=operation, state__in=failed)
+
+
+def adoptable() -> list[Operation]:
+    """Unfinished operations that nobody works on, and that no fresh message is under way for."""
+    idle = tickets.idle(DatabaseClock(write_database()).now(), patience=timedelta(seconds=longest_lease()))
+    return list(all_operations().filter(idle, finished_at=None).order_by("pk"))
+
+
+def longest_lease() -> float:
+    """Seconds; an operation may be about several workspaces, some of which the settings may have lost."""
+    found = []
+    for alias in workspace_aliases():
+        with suppress(ImproperlyConfigured):
+            found.append(get_workspace(alias).lease_seconds)
+    return max(found, default=Workspace.lease_seconds)
+
+
+def prune() -> None:
+    """Delete the oldest finished operations."""
+    finished = all_operations().filter(finished_at__isnull=False).order_by("-pk")
+    oldest_kept = finished.values_list("pk", flat=True)[KEPT - 1 : KEPT].first()
+    if oldest_kept is not None:
+        finished.filter(pk__lt=oldest_kept).delete()
+
+
+def all_operations() -> QuerySet[Operation]:
+    return Operation.objects.using(write_database())
+
+
+def _open(verb: str, *, by: Orderer, form_token: str | None, total: int) -> Operation:
+    return all_operations().create(
+        verb=Verb(verb), ordered_by=by.name[:255], ordered_by_pk=by.pk, form_token=form_token, total=total
+    )
+
+
+def _item(operation: Operation, order: Order) -> OperationItem:
+    conversation = order.conversation
+    return OperationItem(
+        operation=operation,
+        conversation=None if operation.verb == Verb.CREATE else conversation,
+        workspace=conversation.workspace,
+        name=conversation.display_name,
+        wanted=order.wanted,
+        expected_updated_at=order.expected_updated_at or conversation.remote_updated_at,
+    )
+
+
+def _forget_failure(item: OperationItem) -> None:
+    if item.error_code == ConversationChanged.code:
+        item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
+    item.state, item.attempts = State.PENDING, 0
+    item.error_code, item.error_params, item.note = "", {}, {}
+
+
+def _items() -> QuerySet[OperationItem]:
+    return OperationItem.objects.using(write_database())
