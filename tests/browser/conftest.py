@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +45,18 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _shared_site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with OrqSandbox(conversations=POOL) as sandbox:
-        site = Site(tmp_path_factory.mktemp("site"), sandbox=sandbox)
+    with mirrored_site(tmp_path_factory.mktemp("site"), template, conversations=POOL) as site:
+        site.mirror_new(AWKWARD, RIGHT_TO_LEFT)
+        yield site
+
+
+@contextmanager
+def mirrored_site(folder: Path, template: Path, *, conversations: int, **options: Any) -> Iterator[Site]:
+    """A running site that has mirrored all of a new sandbox; ``options`` are the workspace's."""
+    with OrqSandbox(conversations=conversations) as sandbox:
+        site = Site(folder, sandbox=sandbox, options=options)
         site.prepare(template)
         site.fill()
-        site.mirror_new(AWKWARD, RIGHT_TO_LEFT)
         with site.serving():
             yield site
 
@@ -61,23 +68,6 @@ def site(_shared_site: Site) -> Iterator[Site]:
     sandbox.clear_requests()
     yield _shared_site
     sandbox.clear_faults()
-    sandbox.latency, sandbox.locked_out, sandbox.on_request = 0, False, None
-
-
-@pytest.fixture
-def new_site(template: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Makes a running site for one test alone, mirrored already."""
-    with ExitStack() as worlds:
-
-        def new(*, conversations: int, worker: bool = True, **options: Any) -> Site:
-            sandbox = worlds.enter_context(OrqSandbox(conversations=conversations))
-            site = Site(tmp_path, sandbox=sandbox, options=options)
-            site.prepare(template)
-            site.fill()
-            worlds.enter_context(site.serving(worker=worker))
-            return site
-
-        yield new
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +93,10 @@ def open_browser(chromium: "Browser") -> "Iterator[Callable[..., Page]]":
     """Opens a page of a site in a browser of its own, as another person does; ``options`` are Playwright's."""
     with ExitStack() as opened:
 
-        def open_(site: Site, **options: Any) -> "Page":
+        def open_(site: Site, *, forgives: str | None = None, **options: Any) -> "Page":
             context = new_context(chromium, site, **options)
             page = context.new_page()
-            opened.callback(Watch(page).check)
+            opened.callback(Watch(page, forgives=forgives).check)
             opened.callback(context.close)
             return page
 

@@ -45,8 +45,9 @@ _MEASURE = """
     if (rects.some((rect) => rect.width > 1 && (rect.right > root.clientWidth + 1 || rect.left < -1))) {
       found.push(`beyond the edge: ${name(element)}`);
     }
-    const cut = !element.matches("input, select, textarea") && ["hidden", "clip"].includes(getComputedStyle(element).overflowX);
-    if (cut && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1) {
+    const hides = ["hidden", "clip"].includes(getComputedStyle(element).overflowX);
+    const cut = element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1;
+    if (cut && hides && !element.matches("input, select, textarea")) {
       found.push(`clipped: ${name(element)}`);
     }
   }

@@ -5,16 +5,15 @@ from .site import Row
 
 LIST = "/admin/django_orq/conversation/"
 ADD = f"{LIST}add/"
+RUNS = "/admin/django_orq/syncrun/"
 
 FAULTS = {
     "401": {"status": 401, "body": '{"message": "Wrong key"}'},
     "404": {"status": 404, "body": '{"message": "Not here"}'},
-    "429": {"status": 429},
     "500": {"status": 500, "body": "<h1>Broken</h1>"},
-    "no answer": {"drop": "before"},
     "timeout": {"delay": 3},
 }
-"""What goes wrong with a request to Orq; the last two leave open whether it took effect."""
+"""What goes wrong with a request to Orq; the last leaves open whether it took effect."""
 
 
 def change(row: Row) -> str:

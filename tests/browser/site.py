@@ -61,19 +61,19 @@ class Site:
         self.manage("createsuperuser", "--no-input", f"--username={user}", "--email=admin@example.com")
 
     @contextmanager
-    def serving(self, *, worker: bool = True) -> Iterator[None]:
+    def serving(self) -> Iterator[None]:
         with ExitStack() as programs:
             web = self._start(programs, "web", "manage.py", "runserver", "--noreload", f"{HOST}:{self.port}")
-            working = self._start_worker(programs) if worker else None
+            options = (
+                "--concurrency=2",
+                "--loglevel=INFO",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            )
+            worker = self._start(programs, "worker", "-m", "celery", "--app", "example_project", "worker", *options)
             assert wait_until(lambda: _listens(self.port)), web.text
-            assert working is None or wait_until(lambda: " ready." in working.text), working.text
-            yield
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """A worker that joins later."""
-        with ExitStack() as programs:
-            self._start_worker(programs)
+            assert wait_until(lambda: " ready." in worker.text), worker.text
             yield
 
     def manage(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
@@ -140,10 +140,6 @@ class Site:
     def _start(self, programs: ExitStack, name: str, *words: str) -> Any:
         running = program(name, sys.executable, *words, folder=self.folder, environment=self._environment)
         return programs.enter_context(running)
-
-    def _start_worker(self, programs: ExitStack) -> Any:
-        options = ("--concurrency=2", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
-        return self._start(programs, "worker", "-m", "celery", "--app", "example_project", "worker", *options)
 
 
 @contextmanager
