@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 
 from . import runs
 from .claim import Claim
+from .clock import DatabaseClock
 from .comparison import CONFIRMED_FOR, Answer, Plan
 from .exceptions import ConversationNotFound, MalformedResponse, OrqError
 from .models import Conversation, SyncRun, write_database
@@ -60,8 +61,7 @@ class Confirmation:
         return False
 
     def _batch(self) -> list[Conversation]:
-        after = Q() if self.run.cursor is None else Q(remote_id__gt=self.run.cursor)
-        return list(self._due().filter(after).order_by("remote_id")[: self.run.batch])
+        return list(self._due().filter(_ahead(self.run)).order_by("remote_id")[: self.run.batch])
 
     def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
         """The rows asked for, and those of them that Orq does not know."""
@@ -155,18 +155,35 @@ class Confirmation:
         return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))
 
     def _due(self) -> QuerySet[Conversation]:
-        """Missing rows that did not answer for their id within the last day."""
-        unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=self._clock.now() - CONFIRMED_FOR)
-        due = self._rows().filter(unconfirmed, missing_since__isnull=False)
-        if self.run.mode == SyncRun.Mode.CONFIRM:
-            return due.filter(missing_since__lte=runs.held_until(self.run))
-        return due
+        return _due(self.run, now=self._clock.now())
 
     def _rows(self) -> QuerySet[Conversation]:
-        rows = Conversation.objects.using(write_database())
-        return rows.filter(workspace=self.run.workspace, deleted_at=None)
+        return _rows(self.run)
 
     def _save(self, values: dict[str, Any]) -> None:
         values = self._claim.checkpoint(self._clock.now()) | values
         self._claim.save(values)
         self._claim.adopt(values)
+
+
+def left_to_confirm(run: SyncRun) -> int:
+    """How many missing rows a run in its confirming phase has before it."""
+    return _due(run, now=DatabaseClock(write_database()).now()).filter(_ahead(run)).count()
+
+
+def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
+    """Missing rows that did not answer for their id within the last day."""
+    unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
+    due = _rows(run).filter(unconfirmed, missing_since__isnull=False)
+    if run.mode == SyncRun.Mode.CONFIRM:
+        return due.filter(missing_since__lte=runs.held_until(run))
+    return due
+
+
+def _ahead(run: SyncRun) -> Q:
+    return Q() if run.cursor is None else Q(remote_id__gt=run.cursor)
+
+
+def _rows(run: SyncRun) -> QuerySet[Conversation]:
+    rows = Conversation.objects.using(write_database())
+    return rows.filter(workspace=run.workspace, deleted_at=None)

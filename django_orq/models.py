@@ -4,11 +4,12 @@ from typing import Any, ClassVar, NoReturn
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import StrayWrite, explain
 from .fields import BytewiseCharField, PlainJSONEncoder
+from .payloads import is_blank
 
 
 class ConversationState(models.TextChoices):
@@ -86,6 +87,17 @@ class Conversation(models.Model):
     missing_since = models.DateTimeField(_("missing since"), null=True, editable=False)
     confirmed_at = models.DateTimeField(_("confirmed"), null=True, editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
+    indexed_state = models.GeneratedField(
+        expression=Case(
+            When(deleted_at__isnull=False, then=Value(ConversationState.DELETED.value)),
+            When(missing_since=None, then=Value(ConversationState.LIVE.value)),
+            When(confirmed_at=None, then=Value(ConversationState.MISSING.value)),
+            default=Value(ConversationState.UNLISTED.value),
+        ),
+        output_field=models.CharField(max_length=20),
+        db_persist=True,
+    )
+    """``state`` as the database works it out when it writes the row, for the indexes of the list."""
 
     objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
 
@@ -96,13 +108,18 @@ class Conversation(models.Model):
             models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
         )
         indexes = (
-            models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
             models.Index(fields=("deleted_at", "missing_since"), name="django_orq_conv_missing"),
+            # The list, newest first, with all that an answer about keys needs: whatever the share of each state and
+            # workspace, of what is not deleted, of one state, of everything; in one workspace or in all of them.
+            models.Index(fields=("workspace", "deleted_at", "remote_id", "id"), name="django_orq_conv_listed"),
+            models.Index(fields=("deleted_at", "remote_id", "id"), name="django_orq_conv_kept"),
+            models.Index(fields=("workspace", "indexed_state", "remote_id", "id"), name="django_orq_conv_of_state"),
+            models.Index(fields=("indexed_state", "remote_id", "id"), name="django_orq_conv_state"),
             models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
         )
 
     def __str__(self) -> str:
-        return self.display_name or str(self.remote_id)
+        return str(self.remote_id) if is_blank(self.display_name) else self.display_name
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse("create_conversation" if self._state.adding else "rename_conversation")
@@ -282,7 +299,7 @@ class Operation(Work):
         verbose_name_plural = _("operations")
 
     def __str__(self) -> str:
-        return f"#{self.pk} {self.verb}"
+        return f"#{self.pk} {self.get_verb_display()} {self.total:,}"
 
     @property
     def is_finished(self) -> bool:

@@ -78,7 +78,8 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
 def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: str) -> tuple[OperationItem, bool]:
     """Create a conversation while a person waits; the same form sent again has the outcome of the first time.
 
-    Returns the item (done, failed or unknown) and whether it was this call that created.
+    Returns the item (done, failed or unknown) and whether it was this call that created. A form that is gone back to
+    and sent with another name creates another conversation.
     """
     clock, token = DatabaseClock(write_database()), uuid.uuid4().hex
     item = orders.open_creation(
@@ -90,7 +91,10 @@ def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: s
         lease_until=clock.now() + _lease(),
     )
     if item is None:
-        return _outcome_of(form_token), False
+        outcome = _outcome_of(form_token)
+        if (outcome.name, outcome.workspace) == (display_name, workspace):
+            return outcome, False
+        return create_once(display_name=display_name, workspace=workspace, by=by, form_token=uuid.uuid4().hex)
     claim = _Claim(item.operation, token=token, clock=clock)
     try:
         claim.carry_out(item, interactive=True)

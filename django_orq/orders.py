@@ -1,7 +1,6 @@
 """What people order for several conversations at once: recorded, once for each form, before anything is done."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +15,7 @@ from .exceptions import ConversationChanged
 from .models import Conversation, Operation, OperationItem, write_database
 
 MOST_ITEMS = 1_000
+_LEASE_SECONDS = Workspace.lease_seconds
 KEPT = 500
 """Finished operations that are kept."""
 
@@ -41,10 +41,11 @@ class Order:
     """The ``remote_updated_at`` that the person saw; by default the instance's."""
 
 
-def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None) -> Operation:
+def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None) -> tuple[Operation, bool]:
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
-    ``ValueError`` if it is about nothing, or about more than ``MOST_ITEMS``.
+    Returns the operation and whether it is new. ``ValueError`` if it is about nothing, or about more than
+    ``MOST_ITEMS``.
     """
     if not 1 <= len(orders) <= MOST_ITEMS:
         raise ValueError(f"an operation is about 1 to {MOST_ITEMS:,} conversations, not {len(orders):,}")
@@ -55,8 +56,8 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
     except IntegrityError:
         if form_token is None:
             raise
-        return all_operations().get(form_token=form_token)
-    return operation
+        return all_operations().get(form_token=form_token), False
+    return operation, True
 
 
 def open_creation(
@@ -104,12 +105,11 @@ def adoptable() -> list[Operation]:
 
 
 def longest_lease() -> float:
-    """Seconds; an operation may be about several workspaces, some of which the settings may have lost."""
-    found = []
-    for alias in workspace_aliases():
-        with suppress(ImproperlyConfigured):
-            found.append(get_workspace(alias).lease_seconds)
-    return max(found, default=Workspace.lease_seconds)
+    """Seconds; an operation may be about several workspaces."""
+    try:
+        return max((get_workspace(alias).lease_seconds for alias in workspace_aliases()), default=_LEASE_SECONDS)
+    except ImproperlyConfigured:  # it is told to whoever asks Orq for something
+        return _LEASE_SECONDS
 
 
 def prune() -> None:

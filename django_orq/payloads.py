@@ -141,13 +141,18 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 def clean_display_name(display_name: str) -> str:
     """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
     name = display_name.strip()
-    if all(unicodedata.category(character)[0] in "ZC" for character in name):
+    if is_blank(name):
         raise InvalidName(reason="A conversation needs a name.")
     if len(name) > MAX_NAME:
         raise InvalidName(reason=f"A name has at most {MAX_NAME} characters; this one has {len(name)}.")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise InvalidName(reason="A name can't hold control characters such as tabs or line breaks.")
     return name
+
+
+def is_blank(name: str) -> bool:
+    """Whether nothing of it can be seen."""
+    return all(unicodedata.category(character)[0] in "ZC" for character in name)
 
 
 def is_remote_id(text: object) -> bool:
@@ -160,6 +165,13 @@ def created_at(remote_id: str) -> datetime:
     for character in remote_id[5:15]:
         milliseconds = milliseconds * 32 + _CROCKFORD.index(character)
     return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST_MILLISECOND))
+
+
+def first_id(moment: datetime) -> str:
+    """The smallest id of a conversation created at this time: ids from it on are of then or later."""
+    milliseconds = round(moment.timestamp() * 1000)
+    time = "".join(_CROCKFORD[milliseconds >> shift & 31] for shift in range(45, -1, -5))
+    return f"conv_{time}{'0' * 16}"
 
 
 def _parse_entry(payload: Any) -> RemoteConversation | RefusedPayload:

@@ -1,11 +1,17 @@
 """What a person should know about a sync run: how it ended, or why it stands still."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from .clock import DatabaseClock
 from .exceptions import WorkspaceDoubted
-from .models import SyncRun
+from .models import SyncRun, Work, write_database
+from .routing import WALK, queue_of
+
+PATIENCE = timedelta(minutes=1)
+"""For so long, a run that no worker has taken need not mean that something is wrong."""
 
 
 def remarks(run: SyncRun) -> list[str]:
@@ -22,6 +28,8 @@ def remarks(run: SyncRun) -> list[str]:
             _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
             % {"walker": run.walker, **_time(run.lease_until)}
         )
+    if _needs_worker(run):
+        found.extend(_untaken(run))
     if run.rejected:
         found.append(
             _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
@@ -42,6 +50,40 @@ def remarks(run: SyncRun) -> list[str]:
     if run.hold:
         found.append(_held(run))
     return found
+
+
+def _needs_worker(run: SyncRun) -> bool:
+    """Whether the run stands still, though neither a person nor a budget holds it."""
+    if run.is_finished or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
+        return False
+    return run.state in (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
+
+
+def untaken(work: Work, *, task: str, due: datetime) -> list[str]:
+    """Why no worker does it, if that has been so for a while; ``due`` is since when one should."""
+    now = DatabaseClock(write_database()).now()
+    if work.enqueued_at is None:
+        return [] if now - due < PATIENCE else [_untold()]
+    if now - work.enqueued_at < PATIENCE:
+        return []
+    minutes = int((now - work.enqueued_at) / timedelta(minutes=1))
+    text = ngettext(
+        "No worker has taken it for %(count)s minute. Is a worker listening to the queue “%(queue)s”?",
+        "No worker has taken it for %(count)s minutes. Is a worker listening to the queue “%(queue)s”?",
+        minutes,
+    )
+    return [text % {"count": f"{minutes:,}", "queue": queue_of(task)}]
+
+
+def _untaken(run: SyncRun) -> list[str]:
+    if run.enqueued_at is None and run.state == SyncRun.State.QUEUED:
+        return [_untold()]
+    # Without a message for a moment, between two slices or before a wait is over, is as it should be.
+    return untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
+
+
+def _untold() -> str:
+    return _("No worker knows of it: the broker was out of reach, or nobody asked. The next scheduled call takes it.")
 
 
 def _held(run: SyncRun) -> str:

@@ -73,7 +73,7 @@ def unfinished(workspace: str, mode: str) -> SyncRun | None:
 def resume(run: SyncRun, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
     """Let a paused run go on from where it was, with the budget of this call; old troubles are forgotten."""
     all_runs().filter(pk=run.pk, state=State.PAUSED).update(
-        state=State.QUEUED, failures=0, malformed=0, trouble_since=None
+        state=State.QUEUED, failures=0, malformed=0, trouble_since=None, ticket="", enqueued_at=None
     )
     _set_budget(run, max_pages, max_seconds)
     return run
@@ -113,7 +113,13 @@ def _tell(run_id: int) -> None:
 
 def can_go_on(run: SyncRun) -> bool:
     """Whether a person can let this run go: it is paused, or the guard, the canary or the workspace proof held it."""
-    return run.state == State.PAUSED or (_is_held(run) and not _is_settled(run))
+    return run.state == State.PAUSED or (is_held(run) and not _is_settled(run))
+
+
+def is_held(run: SyncRun) -> bool:
+    """Whether the guard, the canary or the workspace proof held this run: letting it go on is a decision."""
+    doubted = run.state == State.FAILED and run.error_code == WorkspaceDoubted.code
+    return doubted or (run.state == State.PARTIAL and bool(run.hold))
 
 
 def go_on(run: SyncRun) -> SyncRun:
@@ -131,7 +137,7 @@ def go_on(run: SyncRun) -> SyncRun:
         return go_on(following)
     if following is not None and _is_settled(run):
         raise ValueError(f"sync run {run.pk} is continued by run {following.pk} already")
-    if not _is_held(run):
+    if not is_held(run):
         raise ValueError(f"sync run {run.pk} is {run.get_state_display()}: there is nothing to let go on")
     return _continue(run)
 
@@ -148,11 +154,6 @@ def disputed_until(workspace: str) -> datetime | None:
     """Rows missing since before then wait for a person: the run that missed them was vouched for, and was held."""
     held = all_runs().filter(workspace=workspace, is_vouched=True).exclude(hold="").exclude(finished_at=None)
     return held.filter(continued_by=None).order_by("-finished_at").values_list("finished_at", flat=True).first()
-
-
-def _is_held(run: SyncRun) -> bool:
-    doubted = run.state == State.FAILED and run.error_code == WorkspaceDoubted.code
-    return doubted or (run.state == State.PARTIAL and bool(run.hold))
 
 
 def _is_settled(run: SyncRun) -> bool:
@@ -190,6 +191,16 @@ def freshness(workspace: str) -> Freshness:
     complete = all_runs().filter(workspace=workspace, is_complete=True).order_by("-started_at")
     starts = complete.values_list("started_at", flat=True)
     return Freshness(new=starts.first(), everything=starts.filter(mode=Mode.FULL).first())
+
+
+def newest_finished(workspace: str) -> SyncRun | None:
+    """The run that ended last."""
+    return all_runs().filter(workspace=workspace).exclude(finished_at=None).order_by("-finished_at", "-pk").first()
+
+
+def under_way(workspace: str) -> list[SyncRun]:
+    """Unfinished runs, paused ones included."""
+    return list(all_runs().filter(workspace=workspace).exclude(slot=None).order_by("pk"))
 
 
 def set_stop(run: SyncRun) -> None:

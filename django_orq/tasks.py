@@ -15,6 +15,7 @@ from django.db import transaction
 from . import operations, orders, runs, sync, tickets
 from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import Operation, SyncRun, Work, write_database
+from .routing import OPERATE, WALK
 
 logger = logging.getLogger("django_orq")
 
@@ -78,7 +79,7 @@ def sync_conversations(
         enqueue_operation(operation.pk)
 
 
-@shared_task(name="django_orq.walk_conversations", base=BoundedTask, ignore_result=True, bind=True)
+@shared_task(name=WALK, base=BoundedTask, ignore_result=True, bind=True)
 def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str = "") -> None:
     """Work on a run for one slice, from its checkpoint, and enqueue the next slice.
 
@@ -92,7 +93,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     _call_next(walk_conversations, run, ticket)
 
 
-@shared_task(name="django_orq.work_off_operation", base=BoundedTask, ignore_result=True, bind=True)
+@shared_task(name=OPERATE, base=BoundedTask, ignore_result=True, bind=True)
 def work_off_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
     """Work on what a person ordered in the admin for one slice, and enqueue the next."""
     operation = operations.work_slice(operation_id)

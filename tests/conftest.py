@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from django_orq.testing import OrqSandbox
 
+from .celery import app
+
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
 settings.load_profile("any machine")
 
@@ -21,6 +23,15 @@ def remote(settings, orq_sandbox: OrqSandbox) -> OrqSandbox:
     options = orq_sandbox.settings()["default"]
     settings.ORQ_WORKSPACES = {"default": options | {"RETRIES": {"attempts": 1}}}
     return orq_sandbox
+
+
+@pytest.fixture
+def queue():
+    """The default queue of an in-memory broker, empty before and after."""
+    with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
+        queue.clear()
+        yield queue
+        queue.clear()
 
 
 class Statements(list[str]):

@@ -14,7 +14,6 @@ from django.test.utils import isolate_apps
 from django.urls import reverse
 
 from django_orq import runs, sync
-from django_orq.admin.deleting import MAX_SELECTED
 from django_orq.admin.failures import explain
 from django_orq.exceptions import MirrorBehind
 from django_orq.mirror import fetch_conversation, rename_conversation
@@ -27,6 +26,7 @@ pytestmark = pytest.mark.django_db
 NAMES = "admin:django_orq_conversation"
 ADD = reverse(f"{NAMES}_add")
 LIST = reverse(f"{NAMES}_changelist")
+ACTIONS = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 AWKWARD = """Frau <script>alert("1")</script> & 'Söhne' {{ x }} שלום"""
 
 ERRORS = {
@@ -81,19 +81,37 @@ def resubmit(client: Client, url: str, response):
 
 
 def fields_of(response) -> dict[str, str]:
+    names = ("display_name", "expected_updated_at", "workspace", "form_token")
+    return {name: value for name, value in hidden_fields(response).items() if name in names}
+
+
+def hidden_fields(response) -> dict[str, str]:
+    """What the inputs of a page hold, those that a person sees too."""
     inputs = re.findall(r"<input [^>]*>", text_of(response))
     pairs = [(re.search(r'name="([^"]*)"', one), re.search(r'value="([^"]*)"', one)) for one in inputs]
-    shown = {name[1]: unescape(value[1]) for name, value in pairs if name and value}
-    return {name: shown[name] for name in ("display_name", "expected_updated_at", "workspace") if name in shown}
+    return {unescape(name[1]): unescape(value[1]) for name, value in pairs if name and value}
 
 
 def confirm_deletion(client: Client, row: Conversation):
     return client.post(page(row, "delete"), {"post": "yes"})
 
 
-def delete_selected(client: Client, rows, **fields):
+def choose(client: Client, action: str, rows, **fields):
+    """Order an action of the list: its first step, mostly a page that asks."""
     selected = [row.pk for row in rows]
-    return client.post(LIST, {"action": "delete_selected", "_selected_action": selected, **fields})
+    return client.post(f"{LIST}?state=any", {"action": action, "_selected_action": selected, **fields})
+
+
+def confirm(client: Client, response, **fields):
+    """Send the form of such a page as it stands, but for ``fields``."""
+    (url,) = re.findall(r'<form method="post" action="([^"]*)"', text_of(response))
+    return client.post(unescape(url), {**hidden_fields(response), **fields})
+
+
+def confirm_by_force(client: Client, action: str, rows, **fields):
+    """The second step alone, as somebody would forge it."""
+    url = reverse(f"{NAMES}_{action}")
+    return client.post(url, {"selected": ",".join(str(row.pk) for row in rows), **fields})
 
 
 def text_of(response) -> str:
@@ -223,7 +241,8 @@ def test_wrong_settings_are_a_message_on_every_page(remote, admin_client, settin
         assert_nothing_done(response)
         assert "not set up" in said(response, constants.ERROR)[0]
     assert admin_client.get(LIST).status_code == 200
-    assert delete_selected(admin_client, [row], post="yes").status_code == 302
+    assert choose(admin_client, "delete_selected", [row]).status_code == 200
+    assert confirm_by_force(admin_client, "delete_selected", [row]).status_code == 302
     assert len(remote) == 1
 
 
@@ -519,76 +538,6 @@ def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_clie
     assert remote.count() == 0
 
 
-def test_action_asks_and_lists_what_goes(remote, admin_client):
-    rows = [mirrored(remote, name) for name in ("One", "Two")]
-    remote.clear_requests()
-
-    shown = text_of(delete_selected(admin_client, rows, index="0"))
-
-    assert "these 2 conversations" in shown
-    assert all(row.remote_id in shown for row in rows)
-    assert remote.count() == 0
-
-
-@both_ways
-def test_action_tells_the_outcome_of_each_row(remote, admin_client, atomic_requests):
-    rows = {name: mirrored(remote, name) for name in ("One", "Two", "Three", "Gone")}
-    remote.remove(rows["Gone"].remote_id)
-    remote.fail("delete", status=500, after=1)  # "Three", since the newest goes first
-
-    response = delete_selected(admin_client, rows.values(), post="yes")
-
-    assert said(response, constants.SUCCESS) == ["“Gone”, “Two” and “One” were deleted."]
-    (failure,) = said(response, constants.ERROR)
-    assert failure.startswith(f"“Three” ({rows['Three'].remote_id}): It was not deleted.")
-    assert [row.display_name for row in Conversation.objects.filter(deleted_at=None)] == ["Three"]
-    assert sorted(LogEntry.objects.values_list("object_repr", flat=True)) == ["Gone", "One", "Two"]
-
-
-def test_action_stops_at_a_failure_that_all_would_meet(remote, admin_client):
-    rows = [mirrored(remote, name) for name in ("One", "Two", "Three")]
-    remote.fail("delete", status=401, after=1)
-
-    response = delete_selected(admin_client, rows, post="yes")
-
-    assert said(response, constants.SUCCESS) == ["“Three” was deleted."]
-    assert said(response, constants.ERROR)[0].startswith("“Two”")
-    assert said(response, constants.WARNING) == ["The others were not tried after that: “One”."]
-    assert remote.count("delete") == 2
-
-
-def test_action_names_the_first_ten_and_counts_the_others(remote, admin_client):
-    rows = [mirrored(remote, f"No {number}") for number in range(1, 13)]
-
-    (message,) = said(delete_selected(admin_client, rows, post="yes"))
-
-    assert (
-        message
-        == "“No 12”, " + ", ".join(f"“No {number}”" for number in range(11, 2, -1)) + " and 2 more were deleted."
-    )
-
-
-def test_action_leaves_alone_what_is_deleted_already(remote, admin_client):
-    row = set_columns(mirrored(remote), deleted_at=at(0))
-
-    response = admin_client.post(
-        f"{LIST}?state=deleted", {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
-    )
-
-    assert said(response) == ["“Refund” is deleted already."]
-    assert remote.count("delete") == 0
-
-
-def test_action_refuses_more_than_a_request_can_do(remote, admin_client):
-    listed = [conversation(remote_id=f"conv_{number:026d}") for number in range(MAX_SELECTED + 1)]
-    reconcile(answer(*listed), workspace="default")
-
-    response = delete_selected(admin_client, Conversation.objects.all(), index="0")
-
-    assert said(response) == [f"At most {MAX_SELECTED} conversations can be deleted at once. Nothing was deleted."]
-    assert delete_selected(admin_client, Conversation.objects.all()[1:], index="0").status_code == 200
-
-
 # No transaction while Orq is asked
 
 
@@ -608,7 +557,7 @@ def test_no_transaction_is_open_while_orq_is_asked(remote, admin_client, atomic_
     save_new(admin_client, "Hello")
     save_name(admin_client, row, "New")
     confirm_deletion(admin_client, row)
-    delete_selected(admin_client, [other], post="yes")
+    confirm_by_force(admin_client, "delete_selected", [other])
 
     assert seen == [False] * 5
 
@@ -711,10 +660,8 @@ def test_awkward_names_are_shown_as_themselves_on_every_page(remote, admin_clien
         admin_client.get(page(row)),
         admin_client.get(page(row, "delete")),
         admin_client.get(page(row, "history")),
-        delete_selected(admin_client, [row], index="0"),
-        admin_client.post(
-            LIST, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}, follow=True
-        ),
+        choose(admin_client, "delete_selected", [row]),
+        choose(admin_client, "rename_selected", [row]),
         admin_client.post(ADD, {"display_name": AWKWARD, "_continue": "1"}, follow=True),
     ]
 
@@ -731,7 +678,8 @@ def test_pages_carry_no_inline_script_or_style(remote, admin_client):
         admin_client.get(ADD),
         admin_client.get(page(row)),
         admin_client.get(page(row, "delete")),
-        delete_selected(admin_client, [row], index="0"),
+        choose(admin_client, "delete_selected", [row]),
+        choose(admin_client, "rename_selected", [row]),
         conflict,
     ]
 
@@ -779,8 +727,10 @@ def forge_all(client: Client, row: Conversation) -> list:
         save_new(client, "Forged"),
         save_name(client, row, "Forged"),
         confirm_deletion(client, row),
-        delete_selected(client, [row], post="yes"),
-        delete_selected(client, [row], index="0"),
+        confirm_by_force(client, "delete_selected", [row]),
+        confirm_by_force(client, "rename_selected", [row], **{f"name-{row.pk}": "Forged"}),
+        confirm_by_force(client, "create_again", [row]),
+        *(choose(client, action, [row]) for action in ACTIONS),
     ]
 
 
@@ -816,12 +766,12 @@ def test_viewers_see_everything_and_change_nothing(remote):
     row = mirrored(remote)
     client = user_with("view_conversation")
 
-    assert "delete_selected" not in text_of(client.get(LIST))
+    assert not any(action in text_of(client.get(LIST)) for action in ACTIONS)
     shown = client.get(page(row))
     assert 'name="_save"' not in text_of(shown)
     assert fields_of(shown) == {}
     assert [client.get(ADD).status_code, client.get(page(row, "delete")).status_code] == [403, 403]
-    assert [response.status_code for response in forge_all(client, row)[:3]] == [403, 403, 403]
+    assert [response.status_code for response in forge_all(client, row)[:6]] == [403] * 6
     assert_untouched(remote, row)
 
 

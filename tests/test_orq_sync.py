@@ -68,7 +68,7 @@ def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
     moments = iter([0, 1, 6, 6, 6, 7])
     monkeypatch.setattr("django_orq.management.progress.time.monotonic", lambda: next(moments))
     stream = io.StringIO()
-    progress = Progress(stream, expected=0)
+    progress = Progress(stream)
 
     progress.show(SyncRun(seen=100, pages=1))
     progress.show(SyncRun(seen=200, pages=2))

@@ -14,6 +14,7 @@ from django_orq import runs, tasks, tickets
 from django_orq.exceptions import AuthenticationFailed
 from django_orq.models import SyncRun
 
+from .brokering import messages, refusing_port
 from .celery import app
 from .walking import configure, let_the_wait_pass, mirror_equals
 
@@ -25,25 +26,6 @@ def eager():
     app.conf.update(task_always_eager=True, task_eager_propagates=True)
     yield
     app.conf.update(task_always_eager=False, task_eager_propagates=False)
-
-
-@pytest.fixture
-def queue():
-    """The default queue of an in-memory broker, empty before and after."""
-    with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
-        queue.clear()
-        yield queue
-        queue.clear()
-
-
-def messages(queue) -> list[tuple[str, list[object]]]:
-    found = []
-    while queue.qsize():
-        message = queue.get(block=False)
-        arguments, _named, _embedded = message.payload
-        found.append((message.headers["task"], arguments[:1]))  # without the ticket
-        message.ack()
-    return found
 
 
 def test_names_of_the_tasks_are_public():
@@ -211,14 +193,6 @@ def test_spent_budget_waits_for_the_next_call(remote, settings, queue):
     assert messages(queue) == [("django_orq.walk_conversations", [run.pk])]
     tasks.walk_conversations(run.pk)
     assert mirror_equals(remote)
-
-
-@contextmanager
-def refusing_port():
-    """Of 127.0.0.1, reserved by a socket that does not listen."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
 
 
 @contextmanager

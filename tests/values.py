@@ -43,5 +43,6 @@ def set_columns(row: Conversation, **columns: Any) -> Conversation:
 
 
 def mirrored_values(row: Conversation) -> dict[str, Any]:
-    """All columns but the key."""
-    return {field.name: getattr(row, field.name) for field in row._meta.concrete_fields if not field.primary_key}
+    """All columns but the key, and what the database works out by itself."""
+    fields = (field for field in row._meta.concrete_fields if not field.primary_key and not field.generated)
+    return {field.name: getattr(row, field.name) for field in fields}

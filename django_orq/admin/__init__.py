@@ -1,6 +1,8 @@
-"""The admin door: conversations managed in Orq, runs and rejected payloads to look at."""
+"""The admin door: conversations managed in Orq, operations and sync runs watched, rejected payloads to look at."""
 
 from .conversations import ConversationAdmin
-from .runs import RejectedPayloadAdmin, SyncRunAdmin
+from .operations import OperationAdmin
+from .rejects import RejectedPayloadAdmin
+from .runs import SyncRunAdmin
 
-__all__ = ["ConversationAdmin", "RejectedPayloadAdmin", "SyncRunAdmin"]
+__all__ = ["ConversationAdmin", "OperationAdmin", "RejectedPayloadAdmin", "SyncRunAdmin"]

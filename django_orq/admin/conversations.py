@@ -6,25 +6,31 @@ from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation
+from ..payloads import is_blank
+from .acting import ActingAdmin
 from .deleting import DeletingAdmin
-from .filters import StateFilter, WorkspaceFilter
+from .filters import CreatedFilter, StateFilter, WorkspaceFilter
 from .forms import RenameForm
+from .freshness import FreshnessAdmin
+from .listing import ConversationList
+from .pagination import BoundedPaginator
 from .presentation import pretty_json
+from .renaming import RenamingAdmin
 from .saving import SavingAdmin
+from .searching import by_id, is_completing, newest, offered
 from .workspaces import if_several
 
 _MAX_TERM = 100
-_BEHIND = "~"
-"""Sorts behind every character of an id."""
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(SavingAdmin, DeletingAdmin):
+class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
@@ -32,29 +38,34 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
     """
 
     search_fields = ("display_name",)
-    search_help_text = _("A part of the name, or the beginning of an Orq id (conv_…).")
+    search_help_text = _("Parts of the name, or the beginning of an Orq id (conv_…).")
+    ordering = ("-remote_id",)  # newest first, for ids sort by creation
+    sortable_by = ("created",)
+    paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("delete_selected",)
+    actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return ("name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
+        return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()), CreatedFilter)
 
-    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Newest first, for ids sort by creation; a lone workspace is read straight off the unique index."""
-        return ("-remote_id",) if if_several("workspace") else ("-workspace", "-remote_id")
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
+        return ConversationList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
+        if is_completing(request):
+            queryset = offered(queryset)
         term = search_term.strip()[:_MAX_TERM]
-        prefix = term.lower()
-        if prefix.startswith("conv_"):
-            return queryset.filter(remote_id__gte=prefix, remote_id__lt=prefix + _BEHIND), False
-        return queryset.filter(display_name__icontains=term) if term else queryset, False
+        if "\0" in term:  # in no name, and PostgreSQL refuses to look for it
+            return queryset.none(), False
+        if term.lower().startswith("conv_"):
+            return by_id(queryset, term.lower()), False
+        return super().get_search_results(request, newest(request, queryset) if term else queryset, term)
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_change_permission(request, obj)
@@ -64,7 +75,7 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": (*if_several("workspace"), "display_name")})]
+            return [(None, {"fields": (*if_several("workspace"), "display_name", "form_token")})]
         hidden = ("expected_updated_at",) if self.has_change_permission(request, obj) else ()
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
@@ -83,9 +94,11 @@ class ConversationAdmin(SavingAdmin, DeletingAdmin):
         editable = RenameForm.base_fields if self.has_change_permission(request, obj) else ()
         return tuple(name for name in flatten_fieldsets(self.get_fieldsets(request, obj)) if name not in editable)
 
-    @admin.display(description=_("name"), ordering="display_name")
+    @admin.display(description=_("name"))
     def name(self, conversation: Conversation) -> str:
-        return conversation.display_name.strip() or gettext("(without a name)")  # something to click on
+        if is_blank(conversation.display_name):
+            return gettext("(without a name)")  # something to click on
+        return format_html("<bdi>{}</bdi>", conversation.display_name)
 
     @admin.display(description=_("created"), ordering="remote_id")
     def created(self, conversation: Conversation) -> Any:

@@ -1,21 +1,13 @@
-"""The page and the action that delete."""
+"""The page that deletes."""
 
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.utils.translation import gettext, ngettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext
 
 from ..mirror import delete_conversation
 from ..models import Conversation
-from .deletion import Deletion, delete_each
-from .failures import explain
-from .presentation import names
 from .remote_first import RemoteFirstAdmin, is_tombstone, to_field
 
 MAX_SELECTED = 100
@@ -58,43 +50,3 @@ class DeletingAdmin(RemoteFirstAdmin):
             **extra_context,
         }
         return self.render_delete_form(request, context)
-
-    @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
-    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        """In the stock action's place: asks first, then deletes in Orq one by one and says what became of each."""
-        selected = list(queryset[: MAX_SELECTED + 1])
-        if len(selected) > MAX_SELECTED:
-            message = gettext("At most %(count)d conversations can be deleted at once. Nothing was deleted.")
-            self.message_user(request, message % {"count": MAX_SELECTED}, messages.ERROR)
-            return None
-        if not request.POST.get("post"):
-            return self._render_selected(request, selected)
-        outcome = delete_each(selected)
-        if outcome.deleted:
-            self.log_deletions(request, outcome.deleted)  # type: ignore[arg-type] # any iterable will do
-        self._say_outcome(request, outcome)
-        return None
-
-    def _render_selected(self, request: HttpRequest, selected: list[Conversation]) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        context = {
-            **self._page(request, gettext("Delete multiple objects")),
-            "queryset": selected,
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
-            "media": self.media,
-        }
-        template = "admin/django_orq/conversation/delete_selected_confirmation.html"
-        return TemplateResponse(request, self.delete_selected_confirmation_template or template, context)
-
-    def _say_outcome(self, request: HttpRequest, outcome: Deletion) -> None:
-        if outcome.deleted:
-            message = ngettext("%(names)s was deleted.", "%(names)s were deleted.", len(outcome.deleted))
-            self.message_user(request, message % {"names": names(outcome.deleted)}, messages.SUCCESS)
-        if outcome.gone_before:
-            self._say_gone(request, outcome.gone_before)
-        for conversation, error in outcome.failed:
-            message = f"{names([conversation])} ({conversation.remote_id}): {explain(error, 'delete')}"
-            self.message_user(request, message, messages.ERROR)
-        if outcome.untried:
-            message = gettext("The others were not tried after that: %(names)s.")
-            self.message_user(request, message % {"names": names(outcome.untried)}, messages.WARNING)

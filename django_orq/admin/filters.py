@@ -1,14 +1,17 @@
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Conversation, ConversationQuerySet
+from ..models import Conversation, ConversationState
+from ..payloads import first_id
 from .workspaces import known_aliases
 
 if TYPE_CHECKING:
@@ -25,24 +28,24 @@ class StateFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
         return [
-            ("live", _("Live")),
-            ("missing", _("Missing")),
-            ("deleted", _("Deleted")),
+            (ConversationState.LIVE, _("Live")),
+            (ConversationState.UNLISTED, _("Unlisted: found, though Orq’s list leaves them out")),
+            (ConversationState.MISSING, _("Missing")),
+            (ConversationState.DELETED, _("Deleted")),
             ("any", _("All, deleted ones too")),
         ]
 
+    def value(self) -> str | None:
+        return _known(super().value(), self)
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
-        conversations = cast(ConversationQuerySet, queryset)
         match self.value():
-            case "live":
-                return conversations.live()
-            case "missing":
-                return conversations.missing()
-            case "deleted":
-                return conversations.deleted()
+            case None:
+                return queryset.filter(deleted_at=None)
             case "any":
-                return conversations
-        return conversations.filter(deleted_at=None)
+                return queryset
+            case state:
+                return queryset.filter(indexed_state=state)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         choices = super().choices(changelist)
@@ -63,6 +66,36 @@ class WorkspaceFilter(admin.SimpleListFilter):
         return queryset.filter(workspace=self.value()) if self.value() in known_aliases() else queryset
 
 
+class CreatedFilter(admin.SimpleListFilter):
+    """The spans of time that the stock filter offers. Ids sort by creation, so each is a range of ids."""
+
+    title = _("created")
+    parameter_name = "created"
+
+    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+        return [
+            ("today", _("Today")),
+            ("week", _("Past 7 days")),
+            ("month", _("This month")),
+            ("year", _("This year")),
+        ]
+
+    def value(self) -> str | None:
+        return _known(super().value(), self)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
+        value = self.value()
+        if value is None:
+            return queryset
+        since, until = _span(value)
+        return queryset.filter(remote_id__gte=first_id(since), remote_id__lt=first_id(until))
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        choices = super().choices(changelist)
+        yield {**next(choices), "display": gettext("Any date")}
+        yield from choices
+
+
 class ResolvedFilter(admin.SimpleListFilter):
     """Whether what was rejected has been mirrored since, or is listed no more."""
 
@@ -74,3 +107,23 @@ class ResolvedFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset
+
+
+def _known(value: str | None, spec: admin.SimpleListFilter) -> str | None:
+    """What a query string asks for, if it is one of the choices."""
+    return value if value in [choice for choice, _label in spec.lookup_choices] else None
+
+
+def _span(value: str) -> tuple[datetime, datetime]:
+    """When a choice of the filter on creation begins and ends, in the reader's time zone."""
+    now = timezone.now()
+    today = (timezone.localtime(now) if timezone.is_aware(now) else now).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    first = today.replace(day=1)
+    match value:
+        case "month":
+            return first, (first + timedelta(days=31)).replace(day=1)
+        case "year":
+            return first.replace(month=1), first.replace(year=first.year + 1, month=1)
+    return today - timedelta(days=7 if value == "week" else 0), today + timedelta(days=1)

@@ -1,13 +1,15 @@
 """The two forms of a conversation. They never write their instance: Orq's answers do."""
 
+import re
+import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
-from django.utils.formats import localize
-from django.utils.timezone import localtime
+from django.utils.timesince import timesince
+from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Conversation]
 else:
     _ModelForm = forms.ModelForm
+
+
+_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class MomentField(forms.Field):
@@ -42,21 +47,44 @@ class MomentField(forms.Field):
         return False  # nothing that a person changes
 
 
-class _NameForm(_ModelForm):
+class TokenField(forms.CharField):
+    """A form's own mark: what it orders is done once, however often it is sent."""
+
+    widget = forms.HiddenInput
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"required": False, "initial": new_token, **options})
+
+    def to_python(self, value: Any) -> str:
+        return value if isinstance(value, str) and _TOKEN.fullmatch(value) else new_token()
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False  # nothing that a person changes
+
+
+def new_token() -> str:
+    return uuid.uuid4().hex
+
+
+class NameField(forms.CharField):
+    """A conversation's name, as it is checked before anything is sent."""
+
     # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
-    display_name = forms.CharField(
-        label=_("Name"), widget=AdminTextInputWidget, help_text=_("1 to 100 characters, as it will be called in Orq.")
-    )
+    widget = AdminTextInputWidget
+
+    def clean(self, value: Any) -> str:
+        try:
+            return clean_display_name(super().clean(value))
+        except InvalidName as error:
+            raise ValidationError(error.reason, code=error.code) from None
+
+
+class _NameForm(_ModelForm):
+    display_name = NameField(label=_("Name"), help_text=_("1 to 100 characters, as it will be called in Orq."))
 
     class Meta:
         model = Conversation
         fields = ("display_name",)
-
-    def clean_display_name(self) -> str:
-        try:
-            return clean_display_name(self.cleaned_data["display_name"])
-        except InvalidName as error:
-            raise ValidationError(error.reason, code=error.code) from None
 
     def _post_clean(self) -> None:
         """Where a stock form writes to its instance."""
@@ -64,6 +92,7 @@ class _NameForm(_ModelForm):
 
 class CreateForm(_NameForm):
     workspace = forms.ChoiceField(label=_("Workspace"))
+    form_token = TokenField()
 
     field_order = ("workspace", "display_name")
 
@@ -75,6 +104,10 @@ class CreateForm(_NameForm):
             self.fields["workspace"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined]
         else:
             del self.fields["workspace"]
+
+    def renew(self) -> None:
+        """What this form ordered has failed: sent again, it orders anew."""
+        self.data = {name: self.data[name] for name in self.data} | {"form_token": new_token()}
 
     @property
     def chosen_workspace(self) -> str:
@@ -97,9 +130,17 @@ class RenameForm(_NameForm):
 
     def ask_again(self, change: ConversationChanged) -> None:
         """Say what the name has become; saving the same form once more replaces it."""
-        message = gettext(
-            "Somebody changed it on %(time)s: it is now called “%(name)s”. Save again to replace that name."
-        ) % {"time": localize(localtime(change.updated_at)), "name": change.display_name}
-        self.add_error("display_name", ValidationError(message, code=change.code))
+        self.add_error("display_name", ValidationError(describe_change(change), code=change.code))
         posted = {name: self.data[name] for name in self.data}
         self.data = posted | {"expected_updated_at": change.updated_at.isoformat()}
+
+
+def describe_change(change: ConversationChanged) -> str:
+    ago = timesince(min(change.updated_at, now()))
+    if change.updated_by_id:
+        text = gettext(
+            "It is now called “%(name)s” (changed %(ago)s ago by %(who)s). Save again to replace that name."
+        )
+    else:
+        text = gettext("It is now called “%(name)s” (changed %(ago)s ago). Save again to replace that name.")
+    return text % {"name": change.display_name, "ago": ago, "who": change.updated_by_id}

@@ -7,14 +7,17 @@ from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.contrib.admin.utils import unquote
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 
-from ..models import Conversation
-from .failures import FAILURES, Verb, explain
+from ..mirror import Renamed
+from ..models import Conversation, OperationItem
+from ..operations import create_once
+from ..orders import Orderer
+from .failures import FAILURES, explain, explain_item
 from .presentation import names
+from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -33,14 +36,29 @@ class RemoteFirstAdmin(_ModelAdmin):
     """
 
     def get_urls(self) -> list[URLPattern]:
-        """The stock ones, each outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked."""
-        patterns: list[URLPattern] = super().get_urls()
-        for pattern in patterns:
-            for alias in connections:
-                transaction.non_atomic_requests(using=alias)(pattern.callback)
+        """Ours and the stock ones, each outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked."""
+        patterns: list[URLPattern] = [*self.own_urls(), *super().get_urls()]
+        outside_of_transactions(patterns)
         return patterns
 
-    def _attempt(self, request: HttpRequest, verb: Verb, order: Callable[[], _Outcome]) -> _Outcome | None:
+    def own_urls(self) -> list[URLPattern]:
+        return []
+
+    def _create_once(self, request: HttpRequest, name: str, workspace: str, form_token: str) -> OperationItem:
+        """Create a conversation, once for each form, and say if that did not go as ever."""
+        creation, is_first = create_once(
+            display_name=name, workspace=workspace, by=orderer(request), form_token=form_token
+        )
+        if creation.state != OperationItem.State.DONE:
+            self.message_user(request, explain_item(creation), messages.ERROR)
+        elif creation.conversation is None:
+            self.message_user(request, explain_item(creation), messages.WARNING)
+        elif not is_first:
+            message = gettext("This form was sent more than once; the conversation was created once.")
+            self.message_user(request, message, messages.INFO)
+        return creation
+
+    def _attempt(self, request: HttpRequest, verb: str, order: Callable[[], _Outcome]) -> _Outcome | None:
         """What the order returns; ``None``, and a message for the person, if it failed."""
         try:
             return order()
@@ -60,6 +78,16 @@ class RemoteFirstAdmin(_ModelAdmin):
         )
         return response
 
+    def _say_replaced(self, request: HttpRequest, renamed: Renamed, name: str) -> bool:
+        """Tell what came between; returns whether the name is another one by now."""
+        if renamed.overtaken_by is not None:
+            message = gettext("You renamed it to “%(ours)s”, and somebody to “%(theirs)s” right after that.")
+            self.message_user(request, message % {"ours": name, "theirs": renamed.overtaken_by}, messages.WARNING)
+        elif renamed.replaced is not None:
+            message = gettext("Somebody renamed it to “%(theirs)s” just before you saved; your name replaced that.")
+            self.message_user(request, message % {"theirs": renamed.replaced}, messages.WARNING)
+        return renamed.overtaken_by is not None
+
     def _say_gone(self, request: HttpRequest, conversations: list[Conversation]) -> None:
         message = ngettext("%(names)s is deleted already.", "%(names)s are deleted already.", len(conversations))
         self.message_user(request, message % {"names": names(conversations)}, messages.WARNING)
@@ -76,6 +104,11 @@ class RemoteFirstAdmin(_ModelAdmin):
             "preserved_filters": self.get_preserved_filters(request),
             "several_workspaces": bool(if_several("workspace")),
         }
+
+
+def orderer(request: HttpRequest) -> Orderer:
+    user: Any = request.user
+    return Orderer(pk=str(user.pk), name=user.get_username())
 
 
 def is_tombstone(conversation: Conversation | None) -> bool:

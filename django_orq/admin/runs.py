@@ -1,129 +1,116 @@
-"""Sync runs and rejected payloads, to look at."""
+"""Sync runs in the admin: their list, and what the page of one shows."""
 
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.forms import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import RejectedPayload, SyncRun
+from .. import runs
+from ..clock import DatabaseClock
+from ..models import SyncRun, write_database
+from ..progress import counts, how_far
 from ..remarks import remarks
-from .filters import ResolvedFilter, WorkspaceFilter
+from .filters import WorkspaceFilter
+from .freshness import chosen_workspace
+from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown
+from .read_only import ReadOnly
+from .rejects import RejectedPayloadInline
+from .syncing import SyncingAdmin, is_watched
+from .times import ago
 from .workspaces import if_several
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-    _TabularInline = admin.TabularInline[RejectedPayload, SyncRun]
-    _InlineFormSet = BaseInlineFormSet[RejectedPayload, SyncRun, Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
-    _TabularInline = admin.TabularInline
-    _InlineFormSet = BaseInlineFormSet
-
-_MAX_INLINE = 20
-_ID_LENGTH = 31
-"""Characters of an Orq id; digests are longer, and nobody reads them to the end."""
-_COUNTERS = (
-    *("requests", "pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated"),
-    *("missing", "unlisted", "tombstoned", "held", "rejected"),
-)
-
-
-class _ReadOnly:
-    """Rows that only syncing writes."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class _FirstFew(_InlineFormSet):
-    def get_queryset(self) -> QuerySet[RejectedPayload]:
-        if not hasattr(self, "_first_few"):
-            self._first_few = super().get_queryset()[:_MAX_INLINE]
-        return self._first_few
-
-
-class RejectedPayloadInline(_ReadOnly, _TabularInline):
-    model = RejectedPayload
-    formset = _FirstFew
-    fields = ("key", "reason", "last_seen_at", "resolved_at")
-    readonly_fields = fields
-    ordering = ("key",)
-    show_change_link = True
-    verbose_name_plural = _("rejected payloads that this run saw last (the first 20)")
+_MAX_REMARKS = 400
+"""Characters in the list; the page of a run has all of them."""
+_LIVE = {name: live(name) for name in ("phase", "walker", "duration", *chain(*COUNTERS), *TIMES)}
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(_ReadOnly, _ModelAdmin):
+class SyncRunAdmin(ReadOnly, SyncingAdmin):
     ordering = ("-pk",)
     inlines = (RejectedPayloadInline,)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
+    class Media:
+        css = {"all": ("django_orq/runs.css",)}  # noqa: RUF012 # as Django's documentation has it
+        js = ("django_orq/progress.js",)
+
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("__str__", "state", "short_problem", "started_at", "seen", "created", "updated", "tombstoned")
+        return ("name", "state", "started", "conversations", "problem")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
+        standing = (("workspace", "mode"), (_LIVE["phase"], _LIVE["walker"]))
+        continued = ("continues",) if obj is not None and obj.continues_id is not None else ()
+        lines = (tuple(_LIVE[name] for name in line) for line in COUNTERS)
         return [
-            (None, {"fields": ("workspace", "mode", "state", "phase", "walker", "problem")}),
-            (_("Progress"), {"fields": (*_COUNTERS, "all_rejected", "is_complete", "cursor", "head_id", "stop_id")}),
-            (_("Times"), {"fields": ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at")}),
+            (None, {"fields": (*standing, *continued)}),
+            (_("Counters"), {"fields": (*lines, "all_rejected")}),
+            (_("Place in the list"), {"fields": ("is_complete", "cursor", "head_id", "stop_id")}),
+            (_("Times"), {"fields": (*(_LIVE[name] for name in TIMES), _LIVE["duration"])}),
         ]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[str, ...]:
-        return ("problem", "all_rejected")
+    def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[Any, ...]:
+        return ("all_rejected", *_LIVE.values())
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        context = {"chosen_workspace": chosen_workspace(request), "may_sync": self.has_sync_permission(request)}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context |= self._standing(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _standing(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
+        """What the head of a run's page shows and offers."""
+        may_sync = self.has_sync_permission(request)
+        return {
+            "extent": how_far(run),
+            "counts": counts(run),
+            "remarks": "\n".join(remarks(run)),
+            "is_watched": is_watched(run),
+            "offers_pause": may_sync and is_watched(run),
+            "offers_cancel": may_sync and not run.is_finished,
+            "offers_go_on": may_sync and runs.can_go_on(run),
+            "is_held": runs.is_held(run),
+        }
+
+    @admin.display(description=_("run"), ordering="pk")
+    def name(self, run: SyncRun) -> str:
+        return " ".join((f"#{run.pk}", *if_several(run.workspace), run.get_mode_display()))
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def started(self, run: SyncRun) -> str:
+        if run.started_at is None:
+            return EMPTY
+        start = ago(run.started_at, now=DatabaseClock(write_database()).now())
+        if not run.is_finished:
+            return start
+        return format_html("{}<br>{}", start, gettext("took %(time)s") % {"time": duration(run)})
+
+    @admin.display(description=_("conversations"), ordering="seen")
+    def conversations(self, run: SyncRun) -> str:
+        """How many were seen, and with how many something was done."""
+        names = ("seen", *(name for name in ("created", "updated", "tombstoned") if getattr(run, name)))
+        lines = ((shown(run, name), label(name)) for name in names)
+        return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return format_html_join(mark_safe("<br>"), "{}", ((remark,) for remark in remarks(run))) or "-"  # our own tag
-
-    @admin.display(description=_("remarks"))
-    def short_problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(remarks(run)) or "-").chars(60)
+        return Truncator(" ".join(remarks(run)) or EMPTY).chars(_MAX_REMARKS)
 
     @admin.display(description=_("rejected payloads"))
     def all_rejected(self, run: SyncRun) -> str:
         url = reverse("admin:django_orq_rejectedpayload_changelist", current_app=self.admin_site.name)
         return format_html('<a href="{}?last_run__id__exact={}">{}</a>', url, run.pk, _("Those it saw last"))
-
-
-@admin.register(RejectedPayload)
-class RejectedPayloadAdmin(_ReadOnly, _ModelAdmin):
-    ordering = ("-last_seen_at", "-pk")
-    search_fields = ("key__startswith",)
-    search_help_text = _("The beginning of an Orq id (conv_…) or of a digest.")
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-
-    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("short_key", *if_several("workspace"), "short_reason", "last_seen_at", "is_resolved")
-
-    def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (ResolvedFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
-
-    @admin.display(description=_("Orq id or digest"), ordering="key")
-    def short_key(self, payload: RejectedPayload) -> str:
-        return Truncator(payload.key).chars(_ID_LENGTH)
-
-    @admin.display(description=_("reason"))
-    def short_reason(self, payload: RejectedPayload) -> str:
-        return Truncator(payload.reason).chars(100)
-
-    @admin.display(description=_("resolved"), boolean=True, ordering="resolved_at")
-    def is_resolved(self, payload: RejectedPayload) -> bool:
-        return payload.resolved_at is not None

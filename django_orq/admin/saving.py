@@ -3,21 +3,22 @@
 from functools import partial
 from typing import Any, Protocol
 
-from django.contrib import messages
 from django.contrib.admin.helpers import AdminErrorList, AdminForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged
-from ..mirror import Renamed, create_conversation, rename_conversation
-from ..models import Conversation, write_database
+from ..mirror import Renamed, rename_conversation
+from ..models import Conversation, OperationItem, write_database
 from .forms import CreateForm, RenameForm
 from .remote_first import RemoteFirstAdmin, is_tombstone
 
 
 class _Render(Protocol):
-    def __call__(self, form: CreateForm | RenameForm, conversation: Conversation | None = None) -> HttpResponse: ...
+    def __call__(
+        self, form: CreateForm | RenameForm, conversation: Conversation | None = None, *, offers_sync: bool = False
+    ) -> HttpResponse: ...
 
 
 class SavingAdmin(RemoteFirstAdmin):
@@ -53,16 +54,16 @@ class SavingAdmin(RemoteFirstAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = CreateForm(_posted(request), initial=self.get_changeform_initial_data(request))
-        created = self._order_creation(request, form) if form.is_valid() else None
-        if created is None:
+        if not form.is_valid():
             return render(form)
-        self.log_addition(request, created, self._describe(request, form, add=True))
-        return self.response_add(request, created)
-
-    def _order_creation(self, request: HttpRequest, form: CreateForm) -> Conversation | None:
         name, workspace = form.cleaned_data["display_name"], form.chosen_workspace
-        order = partial(create_conversation, display_name=name, workspace=workspace, interactive=True)
-        return self._attempt(request, "create", order)
+        creation = self._create_once(request, name, workspace, form.cleaned_data["form_token"])
+        if creation.state != OperationItem.State.DONE:
+            form.renew()
+            return render(form, offers_sync=creation.state == OperationItem.State.UNKNOWN)
+        if creation.conversation is None:  # it could not be mirrored yet
+            return self.response_post_save_add(request, Conversation())
+        return self.response_add(request, creation.conversation)
 
     def _rename(self, request: HttpRequest, conversation: Conversation, render: _Render) -> HttpResponse:
         form = RenameForm(_posted(request), instance=conversation)
@@ -84,13 +85,8 @@ class SavingAdmin(RemoteFirstAdmin):
         return self._attempt(request, "rename", order)
 
     def _respond_renamed(self, request: HttpRequest, renamed: Renamed, name: str) -> HttpResponse:
-        if renamed.overtaken_by is not None:
-            message = gettext("You renamed it to “%(ours)s”, and somebody to “%(theirs)s” right after that.")
-            self.message_user(request, message % {"ours": name, "theirs": renamed.overtaken_by}, messages.WARNING)
+        if self._say_replaced(request, renamed, name):
             return HttpResponseRedirect(request.get_full_path())
-        if renamed.replaced is not None:
-            message = gettext("Somebody renamed it to “%(theirs)s” just before you saved; your name replaced that.")
-            self.message_user(request, message % {"theirs": renamed.replaced}, messages.WARNING)
         return self.response_change(request, renamed.conversation)
 
     def _describe(self, request: HttpRequest, form: Any, *, add: bool) -> Any:
@@ -104,6 +100,7 @@ class SavingAdmin(RemoteFirstAdmin):
         *,
         form_url: str,
         extra_context: dict[str, Any],
+        offers_sync: bool = False,
     ) -> HttpResponse:
         """The stock page around one of our forms."""
         add = conversation is None
@@ -119,6 +116,7 @@ class SavingAdmin(RemoteFirstAdmin):
             "media": self.media + admin_form.media,
             "inline_admin_formsets": [],
             "errors": AdminErrorList(form, []),
+            "offers_sync": offers_sync,
             **extra_context,
         }
         return self.render_change_form(request, context, add=add, change=not add, obj=conversation, form_url=form_url)

@@ -5,17 +5,17 @@ import time
 from django.core.management.base import OutputWrapper
 
 from ..models import SyncRun
+from ..progress import counts, how_far
 
 _BAR_WIDTH = 24
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Shows a run's counters. ``expected`` is how many conversations the mirror knew before; 0 if it knew none."""
+    """Shows a run's counters."""
 
-    def __init__(self, stream: OutputWrapper, *, expected: int) -> None:
+    def __init__(self, stream: OutputWrapper) -> None:
         self._stream = stream
-        self._expected = expected
         self._on_terminal = stream.isatty()
         self._started = time.monotonic()
         self._last_line_at = self._started
@@ -34,16 +34,14 @@ class Progress:
             self._stream.write("")
 
     def _bar(self, run: SyncRun) -> str:
-        if run.reached_end:
+        extent = how_far(run)
+        if extent.total is None and run.reached_end:
             return f"[{'#' * _BAR_WIDTH}]"
-        if not self._expected:  # the list does not say how long it is: a block that moves shows that work goes on
+        if extent.total is None:  # a block that moves shows that work goes on
             place = run.pages % _BAR_WIDTH
             return f"[{'.' * place}#{'.' * (_BAR_WIDTH - 1 - place)}]"
-        done = min(run.seen * _BAR_WIDTH // self._expected, _BAR_WIDTH - 1)
+        done = extent.done * _BAR_WIDTH // extent.total
         return f"[{'#' * done}{'.' * (_BAR_WIDTH - done)}]"
 
     def _counts(self, run: SyncRun) -> str:
-        seconds = time.monotonic() - self._started
-        pages = "page" if run.pages == 1 else "pages"
-        confirmed = f", {run.tombstoned + run.unlisted:,} missing ones confirmed" if run.phase == "confirm" else ""
-        return f"{run.seen:,} conversations, {run.pages:,} {pages}{confirmed}, {seconds:.0f} s"
+        return f"{counts(run)}, {time.monotonic() - self._started:.0f} s"

@@ -9,7 +9,7 @@ from ... import runs, sync
 from ...claim import all_runs
 from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
-from ...models import Conversation, SyncRun, write_database
+from ...models import SyncRun, write_database
 from ...remarks import remarks
 from ..progress import Progress
 
@@ -70,9 +70,7 @@ class Command(BaseCommand):
         return runs.go_on(run)
 
     def _work(self, run: SyncRun) -> SyncRun:
-        rows = Conversation.objects.using(write_database())
-        mirrored = rows.filter(workspace=run.workspace, deleted_at=None).count()
-        progress = Progress(self.stdout, expected=mirrored if run.mode == SyncRun.Mode.FULL else 0)
+        progress = Progress(self.stdout)
         try:
             return self._walk(run, progress)
         except KeyboardInterrupt:

@@ -1,0 +1,106 @@
+"""The actions that delete, refresh, and create again."""
+
+from collections.abc import Callable
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..mirror import delete_conversation, refresh_conversation
+from ..models import Conversation, Operation, OperationItem
+from ..orders import Order
+from .bulk_forms import SelectionForm
+from .ordering import OrderingAdmin
+from .presentation import names
+
+_Rows = list[Conversation]
+
+
+class ActingAdmin(OrderingAdmin):
+    def own_urls(self) -> list[URLPattern]:
+        ours = (
+            self._own_url("delete_selected", self.delete_selected_view),
+            self._own_url("create_again", self.create_again_view),
+        )
+        return [*ours, *super().own_urls()]
+
+    @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        """In the stock action's place, which would delete rows."""
+        rows = self._alive(request, self._selected(request, queryset))
+        return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows) if rows else None
+
+    @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))
+    def create_again(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        rows = self._tombstones(request, self._selected(request, queryset))
+        return self._confirm(request, "create_again", gettext("Create conversations again"), rows) if rows else None
+
+    @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
+    def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        rows = self._alive(request, self._selected(request, queryset))
+        if len(rows) > 1:
+            return self._order(request, Operation.Verb.REFRESH, [Order(conversation=row) for row in rows])
+        for row in rows:
+            self._refresh(request, row)
+        return None
+
+    def delete_selected_view(self, request: HttpRequest) -> HttpResponse:
+        refusal = self._check_posted(request, permitted=self.has_delete_permission(request))
+        return refusal or self._act(request, Operation.Verb.DELETE, self._alive, self._delete)
+
+    def create_again_view(self, request: HttpRequest) -> HttpResponse:
+        refusal = self._check_posted(request, permitted=self.has_add_permission(request))
+        return refusal or self._act(request, Operation.Verb.CREATE, self._tombstones, self._create_again)
+
+    def _act(
+        self,
+        request: HttpRequest,
+        verb: str,
+        choose: Callable[[HttpRequest, _Rows], _Rows],
+        act: Callable[[HttpRequest, Conversation, str], None],
+    ) -> HttpResponse:
+        form = SelectionForm(request.POST)
+        if not form.is_valid():
+            message = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
+            self.message_user(request, message, messages.ERROR)
+            return self._back(request)
+        rows, token = (
+            choose(request, self._find_all(request, form.cleaned_data["selected"])),
+            form.cleaned_data["form_token"],
+        )
+        if len(rows) > 1:
+            return self._order(request, verb, [Order(conversation=row) for row in rows], token)
+        for row in rows:
+            act(request, row, token)
+        return self._back(request)
+
+    def _delete(self, request: HttpRequest, row: Conversation, _token: str) -> None:
+        def delete() -> None:
+            delete_conversation(row, interactive=True)
+            self.log_deletions(request, [row])  # type: ignore[arg-type] # any iterable will do
+            message = gettext("%(names)s was deleted.") % {"names": names([row])}
+            self.message_user(request, message, messages.SUCCESS)
+
+        self._attempt(request, "delete", delete)
+
+    def _refresh(self, request: HttpRequest, row: Conversation) -> None:
+        def refresh() -> None:
+            refresh_conversation(row, interactive=True)
+            self.log_change(request, row, "Refreshed from Orq.")
+            message = gettext("%(names)s is up to date.") % {"names": names([row])}
+            self.message_user(request, message, messages.SUCCESS)
+
+        self._attempt(request, "refresh", refresh)
+
+    def _create_again(self, request: HttpRequest, row: Conversation, token: str) -> None:
+        creation = self._create_once(request, row.display_name, row.workspace, token)
+        if creation.state == OperationItem.State.DONE:
+            message = gettext("A new conversation called %(names)s was created.") % {"names": names([row])}
+            self.message_user(request, message, messages.SUCCESS)
+
+    def _confirm(self, request: HttpRequest, name: str, title: str, rows: _Rows) -> HttpResponse:
+        form = SelectionForm(initial={"selected": ",".join(str(row.pk) for row in rows)})
+        return self._ask(request, name, title, form=form, conversations=rows)

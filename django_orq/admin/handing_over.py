@@ -1,0 +1,63 @@
+"""A run handed over to the workers, and what to tell the person who did it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.utils.translation import gettext
+
+from .. import runs, tasks
+from ..models import SyncRun, write_database
+from ..remarks import remarks
+
+State = SyncRun.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    run: SyncRun
+    is_untold: bool = False
+    """No worker could be told: the broker is out of reach."""
+
+    @property
+    def level(self) -> int:
+        return messages.WARNING if self.is_untold else messages.SUCCESS
+
+    @property
+    def message(self) -> str:
+        named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
+        return " ".join([self._sentence() % named, *(remarks(self.run) if self.run.state == State.WAITING else ())])
+
+    def _sentence(self) -> str:
+        if self.is_untold:
+            return gettext(
+                "Sync run %(run)s of workspace “%(workspace)s” is queued. The broker is out of reach, so no worker "
+                "was told; the run stays queued and the next scheduled call takes it."
+            )
+        if self.run.state == State.QUEUED:
+            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will take it.")
+        return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
+
+
+def start(workspaces: Iterable[str], mode: str) -> list[HandedOver]:
+    """Open a run in each workspace, or go on with the one that is there, paused or not.
+
+    Once a broker is out of reach, it is not tried again: each attempt takes seconds, and a person waits.
+    """
+    started: list[HandedOver] = []
+    for workspace in workspaces:
+        run = runs.open_run(workspace, mode)
+        if run.state == State.PAUSED:
+            run = runs.resume(run)
+        untold = any(earlier.is_untold for earlier in started)
+        started.append(HandedOver(run=run, is_untold=True) if untold else hand_over(run))
+    return started
+
+
+def hand_over(run: SyncRun) -> HandedOver:
+    """Have a worker go on with the run, unless one does, a message is under way, or the run has to wait."""
+    publishes = run in runs.adoptable(run.workspace)
+    if publishes:
+        tasks.enqueue_slice(run.pk)
+        run.refresh_from_db(using=write_database())
+    return HandedOver(run=run, is_untold=publishes and not run.ticket)

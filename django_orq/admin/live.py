@@ -1,0 +1,63 @@
+"""A run's columns as its page shows them, and as the page's script renews them."""
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import display_for_field
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from ..clock import DatabaseClock
+from ..models import SyncRun, write_database
+from ..remarks import remarks
+from .times import in_words
+
+Shown = Callable[[SyncRun], str]
+
+EMPTY = "-"
+COUNTERS = (
+    ("requests", "pages", "seen", "rejected"),
+    ("created", "updated", "unchanged", "restored"),
+    ("skipped", "outdated"),
+    ("missing", "unlisted", "tombstoned", "held"),
+)
+"""In the lines that they share."""
+TIMES = ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at")
+_STANDING = ("state", "phase", "walker")
+
+
+def live_values(run: SyncRun) -> dict[str, str]:
+    values = {name: shown(run, name) for name in (*_STANDING, *chain(*COUNTERS), *TIMES)}
+    return values | {"duration": duration(run), "remarks": "\n".join(remarks(run))}
+
+
+def shown(run: SyncRun, name: str) -> str:
+    value = getattr(run, name)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(display_for_field(value, SyncRun._meta.get_field(name), EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation
+
+
+def duration(run: SyncRun) -> str:
+    """From the start to the end, or to now."""
+    if run.started_at is None:
+        return EMPTY
+    return in_words((run.finished_at or DatabaseClock(write_database()).now()) - run.started_at)
+
+
+def live(name: str) -> Shown:
+    """A column for the page of a run, in an element that the script finds."""
+
+    @admin.display(description=label(name))
+    def element(run: SyncRun) -> str:
+        value = duration(run) if name == "duration" else shown(run, name)
+        return format_html('<span data-field="{}">{}</span>', name, value)
+
+    element.__name__ = name
+    return element
+
+
+def label(name: str) -> Any:
+    return _("duration") if name == "duration" else SyncRun._meta.get_field(name).verbose_name  # type: ignore[union-attr] # no relation

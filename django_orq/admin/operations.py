@@ -1,0 +1,221 @@
+"""Operations in the admin: how far they are, and what became of each conversation."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from ..models import Conversation, Operation, OperationItem, write_database
+from ..orders import retry, retryable
+from ..remarks import untaken
+from ..routing import OPERATE
+from .calling import hand_over
+from .failures import explain_item
+from .read_only import ReadOnly
+from .transactions import outside_of_transactions
+from .workspaces import if_several
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Operation]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+State, Verb = OperationItem.State, Operation.Verb
+_SETTLED = (State.DONE, State.FAILED, State.UNKNOWN)
+_PERMISSIONS = {Verb.CREATE: "add", Verb.RENAME: "change", Verb.DELETE: "delete", Verb.REFRESH: "change"}
+"""What one must be permitted to do with conversations in order to have an operation done."""
+
+
+@admin.register(Operation)
+class OperationAdmin(ReadOnly, _ModelAdmin):
+    """Whoever ordered an operation may look at it; with the permission to view operations, at those of others too."""
+
+    ordering = ("-pk",)
+    list_filter = ("verb",)
+    search_fields = ("ordered_by",)
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    class Media:
+        css = {"all": ("django_orq/runs.css",)}  # noqa: RUF012 # as Django's documentation has it
+        js = ("django_orq/progress.js",)
+
+    def get_urls(self) -> list[URLPattern]:
+        views = {"progress": self.progress_view, "go_on": self.go_on_view, "retry": self.retry_view}
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        patterns = [
+            path(
+                f"<int:operation_id>/{name.replace('_', '-')}/",
+                self.admin_site.admin_view(view),
+                name=f"{prefix}_{name}",
+            )
+            for name, view in views.items()
+        ]
+        outside_of_transactions(patterns)
+        return [*patterns, *super().get_urls()]
+
+    def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
+        if super().has_view_permission(request, obj):
+            return True
+        return request.user.has_module_perms("django_orq") if obj is None else _is_own(request, obj)
+
+    def may_order(self, request: HttpRequest, operation: Operation) -> bool:
+        """Whether this person could order the same now."""
+        permission = f"django_orq.{_PERMISSIONS[Verb(operation.verb)]}_conversation"
+        return self.has_view_permission(request, operation) and request.user.has_perm(permission)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
+        operations = super().get_queryset(request)
+        if super().has_view_permission(request):
+            return operations
+        return operations.filter(ordered_by_pk=str(request.user.pk))
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        return ("name", "standing", "outcome", "ordered_by", "ordered_at")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
+        return [(None, {"fields": ("ordered_by", "ordered_at", "started_at", "finished_at")})]
+
+    @method_decorator(require_GET)
+    def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
+        """How far it is, for the page that shows it."""
+        operation = self._find(request, operation_id)
+        counts = _counts(operation)
+        items = {f"item-{item.pk}": _state_and_outcome(item) for item in _items(operation)}
+        answer = {
+            "finished": operation.is_finished,
+            "value": _settled(counts),
+            "max": operation.total,
+            "text": _in_words(operation, counts),
+            "fields": {"state": _standing(operation), "remarks": "\n".join(_remarks(operation)), **items},
+        }
+        return JsonResponse(answer)
+
+    @method_decorator(require_POST)
+    def go_on_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
+        """Tell a worker once more."""
+        operation = self._find_to_order(request, operation_id)
+        if operation.is_finished:
+            message, level = gettext("Nothing was done: it is finished already."), messages.WARNING
+        else:
+            message, level = hand_over(operation)
+        return self._say(request, operation, message, level)
+
+    @method_decorator(require_POST)
+    def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
+        """Have what failed done again."""
+        operation = self._find_to_order(request, operation_id)
+        if retry(operation):
+            message, level = hand_over(operation)
+        else:
+            message, level = gettext("Nothing was done: there is nothing that could be done again."), messages.WARNING
+        return self._say(request, operation, message, level)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context |= self._describe(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _describe(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
+        counts, may_order = _counts(operation), self.may_order(request, operation)
+        remarks = _remarks(operation)
+        return {
+            "standing": _standing(operation),
+            "extent": {"done": _settled(counts), "total": operation.total},
+            "counts": _in_words(operation, counts),
+            "remarks": "\n".join(remarks),
+            "items": [(item, _state_and_outcome(item)) for item in _items(operation)],
+            "renames": operation.verb == Verb.RENAME,
+            "several_workspaces": bool(if_several("workspace")),
+            "links": self.admin_site.is_registered(Conversation),
+            "offers_go_on": may_order and bool(remarks) and not operation.is_finished,
+            "offers_retry": may_order and operation.is_finished and retryable(operation).exists(),
+        }
+
+    def _find(self, request: HttpRequest, operation_id: int) -> Operation:
+        operation = Operation.objects.using(write_database()).filter(pk=operation_id).first()
+        if operation is None:
+            raise Http404
+        if not self.has_view_permission(request, operation):
+            raise PermissionDenied
+        return operation
+
+    def _find_to_order(self, request: HttpRequest, operation_id: int) -> Operation:
+        operation = self._find(request, operation_id)
+        if not self.may_order(request, operation):
+            raise PermissionDenied
+        return operation
+
+    def _say(self, request: HttpRequest, operation: Operation, message: str, level: int) -> HttpResponse:
+        self.message_user(request, message, level)
+        url = reverse("admin:django_orq_operation_change", args=[operation.pk], current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
+
+    @admin.display(description=_("operation"), ordering="pk")
+    def name(self, operation: Operation) -> str:
+        return str(operation)
+
+    @admin.display(description=_("state"))
+    def standing(self, operation: Operation) -> str:
+        return _standing(operation)
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, operation: Operation) -> str:
+        return _in_words(operation, _counts(operation))
+
+
+def _is_own(request: HttpRequest, operation: Operation) -> bool:
+    return bool(operation.ordered_by_pk) and operation.ordered_by_pk == str(request.user.pk)
+
+
+def _items(operation: Operation) -> QuerySet[OperationItem]:
+    items = OperationItem.objects.using(write_database()).filter(operation=operation)
+    return items.select_related("conversation", "operation").order_by("pk")
+
+
+def _counts(operation: Operation) -> dict[str, int]:
+    """How many items there are of each state."""
+    return dict(_items(operation).select_related(None).order_by().values_list("state").annotate(Count("pk")))
+
+
+def _settled(counts: dict[str, int]) -> int:
+    return sum(counts.get(state, 0) for state in _SETTLED)
+
+
+def _in_words(operation: Operation, counts: dict[str, int]) -> str:
+    """“12 of 30: 10 done, 2 failed”."""
+    text = gettext("%(settled)d of %(total)d") % {"settled": _settled(counts), "total": operation.total}
+    parts = [f"{counts[state]} {state.label}" for state in _SETTLED if counts.get(state)]
+    return f"{text}: {', '.join(parts)}" if parts else text
+
+
+def _standing(operation: Operation) -> str:
+    if operation.is_finished:
+        return gettext("finished")
+    if operation.lease_until is not None:
+        return gettext("being done")
+    return gettext("waiting") if operation.resume_at is not None else gettext("queued")
+
+
+def _remarks(operation: Operation) -> list[str]:
+    """Why it stands still."""
+    if operation.is_finished or operation.lease_until is not None:
+        return []
+    due = operation.resume_at or operation.started_at or operation.ordered_at
+    why = [operation.error_message] if operation.error_message else []
+    return [*why, *untaken(operation, task=OPERATE, due=due)]
+
+
+def _state_and_outcome(item: OperationItem) -> str:
+    explained = explain_item(item)
+    if item.state in (State.PENDING, State.SENT):
+        return str(item.get_state_display())
+    return explained

@@ -1,0 +1,106 @@
+"""What the actions on selected conversations share: on one in the request, on several as an operation for workers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext, ngettext
+
+from ..models import Conversation, Operation
+from ..orders import MOST_ITEMS, Order, place
+from .calling import hand_over
+from .presentation import names
+from .remote_first import RemoteFirstAdmin, orderer
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+class OrderingAdmin(RemoteFirstAdmin):
+    """An action shows a page that asks; the page's form is sent to a view of its own."""
+
+    def _own_url(self, name: str, view: View) -> URLPattern:
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        return path(f"{name.replace('_', '-')}/", self.admin_site.admin_view(view), name=f"{prefix}_{name}")
+
+    def _check_posted(self, request: HttpRequest, *, permitted: bool) -> HttpResponse | None:
+        """The refusal, if it is none of ours to do."""
+        if not permitted:
+            raise PermissionDenied
+        return None if request.method == "POST" else HttpResponseNotAllowed(["POST"])
+
+    def _selected(
+        self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MOST_ITEMS
+    ) -> list[Conversation]:
+        """All of them, none if they are more than ``most``."""
+        selected = list(queryset[: most + 1])
+        if len(selected) > most:
+            message = gettext("At most %(count)s conversations can be chosen at once. Nothing was done.")
+            self.message_user(request, message % {"count": f"{most:,}"}, messages.ERROR)
+            return []
+        return selected
+
+    def _alive(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
+        """Those that are not deleted; of the others it is said."""
+        deleted = [row for row in selected if row.deleted_at is not None]
+        if deleted:
+            self._say_gone(request, deleted)
+        return [row for row in selected if row.deleted_at is None]
+
+    def _tombstones(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
+        """Those that are deleted; of the others it is said."""
+        alive = [row for row in selected if row.deleted_at is None]
+        if alive:
+            message = ngettext(
+                "%(names)s is not deleted, so it was left alone.",
+                "%(names)s are not deleted, so they were left alone.",
+                len(alive),
+            )
+            self.message_user(request, message % {"names": names(alive)}, messages.WARNING)
+        return [row for row in selected if row.deleted_at is not None]
+
+    def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> list[Conversation]:
+        """Of those with these primary keys, the ones that this person may see, in the list's order."""
+        if len(keys) > MOST_ITEMS:
+            return self._selected(request, self.get_queryset(request))
+        return list(self.get_queryset(request).filter(pk__in=keys).order_by(*self.get_ordering(request)))
+
+    def _order(
+        self, request: HttpRequest, verb: str, orders: Sequence[Order], form_token: str | None = None
+    ) -> HttpResponse:
+        """Record it, have workers told, and lead to the page that shows how it goes."""
+        operation, is_new = place(verb, orders, by=orderer(request), form_token=form_token)
+        if is_new:
+            self.message_user(request, *hand_over(operation))
+        else:
+            message = gettext("This form was sent before, so nothing was ordered now. Here is what it ordered.")
+            self.message_user(request, message, messages.WARNING)
+        if not self.admin_site.is_registered(Operation):
+            return self._back(request)
+        name = f"{self.admin_site.name}:{self.opts.app_label}_operation_change"
+        return HttpResponseRedirect(reverse(name, args=[operation.pk]))
+
+    def _back(self, request: HttpRequest) -> HttpResponse:
+        """To the list, with the filters that it had."""
+        url = reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
+        return HttpResponseRedirect(add_preserved_filters(filters, url))
+
+    def _ask(self, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
+        """The page whose form is sent to the view ``name``."""
+        request.current_app = self.admin_site.name
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        url = reverse(f"{self.admin_site.name}:{prefix}_{name}")
+        filters = self.get_preserved_filters(request)
+        context = {
+            **self._page(request, title),
+            "form_url": f"{url}?{filters}" if filters else url,
+            "media": self.media,
+            **context,
+        }
+        return TemplateResponse(request, f"admin/{self.opts.app_label}/{self.opts.model_name}/{name}.html", context)

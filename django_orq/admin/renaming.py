@@ -1,0 +1,85 @@
+"""The action that renames: a page with one field for each selected conversation."""
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..exceptions import ConversationChanged
+from ..mirror import rename_conversation
+from ..models import Conversation, Operation
+from ..orders import MOST_ITEMS, Order
+from .bulk_forms import RenameSelectedForm
+from .ordering import OrderingAdmin
+
+_OTHER_FIELDS = 20
+"""Of a form, beside the names: Django takes only so many in all."""
+
+
+class RenamingAdmin(OrderingAdmin):
+    def own_urls(self) -> list[URLPattern]:
+        return [self._own_url("rename_selected", self.rename_selected_view), *super().own_urls()]
+
+    @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
+    def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        selected = self._alive(request, self._selected(request, queryset, most=_most_fields()))
+        return self._ask_names(request, RenameSelectedForm(selected)) if selected else None
+
+    def rename_selected_view(self, request: HttpRequest) -> HttpResponse:
+        refusal = self._check_posted(request, permitted=self.has_change_permission(request))
+        if refusal:
+            return refusal
+        rows = self._alive(request, self._find_all(request, _keys(request)))
+        form = RenameSelectedForm(rows, request.POST)
+        if not rows:
+            return self._back(request)
+        if not form.is_valid():
+            return self._ask_names(request, form)
+        return self._rename_all(request, form)
+
+    def _rename_all(self, request: HttpRequest, form: RenameSelectedForm) -> HttpResponse:
+        match form.orders:
+            case []:
+                self.message_user(request, gettext("No name was changed, so nothing was done."), messages.INFO)
+            case [order]:
+                if not self._rename_one(request, form, order):
+                    return self._ask_names(request, form)
+            case orders:
+                return self._order(request, Operation.Verb.RENAME, orders, form.cleaned_data["form_token"])
+        return self._back(request)
+
+    def _rename_one(self, request: HttpRequest, form: RenameSelectedForm, order: Order) -> bool:
+        def rename() -> bool:
+            try:
+                renamed = rename_conversation(
+                    order.conversation,
+                    display_name=order.wanted,
+                    expected_updated_at=order.expected_updated_at,
+                    interactive=True,
+                )
+            except ConversationChanged as change:
+                form.ask_again(order, change)
+                return False
+            if not self._say_replaced(request, renamed, order.wanted):
+                message = gettext("The conversation is now called “%(name)s”.")
+                self.message_user(request, message % {"name": order.wanted}, messages.SUCCESS)
+            self.log_change(request, order.conversation, [{"changed": {"fields": ["Name"]}}])
+            return True
+
+        return self._attempt(request, "rename", rename) or False
+
+    def _ask_names(self, request: HttpRequest, form: RenameSelectedForm) -> HttpResponse:
+        return self._ask(request, "rename_selected", gettext("Rename conversations"), form=form)
+
+
+def _most_fields() -> int:
+    limit = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    return MOST_ITEMS if limit is None else min(MOST_ITEMS, limit - _OTHER_FIELDS)
+
+
+def _keys(request: HttpRequest) -> list[int]:
+    keys = (name.removeprefix("name-") for name in request.POST if name.startswith("name-"))
+    return [int(key) for key in keys if key.isdecimal() and len(key) <= 18]

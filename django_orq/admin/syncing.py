@@ -1,0 +1,193 @@
+"""What a person does with sync runs: start them, let them go on, pause and cancel them, watch them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.contrib import admin, messages
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from .. import runs
+from ..claim import all_runs
+from ..conf import workspace_aliases
+from ..models import Conversation, SyncRun
+from ..progress import counts, how_far
+from .handing_over import HandedOver, hand_over, start
+from .live import live_values, shown
+from .sight import may_see
+from .transactions import outside_of_transactions
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[SyncRun]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+State = SyncRun.State
+
+
+class SyncingAdmin(_ModelAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        views: list[tuple[str, str, Callable[..., HttpResponse]]] = [
+            ("start", "start/", self.start_view),
+            ("go_on", "<int:run_id>/go-on/", self.go_on_view),
+            ("pause", "<int:run_id>/pause/", self.pause_view),
+            ("cancel", "<int:run_id>/cancel/", self.cancel_view),
+            ("progress", "<int:run_id>/progress/", self.progress_view),
+        ]
+        patterns = [
+            path(route, self.admin_site.admin_view(view), name=f"{self.opts.app_label}_{self.opts.model_name}_{name}")
+            for name, route, view in views
+        ]
+        outside_of_transactions(patterns)  # so that a worker is told, or not, before the person is
+        return [*patterns, *super().get_urls()]
+
+    def has_sync_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("django_orq.run_sync")
+
+    @method_decorator(require_POST)
+    def start_view(self, request: HttpRequest) -> HttpResponse:
+        """Start a run of ``mode`` in ``workspace``, or in each if none is given; go on with those that are there."""
+        self._check(request)
+        mode, workspace = request.POST.get("mode", ""), request.POST.get("workspace", "")
+        try:
+            started = start([workspace] if workspace else workspace_aliases(), runs.check_mode(mode))
+        except (ImproperlyConfigured, ValueError) as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return self._leave(request)
+        for handed_over in started:
+            self._tell(request, handed_over)
+        return self._leave(request, started[0].run if len(started) == 1 else None)
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def go_on_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Let a paused run go on; for a held one, which is a decision, ask first."""
+        self._check(request)
+        run = _find(run_id)
+        if run is None:
+            return self._leave_unknown(request, run_id)
+        decided = request.method == "POST" and ("post" in request.POST or not runs.is_held(run))
+        if runs.can_go_on(run) and not decided:
+            return self._ask(request, run, "go_on", gettext("Let it go on"))
+        return self._go_on(request, run)
+
+    def _go_on(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
+        if request.method != "POST":  # a page that was opened too late
+            message = gettext("Sync run %(run)s is %(state)s: there is nothing to let go on.")
+            return self._say(request, run, message, messages.WARNING)
+        try:
+            following = runs.go_on(run)
+        except ValueError as error:
+            return self._say(request, run, str(error).replace("%", "%%"), messages.WARNING)
+        self.log_change(request, run, gettext("Let go on."))
+        self._tell(request, hand_over(following))
+        return self._leave(request, following)
+
+    @method_decorator(require_POST)
+    def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        return self._stop(
+            request,
+            run_id,
+            runs.pause,
+            done=gettext("Sync run %(run)s is paused. It stays so until somebody lets it go on."),
+            entry=gettext("Paused."),
+        )
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        self._check(request)
+        run = _find(run_id)
+        if request.method != "POST" and run is not None and not run.is_finished:
+            return self._ask(request, run, "cancel", gettext("Cancel"))
+        return self._stop(
+            request,
+            run_id,
+            runs.cancel if request.method == "POST" else lambda _run: False,
+            done=gettext("Sync run %(run)s is cancelled. What it has mirrored stays."),
+            entry=gettext("Cancelled."),
+        )
+
+    def _stop(
+        self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
+    ) -> HttpResponse:
+        self._check(request)
+        run = _find(run_id)
+        if run is None:
+            return self._leave_unknown(request, run_id)
+        if not stop(run):
+            run.refresh_from_db()
+            message = gettext("Nothing was done: sync run %(run)s is %(state)s already.")
+            return self._say(request, run, message, messages.WARNING)
+        self.log_change(request, run, entry)
+        return self._say(request, run, done, messages.SUCCESS)
+
+    @method_decorator(require_GET)
+    def progress_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """How far a run is, for the page that shows it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = _find(run_id)
+        if run is None:
+            raise Http404
+        extent = how_far(run)
+        answer = {
+            "finished": not is_watched(run),
+            "value": extent.done if extent.total else None,
+            "max": extent.total,
+            "text": counts(run),
+            "fields": live_values(run),
+        }
+        return JsonResponse(answer)
+
+    def _check(self, request: HttpRequest) -> None:
+        if not self.has_sync_permission(request):
+            raise PermissionDenied
+
+    def _ask(self, request: HttpRequest, run: SyncRun, verb: str, title: str) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "subtitle": str(run),
+            "opts": self.opts,
+            "object": run,
+            "numbers": {name: shown(run, name) for name in ("held", "seen", "pages")},
+            "media": self.media,
+        }
+        return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
+
+    def _tell(self, request: HttpRequest, handed_over: HandedOver) -> None:
+        self.message_user(request, handed_over.message, handed_over.level)
+
+    def _say(self, request: HttpRequest, run: SyncRun, message: str, level: int) -> HttpResponse:
+        self.message_user(request, message % {"run": run.pk, "state": run.get_state_display()}, level)
+        return self._leave(request, run)
+
+    def _leave_unknown(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        message = gettext("There is no sync run %(run)s. Old runs are removed in time.")
+        self.message_user(request, message % {"run": run_id}, messages.WARNING)
+        return self._leave(request)
+
+    def _leave(self, request: HttpRequest, run: SyncRun | None = None) -> HttpResponse:
+        """For the run's page, or the nearest that the person may see."""
+        to = partial(reverse, current_app=self.admin_site.name)
+        if self.has_view_permission(request):
+            page = ("changelist", []) if run is None else ("change", [run.pk])
+            return HttpResponseRedirect(to(f"admin:django_orq_syncrun_{page[0]}", args=page[1]))
+        if may_see(request, self.admin_site, Conversation):
+            return HttpResponseRedirect(to("admin:django_orq_conversation_changelist"))
+        return HttpResponseRedirect(to("admin:index"))
+
+
+def is_watched(run: SyncRun) -> bool:
+    """Whether the run may change without a person's word."""
+    return not run.is_finished and run.state != State.PAUSED
+
+
+def _find(run_id: int) -> SyncRun | None:
+    return all_runs().filter(pk=run_id).first()
