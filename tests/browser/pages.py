@@ -1,6 +1,8 @@
 """The admin's pages, in a person's words."""
 
-from .playing import Page, expect
+from urllib.parse import urlencode
+
+from .playing import Locator, Page, expect
 from .site import Row
 
 LIST = "/admin/django_orq/conversation/"
@@ -48,12 +50,17 @@ def confirm(page: Page) -> None:
     page.get_by_role("button", name="Yes, I’m sure").click()
 
 
-def choose_action(page: Page, action: str, rows: list[Row]) -> None:
-    """Tick these rows of the list and run an action on them."""
-    for row in rows:
-        page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
+def choose_action(page: Page, action: str, *, search: str, **filters: str) -> None:
+    """Run an action on all that the list shows for this search."""
+    page.goto(f"{LIST}?{urlencode({'q': search, **filters})}")
+    page.get_by_label("Select all").check()
     page.get_by_label("Action:").select_option(label=action)
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Go", exact=True).click()
+
+
+def state(page: Page) -> Locator:
+    """Of a run or an operation, as its page renews it."""
+    return page.locator("h2 [data-field=state]")
 
 
 def expect_success(page: Page, *words: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from .conftest import AWKWARD, RIGHT_TO_LEFT
 from .pages import (
+    ADD,
     FAULTS,
     LIST,
     change,
@@ -17,6 +18,7 @@ from .pages import (
     save,
 )
 from .playing import expect
+from .site import held_requests
 
 each_fault = pytest.mark.parametrize("fault", FAULTS)
 
@@ -70,6 +72,22 @@ def test_bad_name_is_refused_beside_its_field(site, page):
     expect_failure(page, "100")
     expect(page.get_by_label("Name")).to_have_value("x" * 101)
     assert site.sandbox.count() == 0
+
+
+def test_double_click_on_save_creates_one_conversation(site, page):
+    page.goto(ADD)
+    fill_name(page, "Clicked twice")
+    box = page.get_by_role("button", name="Save", exact=True).bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    with held_requests(site.sandbox, "create") as arrived:
+        page.mouse.click(*middle)
+        assert arrived.wait(20)
+        page.mouse.click(*middle)
+
+    expect_success(page, "Clicked twice")
+    assert site.sandbox.count("create") == 1
+    assert len(site.conversations("display_name = ?", "Clicked twice")) == 1
 
 
 # Rename

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from .conftest import mirrored_site
-from .pages import FAULTS, LIST, RUNS, confirm, expect_success
+from .pages import FAULTS, LIST, RUNS, confirm, expect_success, state
 from .playing import expect
 
 COUNT, PAGE_SIZE = 120, 10
@@ -60,10 +60,6 @@ def turnstile(sandbox):
     finally:
         sandbox.on_request = None
         turnstile.let_through(1000)
-
-
-def state(page):
-    return page.locator("[data-field=state]").first
 
 
 def sync_everything(page):
