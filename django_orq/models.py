@@ -6,6 +6,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
 from django.db.models import Case, Q, Value, When
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from .exceptions import StrayWrite, explain
 from .fields import BytewiseCharField, PlainJSONEncoder
@@ -299,7 +300,10 @@ class Operation(Work):
         verbose_name_plural = _("operations")
 
     def __str__(self) -> str:
-        return f"#{self.pk} {self.get_verb_display()} {self.total:,}"
+        text = ngettext(
+            "#%(number)s: %(verb)s %(count)s conversation", "#%(number)s: %(verb)s %(count)s conversations", self.total
+        )
+        return text % {"number": self.pk, "verb": self.get_verb_display(), "count": f"{self.total:,}"}
 
     @property
     def is_finished(self) -> bool:

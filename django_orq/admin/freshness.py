@@ -39,7 +39,7 @@ class WorkspaceFreshness:
 
 class FreshnessAdmin(_ModelAdmin):
     class Media:
-        css = {"all": ("django_orq/runs.css",)}  # noqa: RUF012 # as Django's documentation has it
+        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context: dict[str, Any] = {"freshness": [], "chosen_workspace": chosen_workspace(request)}

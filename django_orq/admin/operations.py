@@ -44,7 +44,7 @@ class OperationAdmin(ReadOnly, _ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
 
     class Media:
-        css = {"all": ("django_orq/runs.css",)}  # noqa: RUF012 # as Django's documentation has it
+        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
         js = ("django_orq/progress.js",)
 
     def get_urls(self) -> list[URLPattern]:

@@ -39,7 +39,7 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
     show_facets = admin.ShowFacets.NEVER
 
     class Media:
-        css = {"all": ("django_orq/runs.css",)}  # noqa: RUF012 # as Django's documentation has it
+        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
         js = ("django_orq/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
