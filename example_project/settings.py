@@ -102,6 +102,7 @@ if "ORQ_BASE_URL" in os.environ:  # without it, django_orq reads ORQ_API_KEY by 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 if CELERY_BROKER_URL == "filesystem://":
+    CELERY_BROKER_TRANSPORT = "example_project.folder_broker:Transport"
     # What one process puts "out", another takes "in": on one machine the same folder. Messages
     # are kept when processed, for else they would pass through the system's temporary folder.
     _folders = {name: DEMO_DIR / "broker" / name for name in ("queue", "control", "processed")}
