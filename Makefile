@@ -78,7 +78,7 @@ browser: export ORQ_BROWSER ?= $(shell command -v chromium || command -v chromiu
 browser: export ORQ_SCREENSHOTS ?= .screenshots
 browser: $(VENV)/.installed-browser
 	@test -n "$$ORQ_BROWSER" || { echo "No Chromium found: install it, or name its program in ORQ_BROWSER." >&2; exit 1; }
-	$(BIN)/python -m pytest tests/browser $(ARGS)
+	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadfile $(ARGS)
 
 benchmark: $(VENV)/.installed-demo
 	$(BIN)/python -m tests.benchmarks

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 DESKTOP = {"width": 1280, "height": 900}
 AWKWARD = """<img src=x onerror=alert(1)>"'&lt;{{ 7 }}<script>alert(2)</script>"""
 RIGHT_TO_LEFT = "שלום <b>עולם</b>"
-POOL = 100
-"""Conversations that tests take for themselves."""
+POOL = 50
+"""Conversations that tests take for themselves, one by one."""
+MANY, FEW = 30, 3
+"""Those that they take as groups."""
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +47,23 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _shared_site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with mirrored_site(tmp_path_factory.mktemp("site"), template, conversations=POOL) as site:
-        site.mirror_new(AWKWARD, RIGHT_TO_LEFT)
+    with mirrored_site(tmp_path_factory.mktemp("site"), template, conversations=POOL, groups=True) as site:
         yield site
 
 
 @contextmanager
-def mirrored_site(folder: Path, template: Path, *, conversations: int, **options: Any) -> Iterator[Site]:
+def mirrored_site(
+    folder: Path, template: Path, *, conversations: int, groups: bool = False, **options: Any
+) -> Iterator[Site]:
     """A running site that has mirrored all of a new sandbox; ``options`` are the workspace's."""
     with OrqSandbox(conversations=conversations) as sandbox:
         site = Site(folder, sandbox=sandbox, options=options)
         site.prepare(template)
+        if groups:
+            site.add_groups(11, of=MANY)
+            site.add_groups(16, of=FEW)
+        for name in (AWKWARD, RIGHT_TO_LEFT):
+            sandbox.add(name)
         site.fill()
         with site.serving():
             yield site

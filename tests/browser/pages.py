@@ -8,6 +8,7 @@ from .site import Row
 LIST = "/admin/django_orq/conversation/"
 ADD = f"{LIST}add/"
 RUNS = "/admin/django_orq/syncrun/"
+OPERATIONS = "/admin/django_orq/operation/"
 
 FAULTS = {
     "401": {"status": 401, "body": '{"message": "Wrong key"}'},
@@ -46,6 +47,13 @@ def rename(page: Page, row: Row, name: str) -> None:
     save(page)
 
 
+def middle_of(element: Locator) -> tuple[float, float]:
+    """Where a hand clicks that does not wait for the page, as clicks of Playwright's do."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def confirm(page: Page) -> None:
     page.get_by_role("button", name="Yes, I’m sure").click()
 
@@ -54,8 +62,24 @@ def choose_action(page: Page, action: str, *, search: str, **filters: str) -> No
     """Run an action on all that the list shows for this search."""
     page.goto(f"{LIST}?{urlencode({'q': search, **filters})}")
     page.get_by_label("Select all").check()
+    _run(page, action)
+
+
+def run_action(page: Page, action: str, rows: list[Row]) -> None:
+    """Run it on these rows of the list that is shown."""
+    for row in rows:
+        page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
+    _run(page, action)
+
+
+def _run(page: Page, action: str) -> None:
     page.get_by_label("Action:").select_option(label=action)
     page.get_by_role("button", name="Go", exact=True).click()
+
+
+def sync_everything(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_role("button", name="Sync everything").click()
 
 
 def state(page: Page) -> Locator:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -44,7 +45,9 @@ class Site:
         }
         self.login: Any = None
         """What a browser keeps of its login here, once one has logged in."""
+        self._believable = {each["_id"] for each in sandbox.conversations}
         self._pool: list[Row] = []
+        self._groups: dict[int, list[str]] = {}
 
     @property
     def url(self) -> str:
@@ -94,7 +97,7 @@ class Site:
     def fill(self) -> None:
         """Mirror all that is in the sandbox."""
         self.sync("--full")
-        self._pool = self.conversations()
+        self._pool = [row for row in self.conversations() if row["remote_id"] in self._believable]
 
     def sync(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
         return self.manage("orq_sync", *words, codes=codes)
@@ -128,8 +131,19 @@ class Site:
 
     def take(self) -> Row:
         """A conversation as it was mirrored at the beginning, that no other test has touched."""
-        row = self._pool.pop()
-        return self.again(row)
+        return self._pool.pop()
+
+    def add_groups(self, count: int, *, of: int) -> None:
+        """Before all is mirrored, so many groups of conversations with a word of their own in their names."""
+        words = [uuid.uuid4().hex[:8] for _ in range(count)]
+        self._groups[of] = words
+        for word in words:
+            for number in range(of):
+                self.sandbox.add(f"{word} {number:02}")
+
+    def take_group(self, of: int) -> list[Row]:
+        """A group that no other test has touched."""
+        return self.conversations("display_name LIKE ?", f"{self._groups[of].pop()} %")
 
     def mirror_new(self, *names: str) -> list[Row]:
         """Conversations that somebody else has just created."""
@@ -158,6 +172,32 @@ def held_requests(sandbox: OrqSandbox, operation: str) -> Iterator[threading.Eve
     finally:
         released.set()
         sandbox.on_request = None
+
+
+class Turnstile:
+    """Lets as many list requests through as it is told to."""
+
+    def __init__(self) -> None:
+        self._turns = threading.Semaphore(0)
+
+    def hold(self, operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("list", "before"):
+            self._turns.acquire(timeout=50)
+
+    def let_through(self, count: int) -> None:
+        self._turns.release(count)
+
+
+@contextmanager
+def turnstile(sandbox: OrqSandbox) -> Iterator[Turnstile]:
+    """At the door of Orq, until the block is left."""
+    turnstile = Turnstile()
+    sandbox.on_request = turnstile.hold
+    try:
+        yield turnstile
+    finally:
+        sandbox.on_request = None
+        turnstile.let_through(1000)
 
 
 def _free_port() -> int:

@@ -1,14 +1,13 @@
 """Syncing from the admin: started, watched, held by the guard and let go on, with Orq well and with Orq in trouble."""
 
 import re
-import threading
-from contextlib import contextmanager
 
 import pytest
 
 from .conftest import mirrored_site
-from .pages import FAULTS, LIST, RUNS, confirm, expect_success, state
+from .pages import FAULTS, LIST, confirm, expect_success, state, sync_everything
 from .playing import expect
+from .site import turnstile
 
 COUNT, PAGE_SIZE = 120, 10
 LOST = 20
@@ -35,36 +34,6 @@ def walked_site(_walked_site):
 @pytest.fixture
 def walked_page(walked_site, open_browser):
     return open_browser(walked_site)
-
-
-class Turnstile:
-    """Lets as many list requests through as it is told to."""
-
-    def __init__(self):
-        self._turns = threading.Semaphore(0)
-
-    def hold(self, operation, phase):
-        if (operation, phase) == ("list", "before"):
-            self._turns.acquire(timeout=50)
-
-    def let_through(self, count):
-        self._turns.release(count)
-
-
-@contextmanager
-def turnstile(sandbox):
-    turnstile = Turnstile()
-    sandbox.on_request = turnstile.hold
-    try:
-        yield turnstile
-    finally:
-        sandbox.on_request = None
-        turnstile.let_through(1000)
-
-
-def sync_everything(page):
-    page.goto(RUNS)
-    page.get_by_role("button", name="Sync everything").click()
 
 
 def cancel(page):
