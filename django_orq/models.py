@@ -109,12 +109,11 @@ class Conversation(models.Model):
             models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
         )
         indexes = (
-            models.Index(fields=("deleted_at", "missing_since"), name="django_orq_conv_missing"),
-            # The list, newest first, with all that an answer about keys needs: whatever the share of each state and
-            # workspace, of what is not deleted, of one state, of everything; in one workspace or in all of them.
-            models.Index(fields=("workspace", "deleted_at", "remote_id", "id"), name="django_orq_conv_listed"),
+            # The list by age, in one workspace and in all of them: what is not deleted, one state, everything (for one
+            # workspace the constraint's index has that). However rare what is listed may be, nothing else is read.
+            models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
             models.Index(fields=("deleted_at", "remote_id", "id"), name="django_orq_conv_kept"),
-            models.Index(fields=("workspace", "indexed_state", "remote_id", "id"), name="django_orq_conv_of_state"),
+            models.Index(fields=("workspace", "indexed_state", "remote_id"), name="django_orq_conv_of_state"),
             models.Index(fields=("indexed_state", "remote_id", "id"), name="django_orq_conv_state"),
             models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
         )

@@ -34,14 +34,15 @@ def extent(run: SyncRun, *, left: int = 0) -> Extent:
 
 
 def counts(run: SyncRun) -> str:
-    """“12,300 conversations, 123 pages”."""
-    parts = [
+    """“12,300 conversations, 123 pages”, and how many missing ones were confirmed."""
+    walked = [
         ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": f"{run.seen:,}"},
         ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": f"{run.pages:,}"},
     ]
-    if run.phase == SyncRun.Phase.CONFIRM:
-        parts.append(gettext("%(count)s missing ones confirmed") % {"count": f"{_confirmed(run):,}"})
-    return ", ".join(parts)
+    confirmed = gettext("%(count)s missing ones confirmed") % {"count": f"{_confirmed(run):,}"}
+    if run.mode == SyncRun.Mode.CONFIRM:
+        return confirmed
+    return ", ".join([*walked, confirmed] if run.phase == SyncRun.Phase.CONFIRM else walked)
 
 
 def _confirmed(run: SyncRun) -> int:

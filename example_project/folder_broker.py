@@ -10,14 +10,16 @@ from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+    def _put(  # type: ignore[override] # kombu's own channels disagree
+        self, queue: str, payload: dict[str, Any], **kwargs: Any
+    ) -> None:
         """Under its name, which the worker looks for, a message appears whole.
 
         The stock channel creates the file, then fills it. A worker that takes it in between dies of it.
         """
         name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}"
         unfinished = Path(self.data_folder_out, f"{name}.unfinished")
-        unfinished.write_text(dumps(message))
+        unfinished.write_text(dumps(payload))
         unfinished.rename(Path(self.data_folder_out, f"{name}.{queue}.msg"))
 
 

@@ -62,8 +62,11 @@ class WorkspaceFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
         return [(alias, alias) for alias in known_aliases()]
 
+    def value(self) -> str | None:
+        return _known(super().value(), self)
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(workspace=self.value()) if self.value() in known_aliases() else queryset
+        return queryset.filter(workspace=self.value()) if self.value() else queryset
 
 
 class CreatedFilter(admin.SimpleListFilter):

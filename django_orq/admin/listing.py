@@ -3,6 +3,7 @@
 from copy import copy
 from typing import Any
 
+from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db import DataError
@@ -11,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 
-from .filters import StateFilter
+from . import searching
+from .filters import StateFilter, WorkspaceFilter
 from .pagination import BoundedPaginator
-from .searching import MAX_SEARCHED, is_search_cut
 
 
 class CarefulChangeList(ChangeList):
@@ -25,6 +26,8 @@ class CarefulChangeList(ChangeList):
         try:
             super().__init__(request, *args, **kwargs)
         except (DataError, OverflowError, ValueError) as error:  # values that the database can't compare with
+            if not request.GET:
+                raise
             raise IncorrectLookupParameters from error
 
 
@@ -36,19 +39,20 @@ class ConversationList(CarefulChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         sign = "" if "remote_id" in super().get_ordering(request, queryset) else "-"
         # PostgreSQL doesn't see that NULL is the same in all rows, so the order names what the index begins with.
-        pinned = ("deleted_at",) if self._lists_kept_ones() else ()
-        return [sign + name for name in (*pinned, "remote_id", "pk")]
+        pinned = ("deleted_at",) if self._choice(StateFilter) is None else ()
+        unique = ("remote_id",) if self._choice(WorkspaceFilter) else ("remote_id", "pk")
+        return [sign + name for name in (*pinned, *unique)]
 
-    def _lists_kept_ones(self) -> bool:
-        return any(isinstance(spec, StateFilter) and spec.value() is None for spec in self.filter_specs)
+    def _choice(self, filter_class: type[SimpleListFilter]) -> str | None:
+        return next((spec.value() for spec in self.filter_specs if isinstance(spec, filter_class)), None)
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
-        if is_search_cut(request):
+        if searching.is_search_cut(request):
             self.search_help_text = gettext(
                 "Only the newest %(count)s conversations were searched for this name, and there are more. "
                 "Filter by state or time of creation to search among fewer, or search for the beginning of an Orq id."
-            ) % {"count": number_format(MAX_SEARCHED, force_grouping=True)}
+            ) % {"count": number_format(searching.MAX_SEARCHED, force_grouping=True)}
         return queryset
 
     def get_results(self, request: HttpRequest) -> None:

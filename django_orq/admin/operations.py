@@ -18,7 +18,7 @@ from ..remarks import untaken
 from ..routing import OPERATE
 from .calling import hand_over
 from .failures import explain_item
-from .read_only import ReadOnly
+from .read_only import Listed, ReadOnly
 from .transactions import outside_of_transactions
 from .workspaces import if_several
 
@@ -34,7 +34,7 @@ _PERMISSIONS = {Verb.CREATE: "add", Verb.RENAME: "change", Verb.DELETE: "delete"
 
 
 @admin.register(Operation)
-class OperationAdmin(ReadOnly, _ModelAdmin):
+class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
     """Whoever ordered an operation may look at it; with the permission to view operations, at those of others too."""
 
     ordering = ("-pk",)

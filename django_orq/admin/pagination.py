@@ -18,15 +18,15 @@ MAX_LISTED = 10_000
 class BoundedPaginator(_Paginator):
     """Counts no further than it has to, so that a list costs the same whatever the size of its table.
 
-    The rows of a page are fetched by their keys. These are read off the index that has them in order, which a database
-    may decide against if it has to fetch the rows before the page as well.
+    The rows of a page are fetched by their keys, which are the last column of the order. These are read off the index
+    that has them in order; a database may decide against it if it has to fetch the rows before the page as well.
     """
 
     object_list: QuerySet[Any]
 
     @cached_property
     def _counted(self) -> int:
-        return self.object_list[: MAX_LISTED + 1].count()
+        return self._keys[: MAX_LISTED + 1].count()
 
     @cached_property
     def count(self) -> int:
@@ -43,5 +43,12 @@ class BoundedPaginator(_Paginator):
         return Page(self.rows(bottom, min(bottom + self.per_page, self.count)), number, self)
 
     def rows(self, bottom: int, top: int) -> QuerySet[Any]:
-        keys = self.object_list.values_list("pk", flat=True)[bottom:top]
-        return self.object_list.filter(pk__in=list(keys))
+        return self.object_list.filter(**{f"{self._key}__in": list(self._keys[bottom:top])})
+
+    @property
+    def _key(self) -> str:
+        return str(self.object_list.query.order_by[-1]).removeprefix("-")
+
+    @property
+    def _keys(self) -> QuerySet[Any]:
+        return self.object_list.values_list(self._key, flat=True)

@@ -2,6 +2,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from .listing import CarefulChangeList
+
 
 class ReadOnly:
     """Rows that only syncing writes."""
@@ -14,3 +16,10 @@ class ReadOnly:
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class Listed:
+    """Rows whose list answers any query string."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CarefulChangeList]:
+        return CarefulChangeList

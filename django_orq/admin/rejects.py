@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
 from .filters import ResolvedFilter, WorkspaceFilter
-from .read_only import ReadOnly
+from .read_only import Listed, ReadOnly
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RejectedPayloadInline(ReadOnly, _TabularInline):
 
 
 @admin.register(RejectedPayload)
-class RejectedPayloadAdmin(ReadOnly, _ModelAdmin):
+class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
     ordering = ("-last_seen_at", "-pk")
     search_fields = ("key__startswith",)
     search_help_text = _("The beginning of an Orq id (conv_…) or of a digest.")

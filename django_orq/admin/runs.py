@@ -1,11 +1,13 @@
 """Sync runs in the admin: their list, and what the page of one shows."""
 
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
@@ -20,7 +22,7 @@ from ..remarks import remarks
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
 from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown
-from .read_only import ReadOnly
+from .read_only import Listed, ReadOnly
 from .rejects import RejectedPayloadInline
 from .syncing import SyncingAdmin, is_watched
 from .times import ago
@@ -32,7 +34,7 @@ _LIVE = {name: live(name) for name in ("phase", "walker", "duration", *chain(*CO
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnly, SyncingAdmin):
+class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
     ordering = ("-pk",)
     inlines = (RejectedPayloadInline,)
     show_full_result_count = False
@@ -43,7 +45,14 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
         js = ("django_orq/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("name", "state", "started", "conversations", "problem")
+        # Read once, however many runs are listed.
+        clock = cast(DatabaseClock, SimpleLazyObject(partial(DatabaseClock, write_database())))
+
+        @admin.display(description=_("started"), ordering="started_at")
+        def started(run: SyncRun) -> str:
+            return _started(run, clock)
+
+        return ("name", "state", started, "conversations", "problem")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
@@ -84,20 +93,12 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
             "offers_cancel": may_sync and not run.is_finished,
             "offers_go_on": may_sync and runs.can_go_on(run),
             "is_held": runs.is_held(run),
+            "following": run.continued_by.order_by("-pk").first(),
         }
 
     @admin.display(description=_("run"), ordering="pk")
     def name(self, run: SyncRun) -> str:
         return " ".join((f"#{run.pk}", *if_several(run.workspace), run.get_mode_display()))
-
-    @admin.display(description=_("started"), ordering="started_at")
-    def started(self, run: SyncRun) -> str:
-        if run.started_at is None:
-            return EMPTY
-        start = ago(run.started_at, now=DatabaseClock(write_database()).now())
-        if not run.is_finished:
-            return start
-        return format_html("{}<br>{}", start, gettext("took %(time)s") % {"time": duration(run)})
 
     @admin.display(description=_("conversations"), ordering="seen")
     def conversations(self, run: SyncRun) -> str:
@@ -114,3 +115,12 @@ class SyncRunAdmin(ReadOnly, SyncingAdmin):
     def all_rejected(self, run: SyncRun) -> str:
         url = reverse("admin:django_orq_rejectedpayload_changelist", current_app=self.admin_site.name)
         return format_html('<a href="{}?last_run__id__exact={}">{}</a>', url, run.pk, _("Those it saw last"))
+
+
+def _started(run: SyncRun, clock: DatabaseClock) -> str:
+    if run.started_at is None:
+        return EMPTY
+    start = ago(run.started_at, now=clock.now())
+    if not run.is_finished:
+        return start
+    return format_html("{}<br>{}", start, gettext("took %(time)s") % {"time": duration(run)})

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from .. import runs
 from ..claim import all_runs
 from ..conf import workspace_aliases
-from ..models import Conversation, SyncRun
+from ..models import Conversation, SyncRun, write_database
 from ..progress import counts, how_far
 from .handing_over import HandedOver, hand_over, start
 from .live import live_values, shown
@@ -73,44 +73,38 @@ class SyncingAdmin(_ModelAdmin):
             return self._leave_unknown(request, run_id)
         decided = request.method == "POST" and ("post" in request.POST or not runs.is_held(run))
         if runs.can_go_on(run) and not decided:
-            return self._ask(request, run, "go_on", gettext("Let it go on"))
+            return self._ask(request, run, "go_on", gettext("Let a sync run go on"))
         return self._go_on(request, run)
 
     def _go_on(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
         if request.method != "POST":  # a page that was opened too late
-            message = gettext("Sync run %(run)s is %(state)s: there is nothing to let go on.")
-            return self._say(request, run, message, messages.WARNING)
+            return self._say_too_late(request, run)
         try:
             following = runs.go_on(run)
         except ValueError as error:
-            return self._say(request, run, str(error).replace("%", "%%"), messages.WARNING)
+            return self._say(request, run, str(error), messages.WARNING)
         self.log_change(request, run, gettext("Let go on."))
         self._tell(request, hand_over(following))
         return self._leave(request, following)
 
     @method_decorator(require_POST)
     def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        return self._stop(
-            request,
-            run_id,
-            runs.pause,
-            done=gettext("Sync run %(run)s is paused. It stays so until somebody lets it go on."),
-            entry=gettext("Paused."),
-        )
+        done = gettext("Sync run %(run)s is paused. It stays so until somebody lets it go on.")
+        return self._stop(request, run_id, runs.pause, done=done, entry=gettext("Paused."))
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """End a run for good, after a question."""
+        if request.method == "POST":
+            done = gettext("Sync run %(run)s is cancelled. What it has mirrored stays.")
+            return self._stop(request, run_id, runs.cancel, done=done, entry=gettext("Cancelled."))
         self._check(request)
         run = _find(run_id)
-        if request.method != "POST" and run is not None and not run.is_finished:
-            return self._ask(request, run, "cancel", gettext("Cancel"))
-        return self._stop(
-            request,
-            run_id,
-            runs.cancel if request.method == "POST" else lambda _run: False,
-            done=gettext("Sync run %(run)s is cancelled. What it has mirrored stays."),
-            entry=gettext("Cancelled."),
-        )
+        if run is None:
+            return self._leave_unknown(request, run_id)
+        if run.is_finished:
+            return self._say_too_late(request, run)
+        return self._ask(request, run, "cancel", gettext("Cancel a sync run"))
 
     def _stop(
         self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
@@ -120,11 +114,9 @@ class SyncingAdmin(_ModelAdmin):
         if run is None:
             return self._leave_unknown(request, run_id)
         if not stop(run):
-            run.refresh_from_db()
-            message = gettext("Nothing was done: sync run %(run)s is %(state)s already.")
-            return self._say(request, run, message, messages.WARNING)
+            return self._say_too_late(request, run)
         self.log_change(request, run, entry)
-        return self._say(request, run, done, messages.SUCCESS)
+        return self._say(request, run, done % {"run": run.pk}, messages.SUCCESS)
 
     @method_decorator(require_GET)
     def progress_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -156,7 +148,8 @@ class SyncingAdmin(_ModelAdmin):
             "subtitle": str(run),
             "opts": self.opts,
             "object": run,
-            "numbers": {name: shown(run, name) for name in ("held", "seen", "pages")},
+            "counts": counts(run),
+            "held": shown(run, "held"),
             "media": self.media,
         }
         return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
@@ -165,8 +158,14 @@ class SyncingAdmin(_ModelAdmin):
         self.message_user(request, handed_over.message, handed_over.level)
 
     def _say(self, request: HttpRequest, run: SyncRun, message: str, level: int) -> HttpResponse:
-        self.message_user(request, message % {"run": run.pk, "state": run.get_state_display()}, level)
+        self.message_user(request, message, level)
         return self._leave(request, run)
+
+    def _say_too_late(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
+        run.refresh_from_db(using=write_database())
+        message = gettext("Nothing was done: sync run %(run)s is %(state)s already.")
+        named = {"run": run.pk, "state": run.get_state_display()}
+        return self._say(request, run, message % named, messages.WARNING)
 
     def _leave_unknown(self, request: HttpRequest, run_id: int) -> HttpResponse:
         message = gettext("There is no sync run %(run)s. Old runs are removed in time.")

@@ -1,8 +1,11 @@
-"""Speed and memory of full syncs: `make benchmark`.
+"""Speed and memory of full syncs, and of the admin's list: `make benchmark`.
 
 Mirrors 1,000 and 100,000 conversations of a sandbox into SQLite files, each twice, each time in a
 fresh process. Ends with code 1 unless every page was asked for exactly once, every conversation
 is there, and the large mirror's peak memory lies within 30 MB of the small one's.
+
+If `DATABASE_URL` names a PostgreSQL server, the list of 1,000,000 conversations is compared there with
+the list of 1,000, and must take less than five times as long.
 """
 
 import json
@@ -20,6 +23,8 @@ from django_orq.testing import OrqSandbox
 SMALL, LARGE = 1_000, 100_000
 PAGE_SIZE = 100
 ALLOWANCE_MB = 30.0
+MOST_TIMES = 5.0
+"""Pages are of one size, but up to 10,000 conversations are counted."""
 ROOT = Path(__file__).parents[2]
 COLUMNS = "{:>13}  {:<9}  {:>8}  {:>7}  {:>10}  {:>11}"
 
@@ -68,6 +73,7 @@ def main() -> int:
     if difference > ALLOWANCE_MB:
         problems.append("memory grows with the number of conversations")
     problems += doubts([*small, *large])
+    problems += compare_lists()
     for problem in problems:
         say(f"FAILED: {problem}")
     return bool(problems)
@@ -94,24 +100,44 @@ def measure_twice(conversations: int, folder: Path) -> Iterator[Measurement]:
 
 def sync(sandbox: OrqSandbox, folder: Path) -> dict:
     """Sync in a fresh process; `measured_sync` says what it returns."""
+    return run(
+        "tests.benchmarks.measured_sync",
+        DATABASE_URL=f"sqlite:///{folder}/db.sqlite3",
+        DEMO_DIR=str(folder),
+        DJANGO_SETTINGS_MODULE="example_project.settings",
+        ORQ_API_KEY=sandbox.api_key,
+        ORQ_BASE_URL=sandbox.base_url,
+    )
+
+
+def run(module: str, **environment: str) -> dict:
+    """What one of our modules prints, run in a fresh process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "ORQ_"))}
-    done = subprocess.run(  # our own module
-        [sys.executable, "-m", "tests.benchmarks.measured_sync"],
+    done = subprocess.run(  # noqa: S603 # our own module
+        [sys.executable, "-m", module],
         cwd=ROOT,
-        env=kept
-        | {
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-            "DEMO_DIR": str(folder),
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
-            "ORQ_API_KEY": sandbox.api_key,
-            "ORQ_BASE_URL": sandbox.base_url,
-        },
+        env=kept | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     return json.loads(done.stdout)
+
+
+def compare_lists() -> Iterator[str]:
+    database = os.environ.get("DATABASE_URL", "")
+    if not database.startswith("postgres"):
+        say("\nThe list is not measured: that needs the DATABASE_URL of a PostgreSQL server")
+        return
+    taken = run("tests.benchmarks.measured_list", DATABASE_URL=database, DJANGO_SETTINGS_MODULE="tests.settings")
+    say("\nThe admin's list of 1,000 and of 1,000,000 conversations")
+    for name, few in taken["small"].items():
+        many = taken["large"][name]
+        say(f"{name:<18} {few * 1000:>6.1f} ms  {many * 1000:>6.1f} ms  {many / few:>5.1f} times as long")
+    ratio = taken["large"]["the list"] / taken["small"]["the list"]
+    if ratio > MOST_TIMES:
+        yield f"the list of 1,000,000 takes {ratio:.1f} times as long as that of 1,000"
 
 
 def doubts(measurements: list[Measurement]) -> Iterator[str]:

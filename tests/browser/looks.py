@@ -13,12 +13,8 @@ _MEASURE = """
     const words = (element.innerText || element.value || "").trim().slice(0, 40);
     return `${element.tagName.toLowerCase()}${element.id ? "#" + element.id : ""}.${element.className} “${words}”`;
   };
-  const scrolls = (element) => {
-    for (let above = element.parentElement; above; above = above.parentElement) {
-      if (["auto", "scroll"].includes(getComputedStyle(above).overflowX)) return true;
-    }
-    return false;
-  };
+  const scrolls = (element) => element.closest(".results, pre") !== null;  // the stock table of results may
+  const content = document.querySelector("#content").getBoundingClientRect();
   const carriesText = (element) =>
     [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
   const root = document.documentElement;
@@ -42,7 +38,8 @@ _MEASURE = """
   if (root.scrollWidth > root.clientWidth) found.push(`document is ${root.scrollWidth} px wide`);
   for (const [element, rects] of boxes) {
     if (scrolls(element)) continue;
-    if (rects.some((rect) => rect.width > 1 && (rect.right > root.clientWidth + 1 || rect.left < -1))) {
+    const inside = element.closest("#content") ? content : root.getBoundingClientRect();
+    if (rects.some((rect) => rect.width > 1 && (rect.right > inside.right + 1 || rect.left < inside.left - 1))) {
       found.push(`beyond the edge: ${name(element)}`);
     }
     const hides = ["hidden", "clip"].includes(getComputedStyle(element).overflowX);

@@ -1,0 +1,1 @@
+"""An app whose model refers to conversations, as those of projects do."""

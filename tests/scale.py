@@ -1,0 +1,75 @@
+"""A mirror of any size on PostgreSQL, made by one statement, and what its statements read."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from django_orq.models import Conversation
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME = " || ".join(f"substr('{_ALPHABET}', ((made >> {shift}) & 31)::int + 1, 1)" for shift in range(45, -1, -5))
+_FILL = """
+INSERT INTO django_orq_conversation (
+    workspace, remote_id, display_name, extra, remote_created_at, remote_updated_at, mirrored_at,
+    missing_since, confirmed_at, deleted_at
+)
+SELECT
+    {workspace}, 'conv_' || {time} || lpad(n::text, 16, '0'), 'Conversation ' || n, '{{}}',
+    to_timestamp(made / 1000.0), to_timestamp(made / 1000.0), now(),
+    CASE WHEN {missing} OR {unlisted} THEN now() END,
+    CASE WHEN {unlisted} THEN now() END,
+    CASE WHEN {deleted} THEN now() - n * interval '1 second' END
+FROM (
+    SELECT n, (extract(epoch FROM now()) * 1000)::bigint - ({rows} - n) * 60000::bigint AS made
+    FROM generate_series(1, {rows}) AS n
+) AS numbered
+ORDER BY n
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """Which rows are what, as SQL about their number ``n``; the highest is the newest, one minute after the next."""
+
+    workspace: str = "'default'"
+    missing: str = "false"
+    unlisted: str = "false"
+    deleted: str = "false"
+
+
+def fill(rows: int, shares: Shares) -> None:
+    """Put this many rows in the place of all there are. The indexes are built afterwards, which is faster."""
+    with connection.schema_editor() as editor:
+        editor.execute("TRUNCATE django_orq_conversation CASCADE", params=None)
+        for index in Conversation._meta.indexes:
+            editor.remove_index(Conversation, index)
+        editor.execute(_FILL.format(rows=rows, time=_TIME, **vars(shares)), params=None)
+        for index in Conversation._meta.indexes:
+            editor.add_index(Conversation, index)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE django_orq_conversation")
+
+
+def rows_read(sql: str) -> int:
+    """How many rows and entries of indexes a SELECT takes into its hands, those included that it drops again."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        (found,) = cursor.fetchone()
+    (explained,) = json.loads(found) if isinstance(found, str) else found
+    return sum(map(_touched, _nodes(explained["Plan"])))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from _nodes(below)
+
+
+def _touched(node: dict[str, Any]) -> int:
+    if not node.keys() & {"Relation Name", "Index Name"}:
+        return 0
+    dropped = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return (node["Actual Rows"] + sum(node.get(name, 0) for name in dropped)) * node["Actual Loops"]

@@ -1,0 +1,131 @@
+"""What the list of a million conversations reads: PostgreSQL tells, for the statements that the views ran."""
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from django_orq.admin.pagination import MAX_LISTED
+from django_orq.admin.searching import MAX_SEARCHED
+from django_orq.models import Conversation
+
+from .scale import Shares, fill, rows_read
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="reads the plans of PostgreSQL"),
+]
+LIST = reverse("admin:django_orq_conversation_changelist")
+AUTOCOMPLETE = reverse("admin:autocomplete")
+LARGE = 1_000_000
+SPARE = 1_000
+"""Rows of sessions, users, and a page that is fetched by its keys."""
+MOST_SEARCHED = 2 * MAX_SEARCHED + SPARE
+"""Each once in an index and once in the table."""
+
+WORKSPACE = "CASE WHEN n <= 20 THEN 'tiny' WHEN n % 20 = 0 THEN 'sales' ELSE 'default' END"
+# Whatever walks through the list in its order alone meets what it looks for at the very end.
+MOSTLY_DELETED = Shares(
+    workspace=WORKSPACE,
+    deleted="n > 90000",
+    missing="(n < 20000 AND n % 1000 = 1)",
+    unlisted="(n < 20000 AND n % 1000 = 2)",
+)
+MOSTLY_MISSING = Shares(
+    workspace=WORKSPACE,
+    deleted="n BETWEEN 15 AND 40",
+    missing="n > 100000",
+    unlisted="n BETWEEN 20000 AND 100000",
+)
+
+
+@pytest.fixture(
+    scope="module", params=[(LARGE, MOSTLY_DELETED), (LARGE // 5, MOSTLY_MISSING)], ids=["deleted", "missing"]
+)
+def mirror(request, django_db_setup, django_db_blocker):
+    """How many rows there are."""
+    with django_db_blocker.unblock():
+        fill(*request.param)
+        yield request.param[0]
+        fill(0, Shares())
+
+
+@pytest.fixture(autouse=True)
+def three_workspaces(settings):
+    settings.ORQ_WORKSPACES = {key: {"API_KEY": "key"} for key in ("default", "sales", "tiny")}
+
+
+def about_conversations(executed) -> list[str]:
+    return [sql for sql in executed if "django_orq_conversation" in sql]
+
+
+STATES = ("", "live", "unlisted", "missing", "deleted", "any")
+WORKSPACES = ("", "default", "sales", "tiny")
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workspace", WORKSPACES)
+def test_filters_and_search_by_id_read_no_more_than_is_listed(mirror, admin_client, statements, state, workspace):
+    some_id = Conversation.objects.values_list("remote_id", flat=True)[mirror // 2]
+    queries = [{"created": created, "q": term} for created in ("", "week", "year") for term in ("", some_id[:9])]
+    for query in ({"o": "4"}, {"q": some_id}, *queries):
+        with statements() as executed:
+            response = admin_client.get(LIST, {"state": state, "workspace": workspace, **query})
+        assert response.status_code == 200
+        assert_little_is_read(executed)
+
+
+def assert_little_is_read(executed: list[str], *, most: int = MAX_LISTED + SPARE) -> None:
+    read = {sql: rows_read(sql) for sql in executed if "django_orq_conversation" in sql}
+    assert read
+    assert max(read.values()) <= most, read
+
+
+@pytest.mark.parametrize(
+    "query", [{"p": MAX_LISTED // 100}, {"p": MAX_LISTED // 100, "workspace": "default", "state": "any"}]
+)
+def test_last_page_reads_no_more_than_is_listed(mirror, admin_client, statements, query):
+    with statements() as executed:
+        response = admin_client.get(LIST, query)
+
+    assert len(response.context["cl"].result_list) == 100
+    assert_little_is_read(executed)
+
+
+def test_list_needs_as_many_statements_as_one_of_a_thousand(mirror, admin_client, statements):
+    counts = []
+    for query in ({"state": "any"}, {"state": "any", "workspace": "sales", "created": "week"}):
+        with statements() as executed:
+            response = admin_client.get(LIST, query)
+        counts.append((len(executed), response.context["cl"].paginator.count))
+
+    (many, listed), (few, rest) = counts
+    assert many == few
+    assert listed == MAX_LISTED
+    assert 100 < rest < 1_000
+
+
+def test_list_says_that_there_are_more_than_its_pages_offer(mirror, admin_client):
+    text = admin_client.get(LIST).content.decode()
+
+    assert "There are more: only the first 10000 are listed." in text
+    assert f"{MAX_LISTED + 1}" not in text
+
+
+@pytest.mark.parametrize("term", ["conversation 1", "nowhere"])
+def test_search_by_name_looks_through_the_newest_ones_and_says_so(mirror, admin_client, statements, term):
+    with statements() as executed:
+        response = admin_client.get(LIST, {"q": term, "state": "any"})
+
+    assert "Only the newest 100,000 conversations" in response.content.decode()
+    assert_little_is_read(executed, most=MOST_SEARCHED)
+
+
+@pytest.mark.parametrize("term", ["", "conv_01", "conversation", "nowhere"])
+def test_completion_reads_no_more_than_it_may_offer_or_search(mirror, admin_client, statements, term):
+    field = {"app_label": "references", "model_name": "reference", "field_name": "conversation"}
+    with statements() as executed:
+        response = admin_client.get(AUTOCOMPLETE, {**field, "term": term})
+
+    assert response.json()["pagination"]["more"] == (term != "nowhere")
+    by_name = not term.startswith("conv_") and term
+    assert_little_is_read(executed, most=MOST_SEARCHED if by_name else MAX_LISTED + SPARE)
