@@ -10,9 +10,7 @@ from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
-    def _put(  # type: ignore[override] # kombu's own channels disagree on its parameters
-        self, queue: str, payload: Any, **kwargs: Any
-    ) -> None:
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override] # two names in kombu
         """Under its name, which the worker looks for, a message appears whole.
 
         The stock channel creates the file, then fills it. A worker that takes it in between dies of it.
