@@ -8,20 +8,22 @@ if TYPE_CHECKING:
 
 _MEASURE = """
 () => {
+  const root = document.documentElement;
   const shown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
   const name = (element) => {
     const words = (element.innerText || element.value || "").trim().slice(0, 40);
     return `${element.tagName.toLowerCase()}${element.id ? "#" + element.id : ""}.${element.className} “${words}”`;
   };
-  const scrolls = (element) => {
+  const scrolls = (element) => element.closest(".results, pre") !== null;  // the stock table of results may
+  const holders = (element) => {
+    const found = [];
     for (let above = element.parentElement; above; above = above.parentElement) {
-      if (["auto", "scroll"].includes(getComputedStyle(above).overflowX)) return true;
+      if (getComputedStyle(above).overflowX !== "visible") found.push(above.getBoundingClientRect());
     }
-    return false;
+    return [...found, root.getBoundingClientRect()];
   };
   const carriesText = (element) =>
     [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
-  const root = document.documentElement;
   const all = [...document.querySelectorAll("#content *, .messagelist *, .breadcrumbs")].filter(shown);
   const pieces = all.filter(
     (element) => carriesText(element) || element.matches("input, select, textarea, progress, button"),
@@ -42,7 +44,8 @@ _MEASURE = """
   if (root.scrollWidth > root.clientWidth) found.push(`document is ${root.scrollWidth} px wide`);
   for (const [element, rects] of boxes) {
     if (scrolls(element)) continue;
-    if (rects.some((rect) => rect.width > 1 && (rect.right > root.clientWidth + 1 || rect.left < -1))) {
+    const beyond = (rect, edge) => rect.width > 1 && (rect.right > edge.right + 1 || rect.left < edge.left - 1);
+    if (holders(element).some((edge) => rects.some((rect) => beyond(rect, edge)))) {
       found.push(`beyond the edge: ${name(element)}`);
     }
     const hides = ["hidden", "clip"].includes(getComputedStyle(element).overflowX);

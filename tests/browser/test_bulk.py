@@ -2,8 +2,19 @@
 
 import pytest
 
-from .conftest import FEW, MANY
-from .pages import FAULTS, choose_action, confirm, expect_failure, expect_success, middle_of, save, state
+from .conftest import AWKWARD, FEW, MANY, RIGHT_TO_LEFT
+from .pages import (
+    FAULTS,
+    LIST,
+    choose_action,
+    confirm,
+    expect_failure,
+    expect_success,
+    middle_of,
+    run_action,
+    save,
+    state,
+)
 from .playing import expect
 from .site import held_requests
 
@@ -256,3 +267,23 @@ def test_failed_creation_again_creates_nothing_here_and_is_told(site, page, few_
     expect_outcome(page, "3 of 3: 3 unknown" if fault == "timeout" else "3 of 3: 3 failed")
     for row in few_deleted:
         assert site.conversations("display_name = ?", row["display_name"]) == [site.again(row)]
+
+
+# Names
+
+
+def test_names_show_as_themselves_on_the_pages_of_several(site, page):
+    rows = [site.conversations("display_name = ?", name)[0] for name in (AWKWARD, RIGHT_TO_LEFT)]
+    page.goto(LIST)
+    run_action(page, RENAME, rows)
+    for row in rows:
+        expect(field(page, row)).to_have_value(row["display_name"])
+    page.goto(LIST)
+    run_action(page, DELETE, rows)
+    for row in rows:
+        expect(page.get_by_role("link", name=row["display_name"], exact=True)).to_be_visible()
+    page.goto(LIST)
+    run_action(page, REFRESH, rows)
+    expect_outcome(page, "2 of 2: 2 done")
+    for row in rows:
+        expect(page.get_by_role("link", name=row["display_name"], exact=True)).to_be_visible()
