@@ -17,18 +17,20 @@ _MESSAGES: dict[Operation.Verb, str | list[Any]] = {
 
 
 def note(item: OperationItem, conversation: Conversation) -> None:
-    """That the item was done, for the person who ordered it, if there still is that user."""
-    if apps.is_installed("django.contrib.admin") and _exists(item.operation.ordered_by_pk):
-        _write(item.operation, conversation)
+    """That the item was done, for the person who ordered it or had it tried again, if there still is that user."""
+    operation = item.operation
+    user_pk = operation.retried_by_pk or operation.ordered_by_pk
+    if apps.is_installed("django.contrib.admin") and _exists(user_pk):
+        _write(operation, conversation, user_pk)
 
 
-def _write(operation: Operation, conversation: Conversation) -> None:
+def _write(operation: Operation, conversation: Conversation, user_pk: str) -> None:
     from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
 
     verb = Operation.Verb(operation.verb)
     flags = {Operation.Verb.CREATE: ADDITION, Operation.Verb.DELETE: DELETION}
     LogEntry.objects.log_actions(
-        operation.ordered_by_pk,
+        user_pk,
         [conversation],
         flags.get(verb, CHANGE),
         _MESSAGES[verb],

@@ -8,7 +8,7 @@ background work has 60. The instance that a verb is given holds the new values a
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError
 
@@ -21,6 +21,9 @@ from .models import Conversation, write_database
 from .payloads import RemoteConversation, clean_display_name
 from .reconcile import mark_deleted, mark_missing, reconcile
 from .service import ConversationService
+
+FRESH = timedelta(seconds=2)
+"""How old an answer may be that a rename relies on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +73,20 @@ def rename_conversation(
         _asking(workspace, "update", clock, interactive=interactive) as service,
         _missing_if_not_found(conversation, clock),
     ):
-        current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-        (seen,) = current.conversations
-        if seen.display_name == name:
-            answer = current
-        elif _has_changed(seen, conversation, expected_updated_at or conversation.remote_updated_at):
-            reconcile(current, workspace=workspace)
-            _reload(conversation)
-            raise _changed(seen)
-        else:
-            answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
+        expected = expected_updated_at or conversation.remote_updated_at
+        while True:
+            current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+            (seen,) = current.conversations
+            if seen.display_name == name:
+                answer = current
+                break
+            if _has_changed(seen, conversation, expected):
+                reconcile(current, workspace=workspace)
+                _reload(conversation)
+                raise _changed(seen)
+            if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
+                answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
+                break
     with _behind_if_not_written("update"):
         plan = reconcile(answer, workspace=workspace)
         _reload(conversation)

@@ -289,6 +289,8 @@ class Operation(Work):
     ordered_by = models.CharField(_("ordered by"), max_length=255, default="", blank=True)
     """The name of a user. No foreign key: users may live in another database."""
     ordered_by_pk = models.CharField(max_length=255, default="", editable=False)
+    retried_by = models.CharField(_("tried again by"), max_length=255, default="", blank=True)
+    retried_by_pk = models.CharField(max_length=255, default="", editable=False)
     ordered_at = models.DateTimeField(_("ordered"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Coalesce
 
@@ -79,7 +79,7 @@ def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: s
     """Create a conversation while a person waits; the same form sent again has the outcome of the first time.
 
     Returns the item (done, failed or unknown) and whether it was this call that created. A form that is gone back to
-    and sent with another name creates another conversation.
+    and sent with another name creates another conversation; one that failed is tried again.
     """
     clock, token = DatabaseClock(write_database()), uuid.uuid4().hex
     item = orders.open_creation(
@@ -92,25 +92,31 @@ def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: s
     )
     if item is None:
         outcome = _outcome_of(form_token)
-        if (outcome.name, outcome.workspace) == (display_name, workspace):
+        if outcome is not None and (outcome.name, outcome.workspace) == (display_name, workspace):
             return outcome, False
         return create_once(display_name=display_name, workspace=workspace, by=by, form_token=uuid.uuid4().hex)
     claim = _Claim(item.operation, token=token, clock=clock)
     try:
         claim.carry_out(item, interactive=True)
+        claim.finish()
     except RateLimited as error:
         claim.end(item, State.FAILED, error)
-    claim.finish()
+        claim.finish()
+    except LeaseLost:  # this process slept, and another one has settled it
+        item.refresh_from_db(using=write_database())
     return item, True
 
 
-def _outcome_of(form_token: str) -> OperationItem:
-    """What became of it, if need be after a while: the other request is under way."""
+def _outcome_of(form_token: str) -> OperationItem | None:
+    """What became of it, if need be after a while: the other request is under way. ``None`` if it may be done anew."""
     until = time.monotonic() + waits.LONGEST_SLEEP
     while True:
-        item = _items().select_related("operation", "conversation").get(operation__form_token=form_token)
+        items = _items().select_related("operation", "conversation")
+        item = items.filter(operation__form_token=form_token, operation__total=1).first()
+        if item is None:
+            return None
         if item.operation.is_finished:
-            return item
+            return None if item.state == State.FAILED else item
         if time.monotonic() > until:
             item.state, item.error_code = State.UNKNOWN, OutcomeUnknown.code
             item.error_params = {"operation": "create", "reason": "it is still under way"}
@@ -181,8 +187,8 @@ class _Claim:
         with transaction.atomic(using=using):
             self._renew(trouble_since=None)
             item.save(using=using)
-            if state == State.DONE and item.conversation is not None:
-                history.note(item, item.conversation)
+        if state == State.DONE and item.conversation is not None:
+            _note(item, item.conversation)
 
     def rest(self, error: OrqError) -> None:
         """Let the operation go until the trouble is over; after a day, what is left has failed."""
@@ -206,7 +212,7 @@ class _Claim:
             self.operation.pk,
             *(counts.get(state, 0) for state in (State.DONE, State.FAILED, State.UNKNOWN)),
         )
-        orders.prune()
+        orders.prune(ended=self.operation.pk)
 
     def release(self, **values: Any) -> None:
         """Let others work on, or end the operation."""
@@ -256,12 +262,13 @@ class _Claim:
             raise LeaseLost
 
     def _fail(self, item: OperationItem, error: OrqError) -> None:
-        self.end(item, State.UNKNOWN if error.leaves_doubt else State.FAILED, error)
+        was_sent_before = item.attempts > 1  # by a process that died: it may have taken effect
+        self.end(item, State.UNKNOWN if error.leaves_doubt or was_sent_before else State.FAILED, error)
         if error.concerns_all:
-            self._give_up(error)
+            self._give_up(error, workspace=item.workspace)
 
-    def _give_up(self, error: OrqError) -> None:
-        """What is left would fare the same: nothing was sent for it."""
+    def _give_up(self, error: OrqError, **where: str) -> None:
+        """What is left there would fare the same: nothing was sent for it."""
         untried = {
             "state": State.FAILED,
             "error_code": error.code,
@@ -271,7 +278,15 @@ class _Claim:
         }
         with transaction.atomic(using=write_database()):
             self._renew()
-            _items().filter(operation=self.operation, state=State.PENDING).update(**untried)
+            _items().filter(operation=self.operation, state=State.PENDING, **where).update(**untried)
+
+
+def _note(item: OperationItem, conversation: Conversation) -> None:
+    try:
+        with transaction.atomic(using=write_database()):
+            history.note(item, conversation)
+    except DatabaseError:  # what was done stays done
+        logger.exception("operation %s: the admin's history could not be written", item.operation_id)
 
 
 def _create(item: OperationItem, *, interactive: bool) -> None:

@@ -76,21 +76,22 @@ def open_creation(
         return None
 
 
-def retry(operation: Operation) -> bool:
+def retry(operation: Operation, *, by: Orderer) -> bool:
     """Have what failed done again, with the names of now taken for seen; ``False`` if there is nothing to do again.
 
     A creation whose outcome is unknown is never done again.
     """
+    anew = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
     with transaction.atomic(using=write_database()):
-        if not all_operations().filter(pk=operation.pk, finished_at__isnull=False).update(finished_at=None):
+        if not retryable(operation).exists():
+            return False
+        if not all_operations().filter(pk=operation.pk, finished_at__isnull=False).update(**anew):
             return False
         items = list(retryable(operation))
         for item in items:
             _forget_failure(item)
         _items().bulk_update(items, ["state", "attempts", "error_code", "error_params", "note", "expected_updated_at"])
-        if not items:
-            all_operations().filter(pk=operation.pk).update(finished_at=operation.finished_at)
-    return bool(items)
+    return True
 
 
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
@@ -112,12 +113,12 @@ def longest_lease() -> float:
         return _LEASE_SECONDS
 
 
-def prune() -> None:
-    """Delete the oldest finished operations."""
+def prune(*, ended: int) -> None:
+    """Delete the oldest finished operations, but for the one that has just ended."""
     finished = all_operations().filter(finished_at__isnull=False).order_by("-pk")
     oldest_kept = finished.values_list("pk", flat=True)[KEPT - 1 : KEPT].first()
     if oldest_kept is not None:
-        finished.filter(pk__lt=oldest_kept).delete()
+        finished.filter(pk__lt=oldest_kept).exclude(pk=ended).delete()
 
 
 def all_operations() -> QuerySet[Operation]:

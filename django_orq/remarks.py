@@ -14,20 +14,20 @@ PATIENCE = timedelta(minutes=1)
 """For so long, a run that no worker has taken need not mean that something is wrong."""
 
 
-def remarks(run: SyncRun) -> list[str]:
-    """What a person should know about how a run ended or why it stands still; empty if all is well."""
+def remarks(run: SyncRun, *, for_terminal: bool = False) -> list[str]:
+    """What a person should know about how a run ended or why it stands still; empty if all is well.
+
+    ``for_terminal`` adds what to type, and who works on it.
+    """
     found = []
     if run.error_message:
         found.append(run.error_message)
-    if run.error_code == WorkspaceDoubted.code:
+    if run.error_code == WorkspaceDoubted.code and for_terminal:
         found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
     if run.state == SyncRun.State.WAITING:
         found.append(_waiting(run))
     elif run.state == SyncRun.State.RUNNING and run.lease_until:
-        found.append(
-            _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
-            % {"walker": run.walker, **_time(run.lease_until)}
-        )
+        found.extend(_working(run, run.lease_until, for_terminal=for_terminal))
     if _needs_worker(run):
         found.extend(_untaken(run))
     if run.rejected:
@@ -49,7 +49,19 @@ def remarks(run: SyncRun) -> list[str]:
         found.append(_("The list ended before it reached what is known here; the next full run will tell why."))
     if run.hold:
         found.append(_held(run))
+        if for_terminal:
+            found.append(_("To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
     return found
+
+
+def _working(run: SyncRun, until: datetime, *, for_terminal: bool) -> list[str]:
+    """Who works on it; to people who watch a page it is of interest only if that ended long ago."""
+    if for_terminal:
+        text = _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
+        return [text % {"walker": run.walker, **_time(until)}]
+    if until > DatabaseClock(write_database()).now():
+        return []
+    return [_("The worker that had it seems to have been killed. The next scheduled call goes on from the last page.")]
 
 
 def _needs_worker(run: SyncRun) -> bool:
@@ -89,9 +101,9 @@ def _untold() -> str:
 def _held(run: SyncRun) -> str:
     text = _(
         "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
-        "Look whether they should be gone; if so, let run %(run)s go on (orq_sync --go-on %(run)s)."
+        "Look whether they should be gone; if so, let this run go on."
     )
-    return text % {"count": f"{run.held:,}", "reason": run.get_hold_display(), "run": run.pk}
+    return text % {"count": f"{run.held:,}", "reason": run.get_hold_display()}
 
 
 def _waiting(run: SyncRun) -> str:

@@ -46,9 +46,17 @@ class BoundedTask(Task[Any, Any]):
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         if more or options.get("producer") or options.get("connection"):
             return super().apply_async(args, kwargs, *more, **options)
-        with self._own_connection() as connection:
-            options |= {"connection": connection, "retry": False}
-            return super().apply_async(args, kwargs, **options)
+        try:
+            with self._own_connection() as connection:
+                return self._publish(connection, args, kwargs, options)
+        except ImportError as error:  # the broker's client is not installed
+            raise self.OperationalError(str(error)) from error
+
+    def _publish(self, connection: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
+        try:
+            return super().apply_async(args, kwargs, **options | {"connection": connection, "retry": False})
+        except (*connection.connection_errors, *connection.channel_errors) as error:  # a wrong password, for one
+            raise self.OperationalError(str(error)) from error
 
     def _own_connection(self) -> Any:
         return self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS)

@@ -12,6 +12,7 @@ from django.urls import reverse
 from kombu.exceptions import OperationalError
 
 from django_orq import mirror, operations, orders, tasks
+from django_orq.admin import ConversationAdmin
 from django_orq.models import Conversation, Operation, OperationItem
 
 from .test_admin import (
@@ -29,6 +30,7 @@ from .test_admin import (
     text_of,
     user_with,
 )
+from .values import set_columns
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -163,9 +165,27 @@ class TestRename:
         assert rows[0].display_name == "Three"
         assert not LogEntry.objects.exists()
 
-    @pytest.mark.parametrize("seen", ["", "{}", "[]", "null", '{"1": 1}', "\0", "nonsense"])
+    @pytest.mark.parametrize("name", ["line one\nline two", " ", "tab\tbed", "x" * 120])
+    def test_name_that_we_would_not_send_is_left_alone_and_stops_no_other(self, remote, rows, admin_client, name):
+        set_columns(rows[0], display_name=name)
+        shown = rename_page(admin_client, rows)
+        untouched = {f"name-{rows[0].pk}": name.replace("\n", "")}
+
+        response = confirm(admin_client, shown, **untouched, **new_names(rows[1:]))
+
+        assert ordered(response).total == 2
+
+    @pytest.mark.parametrize(
+        "seen",
+        ["", "{}", "[]", "null", '{"1": 1}', "\0", "nonsense", "[" * 100_000, "9" * 5_000]
+        + [f'{{"PK": ["{time}", "x"]}}' for time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")],
+        ids=range(11),
+    )
     def test_page_without_what_was_seen_is_refused(self, remote, rows, admin_client, seen):
-        response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows), seen=seen)
+        shown = rename_page(admin_client, rows)
+        seen = ", ".join(seen.replace("PK", str(row.pk)).strip("{}") for row in rows) if "PK" in seen else seen
+        seen = f"{{{seen}}}" if "0" in seen and "-" in seen else seen
+        response = confirm(admin_client, shown, **new_names(rows), seen=seen)
 
         assert response.status_code == 200
         assert remote.count() == 0
@@ -250,6 +270,80 @@ class TestDelete:
         assert said(response) == ["At most 2 conversations can be chosen at once. Nothing was done."]
         assert "At most 2" in said(forged)[-1]
         assert not Operation.objects.exists()
+
+    def test_forged_page_with_one_key_a_thousand_times_deletes_one(self, remote, rows, admin_client):
+        key = str(rows[0].pk)
+        response = admin_client.post(
+            reverse("admin:django_orq_conversation_delete_selected"), {"selected": ",".join([key] * 1_001)}
+        )
+
+        assert said(response, constants.SUCCESS) == ["“Three” was deleted."]
+        assert names_in_orq(remote) == ["Two", "One"]
+
+    def test_forged_page_with_too_many_keys_does_nothing(self, remote, rows, admin_client):
+        keys = ",".join(map(str, range(1, 1_500)))
+        response = admin_client.post(reverse("admin:django_orq_conversation_delete_selected"), {"selected": keys})
+
+        assert "At most 1,000" in said(response, constants.ERROR)[0]
+        assert remote.count() == 0
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_conversation_renamed_since_it_was_chosen_is_shown_once_more(self, remote, rows, admin_client, count):
+        shown = choose(admin_client, "delete_selected", rows[:count])
+        mirror.rename_conversation(rows[0], display_name="KEEP")
+
+        again = confirm(admin_client, shown)
+        assert "KEEP" in text_of(again)
+        assert len(remote) == 3
+
+        confirm(admin_client, again)
+        assert remote.count("delete") == (1 if count == 1 else 0)
+        assert Operation.objects.count() == (0 if count == 1 else 1)
+
+    def test_page_of_one_shows_a_new_name_once_more_too(self, remote, rows, admin_client):
+        url = reverse("admin:django_orq_conversation_delete", args=[rows[0].pk])
+        seen = hidden_fields(admin_client.get(url))
+        mirror.rename_conversation(rows[0], display_name="KEEP")
+
+        again = admin_client.post(url, seen)
+        assert "KEEP" in text_of(again)
+        assert len(remote) == 3
+
+        admin_client.post(url, hidden_fields(again))
+        assert len(remote) == 2
+
+
+class TestRowsThatOneMayNotTouch:
+    @pytest.fixture
+    def guarded(self, rows, monkeypatch):
+        """The newest may be neither changed nor deleted, by the project's own admin class."""
+        for name in ("has_change_permission", "has_delete_permission"):
+            stock = getattr(ConversationAdmin, name)
+
+            def permit(self, request, obj=None, *, stock=stock):
+                return stock(self, request, obj) and (obj is None or obj.pk != rows[0].pk)
+
+            monkeypatch.setattr(ConversationAdmin, name, permit)
+        return rows
+
+    @pytest.mark.parametrize("action", ["rename_selected", "delete_selected", "refresh_selected"])
+    def test_action_leaves_it_out_and_says_so(self, remote, guarded, admin_client, action):
+        response = choose(admin_client, action, guarded[:1])
+
+        assert said(response, constants.ERROR) == ["You may not do this with “Three”."]
+        assert remote.count() == 0
+
+    def test_second_step_leaves_it_out_too(self, remote, guarded, admin_client):
+        confirm_by_force(admin_client, "delete_selected", guarded)
+
+        assert OperationItem.objects.filter(conversation=guarded[0]).count() == 0
+
+    def test_it_is_not_tried_again_either(self, remote, guarded, admin_client):
+        remote.fail("delete", status=500, times=None)
+        operation, _ = orders.place("delete", [orders.Order(conversation=guarded[0])], by=orders.Orderer())
+        work_off(operation)
+
+        assert admin_client.post(page_of(operation, "retry")).status_code == 403
 
 
 class TestRefresh:
@@ -423,6 +517,65 @@ class TestPage:
         admin_client.post(page_of(operation, "go_on"))
         assert queue.qsize() == 1
 
+    def test_worker_that_is_at_it_is_not_called_again(self, operation, admin_client, queue):
+        a_while = operation.ordered_at + timedelta(minutes=5)
+        orders.all_operations().filter(pk=operation.pk).update(token="t", lease_until=a_while, ticket="t")
+
+        response = admin_client.post(page_of(operation, "go_on"))
+
+        assert said(response) == ["A worker is doing it now."]
+        assert queue.qsize() == 0
+
+    def test_worker_that_was_killed_can_be_replaced_by_hand(self, operation, admin_client, queue):
+        long_ago = operation.ordered_at - timedelta(minutes=5)
+        orders.all_operations().filter(pk=operation.pk).update(token="t", lease_until=long_ago, ticket="t")
+        shown = text_of(admin_client.get(page_of(operation)))
+        assert "being done" not in shown
+        assert page_of(operation, "go_on") in shown
+
+        admin_client.post(page_of(operation, "go_on"))
+
+        assert queue.qsize() == 1
+
+    @pytest.mark.parametrize("name", ["retry", "go_on"])
+    def test_broker_out_of_reach_is_told_the_second_time_too(
+        self, remote, operation, admin_client, broken_broker, name
+    ):
+        remote.fail("update", status=500, times=2)
+        operations.work_slice(operation.pk, seconds=0 if name == "go_on" else 60)
+
+        response = admin_client.post(page_of(operation, name))
+
+        assert "out of reach" in said(response, constants.WARNING)[0]
+
+    def test_another_attempt_says_that_it_replaces_names_and_is_logged_for_who_ordered_it(
+        self, remote, rows, operation, admin_client
+    ):
+        remote.rename(rows[0].remote_id, "Theirs")
+        work_off(operation)
+        bob = User.objects.create_superuser("bob")
+        client = Client()
+        client.force_login(bob)
+        assert "replaces the name that somebody else gave to 1 conversation" in text_of(client.get(page_of(operation)))
+
+        client.post(page_of(operation, "retry"))
+        operation.refresh_from_db()
+        work_off(operation)
+
+        assert remote.get(rows[0].remote_id)["displayName"] == "Three anew"
+        assert LogEntry.objects.filter(user=bob).count() == 1
+
+    def test_number_of_statements_does_not_grow_with_the_list(self, rows, admin_client, statements):
+        counts = []
+        for number in (1, 20):
+            for _ in range(number):
+                orders.place("refresh", [orders.Order(conversation=rows[0])], by=orders.Orderer())
+            with statements() as executed:
+                admin_client.get(reverse("admin:django_orq_operation_changelist"))
+            counts.append(len(executed))
+
+        assert counts[0] == counts[1]
+
     def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker):
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
 
@@ -442,7 +595,11 @@ class TestPage:
         notes = [
             ("done", {"replaced": "Theirs"}, "Somebody had renamed it to “Theirs” at the same moment"),
             ("done", {"overtaken": "Theirs"}, "Somebody renamed it to “Theirs” right after that."),
-            ("failed", {"untried": True}, "Not tried after that: The name was not changed."),
+            (
+                "failed",
+                {"untried": True},
+                "Not tried, since it would have fared like one before it: The name",
+            ),
         ]
         for item, (state, note, _) in zip(operation.items.order_by("pk"), notes, strict=True):
             code = "must_wait" if state == "failed" else ""

@@ -122,7 +122,8 @@ def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, ids):
     assert Conversation.objects.missing().count() == 51
     (remark,) = remarks(run)
     assert "51 missing conversations" in remark
-    assert f"--go-on {run.pk}" in remark
+    assert "let this run go on" in remark
+    assert f"--go-on {run.pk}" in " ".join(remarks(run, for_terminal=True))
 
 
 def test_person_lets_a_held_run_go_on(remote, ids):

@@ -1,4 +1,5 @@
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -326,6 +327,27 @@ def in_thread(work: Any) -> threading.Thread:
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def test_rename_asks_again_after_a_long_sleep_between_question_and_answer(remote, row, monkeypatch):
+    """As of a process that was suspended: what it was told before may be long past."""
+    monkeypatch.setattr(mirror, "FRESH", timedelta(milliseconds=200))
+    look = mirror._has_changed
+
+    def sleep_then_look(*arguments):
+        changed = look(*arguments)
+        monkeypatch.setattr(mirror, "_has_changed", look)
+        remote.rename(row.remote_id, "Theirs")
+        time.sleep(0.3)
+        return changed
+
+    monkeypatch.setattr(mirror, "_has_changed", sleep_then_look)
+
+    with pytest.raises(ConversationChanged):
+        mirror.rename_conversation(row, display_name="Mine")
+
+    assert (remote.count("retrieve"), remote.count("update")) == (2, 0)
+    assert row.display_name == "Theirs"
 
 
 class TestDelete:

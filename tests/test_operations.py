@@ -14,6 +14,7 @@ from django_orq.orders import Order, Orderer
 
 from .celery import app
 from .test_mirror import in_thread
+from .values import set_columns
 from .walking import configure, full_run, incremental_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -181,7 +182,7 @@ class TestFailures:
         assert operation.items.get(state="failed").error_params["display_name"] == "Theirs"
         operation.refresh_from_db()
 
-        assert orders.retry(operation)
+        assert orders.retry(operation, by=NOBODY)
         operations.work_slice(operation.pk)
 
         assert states(operation) == ["done"] * 3
@@ -193,7 +194,7 @@ class TestFailures:
         operation = operations.work_slice(operation.pk)
         remote.rename(rows[0].remote_id, "Theirs once more")
 
-        orders.retry(operation)
+        orders.retry(operation, by=NOBODY)
         operations.work_slice(operation.pk)
 
         assert states(operation) == ["failed"]
@@ -201,10 +202,10 @@ class TestFailures:
 
     def test_nothing_to_do_again(self, remote, rows):
         operation = rename_all(rows)
-        assert not orders.retry(operation)  # it is not finished
+        assert not orders.retry(operation, by=NOBODY)  # it is not finished
 
         operation = operations.work_slice(operation.pk)
-        assert not orders.retry(operation)
+        assert not orders.retry(operation, by=NOBODY)
         operation.refresh_from_db()
         assert operation.is_finished
 
@@ -214,7 +215,7 @@ class TestFailures:
         operation = operations.work_slice(operation.pk)
         assert states(operation) == ["unknown", "done", "done"]
 
-        assert not orders.retry(operation)
+        assert not orders.retry(operation, by=NOBODY)
         incremental_run()
 
         assert remote.count("create") == 3
@@ -227,7 +228,7 @@ class TestFailures:
         assert states(operation) == ["unknown"]
         remote.clear_faults()
 
-        assert orders.retry(operation)
+        assert orders.retry(operation, by=NOBODY)
         operations.work_slice(operation.pk)
 
         assert states(operation) == ["done"]
@@ -301,6 +302,36 @@ class TestFailures:
 
         assert states(operations.work_slice(operation.pk)) == ["done"] * 3
 
+    def test_workspace_in_trouble_fails_no_other(self, remote, rows, settings):
+        options = settings.ORQ_WORKSPACES["default"]
+        settings.ORQ_WORKSPACES = {"default": options, "locked": {**options, "API_KEY": "wrong"}}
+        set_columns(rows[0], workspace="locked")
+        set_columns(rows[1], workspace="locked")
+
+        operation = operations.work_slice(place("refresh", rows).pk)
+
+        assert states(operation) == ["failed", "failed", "done"]
+
+    def test_wait_after_another_attempt_is_counted_anew(self, remote, rows):
+        remote.fail("update", status=500, times=3)
+        operation = operations.work_slice(rename_all(rows).pk)
+        orders.all_operations().filter(pk=operation.pk).update(trouble_since=operation.ordered_at - timedelta(days=2))
+        orders.retry(operation, by=NOBODY)
+        remote.fail("retrieve", status=429, headers={"Retry-After": "1"})
+
+        operation = operations.work_slice(operation.pk)
+
+        assert (operation.is_finished, states(operation)) == (False, ["pending"] * 3)
+
+    def test_history_that_can_not_be_written_undoes_nothing(self, remote, rows, monkeypatch, caplog):
+        monkeypatch.setattr(operations.history, "note", _raise(OperationalError("no space left")))
+
+        with caplog.at_level(logging.ERROR, "django_orq"):
+            operation = operations.work_slice(rename_all(rows).pk)
+
+        assert states(operation) == ["done"] * 3
+        assert "history could not be written" in caplog.text
+
 
 def _raise(error):
     def raise_(*_args, **_options):
@@ -336,6 +367,15 @@ class TestDeadProcesses:
 
         assert states(operation) == ["done"] * 3
         assert remote.count("update") == 3
+
+    def test_rename_that_somebody_replaced_in_between_ends_unknown(self, remote, rows, killed):
+        operation = killed("rename")
+        remote.rename(rows[0].remote_id, "Theirs")
+
+        operation = operations.work_slice(operation.pk)
+
+        assert states(operation) == ["unknown", "done", "done"]
+        assert remote.get(rows[0].remote_id)["displayName"] == "Theirs"
 
     def test_delete_that_had_arrived_counts_as_done(self, remote, killed):
         operation = operations.work_slice(killed("delete").pk)
@@ -397,23 +437,45 @@ class TestCreateOnce:
         assert (second_item.conversation, is_first) == (first.conversation, False)
         assert remote.count("create") == 1
 
+    def test_unknown_outcome_is_the_same_when_the_form_is_sent_again(self, remote):
+        remote.fail("create", drop="after")
+
+        item, _ = self.create()
+        again, is_first = self.create()
+
+        assert (item.state, again.state, again.error_code) == ("unknown", "unknown", "outcome_unknown")
+        assert (is_first, remote.count("create")) == (False, 1)
+
     @pytest.mark.parametrize(
-        ("fault", "state", "code"),
+        ("fault", "code"),
         [
-            ({"status": 401}, "failed", "authentication_failed"),
-            ({"status": 429, "headers": {"Retry-After": "7"}}, "failed", "rate_limited"),
-            ({"drop": "after"}, "unknown", "outcome_unknown"),
+            ({"status": 401}, "authentication_failed"),
+            ({"status": 429, "headers": {"Retry-After": "7"}}, "rate_limited"),
         ],
         ids=str,
     )
-    def test_failure_is_the_outcome_both_times(self, remote, fault, state, code):
+    def test_form_that_failed_is_tried_again_when_it_is_sent_again(self, remote, fault, code):
         remote.fail("create", **fault)
+        item, _ = self.create()
+        assert (item.state, item.error_code) == ("failed", code)
+        WorkspaceWait.objects.all().delete()
+
+        again, is_first = self.create()
+
+        assert (again.state, is_first) == ("done", True)
+        assert len(remote) == 1
+
+    def test_process_that_slept_beyond_its_time_reports_what_was_settled(self, remote):
+        def take_over():
+            operation = Operation.objects.get()
+            lose_the_worker(operation)
+            operations.work_slice(operation.pk)
+
+        once(remote, "create", "after", lambda: in_thread(take_over).join())
 
         item, _ = self.create()
-        again, _ = self.create()
 
-        assert (item.state, item.error_code) == (again.state, again.error_code) == (state, code)
-        assert remote.count("create") == 1
+        assert (item.state, item.error_code) == ("unknown", "outcome_unknown")
 
     def test_form_whose_process_was_killed_has_an_unknown_outcome(self, remote, monkeypatch):
         with monkeypatch.context() as patch:

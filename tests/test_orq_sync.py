@@ -232,7 +232,7 @@ def test_run_that_is_continued_already_says_by_which(remote):
     with pytest.raises(CommandError, match="orq_sync --go-on"):
         orq_sync("--full")
     doubted = SyncRun.objects.latest("pk")
-    assert f"--go-on {doubted.pk}" in " ".join(remarks(doubted))
+    assert f"--go-on {doubted.pk}" in " ".join(remarks(doubted, for_terminal=True))
     following = runs.go_on(doubted)
     assert exit_code("--go-on", str(doubted.pk)) == 3
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from ..mirror import delete_conversation, refresh_conversation
 from ..models import Conversation, Operation, OperationItem
 from ..orders import Order
-from .bulk_forms import SelectionForm
+from .bulk_forms import SelectionForm, digest_of_names
 from .ordering import OrderingAdmin
 from .presentation import names
 
@@ -30,7 +30,7 @@ class ActingAdmin(OrderingAdmin):
     @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
         """In the stock action's place, which would delete rows."""
-        rows = self._alive(request, self._selected(request, queryset))
+        rows = self._deletable(request, self._selected(request, queryset))
         return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows) if rows else None
 
     @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))
@@ -40,7 +40,8 @@ class ActingAdmin(OrderingAdmin):
 
     @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        rows = self._alive(request, self._selected(request, queryset))
+        alive = self._alive(request, self._selected(request, queryset))
+        rows = self._permitted(request, alive, self.has_change_permission)
         if len(rows) > 1:
             return self._order(request, Operation.Verb.REFRESH, [Order(conversation=row) for row in rows])
         for row in rows:
@@ -49,11 +50,14 @@ class ActingAdmin(OrderingAdmin):
 
     def delete_selected_view(self, request: HttpRequest) -> HttpResponse:
         refusal = self._check_posted(request, permitted=self.has_delete_permission(request))
-        return refusal or self._act(request, Operation.Verb.DELETE, self._alive, self._delete)
+        return refusal or self._act(request, Operation.Verb.DELETE, self._deletable, self._delete)
 
     def create_again_view(self, request: HttpRequest) -> HttpResponse:
         refusal = self._check_posted(request, permitted=self.has_add_permission(request))
         return refusal or self._act(request, Operation.Verb.CREATE, self._tombstones, self._create_again)
+
+    def _deletable(self, request: HttpRequest, rows: _Rows) -> _Rows:
+        return self._permitted(request, self._alive(request, rows), self.has_delete_permission)
 
     def _act(
         self,
@@ -71,6 +75,11 @@ class ActingAdmin(OrderingAdmin):
             choose(request, self._find_all(request, form.cleaned_data["selected"])),
             form.cleaned_data["form_token"],
         )
+        seen = form.cleaned_data["seen"]
+        if verb == Operation.Verb.DELETE and rows and seen and seen != digest_of_names(rows):
+            message = gettext("Some of them have changed since you chose them. Look at them once more.")
+            self.message_user(request, message, messages.WARNING)
+            return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows)
         if len(rows) > 1:
             return self._order(request, verb, [Order(conversation=row) for row in rows], token)
         for row in rows:
@@ -102,5 +111,6 @@ class ActingAdmin(OrderingAdmin):
             self.message_user(request, message, messages.SUCCESS)
 
     def _confirm(self, request: HttpRequest, name: str, title: str, rows: _Rows) -> HttpResponse:
-        form = SelectionForm(initial={"selected": ",".join(str(row.pk) for row in rows)})
+        keys = ",".join(str(row.pk) for row in rows)
+        form = SelectionForm(initial={"selected": keys, "seen": digest_of_names(rows)})
         return self._ask(request, name, title, form=form, conversations=rows)

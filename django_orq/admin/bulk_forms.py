@@ -1,5 +1,6 @@
 """The forms for several conversations at once."""
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -7,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged
 from ..models import Conversation
 from ..orders import Order
-from .forms import NameField, TokenField, describe_change
+from .forms import NameField, TokenField, describe_change, parse_moment
 
 _KEY = re.compile(r"[0-9]{1,18}")
 
@@ -22,36 +24,49 @@ class RenameSelectedForm(forms.Form):
     """A new name for each of several conversations, the present one to begin with."""
 
     form_token = TokenField()
-    seen = forms.JSONField(widget=forms.HiddenInput)
-    """By primary key: the ``remote_updated_at`` and the name of each when the person saw it."""
+    seen = forms.CharField(widget=forms.HiddenInput, strip=False)
+    """JSON, by primary key: the ``remote_updated_at`` and the name of each when the person saw it."""
 
     def __init__(self, conversations: Sequence[Conversation], data: Any = None) -> None:
         seen = {str(row.pk): [row.remote_updated_at.isoformat(), row.display_name] for row in conversations}
-        super().__init__(data, initial={"seen": seen})
+        super().__init__(data, initial={"seen": json.dumps(seen)})
         self.conversations = conversations
         for row in conversations:
-            self.fields[f"name-{row.pk}"] = NameField(label=str(row), initial=row.display_name)
+            # Checked by `clean`, and only if it was changed: what Orq has need not be what we would send.
+            self.fields[f"name-{row.pk}"] = forms.CharField(
+                label=str(row), initial=row.display_name, widget=AdminTextInputWidget, required=False
+            )
 
     @property
     def rows(self) -> list[tuple[Conversation, forms.BoundField]]:
         return [(row, self[f"name-{row.pk}"]) for row in self.conversations]
 
-    @property
-    def orders(self) -> list[Order]:
-        """For those whose name the person has changed."""
-        return [order for row, field in self.rows if (order := self._order(row, field.name))]
-
-    def _order(self, row: Conversation, field: str) -> Order | None:
-        expected, name = self.cleaned_data["seen"][str(row.pk)]
-        wanted = self.cleaned_data[field]
-        return None if wanted == name.strip() else Order(conversation=row, wanted=wanted, expected_updated_at=expected)
-
     def clean_seen(self) -> dict[str, tuple[datetime, str]]:
         try:
-            return {str(row.pk): _parse_seen(*self.cleaned_data["seen"][str(row.pk)]) for row in self.conversations}
-        except (KeyError, TypeError, ValueError):
+            seen = json.loads(self.cleaned_data["seen"])
+            return {str(row.pk): _parse_seen(*seen[str(row.pk)]) for row in self.conversations}
+        except (KeyError, TypeError, ValueError, RecursionError):
             message = gettext("This page is incomplete. Load it again before you save.")
             raise ValidationError(message, code="incomplete") from None
+
+    def clean(self) -> dict[str, Any]:
+        self.orders: list[Order] = []
+        """For those whose name the person has changed."""
+        if "seen" in self.cleaned_data:
+            for row, field in self.rows:
+                self._clean_name(row, field.name)
+        return self.cleaned_data
+
+    def _clean_name(self, row: Conversation, field: str) -> None:
+        expected, name = self.cleaned_data["seen"][str(row.pk)]
+        if self.cleaned_data.get(field, "") == _as_browsers_send(name):
+            return
+        try:
+            wanted = NameField().clean(self.cleaned_data.get(field, ""))
+        except ValidationError as error:
+            self.add_error(field, error)
+        else:
+            self.orders.append(Order(conversation=row, wanted=wanted, expected_updated_at=expected))
 
     def ask_again(self, order: Order, change: ConversationChanged) -> None:
         """Say what one of them has become; sending the form once more replaces that name."""
@@ -63,10 +78,15 @@ class RenameSelectedForm(forms.Form):
 
 
 def _parse_seen(time: str, name: str) -> tuple[datetime, str]:
-    moment = datetime.fromisoformat(time)
-    if moment.tzinfo is None or not isinstance(name, str):
+    moment = parse_moment(time)
+    if moment is None or not isinstance(name, str):
         raise ValueError
     return moment, name
+
+
+def _as_browsers_send(name: str) -> str:
+    """What comes back of a name in a field of one line that nobody touched."""
+    return name.replace("\r", "").replace("\n", "").strip()
 
 
 class SelectionForm(forms.Form):
@@ -75,9 +95,16 @@ class SelectionForm(forms.Form):
     form_token = TokenField()
     selected = forms.CharField(widget=forms.HiddenInput)
     """Their primary keys, with commas: one field, for requests may have a thousand at most."""
+    seen = forms.CharField(widget=forms.HiddenInput, required=False, strip=False)
+    """A digest of the names that the person saw."""
 
     def clean_selected(self) -> list[int]:
         keys = self.cleaned_data["selected"].split(",")
         if not all(_KEY.fullmatch(key) for key in keys):
             raise ValidationError(gettext("This page is incomplete. Load it again."), code="incomplete")
         return [int(key) for key in keys]
+
+
+def digest_of_names(rows: Sequence[Conversation]) -> str:
+    names = json.dumps(sorted((row.pk, row.display_name) for row in rows))
+    return hashlib.sha256(names.encode()).hexdigest()

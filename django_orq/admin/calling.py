@@ -3,16 +3,25 @@
 from django.contrib import messages
 from django.utils.translation import gettext
 
-from ..models import Operation
+from ..clock import DatabaseClock
+from ..models import Operation, write_database
 from ..tasks import enqueue_operation
 
 
+def is_being_done(operation: Operation) -> bool:
+    """Whether somebody works on it, who may have died a while ago."""
+    now = DatabaseClock(write_database()).now()
+    return operation.lease_until is not None and operation.lease_until >= now
+
+
 def hand_over(operation: Operation) -> tuple[str, int]:
-    """Tell a worker; returns what to say of it, and the level of that message."""
+    """Tell a worker, unless one works on it; returns what to say of it, and the level of that message."""
+    if is_being_done(operation):  # a message more would end the chain of those that follow each slice
+        return gettext("A worker is doing it now."), messages.INFO
     enqueue_operation(operation.pk)
-    operation.refresh_from_db()
-    if operation.ticket or operation.started_at is not None:
-        return gettext("A worker will do it."), messages.SUCCESS
+    operation.refresh_from_db(using=write_database())
+    if operation.ticket:
+        return gettext("It is queued for a worker; this page shows how it goes."), messages.SUCCESS
     message = gettext(
         "It is recorded, but no worker could be told of it: the broker is out of reach. The next scheduled call "
         "takes it."

@@ -68,7 +68,11 @@ def explain_item(item: OperationItem) -> str:
         doubtful=item.state == State.UNKNOWN,
         retry_after=item.note.get("retry_after"),
     )
-    return gettext("Not tried after that: %(why)s") % {"why": text} if item.note.get("untried") else text
+    return (
+        gettext("Not tried, since it would have fared like one before it: %(why)s") % {"why": text}
+        if item.note.get("untried")
+        else text
+    )
 
 
 def _compose(verb: str, code: str, params: Mapping[str, Any], *, doubtful: bool, retry_after: float | None) -> str:

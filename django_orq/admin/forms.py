@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
-from django.utils.timesince import timesince
 from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +16,7 @@ from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, InvalidName
 from ..models import Conversation
 from ..payloads import clean_display_name
+from .times import in_words
 from .workspaces import known_aliases
 
 if TYPE_CHECKING:
@@ -37,14 +37,19 @@ class MomentField(forms.Field):
         return value.isoformat() if isinstance(value, datetime) else value
 
     def to_python(self, value: Any) -> datetime | None:
-        try:
-            moment = datetime.fromisoformat(value or "")
-        except ValueError:
-            return None
-        return moment if moment.tzinfo else None
+        return parse_moment(value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return False  # nothing that a person changes
+
+
+def parse_moment(text: Any) -> datetime | None:
+    """An aware time that every database can compare with; ``None`` for anything else."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo and 1970 <= moment.year <= 9000 else None
 
 
 class TokenField(forms.CharField):
@@ -136,7 +141,7 @@ class RenameForm(_NameForm):
 
 
 def describe_change(change: ConversationChanged) -> str:
-    ago = timesince(min(change.updated_at, now()))
+    ago = in_words(now() - change.updated_at)
     if change.updated_by_id:
         text = gettext(
             "It is now called “%(name)s” (changed %(ago)s ago by %(who)s). Save again to replace that name."

@@ -21,12 +21,12 @@ class HandedOver:
 
     @property
     def level(self) -> int:
-        return messages.WARNING if self.is_untold else messages.SUCCESS
+        return messages.WARNING if self.is_untold or self.run.state == State.WAITING else messages.SUCCESS
 
     @property
     def message(self) -> str:
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        return " ".join([self._sentence() % named, *(remarks(self.run) if self.run.state == State.WAITING else ())])
+        return " ".join([self._sentence() % named, *(() if self.is_untold else remarks(self.run))])
 
     def _sentence(self) -> str:
         if self.is_untold:

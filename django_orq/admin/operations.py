@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -12,12 +13,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
+from ..exceptions import ConversationChanged
 from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
 from ..remarks import untaken
 from ..routing import OPERATE
-from .calling import hand_over
+from .calling import hand_over, is_being_done
 from .failures import explain_item
+from .orderers import orderer
 from .read_only import Listed, ReadOnly
 from .transactions import outside_of_transactions
 from .workspaces import if_several
@@ -29,8 +32,6 @@ else:
 
 State, Verb = OperationItem.State, Operation.Verb
 _SETTLED = (State.DONE, State.FAILED, State.UNKNOWN)
-_PERMISSIONS = {Verb.CREATE: "add", Verb.RENAME: "change", Verb.DELETE: "delete", Verb.REFRESH: "change"}
-"""What one must be permitted to do with conversations in order to have an operation done."""
 
 
 @admin.register(Operation)
@@ -67,12 +68,22 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
         return request.user.has_module_perms("django_orq") if obj is None else _is_own(request, obj)
 
     def may_order(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether this person could order the same now."""
-        permission = f"django_orq.{_PERMISSIONS[Verb(operation.verb)]}_conversation"
-        return self.has_view_permission(request, operation) and request.user.has_perm(permission)
+        """Whether this person could order the same now, for each of the conversations."""
+        if not self.has_view_permission(request, operation) or not self.admin_site.is_registered(Conversation):
+            return False
+        conversations: Any = self.admin_site.get_model_admin(Conversation)
+        rows = [item.conversation for item in retryable(operation).select_related("conversation")]
+        match operation.verb:
+            case Verb.CREATE:
+                return bool(conversations.has_add_permission(request))
+            case Verb.DELETE:
+                may = conversations.has_delete_permission
+            case _:
+                may = conversations.has_change_permission
+        return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
-        operations = super().get_queryset(request)
+        operations = super().get_queryset(request).annotate(**{f"n_{state}": _number(state) for state in _SETTLED})
         if super().has_view_permission(request):
             return operations
         return operations.filter(ordered_by_pk=str(request.user.pk))
@@ -81,7 +92,8 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
         return ("name", "standing", "outcome", "ordered_by", "ordered_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
-        return [(None, {"fields": ("ordered_by", "ordered_at", "started_at", "finished_at")})]
+        retried = ("retried_by",) if obj is not None and obj.retried_by else ()
+        return [(None, {"fields": ("ordered_by", *retried, "ordered_at", "started_at", "finished_at")})]
 
     @method_decorator(require_GET)
     def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
@@ -112,7 +124,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Have what failed done again."""
         operation = self._find_to_order(request, operation_id)
-        if retry(operation):
+        if retry(operation, by=orderer(request)):
             message, level = hand_over(operation)
         else:
             message, level = gettext("Nothing was done: there is nothing that could be done again."), messages.WARNING
@@ -138,6 +150,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
             "links": self.admin_site.is_registered(Conversation),
             "offers_go_on": may_order and bool(remarks) and not operation.is_finished,
             "offers_retry": may_order and operation.is_finished and retryable(operation).exists(),
+            "replaces": retryable(operation).filter(error_code=ConversationChanged.code).count(),
         }
 
     def _find(self, request: HttpRequest, operation_id: int) -> Operation:
@@ -169,7 +182,13 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, operation: Operation) -> str:
-        return _in_words(operation, _counts(operation))
+        return _in_words(operation, {state: getattr(operation, f"n_{state}") for state in _SETTLED})
+
+
+def _number(state: str) -> Any:
+    """How many items of an operation have this state, in a list of operations."""
+    items = OperationItem.objects.filter(operation=OuterRef("pk"), state=state).order_by().values("operation")
+    return Coalesce(Subquery(items.annotate(n=Count("pk")).values("n")), 0)
 
 
 def _is_own(request: HttpRequest, operation: Operation) -> bool:
@@ -200,16 +219,16 @@ def _in_words(operation: Operation, counts: dict[str, int]) -> str:
 def _standing(operation: Operation) -> str:
     if operation.is_finished:
         return gettext("finished")
-    if operation.lease_until is not None:
+    if is_being_done(operation):
         return gettext("being done")
     return gettext("waiting") if operation.resume_at is not None else gettext("queued")
 
 
 def _remarks(operation: Operation) -> list[str]:
     """Why it stands still."""
-    if operation.is_finished or operation.lease_until is not None:
+    if operation.is_finished or is_being_done(operation):
         return []
-    due = operation.resume_at or operation.started_at or operation.ordered_at
+    due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
     why = [operation.error_message] if operation.error_message else []
     return [*why, *untaken(operation, task=OPERATE, due=due)]
 

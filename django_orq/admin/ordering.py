@@ -15,10 +15,12 @@ from django.utils.translation import gettext, ngettext
 from ..models import Conversation, Operation
 from ..orders import MOST_ITEMS, Order, place
 from .calling import hand_over
+from .orderers import orderer
 from .presentation import names
-from .remote_first import RemoteFirstAdmin, orderer
+from .remote_first import RemoteFirstAdmin
 
 View = Callable[[HttpRequest], HttpResponse]
+Permission = Callable[[HttpRequest, Conversation], bool]
 
 
 class OrderingAdmin(RemoteFirstAdmin):
@@ -40,10 +42,21 @@ class OrderingAdmin(RemoteFirstAdmin):
         """All of them, none if they are more than ``most``."""
         selected = list(queryset[: most + 1])
         if len(selected) > most:
-            message = gettext("At most %(count)s conversations can be chosen at once. Nothing was done.")
-            self.message_user(request, message % {"count": f"{most:,}"}, messages.ERROR)
+            self._say_too_many(request, most)
             return []
         return selected
+
+    def _say_too_many(self, request: HttpRequest, most: int) -> None:
+        message = gettext("At most %(count)s conversations can be chosen at once. Nothing was done.")
+        self.message_user(request, message % {"count": f"{most:,}"}, messages.ERROR)
+
+    def _permitted(self, request: HttpRequest, rows: Sequence[Conversation], may: Permission) -> list[Conversation]:
+        """Those with which this person may do it; of the others it is said."""
+        refused = [row for row in rows if not may(request, row)]
+        if refused:
+            message = gettext("You may not do this with %(names)s.")
+            self.message_user(request, message % {"names": names(refused)}, messages.ERROR)
+        return [row for row in rows if row not in refused]
 
     def _alive(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
         """Those that are not deleted; of the others it is said."""
@@ -66,9 +79,11 @@ class OrderingAdmin(RemoteFirstAdmin):
 
     def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> list[Conversation]:
         """Of those with these primary keys, the ones that this person may see, in the list's order."""
-        if len(keys) > MOST_ITEMS:
-            return self._selected(request, self.get_queryset(request))
-        return list(self.get_queryset(request).filter(pk__in=keys).order_by(*self.get_ordering(request)))
+        wanted = set(keys)
+        if len(wanted) > MOST_ITEMS:
+            self._say_too_many(request, MOST_ITEMS)
+            return []
+        return list(self.get_queryset(request).filter(pk__in=wanted).order_by(*self.get_ordering(request)))
 
     def _order(
         self, request: HttpRequest, verb: str, orders: Sequence[Order], form_token: str | None = None

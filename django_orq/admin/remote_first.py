@@ -14,8 +14,8 @@ from django.utils.translation import gettext, ngettext
 from ..mirror import Renamed
 from ..models import Conversation, OperationItem
 from ..operations import create_once
-from ..orders import Orderer
 from .failures import FAILURES, explain, explain_item
+from .orderers import orderer
 from .presentation import names
 from .transactions import outside_of_transactions
 from .workspaces import if_several
@@ -104,11 +104,6 @@ class RemoteFirstAdmin(_ModelAdmin):
             "preserved_filters": self.get_preserved_filters(request),
             "several_workspaces": bool(if_several("workspace")),
         }
-
-
-def orderer(request: HttpRequest) -> Orderer:
-    user: Any = request.user
-    return Orderer(pk=str(user.pk), name=user.get_username())
 
 
 def is_tombstone(conversation: Conversation | None) -> bool:

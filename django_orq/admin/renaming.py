@@ -25,20 +25,23 @@ class RenamingAdmin(OrderingAdmin):
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        selected = self._alive(request, self._selected(request, queryset, most=_most_fields()))
+        selected = self._renamable(request, self._selected(request, queryset, most=_most_fields()))
         return self._ask_names(request, RenameSelectedForm(selected)) if selected else None
 
     def rename_selected_view(self, request: HttpRequest) -> HttpResponse:
         refusal = self._check_posted(request, permitted=self.has_change_permission(request))
         if refusal:
             return refusal
-        rows = self._alive(request, self._find_all(request, _keys(request)))
+        rows = self._renamable(request, self._find_all(request, _keys(request)))
         form = RenameSelectedForm(rows, request.POST)
         if not rows:
             return self._back(request)
         if not form.is_valid():
             return self._ask_names(request, form)
         return self._rename_all(request, form)
+
+    def _renamable(self, request: HttpRequest, rows: list[Conversation]) -> list[Conversation]:
+        return self._permitted(request, self._alive(request, rows), self.has_change_permission)
 
     def _rename_all(self, request: HttpRequest, form: RenameSelectedForm) -> HttpResponse:
         match form.orders:
@@ -77,7 +80,7 @@ class RenamingAdmin(OrderingAdmin):
 
 def _most_fields() -> int:
     limit = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-    return MOST_ITEMS if limit is None else min(MOST_ITEMS, limit - _OTHER_FIELDS)
+    return MOST_ITEMS if limit is None else min(MOST_ITEMS, max(1, limit - _OTHER_FIELDS))
 
 
 def _keys(request: HttpRequest) -> list[int]:

@@ -81,7 +81,7 @@ class Command(BaseCommand):
             ) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
-            why = " ".join(remarks(run)) or error
+            why = " ".join(remarks(run, for_terminal=True)) or error
             raise CommandError(f"Sync run {run.pk} failed: {why}", returncode=FAILED) from None
         finally:
             progress.close()
@@ -103,7 +103,7 @@ class Command(BaseCommand):
             f"{run.updated:,} updated, {run.unchanged:,} unchanged, {run.tombstoned:,} deleted, "
             f"{run.restored:,} restored, {run.skipped + run.outdated:,} skipped as older, {run.rejected:,} rejected."
         )
-        for remark in remarks(run):
+        for remark in remarks(run, for_terminal=True):
             self.stderr.write(remark)
         if code := self._exit_code(run):
             sys.exit(code)
