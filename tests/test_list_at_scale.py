@@ -5,8 +5,8 @@ from django.db import connection
 from django.urls import reverse
 
 from django_orq.admin.pagination import MAX_LISTED
-from django_orq.admin.searching import MAX_SEARCHED
 from django_orq.models import Conversation
+from django_orq.searching import MAX_SEARCHED
 
 from .scale import Shares, fill, rows_read
 

@@ -16,10 +16,10 @@ from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
 from ..remarks import untaken
 from ..routing import OPERATE
+from ..transactions import outside_of_transactions
 from .calling import hand_over
 from .failures import explain_item
 from .read_only import Listed, ReadOnly
-from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:

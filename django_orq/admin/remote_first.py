@@ -15,9 +15,9 @@ from ..mirror import Renamed
 from ..models import Conversation, OperationItem
 from ..operations import create_once
 from ..orders import Orderer
+from ..transactions import outside_of_transactions
 from .failures import FAILURES, explain, explain_item
 from .presentation import names
-from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:

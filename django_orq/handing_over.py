@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.contrib import messages
 from django.utils.translation import gettext
 
-from .. import runs, tasks
-from ..models import SyncRun, write_database
-from ..remarks import remarks
+from . import runs, tasks
+from .models import SyncRun, write_database
+from .remarks import remarks
 
 State = SyncRun.State
 
@@ -18,10 +17,8 @@ class HandedOver:
     run: SyncRun
     is_untold: bool = False
     """No worker could be told: the broker is out of reach."""
-
-    @property
-    def level(self) -> int:
-        return messages.WARNING if self.is_untold else messages.SUCCESS
+    is_others: bool = False
+    """Somebody else walks or calls a worker already, or the run has to wait."""
 
     @property
     def message(self) -> str:
@@ -60,4 +57,4 @@ def hand_over(run: SyncRun) -> HandedOver:
     if publishes:
         tasks.enqueue_slice(run.pk)
         run.refresh_from_db(using=write_database())
-    return HandedOver(run=run, is_untold=publishes and not run.ticket)
+    return HandedOver(run=run, is_untold=publishes and not run.ticket, is_others=not publishes)
