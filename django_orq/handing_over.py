@@ -43,12 +43,28 @@ def start(workspaces: Iterable[str], mode: str) -> list[HandedOver]:
     """
     started: list[HandedOver] = []
     for workspace in workspaces:
-        run = runs.open_run(workspace, mode)
-        if run.state == State.PAUSED:
-            run = runs.resume(run)
+        run = _open(workspace, mode)
         untold = any(earlier.is_untold for earlier in started)
         started.append(HandedOver(run=run, is_untold=True) if untold else hand_over(run))
     return started
+
+
+def start_unless_walked(workspace: str, mode: str) -> HandedOver:
+    """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
+    run = runs.unfinished(workspace, mode)
+    if run is not None and not _rests(run) and run not in runs.adoptable(workspace):
+        return HandedOver(run=run, is_others=True)
+    return hand_over(_open(workspace, mode))
+
+
+def _open(workspace: str, mode: str) -> SyncRun:
+    run = runs.open_run(workspace, mode)
+    return runs.resume(run) if run.state == State.PAUSED else run
+
+
+def _rests(run: SyncRun) -> bool:
+    """Whether it goes on as soon as somebody asks for it."""
+    return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
 
 
 def hand_over(run: SyncRun) -> HandedOver:
