@@ -16,7 +16,7 @@ help:
 	@echo "make acceptance   the built wheel in an empty project, filled by the vendor's SDK"
 	@echo "make brokers      workers that are killed, suspended and refused, on Redis and RabbitMQ with PostgreSQL"
 	@echo "make benchmark    speed and memory of full syncs of 1,000 and 100,000 conversations; where DATABASE_URL"
-	@echo "                  names PostgreSQL, of the admin's list of 1,000,000 too"
+	@echo "                  names PostgreSQL, of the lists of 1,000,000 in admin and REST too"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'

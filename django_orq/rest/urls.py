@@ -1,3 +1,4 @@
+from django.apps import apps
 from rest_framework.routers import SimpleRouter
 
 from .views import ConversationViewSet, SyncRunViewSet
@@ -9,3 +10,6 @@ router.register("conversations", ConversationViewSet)
 router.register("sync-runs", SyncRunViewSet)
 
 urlpatterns = router.urls
+
+if apps.is_installed("drf_spectacular"):
+    from . import schema  # noqa: F401 # it registers itself
