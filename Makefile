@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance wheel acceptance brokers benchmark
+.PHONY: help demo test check schema conformance wheel acceptance brokers benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
+	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
 	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 	@echo "make wheel  build sdist and wheel into dist/"
 	@echo "make acceptance   the built wheel in an empty project, filled by the vendor's SDK"
@@ -40,6 +41,15 @@ check: $(VENV)/.installed-check
 	$(BIN)/python manage.py check
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/lint-imports
+
+# An environment of its own: schemathesis would be a plugin of all other tests.
+.venv-schema/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-schema
+	.venv-schema/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[schema]'
+	@touch $@
+
+schema: .venv-schema/.installed
+	.venv-schema/bin/python -m tests.openapi $(ARGS)
 
 # Environments of their own: the SDKs pin old versions of requests.
 .venv-sdk-%/.installed:

@@ -107,7 +107,9 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ConversationState": "django_orq.models.ConversationState",
+        "SyncRunMode": "django_orq.models.SyncRun.Mode",
         "SyncRunState": "django_orq.models.SyncRun.State",
+        "StartableMode": "django_orq.rest.serializers.STARTABLE",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from rest_framework import filters
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -51,6 +52,8 @@ class CreatedAndUpdated(filters.BaseFilterBackend):
 
 class BoundedSearch(filters.SearchFilter):
     """Parts of the name among the newest conversations, or the beginning of an Orq id; comes after other filters."""
+
+    search_description: Any = _("Parts of the name, or the beginning of an Orq id (conv_…).")
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         terms = self.get_search_terms(request)

@@ -14,6 +14,10 @@ from ..runs import Freshness, freshness
 from .errors import InvalidCursor
 from .serializers import FreshnessSerializer
 
+_TIME_OR_NULL = {"type": "string", "format": "date-time", "nullable": True}
+_FRESHNESS = "When the newest complete run of each kind began; null if there was none."
+_SEARCHED = "Since when what was created has been searched for the name, if that was not everything; else null."
+
 
 class MirrorPagination(pagination.CursorPagination):
     """Newest first, 1 to 100 on a page; each answer says how fresh the mirror is."""
@@ -57,6 +61,18 @@ class MirrorPagination(pagination.CursorPagination):
         response.data["freshness"] = FreshnessSerializer(self.freshness).data
         return response
 
+    def get_paginated_response_schema(self, schema: Any) -> Any:
+        described = super().get_paginated_response_schema(schema)
+        times = {"new": _TIME_OR_NULL, "everything": _TIME_OR_NULL}
+        freshness = {"type": "object", "required": list(times), "properties": times}
+        described["properties"]["freshness"] = freshness | {"description": _FRESHNESS}
+        return described | {"required": list(described["properties"])}
+
+    def get_schema_operation_parameters(self, view: Any) -> Any:
+        cursor, page_size = super().get_schema_operation_parameters(view)
+        page_size["schema"] |= {"minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        return [cursor, page_size]
+
 
 class ConversationPagination(MirrorPagination):
     """``remote_id`` is unique within a workspace, so the cursor is exact."""
@@ -77,6 +93,11 @@ class ConversationPagination(MirrorPagination):
         response = super().get_paginated_response(data)
         response.data["searched_back_to"] = self.searched_back_to
         return response
+
+    def get_paginated_response_schema(self, schema: Any) -> Any:
+        described = super().get_paginated_response_schema(schema)
+        described["properties"]["searched_back_to"] = _TIME_OR_NULL | {"description": _SEARCHED}
+        return described | {"required": list(described["properties"])}
 
 
 class SyncRunPagination(MirrorPagination):

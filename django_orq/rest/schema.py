@@ -19,6 +19,7 @@ from .serializers import (
     StartSerializer,
     SyncRunDetailSerializer,
     SyncRunQuery,
+    SyncRunSerializer,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class ErrorSerializer(_Plain):
 
 
 class InvalidSerializer(ErrorSerializer):
-    errors = serializers.DictField(required=False, help_text="What is wrong, by the names of fields.")
+    errors = serializers.DictField(  # type: ignore[assignment] # a field does not stay an attribute
+        required=False, help_text="What is wrong, by the names of fields."
+    )
 
 
 class DoubtSerializer(ErrorSerializer):
@@ -82,39 +85,53 @@ _WRITE = (*_READ, 400, 415, 429)
 _ASKS_ORQ = (*_WRITE, 502, 504)
 
 _WORKSPACE = OpenApiParameter("workspace", str, default=DEFAULT_ALIAS, description="The alias of a workspace.")
+_RETRY_AFTER = OpenApiParameter(
+    "Retry-After",
+    int,
+    OpenApiParameter.HEADER,
+    response=[429, 503],
+    description="Seconds to wait before the next try.",
+)
 _REMOTE_ID = OpenApiParameter("remote_id", str, OpenApiParameter.PATH, pattern=f"^{REMOTE_ID.pattern}$")
 _RUN_ID = OpenApiParameter("id", int, OpenApiParameter.PATH)
 
 
-def _errors(*codes: int) -> dict[Any, Any]:
-    return {code: OpenApiResponse(*_ERRORS[code]) for code in sorted(codes)}
-
-
-def _schema(errors: tuple[int, ...], success: dict[Any, Any] | None = None, *more: Any, **options: Any) -> Any:
+def _schema(summary: str, success: dict[Any, Any], errors: tuple[int, ...], *parameters: Any, **options: Any) -> Any:
     """What one action takes and answers; ``success`` beside the errors."""
-    return extend_schema(parameters=[_WORKSPACE, *more], responses=_errors(*errors) | (success or {}), **options)
+    failures = {code: OpenApiResponse(*_ERRORS[code]) for code in sorted(errors)}
+    return extend_schema(
+        summary=summary,
+        parameters=[_WORKSPACE, _RETRY_AFTER, *parameters],
+        responses=success | {code: failure for code, failure in failures.items() if code not in success},
+        **options,
+    )
 
 
 CONVERSATIONS = {
-    "list": _schema((*_READ, 400), {200: ConversationSerializer(many=True)}, ConversationQuery),
-    "create": _schema((*_ASKS_ORQ, 202), {201: ConversationSerializer}),
-    "retrieve": _schema(_READ, {200: ConversationSerializer}, _REMOTE_ID),
-    "partial_update": _schema((*_ASKS_ORQ, 202, 409), {200: RenameSerializer}, _REMOTE_ID),
-    "destroy": _schema((*_ASKS_ORQ, 202), {204: None}, _REMOTE_ID),
-    "refresh": _schema(_ASKS_ORQ, {200: ConversationSerializer}, _REMOTE_ID, request=None),
-    "fetch": _schema(_ASKS_ORQ, {200: ConversationSerializer}, request=FetchSerializer),
+    "list": _schema("List conversations", {200: ConversationSerializer(many=True)}, (*_READ, 400), ConversationQuery),
+    "create": _schema("Create a conversation", {201: ConversationSerializer}, (*_ASKS_ORQ, 202)),
+    "retrieve": _schema("Show a conversation", {200: ConversationSerializer}, _READ, _REMOTE_ID),
+    "partial_update": _schema("Rename a conversation", {200: RenameSerializer}, (*_ASKS_ORQ, 202, 409), _REMOTE_ID),
+    "destroy": _schema("Delete a conversation", {204: None}, (*_ASKS_ORQ, 202), _REMOTE_ID),
+    "refresh": _schema("Mirror what Orq has now", {200: ConversationSerializer}, _ASKS_ORQ, _REMOTE_ID, request=None),
+    "fetch": _schema("Mirror one by its Orq id", {200: ConversationSerializer}, _ASKS_ORQ, request=FetchSerializer),
 }
 SYNC_RUNS = {
-    "list": _schema((*_READ, 400), None, SyncRunQuery),
+    "list": _schema("List sync runs", {200: SyncRunSerializer(many=True)}, (*_READ, 400), SyncRunQuery),
     "create": _schema(
-        _WRITE, {202: SyncRunDetailSerializer, 409: _RUN_CONFLICT, 503: _BROKER}, request=StartSerializer
+        "Start a sync run, or go on with one that rests",
+        {202: SyncRunDetailSerializer, 409: _RUN_CONFLICT, 503: _BROKER},
+        _WRITE,
+        request=StartSerializer,
     ),
-    "retrieve": _schema(_READ, {200: SyncRunDetailSerializer}, _RUN_ID),
-    "cancel": _schema((*_READ, 415), {200: SyncRunDetailSerializer, 409: _RUN_CONFLICT}, _RUN_ID, request=None),
+    "retrieve": _schema("Show a sync run", {200: SyncRunDetailSerializer}, _READ, _RUN_ID),
+    "cancel": _schema(
+        "Cancel a sync run", {200: SyncRunDetailSerializer, 409: _RUN_CONFLICT}, _READ, _RUN_ID, request=None
+    ),
 }
 
 
-class _Annotated(OpenApiViewExtension):
+class _Annotated(OpenApiViewExtension):  # type: ignore[no-untyped-call] # of a base class
     match_subclasses = True
     schemas: ClassVar[dict[str, Any]]
 
@@ -123,11 +140,11 @@ class _Annotated(OpenApiViewExtension):
         return extend_schema_view(**self.schemas)(described)
 
 
-class AnnotatedConversations(_Annotated):
+class AnnotatedConversations(_Annotated):  # type: ignore[no-untyped-call] # of a base class
     target_class = "django_orq.rest.views.ConversationViewSet"
     schemas = CONVERSATIONS
 
 
-class AnnotatedSyncRuns(_Annotated):
+class AnnotatedSyncRuns(_Annotated):  # type: ignore[no-untyped-call] # of a base class
     target_class = "django_orq.rest.views.SyncRunViewSet"
     schemas = SYNC_RUNS

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from ..mirror import Renamed
 from ..models import Conversation, ConversationState, SyncRun
-from ..payloads import is_remote_id
+from ..payloads import REMOTE_ID
 from ..progress import counts, how_far
 from ..remarks import remarks
 from ..runs import Mode
@@ -76,14 +76,13 @@ class RenameSerializer(ConversationSerializer):
 
 
 class FetchSerializer(_Plain):
-    remote_id = serializers.CharField(help_text=_("The Orq id, conv_…"))
-
-    def validate_remote_id(self, remote_id: str) -> str:
-        if not is_remote_id(remote_id):
-            raise serializers.ValidationError(
-                _("This is no Orq id: conv_ and 26 lower-case letters and digits, without i, l, o and u.")
-            )
-        return remote_id
+    remote_id = serializers.RegexField(
+        f"^{REMOTE_ID.pattern}$",
+        help_text=_("The Orq id, conv_…"),
+        error_messages={
+            "invalid": _("This is no Orq id: conv_ and 26 lower-case letters and digits, without i, l, o and u.")
+        },
+    )
 
 
 class ConversationQuery(_Plain):
@@ -108,8 +107,21 @@ class ExtentSerializer(_Plain):
     text = serializers.CharField()
 
 
+class BlankAsNull(serializers.ChoiceField):
+    """Shows a choice that was not made as null."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, read_only=True, allow_null=True)
+
+    def to_representation(self, value: Any) -> Any:
+        return super().to_representation(value) or None
+
+
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
     """A sync run as a list shows it."""
+
+    wait = BlankAsNull(choices=SyncRun.Wait.choices, help_text=_("Why it waits."))
+    hold = BlankAsNull(choices=SyncRun.Hold.choices, help_text=_("Why missing conversations were not confirmed."))
 
     class Meta:
         model = SyncRun
@@ -166,9 +178,13 @@ class SyncRunDetailSerializer(SyncRunSerializer):
         return remarks(run)
 
 
+STARTABLE = [(mode.value, mode.label) for mode in (Mode.INCREMENTAL, Mode.FULL)]
+"""Modes that can be started; a confirmation is what a held run goes on with."""
+
+
 class StartSerializer(_Plain):
     mode = serializers.ChoiceField(
-        choices=[(mode.value, mode.label) for mode in (Mode.INCREMENTAL, Mode.FULL)],
+        choices=STARTABLE,
         default=Mode.INCREMENTAL.value,
         help_text=_("incremental: what is new; full: everything, deletions too."),
     )
