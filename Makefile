@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check schema conformance wheel acceptance brokers benchmark
+.PHONY: help demo test check schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
@@ -16,6 +16,7 @@ help:
 	@echo "make wheel  build sdist and wheel into dist/"
 	@echo "make acceptance   the built wheel in an empty project, filled by the vendor's SDK"
 	@echo "make brokers      workers that are killed, suspended and refused, on Redis and RabbitMQ with PostgreSQL"
+	@echo "make browser      the admin of the example project in a real browser (Chromium), with screenshots"
 	@echo "make benchmark    speed and memory of full syncs of 1,000 and 100,000 conversations; where DATABASE_URL"
 	@echo "                  names PostgreSQL, of the lists of 1,000,000 in admin and REST too"
 
@@ -82,6 +83,13 @@ brokers: export ORQ_BROKERS ?= redis://127.0.0.1:6379/0 amqp://guest:guest@127.0
 brokers: export DATABASE_URL ?= postgres://postgres@127.0.0.1/django_orq_brokers
 brokers: $(VENV)/.installed-brokers
 	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py $(ARGS)
+
+# Playwright's own browsers are not needed; ORQ_SCREENSHOTS keeps the pictures in another folder.
+browser: export ORQ_BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+browser: export ORQ_SCREENSHOTS ?= .screenshots
+browser: $(VENV)/.installed-browser
+	@test -n "$$ORQ_BROWSER" || { echo "No Chromium found: install it, or name its program in ORQ_BROWSER." >&2; exit 1; }
+	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadfile $(ARGS)
 
 benchmark: $(VENV)/.installed-demo
 	$(BIN)/python -m tests.benchmarks

@@ -100,7 +100,7 @@ class _BoundConnection:
     def connect(self) -> None:
         self._connecting = True
         try:
-            super().connect()  # type: ignore[misc]
+            super().connect()  # type: ignore[misc] # of the class that this is mixed into
         finally:
             self._connecting = False
 
@@ -111,7 +111,7 @@ class _BoundConnection:
         self.sock.settimeout(exchange.left())
         if not self._connecting:  # a proxy's CONNECT is not the request
             exchange.sent = True
-        super().send(content)  # type: ignore[misc]
+        super().send(content)  # type: ignore[misc] # of the class that this is mixed into
 
 
 class _DirectConnection(_BoundConnection):
@@ -127,7 +127,7 @@ class _DirectConnection(_BoundConnection):
         try:
             return self._connect_any()
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that the DNS can't have
-            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type] # it is one
 
     def _connect_any(self) -> socket.socket:
         """Each address of the host gets the connect timeout, as in urllib3, but only while the exchange lasts."""

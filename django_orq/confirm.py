@@ -17,7 +17,7 @@ from .claim import Claim
 from .clock import DatabaseClock
 from .comparison import CONFIRMED_FOR, Answer, Plan
 from .exceptions import ConversationNotFound, MalformedResponse, OrqError
-from .models import Conversation, SyncRun, write_database
+from .models import Conversation, ConversationState, SyncRun, write_database
 from .payloads import RemoteConversation
 from .reconcile import mark_confirmed_gone, reconcile
 from .service import ConversationService
@@ -174,7 +174,8 @@ def left_to_confirm(run: SyncRun) -> int:
 def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
     """Missing rows that did not answer for their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
-    due = _rows(run).filter(unconfirmed, missing_since__isnull=False)
+    absent = (ConversationState.MISSING, ConversationState.UNLISTED)
+    due = _rows(run).filter(unconfirmed, indexed_state__in=absent)
     if run.mode == SyncRun.Mode.CONFIRM:
         return due.filter(missing_since__lte=runs.held_until(run))
     return due

@@ -109,7 +109,6 @@ class Conversation(models.Model):
             models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
         )
         indexes = (
-            models.Index(fields=("deleted_at", "missing_since"), name="django_orq_conv_missing"),
             # The list by age, in one workspace and in all of them: what is not deleted, one state, everything (for one
             # workspace the constraint's index has that). However rare what is listed may be, nothing else is read.
             models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),

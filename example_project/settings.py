@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import dj_database_url
+from csp.constants import SELF
 from django.core.management.utils import get_random_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -48,7 +49,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
 ]
+# All that a page shows or runs comes from this site's own files; its markup carries neither scripts nor styles.
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"default-src": [SELF]}}
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -120,6 +124,7 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 if CELERY_BROKER_URL == "filesystem://":
+    CELERY_BROKER_TRANSPORT = "example_project.folder_broker:Transport"
     # What one process puts "out", another takes "in": on one machine the same folder. Messages
     # are kept when processed, for else they would pass through the system's temporary folder.
     _folders = {name: DEMO_DIR / "broker" / name for name in ("queue", "control", "processed")}

@@ -14,7 +14,6 @@ from kombu.exceptions import OperationalError
 from django_orq import mirror, operations, orders, tasks
 from django_orq.models import Conversation, Operation, OperationItem
 
-from .celery import app
 from .test_admin import (
     ADD,
     AWKWARD,
@@ -32,15 +31,6 @@ from .test_admin import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def queue():
-    """The default queue of an in-memory broker, empty before and after."""
-    with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
-        queue.clear()
-        yield queue
-        queue.clear()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """What we do while a page is under way is not undone by it: the verbs run on a connection of their own."""
 
+import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -112,3 +114,35 @@ def test_connections_of_threads_are_their_own(remote, row):
     in_thread(lambda: seen.append(connection.connection)).join()
 
     assert seen[0] is not connection.connection
+
+
+def rename_both_at_once(remote: OrqSandbox, row: Conversation) -> dict[str, mirror.Renamed]:
+    """Two people's renames, each of which had asked before either wrote; what each was told."""
+    both_asked = threading.Barrier(2)
+    outcomes = {}
+
+    def meet(operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("update", "before"):
+            both_asked.wait(timeout=10)
+
+    def rename_to(name: str) -> None:
+        instance = Conversation.objects.get(pk=row.pk)
+        outcomes[name] = mirror.rename_conversation(instance, display_name=name)
+
+    remote.on_request = meet
+    threads = [in_thread(partial(rename_to, name)) for name in ("Ours", "Theirs")]
+    for thread in threads:
+        thread.join()
+    remote.on_request = None
+    return outcomes
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="two connections can't use SQLite's memory at the same time")
+@pytest.mark.parametrize("time", range(10))
+def test_no_rename_of_two_at_once_is_lost_silently(remote, row, time):
+    outcomes = rename_both_at_once(remote, row)
+
+    (winner,) = {"Ours", "Theirs"} & {conversation["displayName"] for conversation in remote.conversations}
+    loser = "Theirs" if winner == "Ours" else "Ours"
+    assert outcomes[winner].replaced == loser or outcomes[loser].overtaken_by == winner
+    assert mirror_equals(remote)

@@ -97,9 +97,9 @@ def test_last_page_reads_no_more_than_is_listed(mirror, admin_client, statements
 
 def test_list_needs_as_many_statements_as_one_of_a_thousand(mirror, admin_client, statements):
     counts = []
-    for query in ({"state": "any"}, {"state": "any", "workspace": "sales", "created": "week"}):
+    for query in ({"workspace": "default"}, {"workspace": "sales", "created": "week"}):
         with statements() as executed:
-            response = admin_client.get(LIST, query)
+            response = admin_client.get(LIST, {"state": "any", **query})
         counts.append((len(executed), response.context["cl"].paginator.count))
 
     (many, listed), (few, rest) = counts

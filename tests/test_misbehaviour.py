@@ -54,6 +54,8 @@ MISBEHAVIOURS: dict[str, tuple[Misbehave, set[str]]] = {
     "oversize": (fault(oversize=11_000_000), {"waiting"}),
     "chunked": (fault(chunked=True), {"succeeded"}),
 }
+SLOW = {"delay", "drip"}
+"""What only the patience of a client brings to light."""
 
 
 def in_the_table() -> set[str]:
@@ -69,12 +71,14 @@ def test_every_switch_of_the_table_is_tried_here():
 @pytest.mark.parametrize("walk", [full_run, incremental_run])
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 def test_misbehaviour_ends_in_a_state_and_a_message_and_the_next_run_is_well(remote, settings, name, walk):
-    configure(settings, PAGE_SIZE=10, READ_TIMEOUT=0.2)
+    configure(settings, PAGE_SIZE=10)
     for number in range(25):
         remote.add(f"Ticket {number}")
     full_run()
     misbehave, states = MISBEHAVIOURS[name]
     misbehave(remote)
+    if name in SLOW:
+        configure(settings, READ_TIMEOUT=0.2)
     if walk is incremental_run:
         states = states | {"succeeded"}  # it may stop before it meets the trouble
 
@@ -84,6 +88,7 @@ def test_misbehaviour_ends_in_a_state_and_a_message_and_the_next_run_is_well(rem
     assert bool(remarks(run)) == (run.state != "succeeded")
     assert not SyncRun.objects.filter(lease_until__isnull=False).exists()
     be_well(remote)
+    configure(settings, READ_TIMEOUT=30.0)
     let_the_wait_pass()
     remote.add("Afterwards")
     assert walk().state == SyncRun.State.SUCCEEDED

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rest_framework.test import APIClient
+from rest_framework.test import APIClient, force_authenticate
 
 from django_orq import searching
 from django_orq.models import Conversation, SyncRun
@@ -256,7 +256,23 @@ def test_workspaces_are_kept_apart(reader, settings):
     assert reader.get(f"{LIST}{remote_id(1)}/", {"workspace": "other"}).status_code == 404
 
 
-def test_rows_of_a_subclass_stay_its_own(reader, rf):
+def test_subclass_does_more_around_a_verb(remote, rf):
+    class Noting(ConversationViewSet):
+        def perform_create(self, serializer):
+            super().perform_create(serializer)
+            noted.append(serializer.instance.remote_id)
+
+    noted: list[str] = []
+    request = rf.post("/", {"display_name": "New"})
+    force_authenticate(request, user_with(*ALL))
+
+    response = Noting.as_view({"post": "create"})(request)
+
+    assert response.status_code == 201
+    assert noted == [one["_id"] for one in remote.conversations]
+
+
+def test_rows_of_a_subclass_stay_its_own(rf):
     """A project's narrower queryset holds for lists and single rows alike."""
 
     class Some(ConversationViewSet):
@@ -264,8 +280,7 @@ def test_rows_of_a_subclass_stay_its_own(reader, rf):
 
     fill(3)
     request = rf.get("/")
-    request.user = user_with(*ALL, name="other")
-    request._dont_enforce_csrf_checks = True
+    force_authenticate(request, user_with(*ALL))
 
     def status_of(number: int) -> int:
         return Some.as_view({"get": "retrieve"})(request, remote_id=remote_id(number)).status_code

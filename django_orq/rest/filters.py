@@ -59,7 +59,7 @@ class BoundedSearch(filters.SearchFilter):
         terms = self.get_search_terms(request)
         if not terms:
             return queryset
-        if is_id(terms[0]):
+        if len(terms) == 1 and is_id(terms[0]):
             return by_id(queryset, terms[0])
         return super().filter_queryset(request, _newest(queryset, view), view)
 

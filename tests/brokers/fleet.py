@@ -37,6 +37,28 @@ class Program:
         assert not group_exists(self.process), f"processes are left\n{self.text}"
 
 
+@contextmanager
+def program(name: str, *command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Program]:
+    """In a group of its own, of which nothing is left when the block is left; ``folder`` gets a log of its output."""
+    log = folder / f"{name}-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 # a command of the tests
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    started = Program(process=process, log=log)
+    try:
+        yield started
+        started.stop()
+    finally:
+        end_group(process)
+
+
 class Fleet:
     """Programs that work for ``workspaces`` (a value for the setting ORQ_WORKSPACES) and talk by one queue."""
 
@@ -66,26 +88,8 @@ class Fleet:
     def command(self, *words: str) -> Any:
         return self.program("-".join(words), sys.executable, "-m", "django", *words)
 
-    @contextmanager
-    def program(self, name: str, *command: str) -> Iterator[Program]:
-        """In a group of its own, of which nothing is left when the block is left."""
-        log = self.folder / f"{name}-{time.monotonic_ns()}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 # the above
-                command,
-                cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        program = Program(process=process, log=log)
-        try:
-            yield program
-            program.stop()
-        finally:
-            end_group(process)
+    def program(self, name: str, *command: str) -> Any:
+        return program(name, *command, folder=self.folder, environment=self._environment)
 
 
 class Broker:

@@ -27,6 +27,7 @@
       this.url = element.dataset.progressUrl;
       this.bar = element.querySelector("progress");
       this.text = element.querySelector("[data-progress-text]");
+      this.aloud = element.querySelector("[data-progress-aloud]");
       this.unreachable = element.querySelector("[data-progress-unreachable]");
       this.refused = element.querySelector("[data-progress-refused]");
       this.pause = INTERVAL;
@@ -69,6 +70,7 @@
       this.pause = INTERVAL;
       this.tell(null);
       this.fill(progress);
+      write(this.text, progress.text);
       this.speak(progress.text);
       for (const [name, text] of Object.entries(progress.fields)) {
         for (const field of document.querySelectorAll(`[data-field="${CSS.escape(name)}"]`)) write(field, text);
@@ -85,7 +87,7 @@
     speak(text) {
       if (Date.now() - this.spokenAt < BETWEEN_WORDS) return;
       this.spokenAt = Date.now();
-      write(this.text, text);
+      write(this.aloud, text);
     }
 
     tell(trouble) {

@@ -1,0 +1,132 @@
+"""A real browser, and the example project over a sandbox: `make browser`."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from django_orq.testing import OrqSandbox
+
+from .site import LOGIN, Site
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+DESKTOP = {"width": 1280, "height": 900}
+AWKWARD = """<img src=x onerror=alert(1)>"'&lt;{{ 7 }}<script>alert(2)</script>"""
+RIGHT_TO_LEFT = "שלום <b>עולם</b>"
+POOL = 50
+"""Conversations that tests take for themselves, one by one."""
+MANY, FEW = 30, 3
+"""Those that they take as groups."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 # installed by `make browser` alone
+
+    with sync_playwright() as playwright:
+        # Without a sandbox of its own, as root in containers; all that it visits is ours.
+        browser = playwright.chromium.launch(executable_path=os.environ["ORQ_BROWSER"], args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with a user, to be copied."""
+    with OrqSandbox() as sandbox:
+        site = Site(tmp_path_factory.mktemp("template"), sandbox=sandbox)
+        site.prepare()
+    return site.database
+
+
+@pytest.fixture(scope="session")
+def _shared_site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with mirrored_site(tmp_path_factory.mktemp("site"), template, conversations=POOL, groups=True) as site:
+        yield site
+
+
+@contextmanager
+def mirrored_site(
+    folder: Path, template: Path, *, conversations: int, groups: bool = False, **options: Any
+) -> Iterator[Site]:
+    """A running site that has mirrored all of a new sandbox; ``options`` are the workspace's."""
+    with OrqSandbox(conversations=conversations) as sandbox:
+        site = Site(folder, sandbox=sandbox, options=options)
+        site.prepare(template)
+        if groups:
+            site.add_groups(11, of=MANY)
+            site.add_groups(16, of=FEW)
+        for name in (AWKWARD, RIGHT_TO_LEFT):
+            sandbox.add(name)
+        site.fill()
+        with site.serving():
+            yield site
+
+
+@pytest.fixture
+def site(_shared_site: Site) -> Iterator[Site]:
+    """A running site that all tests share; each takes conversations of its own."""
+    sandbox = _shared_site.sandbox
+    sandbox.clear_requests()
+    yield _shared_site
+    sandbox.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def _persons_context(chromium: "Browser", _shared_site: Site) -> "Iterator[BrowserContext]":
+    context = new_context(chromium, _shared_site)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(site: Site, _persons_context: "BrowserContext") -> "Iterator[Page]":
+    """A new page in the browser of a person who may do everything, in the shared site."""
+    page = _persons_context.new_page()
+    watch = Watch(page)
+    yield page
+    page.close()
+    _persons_context.clear_cookies(name="messages")  # those that the test did not look at
+    watch.check()
+
+
+@pytest.fixture
+def open_browser(chromium: "Browser") -> "Iterator[Callable[..., Page]]":
+    """Opens a page of a site in a browser of its own, as another person does; ``options`` are Playwright's."""
+    with ExitStack() as opened:
+
+        def open_(site: Site, *, forgives: str | None = None, **options: Any) -> "Page":
+            context = new_context(chromium, site, **options)
+            page = context.new_page()
+            opened.callback(Watch(page, forgives=forgives).check)
+            opened.callback(context.close)
+            return page
+
+        yield open_
+
+
+def new_context(chromium: "Browser", site: Site, **options: Any) -> "BrowserContext":
+    """A browser, so to speak, that is logged in."""
+    options = {"base_url": site.url, "locale": "en", "viewport": DESKTOP, "storage_state": site.login, **options}
+    context = chromium.new_context(**options)
+    context.set_default_timeout(30_000)
+    if site.login is None:
+        page = context.new_page()
+        log_in(page)
+        page.close()
+        site.login = context.storage_state()
+    return context
+
+
+def log_in(page: "Page") -> None:
+    page.goto("/admin/")
+    for label, text in zip(("Username", "Password"), LOGIN, strict=True):
+        page.get_by_label(label).fill(text)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/admin/")

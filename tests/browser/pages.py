@@ -1,0 +1,100 @@
+"""The admin's pages, in a person's words."""
+
+from urllib.parse import urlencode
+
+from .playing import Locator, Page, expect
+from .site import Row
+
+LIST = "/admin/django_orq/conversation/"
+ADD = f"{LIST}add/"
+RUNS = "/admin/django_orq/syncrun/"
+OPERATIONS = "/admin/django_orq/operation/"
+
+FAULTS = {
+    "401": {"status": 401, "body": '{"message": "Wrong key"}'},
+    "404": {"status": 404, "body": '{"message": "Not here"}'},
+    "500": {"status": 500, "body": "<h1>Broken</h1>"},
+    "timeout": {"delay": 3},
+}
+"""What goes wrong with a request to Orq; the last leaves open whether it took effect."""
+
+
+def change(row: Row) -> str:
+    return f"{LIST}{row['id']}/change/"
+
+
+def delete(row: Row) -> str:
+    return f"{LIST}{row['id']}/delete/"
+
+
+def fill_name(page: Page, name: str) -> None:
+    page.get_by_label("Name").fill(name)
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def create(page: Page, name: str) -> None:
+    page.goto(ADD)
+    fill_name(page, name)
+    save(page)
+
+
+def rename(page: Page, row: Row, name: str) -> None:
+    page.goto(change(row))
+    fill_name(page, name)
+    save(page)
+
+
+def middle_of(element: Locator) -> tuple[float, float]:
+    """Where a hand clicks that does not wait for the page, as clicks of Playwright's do."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def confirm(page: Page) -> None:
+    page.get_by_role("button", name="Yes, I’m sure").click()
+
+
+def choose_action(page: Page, action: str, *, search: str, **filters: str) -> None:
+    """Run an action on all that the list shows for this search."""
+    page.goto(f"{LIST}?{urlencode({'q': search, **filters})}")
+    page.get_by_label("Select all").check()
+    _run(page, action)
+
+
+def run_action(page: Page, action: str, rows: list[Row]) -> None:
+    """Run it on these rows of the list that is shown."""
+    for row in rows:
+        page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
+    _run(page, action)
+
+
+def _run(page: Page, action: str) -> None:
+    page.get_by_label("Action:").select_option(label=action)
+    page.get_by_role("button", name="Go", exact=True).click()
+
+
+def sync_everything(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_role("button", name="Sync everything").click()
+
+
+def state(page: Page) -> Locator:
+    """Of a run or an operation, as its page renews it."""
+    return page.locator("h2 [data-field=state]")
+
+
+def expect_success(page: Page, *words: str) -> None:
+    message = page.locator(".messagelist .success")
+    expect(message).to_have_count(1)
+    for each in words:
+        expect(message).to_contain_text(each)
+
+
+def expect_failure(page: Page, words: str) -> None:
+    """A message that says so, and no word of success."""
+    expect(page.locator(".messagelist .error, .errornote, .errorlist").filter(has_text=words).first).to_be_visible()
+    expect(page.locator(".messagelist .success")).to_have_count(0)

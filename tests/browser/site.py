@@ -1,0 +1,211 @@
+"""The example project as its owner runs it: web server, worker, database and folder of messages, over a sandbox."""
+
+import json
+import secrets
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from django_orq.testing import OrqSandbox
+
+from ..acceptance.project import environment
+from ..brokers.fleet import ROOT, program, wait_until
+
+HOST = "127.0.0.1"
+LOGIN = ("admin", "admin")
+PATIENCE = {"READ_TIMEOUT": 2, "RETRIES": {"attempts": 1}}
+"""Faults that delay an answer need not delay a test much longer."""
+
+Row = Mapping[str, Any]
+
+
+class Site:
+    """One world; ``folder`` is its own, and holds all that it writes."""
+
+    def __init__(self, folder: Path, *, sandbox: OrqSandbox, options: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.port = _free_port()
+        workspace = {**sandbox.settings()["default"], **PATIENCE, **(options or {})}
+        self._environment = environment() | {
+            "DEMO_DIR": str(folder),
+            "DJANGO_DEBUG": "1",  # what lets runserver serve the admin's static files
+            "DJANGO_SECRET_KEY": secrets.token_hex(),
+            "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
+            "ORQ_WORKSPACES": json.dumps({"default": workspace}),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.login: Any = None
+        """What a browser keeps of its login here, once one has logged in."""
+        self._believable = {each["_id"] for each in sandbox.conversations}
+        self._pool: list[Row] = []
+        self._groups: dict[int, list[str]] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def prepare(self, template: Path | None = None) -> None:
+        """A migrated database with one user: that of another site, or a new one."""
+        if template is not None:
+            shutil.copy(template, self.database)
+            return
+        self.manage("migrate", "--no-input", "--verbosity=0")
+        user, password = LOGIN
+        self._environment["DJANGO_SUPERUSER_PASSWORD"] = password
+        self.manage("createsuperuser", "--no-input", f"--username={user}", "--email=admin@example.com")
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        with ExitStack() as programs:
+            web = self._start(programs, "web", "manage.py", "runserver", "--noreload", f"{HOST}:{self.port}")
+            options = (
+                "--concurrency=2",
+                "--loglevel=INFO",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            )
+            worker = self._start(programs, "worker", "-m", "celery", "--app", "example_project", "worker", *options)
+            assert wait_until(lambda: _listens(self.port)), web.text
+            assert wait_until(lambda: " ready." in worker.text), worker.text
+            yield
+
+    def manage(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
+        """Run a command of the project; returns what it printed."""
+        done = subprocess.run(  # noqa: S603 # commands of the tests
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode in codes, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def fill(self) -> None:
+        """Mirror all that is in the sandbox."""
+        self.sync("--full")
+        self._pool = [row for row in self.conversations() if row["remote_id"] in self._believable]
+
+    def sync(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
+        return self.manage("orq_sync", *words, codes=codes)
+
+    # What the database holds, without the ORM in between.
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "db.sqlite3"
+
+    def rows(self, table: str, where: str = "1", *values: Any) -> list[Row]:
+        """Newest first."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection:
+            connection.row_factory = sqlite3.Row
+            found = connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY id DESC", values)  # noqa: S608 # ours
+            return [dict(row) for row in found]
+
+    def conversations(self, where: str = "1", *values: Any) -> list[Row]:
+        return self.rows("django_orq_conversation", where, *values)
+
+    def runs(self) -> list[Row]:
+        return self.rows("django_orq_syncrun")
+
+    def again(self, row: Row) -> Row:
+        """This conversation's row as it is now."""
+        return self.conversations("id = ?", row["id"])[0]
+
+    def history(self, row: Row) -> list[Row]:
+        """What the admin's log says of a conversation."""
+        return self.rows("django_admin_log", "object_id = ?", str(row["id"]))
+
+    def take(self) -> Row:
+        """A conversation as it was mirrored at the beginning, that no other test has touched."""
+        return self._pool.pop()
+
+    def add_groups(self, count: int, *, of: int) -> None:
+        """Before all is mirrored, so many groups of conversations with a word of their own in their names."""
+        words = [uuid.uuid4().hex[:8] for _ in range(count)]
+        self._groups[of] = words
+        for word in words:
+            for number in range(of):
+                self.sandbox.add(f"{word} {number:02}")
+
+    def take_group(self, of: int) -> list[Row]:
+        """A group that no other test has touched."""
+        return self.conversations("display_name LIKE ?", f"{self._groups[of].pop()} %")
+
+    def mirror_new(self, *names: str) -> list[Row]:
+        """Conversations that somebody else has just created."""
+        ids = [self.sandbox.add(name)["_id"] for name in names]
+        self.sync()
+        return [self.conversations("remote_id = ?", remote_id)[0] for remote_id in ids]
+
+    def _start(self, programs: ExitStack, name: str, *words: str) -> Any:
+        running = program(name, sys.executable, *words, folder=self.folder, environment=self._environment)
+        return programs.enter_context(running)
+
+
+@contextmanager
+def held_requests(sandbox: OrqSandbox, operation: str) -> Iterator[threading.Event]:
+    """Requests to Orq that wait at its door until the block is left; the event says that one is there."""
+    arrived, released = threading.Event(), threading.Event()
+
+    def hold(asked: str | None, phase: str) -> None:
+        if (asked, phase) == (operation, "before"):
+            arrived.set()
+            released.wait(60)
+
+    sandbox.on_request = hold
+    try:
+        yield arrived
+    finally:
+        released.set()
+        sandbox.on_request = None
+
+
+class Turnstile:
+    """Lets as many list requests through as it is told to."""
+
+    def __init__(self) -> None:
+        self._turns = threading.Semaphore(0)
+
+    def hold(self, operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("list", "before"):
+            self._turns.acquire(timeout=50)
+
+    def let_through(self, count: int) -> None:
+        self._turns.release(count)
+
+
+@contextmanager
+def turnstile(sandbox: OrqSandbox) -> Iterator[Turnstile]:
+    """At the door of Orq, until the block is left."""
+    turnstile = Turnstile()
+    sandbox.on_request = turnstile.hold
+    try:
+        yield turnstile
+    finally:
+        sandbox.on_request = None
+        turnstile.let_through(1000)
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex((HOST, port)) == 0

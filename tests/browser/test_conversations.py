@@ -1,0 +1,242 @@
+"""One conversation at a time: created, renamed and deleted by a person, with Orq well and with Orq in trouble."""
+
+import pytest
+
+from .conftest import AWKWARD, RIGHT_TO_LEFT
+from .pages import (
+    ADD,
+    FAULTS,
+    LIST,
+    change,
+    confirm,
+    create,
+    delete,
+    expect_failure,
+    expect_success,
+    fill_name,
+    middle_of,
+    rename,
+    save,
+)
+from .playing import expect
+from .site import held_requests
+
+each_fault = pytest.mark.parametrize("fault", FAULTS)
+
+
+def mirrored_values(row):
+    """All but the mark that a 404 leaves."""
+    return {name: value for name, value in row.items() if name not in ("missing_since", "indexed_state")}
+
+
+def remote_name(site, row):
+    return site.sandbox.get(row["remote_id"])["displayName"]
+
+
+def assert_untouched(site, row, *, missing=False):
+    now = site.again(row)
+    assert mirrored_values(now) == mirrored_values(row)
+    assert (now["missing_since"] is not None) == missing
+    assert site.history(row) == []
+
+
+# Create
+
+
+def test_add_creates_in_orq_and_here(site, page):
+    create(page, "Where is my order?")
+
+    expect_success(page, "Where is my order?")
+    (row,) = site.conversations("display_name = ?", "Where is my order?")
+    assert remote_name(site, row) == "Where is my order?"
+    assert len(site.history(row)) == 1
+
+
+@each_fault
+def test_failed_create_keeps_the_text_and_leaves_no_trace(site, page, fault):
+    site.sandbox.fail("create", **FAULTS[fault])
+    name = f"Created in vain: {fault}"
+
+    create(page, name)
+
+    certain = fault != "timeout"
+    expect_failure(page, "No conversation was created." if certain else "The conversation may exist in Orq")
+    expect(page.get_by_label("Name")).to_have_value(name)
+    assert site.conversations("display_name = ?", name) == []
+    assert site.rows("django_admin_log", "object_repr = ?", name) == []
+    assert site.sandbox.count("create") == 1
+
+
+def test_bad_name_is_refused_beside_its_field(site, page):
+    create(page, "x" * 101)
+
+    expect_failure(page, "100")
+    expect(page.get_by_label("Name")).to_have_value("x" * 101)
+    assert site.sandbox.count() == 0
+
+
+def test_double_click_on_save_creates_one_conversation(site, page):
+    page.goto(ADD)
+    fill_name(page, "Clicked twice")
+    middle = middle_of(page.get_by_role("button", name="Save", exact=True))
+
+    with held_requests(site.sandbox, "create") as arrived:
+        page.mouse.click(*middle)
+        assert arrived.wait(20)
+        page.mouse.click(*middle)
+
+    expect_success(page, "Clicked twice")
+    assert site.sandbox.count("create") == 1
+    assert len(site.conversations("display_name = ?", "Clicked twice")) == 1
+
+
+# Rename
+
+
+def test_saving_another_name_renames_in_orq_and_here(site, page):
+    row = site.take()
+
+    rename(page, row, "Refund paid")
+
+    expect_success(page, "Refund paid")
+    assert remote_name(site, row) == site.again(row)["display_name"] == "Refund paid"
+    assert len(site.history(row)) == 1
+
+
+@pytest.mark.parametrize("operation", ["retrieve", "update"])
+@each_fault
+def test_failed_rename_keeps_the_text_and_changes_no_value(site, page, operation, fault):
+    row = site.take()
+    site.sandbox.fail(operation, **FAULTS[fault])
+    if operation == "update" and fault == "timeout":
+        site.sandbox.fail("retrieve", status=500, after=1)  # settling it by asking is in vain as well
+
+    rename(page, row, "Renamed in vain")
+
+    certain = operation == "retrieve" or fault != "timeout"
+    expect_failure(page, "The name was not changed." if certain else "The name may have changed")
+    expect(page.get_by_label("Name")).to_have_value("Renamed in vain")
+    assert_untouched(site, row, missing=fault == "404")
+
+
+def test_conflict_shows_the_other_name_and_saving_again_replaces_it(site, page):
+    row = site.take()
+    page.goto(change(row))
+    site.sandbox.rename(row["remote_id"], "Theirs")
+    fill_name(page, "Ours")
+
+    save(page)
+
+    expect_failure(page, "it is now called “Theirs”")
+    expect(page.get_by_label("Name")).to_have_value("Ours")
+    assert remote_name(site, row) == "Theirs"
+    assert site.history(row) == []
+    save(page)
+    expect_success(page, "Ours")
+    assert remote_name(site, row) == "Ours"
+
+
+@each_fault
+def test_failure_after_a_conflict_keeps_both_names(site, page, fault):
+    row = site.take()
+    page.goto(change(row))
+    site.sandbox.rename(row["remote_id"], "Theirs")
+    fill_name(page, "Ours")
+    save(page)
+    expect_failure(page, "it is now called “Theirs”")
+    seen = site.again(row)
+    site.sandbox.fail("retrieve", **FAULTS[fault])
+
+    save(page)
+
+    expect_failure(page, "The name was not changed.")
+    expect(page.get_by_label("Name")).to_have_value("Ours")
+    assert_untouched(site, seen, missing=fault == "404")
+
+
+def test_of_two_people_who_rename_the_same_one_the_second_is_asked(site, page, open_browser):
+    row = site.take()
+    other = open_browser(site)
+    for each in (page, other):
+        each.goto(change(row))
+    fill_name(other, "The other's")
+    save(other)
+    expect_success(other, "The other's")
+
+    fill_name(page, "Mine")
+    save(page)
+
+    expect_failure(page, "it is now called “The other's”")
+    expect(page.get_by_label("Name")).to_have_value("Mine")
+    assert remote_name(site, row) == "The other's"
+
+
+# Delete
+
+
+def test_delete_asks_and_then_deletes_in_orq_and_keeps_a_tombstone(site, page):
+    row = site.take()
+    page.goto(change(row))
+    page.get_by_role("link", name="Delete").click()
+    expect(page.get_by_text("Do you want to delete the conversation")).to_be_visible()
+    assert site.sandbox.count() == 0
+
+    confirm(page)
+
+    expect_success(page, row["display_name"])
+    assert site.sandbox.get(row["remote_id"]) is None
+    assert site.again(row)["deleted_at"] is not None
+
+
+def test_deletion_can_be_called_off(site, page):
+    row = site.take()
+    page.goto(change(row))
+    page.get_by_role("link", name="Delete").click()
+
+    page.get_by_role("button", name="No, take me back").click()
+
+    page.wait_for_url(f"**{change(row)}")
+    assert_untouched(site, row)
+
+
+@pytest.mark.parametrize("fault", FAULTS.keys() - {"404"})
+def test_failed_delete_changes_nothing_here(site, page, fault):
+    row = site.take()
+    site.sandbox.fail("delete", **FAULTS[fault])
+    page.goto(delete(row))
+
+    confirm(page)
+
+    certain = fault != "timeout"
+    expect_failure(page, "It was not deleted." if certain else "It may be deleted all the same.")
+    expect(page.get_by_role("button", name="Yes, I’m sure")).to_be_visible()
+    assert_untouched(site, row)
+
+
+def test_delete_of_what_orq_no_longer_has_counts_as_done(site, page):
+    row = site.take()
+    site.sandbox.remove(row["remote_id"])
+    page.goto(delete(row))
+
+    confirm(page)
+
+    expect_success(page, row["display_name"])
+    assert site.again(row)["deleted_at"] is not None
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", [AWKWARD, RIGHT_TO_LEFT], ids=["markup", "right to left"])
+def test_names_show_as_themselves_everywhere(site, page, name):
+    (row,) = site.conversations("display_name = ?", name)
+    page.goto(LIST)
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_label("Name")).to_have_value(name)
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    save(page)
+    expect_success(page, name)
+    page.goto(delete(row))
+    expect(page.get_by_role("main")).to_contain_text(name)
+    page.goto(f"{change(row)}../history/")
+    expect(page.get_by_role("main")).to_contain_text(name)

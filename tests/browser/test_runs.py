@@ -1,0 +1,139 @@
+"""Syncing from the admin: started, watched, held by the guard and let go on, with Orq well and with Orq in trouble."""
+
+import re
+
+import pytest
+
+from .conftest import mirrored_site
+from .pages import FAULTS, LIST, confirm, expect_success, state, sync_everything
+from .playing import expect
+from .site import turnstile
+
+COUNT, PAGE_SIZE = 120, 10
+LOST = 20
+FAILS_AT_ONCE = ("401", "404")
+
+
+@pytest.fixture(scope="module")
+def _walked_site(template, tmp_path_factory):
+    guard = {"MASS_DELETE_MIN": 5, "MASS_DELETE_SHARE": 0.01}
+    options = {"PAGE_SIZE": PAGE_SIZE, "READ_TIMEOUT": 60, **guard}
+    with mirrored_site(tmp_path_factory.mktemp("walked"), template, conversations=COUNT, **options) as site:
+        yield site
+
+
+@pytest.fixture
+def walked_site(_walked_site):
+    """A site of these tests alone: its pages are small, its guard soon holds, and it waits long for an answer."""
+    yield _walked_site
+    sandbox = _walked_site.sandbox
+    sandbox.clear_faults()
+    sandbox.hidden = set()
+
+
+@pytest.fixture
+def walked_page(walked_site, open_browser):
+    return open_browser(walked_site)
+
+
+def cancel(page):
+    page.get_by_role("link", name="Cancel…").click()
+    confirm(page)
+    expect(state(page)).to_have_text("cancelled")
+
+
+def lost_rows(site):
+    """Some of the oldest that are there, here and in Orq."""
+    return site.conversations("deleted_at IS NULL")[:LOST]
+
+
+def deleted(site, rows):
+    return [site.again(row)["deleted_at"] is not None for row in rows]
+
+
+def test_sync_now_mirrors_what_is_new_and_shows_how_it_ended(site, page):
+    remote = site.sandbox.add("Created by somebody else")
+    page.goto(LIST)
+
+    page.get_by_role("button", name="Sync now").click()
+
+    expect(page).to_have_url(re.compile(r"/syncrun/\d+/change/"))
+    expect(state(page)).to_have_text("succeeded")
+    (row,) = site.conversations("remote_id = ?", remote["_id"])
+    assert row["display_name"] == "Created by somebody else"
+    page.goto(LIST)
+    expect(page.get_by_role("link", name="Created by somebody else").first).to_be_visible()
+
+
+def test_bar_moves_page_by_page_and_the_page_tells_the_end(walked_site, walked_page):
+    bar = walked_page.get_by_role("progressbar", name="Progress")
+    with turnstile(walked_site.sandbox) as turns:
+        sync_everything(walked_page)
+        expect_success(walked_page, "A worker will take it.")
+        expect(state(walked_page)).to_have_text("running")
+        turns.let_through(3)
+        expect(bar).to_have_attribute("value", str(3 * PAGE_SIZE))
+        turns.let_through(4)
+        expect(bar).to_have_attribute("value", str(7 * PAGE_SIZE))
+        turns.let_through(100)
+        expect(state(walked_page)).to_have_text("succeeded")
+    expect(bar).to_have_count(0)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_sync_that_orq_refuses_changes_nothing_and_says_so(site, page, fault):
+    before = site.conversations()
+    site.sandbox.fail("list", times=None, **FAULTS[fault])
+
+    sync_everything(page)
+
+    expect(state(page)).to_have_text("failed" if fault in FAILS_AT_ONCE else "waiting")
+    expect(page.locator("[data-field=remarks]")).not_to_be_empty()
+    assert site.conversations() == before
+    if fault not in FAILS_AT_ONCE:
+        cancel(page)
+
+
+def test_held_run_deletes_nothing_until_a_person_lets_it_go_on(walked_site, walked_page):
+    lost = lost_rows(walked_site)
+    for row in lost:
+        walked_site.sandbox.remove(row["remote_id"])
+    sync_everything(walked_page)
+    expect(state(walked_page)).to_have_text("partial")
+    assert not any(deleted(walked_site, lost))
+    walked_page.get_by_role("link", name="Go on…").click()
+    expect(walked_page.get_by_text(f"{LOST} missing conversations were held back")).to_be_visible()
+
+    confirm(walked_page)
+
+    expect(state(walked_page)).to_have_text("succeeded")
+    assert all(deleted(walked_site, lost))
+
+
+@pytest.mark.parametrize("fault", ["401", "500"])
+def test_held_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, walked_page, fault):
+    lost = lost_rows(walked_site)
+    walked_site.sandbox.hidden = {row["remote_id"] for row in lost}
+    sync_everything(walked_page)
+    expect(state(walked_page)).to_have_text("partial")
+    walked_page.get_by_role("link", name="Go on…").click()
+    walked_site.sandbox.fail("retrieve", times=None, **FAULTS[fault])
+
+    confirm(walked_page)
+
+    expect(state(walked_page)).to_have_text("failed" if fault in FAILS_AT_ONCE else "waiting")
+    assert not any(deleted(walked_site, lost))
+    if fault not in FAILS_AT_ONCE:
+        cancel(walked_page)
+
+
+def test_page_tells_that_the_server_is_out_of_reach_and_goes_on_once_it_is_back(walked_site, open_browser):
+    page = open_browser(walked_site, forgives="/progress/")
+    with turnstile(walked_site.sandbox) as turns:
+        sync_everything(page)
+        expect(state(page)).to_have_text("running")
+        page.route("**/progress/", lambda route: route.fulfill(status=503))
+        expect(page.get_by_text("The server is out of reach.")).to_be_visible()
+        page.unroute("**/progress/")
+        turns.let_through(100)
+        expect(state(page)).to_have_text("succeeded")
