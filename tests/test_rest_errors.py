@@ -374,6 +374,15 @@ class TestOrqInTrouble:
         assert error_of(response)["code"] == "outcome_unknown"
         assert "Renaming again does no harm" in response.json()["hint"]
 
+    @each_verb
+    def test_orq_is_asked_once_while_the_caller_waits(self, program, remote, row, verb, settings):
+        configure(settings, RETRIES={"attempts": 3, "initial_interval": 0.01})
+        remote.fail(times=None, status=500)
+
+        write(program, row, verb)
+
+        assert remote.count() == 1
+
     def test_slow_orq_is_given_up_after_fifteen_seconds(self, program, remote, row, monkeypatch):
         monkeypatch.setattr("django_orq.service.INTERACTIVE_SECONDS", 0.5)
         remote.fail("retrieve", drip=0.05)
