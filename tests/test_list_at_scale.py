@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -172,6 +173,14 @@ def cursors_of(*, pages: tuple[int, ...], workspace: str, state: str = "", **cre
     for page in pages:
         for remote_id in ids[(page - 1) * MOST_ON_A_PAGE :][:1]:
             yield b64encode(urlencode({"p": remote_id}).encode()).decode()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_rest_list_of_what_was_updated_lately_reads_little_more(mirror, admin_client, statements, state):
+    an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()  # in each minute, one was
+    query = {"updated_after": an_hour_ago, **({"state": state} if state else {})}
+
+    assert_page_costs_little(admin_client, statements, **query)
 
 
 def test_rest_page_of_an_id_that_begins_so_is_read_off_an_index(mirror, admin_client, statements):

@@ -139,6 +139,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["workspace", "indexed_state", "remote_id"], name="django_orq_conv_of_state"),
                     models.Index(fields=["indexed_state", "remote_id", "id"], name="django_orq_conv_state"),
                     models.Index(fields=["remote_id", "id"], name="django_orq_conv_newest"),
+                    models.Index(fields=["workspace", "remote_updated_at"], name="django_orq_conv_updated"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique")
