@@ -1,15 +1,18 @@
 """Conversations and runs changed at the REST door, over real sockets."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from django_orq import runs
 from django_orq.mirror import fetch_conversation
 from django_orq.models import Conversation, SyncRun
 
 from .brokering import messages
+from .resting import Program
 from .walking import full_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,3 +202,21 @@ class TestRuns:
 
         assert program.get(RUNS).json()["results"] == []
         assert program.post(f"{RUNS}{run.pk}/cancel/").status_code == 404
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
+    def test_runs_started_at_once_come_to_one(self, program, queue):
+        """Both find none; one of them opens it and calls a worker."""
+        barrier = threading.Barrier(4)
+
+        def start(_number: int) -> int:
+            with Program(program.address) as other:
+                other.auth = program.auth
+                barrier.wait()
+                return other.post(RUNS, json={"mode": "full"}).status_code
+
+        with ThreadPoolExecutor(4) as pool:
+            codes = sorted(pool.map(start, range(4)))
+
+        assert SyncRun.objects.count() == 1
+        assert codes[0] == 202
+        assert set(codes) <= {202, 409}

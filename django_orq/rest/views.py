@@ -34,8 +34,6 @@ from .serializers import (
     SyncRunSerializer,
 )
 
-State = SyncRun.State
-
 
 class ConversationViewSet(
     mixins.ListModelMixin,
