@@ -4,20 +4,21 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test check schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
+	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
 	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 	@echo "make wheel  build sdist and wheel into dist/"
 	@echo "make acceptance   the built wheel in an empty project, filled by the vendor's SDK"
 	@echo "make brokers      workers that are killed, suspended and refused, on Redis and RabbitMQ with PostgreSQL"
 	@echo "make browser      the admin of the example project in a real browser (Chromium), with screenshots"
 	@echo "make benchmark    speed and memory of full syncs of 1,000 and 100,000 conversations; where DATABASE_URL"
-	@echo "                  names PostgreSQL, of the admin's list of 1,000,000 too"
+	@echo "                  names PostgreSQL, of the lists of 1,000,000 in admin and REST too"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -41,6 +42,15 @@ check: $(VENV)/.installed-check
 	$(BIN)/python manage.py check
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/lint-imports
+
+# An environment of its own: schemathesis would be a plugin of all other tests.
+.venv-schema/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-schema
+	.venv-schema/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[schema]'
+	@touch $@
+
+schema: .venv-schema/.installed
+	.venv-schema/bin/python -m tests.openapi $(ARGS)
 
 # Environments of their own: the SDKs pin old versions of requests.
 .venv-sdk-%/.installed:

@@ -116,6 +116,8 @@ class Conversation(models.Model):
             models.Index(fields=("workspace", "indexed_state", "remote_id"), name="django_orq_conv_of_state"),
             models.Index(fields=("indexed_state", "remote_id", "id"), name="django_orq_conv_state"),
             models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
+            # What programs ask for again and again: what was updated since they asked last.
+            models.Index(fields=("workspace", "remote_updated_at"), name="django_orq_conv_updated"),
         )
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from . import tickets
 from .claim import all_runs
@@ -188,9 +188,9 @@ def adoptable(workspace: str) -> list[SyncRun]:
 
 
 def freshness(workspace: str) -> Freshness:
-    complete = all_runs().filter(workspace=workspace, is_complete=True).order_by("-started_at")
-    starts = complete.values_list("started_at", flat=True)
-    return Freshness(new=starts.first(), everything=starts.filter(mode=Mode.FULL).first())
+    complete = all_runs().filter(workspace=workspace, is_complete=True)
+    newest = complete.aggregate(new=Max("started_at"), everything=Max("started_at", filter=Q(mode=Mode.FULL)))
+    return Freshness(**newest)
 
 
 def newest_finished(workspace: str) -> SyncRun | None:

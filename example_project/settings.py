@@ -36,6 +36,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_orq",
     "example_project.tickets",
 ]
@@ -96,6 +98,26 @@ if "ORQ_BASE_URL" in os.environ:  # without it, django_orq reads ORQ_API_KEY by 
             "BASE_URL": os.environ["ORQ_BASE_URL"],
         }
     }
+
+# REST, and its description as OpenAPI; the page that shows it brings its scripts along
+
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "django_orq",
+    "VERSION": "1",
+    "DESCRIPTION": "The conversations of Orq workspaces: read from the mirror, changed in Orq first.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_PATCH": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ConversationState": "django_orq.models.ConversationState",
+        "SyncRunMode": "django_orq.models.SyncRun.Mode",
+        "SyncRunState": "django_orq.models.SyncRun.State",
+        "StartableMode": "django_orq.rest.serializers.STARTABLE",
+    },
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
 
 # Celery
 

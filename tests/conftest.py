@@ -10,6 +10,7 @@ from hypothesis import settings
 from django_orq.testing import OrqSandbox
 
 from .celery import app
+from .resting import ALL, Program, user_with
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
 settings.load_profile("any machine")
@@ -23,6 +24,13 @@ def remote(settings, orq_sandbox: OrqSandbox) -> OrqSandbox:
     options = orq_sandbox.settings()["default"]
     settings.ORQ_WORKSPACES = {"default": options | {"RETRIES": {"attempts": 1}}}
     return orq_sandbox
+
+
+@pytest.fixture
+def program(remote, live_server, transactional_db) -> Iterator[Program]:
+    """A program that may do all that the REST door offers."""
+    with Program(f"{live_server.url}/orq", user=user_with(*ALL)) as program:
+        yield program
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_orq.admin import pagination, searching
+from django_orq import searching
+from django_orq.admin import listing, pagination
 from django_orq.models import Conversation
 from django_orq.payloads import created_at, first_id
 from django_orq.reconcile import reconcile
@@ -249,7 +250,7 @@ def test_value_that_no_database_compares_with_is_no_server_error(admin_client, q
 
 
 def test_fault_of_the_code_is_not_taken_for_nonsense(admin_client, monkeypatch):
-    monkeypatch.setattr(searching, "is_search_cut", lambda request: int("no number"))
+    monkeypatch.setattr(listing, "is_search_cut", lambda request: int("no number"))
 
     with pytest.raises(ValueError, match="no number"):
         admin_client.get(LIST)

@@ -1,12 +1,17 @@
 """What the list of a million conversations reads: PostgreSQL tells, for the statements that the views ran."""
 
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
 import pytest
 from django.db import connection
 from django.urls import reverse
 
 from django_orq.admin.pagination import MAX_LISTED
-from django_orq.admin.searching import MAX_SEARCHED
 from django_orq.models import Conversation
+from django_orq.searching import MAX_SEARCHED
 
 from .scale import Shares, fill, rows_read
 
@@ -129,3 +134,65 @@ def test_completion_reads_no_more_than_it_may_offer_or_search(mirror, admin_clie
     assert response.json()["pagination"]["more"] == (term != "nowhere")
     by_name = not term.startswith("conv_") and term
     assert_little_is_read(executed, most=MOST_SEARCHED if by_name else MAX_LISTED + SPARE)
+
+
+REST_LIST = "/orq/conversations/"
+MOST_ON_A_PAGE = 100
+MOST_READ_FOR_A_PAGE = 2 * (MOST_ON_A_PAGE + 1)
+"""Each once in an index and once in the table."""
+RECENTLY = {"created_after": "2000-01-01T00:00:00Z"}
+
+
+def assert_page_costs_little(client, statements, **query: str) -> dict[str, object]:
+    with statements() as executed:
+        response = client.get(REST_LIST, {"page_size": str(MOST_ON_A_PAGE), **query})
+    ours = [sql for sql in executed if "django_orq_" in sql]
+    assert response.status_code == 200
+    assert len(ours) == 2, ours
+    (page,) = about_conversations(ours)
+    assert rows_read(page) <= MOST_READ_FOR_A_PAGE, page
+    return response.json()
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workspace", WORKSPACES[1:])
+@pytest.mark.parametrize("created", [{}, RECENTLY], ids=["whenever", "created since"])
+def test_rest_page_is_read_off_an_index_wherever_it_is(mirror, admin_client, statements, state, workspace, created):
+    query = {"workspace": workspace, **created, **({"state": state} if state else {})}
+    first = assert_page_costs_little(admin_client, statements, **query)
+    for cursor in cursors_of(pages=(2, 500, 1000), **query) if first["next"] else ():
+        assert_page_costs_little(admin_client, statements, **query, cursor=cursor)
+
+
+def cursors_of(*, pages: tuple[int, ...], workspace: str, state: str = "", **created: str) -> Iterator[str]:
+    """As the pages before these have it: the id of the first conversation on each, as far as there are so many."""
+    rows = Conversation.objects.filter(workspace=workspace).order_by("-remote_id")
+    if state != "any":
+        rows = rows.filter(indexed_state=state) if state else rows.filter(deleted_at=None)
+    ids = rows.values_list("remote_id", flat=True)
+    for page in pages:
+        for remote_id in ids[(page - 1) * MOST_ON_A_PAGE :][:1]:
+            yield b64encode(urlencode({"p": remote_id}).encode()).decode()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_rest_list_of_what_was_updated_lately_reads_little_more(mirror, admin_client, statements, state):
+    an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()  # in each minute, one was
+    query = {"updated_after": an_hour_ago, **({"state": state} if state else {})}
+
+    assert_page_costs_little(admin_client, statements, **query)
+
+
+def test_rest_page_of_an_id_that_begins_so_is_read_off_an_index(mirror, admin_client, statements):
+    some_id = Conversation.objects.values_list("remote_id", flat=True)[mirror // 2]
+
+    assert_page_costs_little(admin_client, statements, state="any", search=some_id[:9])
+
+
+@pytest.mark.parametrize("state", ["", "any"])
+def test_rest_search_looks_through_the_newest_ones_and_says_so(mirror, admin_client, statements, state):
+    with statements() as executed:
+        response = admin_client.get(REST_LIST, {"search": "nowhere", **({"state": state} if state else {})})
+
+    assert (response.json()["searched_back_to"] is None) is (mirror == LARGE and not state)
+    assert_little_is_read(executed, most=MOST_SEARCHED + MAX_SEARCHED // 5)  # some of other workspaces lie between

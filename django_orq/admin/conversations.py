@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation
 from ..payloads import is_blank
+from ..searching import MAX_TERM, by_id, is_id
 from .acting import ActingAdmin
 from .deleting import DeletingAdmin
 from .filters import CreatedFilter, StateFilter, WorkspaceFilter
@@ -22,10 +23,9 @@ from .pagination import BoundedPaginator
 from .presentation import pretty_json
 from .renaming import RenamingAdmin
 from .saving import SavingAdmin
-from .searching import by_id, is_completing, newest, offered
+from .searching import is_completing, newest, offered
 from .workspaces import if_several
 
-_MAX_TERM = 100
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
@@ -60,11 +60,11 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     ) -> tuple[QuerySet[Conversation], bool]:
         if is_completing(request):
             queryset = offered(queryset)
-        term = search_term.strip()[:_MAX_TERM]
+        term = search_term.strip()[:MAX_TERM]
         if "\0" in term:  # in no name, and PostgreSQL refuses to look for it
             return queryset.none(), False
-        if term.lower().startswith("conv_"):
-            return by_id(queryset, term.lower()), False
+        if is_id(term):
+            return by_id(queryset, term), False
         return super().get_search_results(request, newest(request, queryset) if term else queryset, term)
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:

@@ -12,9 +12,10 @@ from django.http import HttpRequest
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 
-from . import searching
+from .. import searching
 from .filters import StateFilter, WorkspaceFilter
 from .pagination import BoundedPaginator
+from .searching import is_search_cut
 
 
 class CarefulChangeList(ChangeList):
@@ -48,7 +49,7 @@ class ConversationList(CarefulChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
-        if searching.is_search_cut(request):
+        if is_search_cut(request):
             self.search_help_text = gettext(
                 "Only the newest %(count)s conversations were searched for this name, and there are more. "
                 "Filter by state or time of creation to search among fewer, or search for the beginning of an Orq id."

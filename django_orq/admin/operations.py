@@ -18,11 +18,11 @@ from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
 from ..remarks import untaken
 from ..routing import OPERATE
+from ..transactions import outside_of_transactions
 from .calling import hand_over, is_being_done
 from .failures import explain_item
 from .orderers import orderer
 from .read_only import Listed, ReadOnly
-from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:

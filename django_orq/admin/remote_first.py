@@ -14,10 +14,10 @@ from django.utils.translation import gettext, ngettext
 from ..mirror import Renamed
 from ..models import Conversation, OperationItem
 from ..operations import create_once
+from ..transactions import outside_of_transactions
 from .failures import FAILURES, explain, explain_item
 from .orderers import orderer
 from .presentation import names
-from .transactions import outside_of_transactions
 from .workspaces import if_several
 
 if TYPE_CHECKING:

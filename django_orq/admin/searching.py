@@ -4,11 +4,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ..models import Conversation
+from ..searching import oldest_searched
 
-MAX_SEARCHED = 100_000
-"""How many names are looked through, the newest first: no index helps to find a part of a name."""
-_BEHIND = "~"
-"""Sorts behind every character of an id."""
 _CUT = "django_orq_search_cut"
 
 
@@ -22,19 +19,14 @@ def offered(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
     return conversations.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
 
 
-def by_id(conversations: QuerySet[Conversation], prefix: str) -> QuerySet[Conversation]:
-    return conversations.filter(remote_id__gte=prefix, remote_id__lt=prefix + _BEHIND)
-
-
 def newest(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
     """As many as a search may look through; remembers with the request whether there are more."""
     newest_first = ["-" + str(name).removeprefix("-") for name in conversations.query.order_by]
-    ids = conversations.order_by(*newest_first).values_list("remote_id", flat=True)
-    last_ones = list(ids[MAX_SEARCHED - 1 : MAX_SEARCHED + 1])
-    if len(last_ones) < 2:
+    oldest = oldest_searched(conversations.order_by(*newest_first))
+    if oldest is None:
         return conversations
     setattr(request, _CUT, True)
-    return conversations.filter(remote_id__gte=last_ones[0])
+    return conversations.filter(remote_id__gte=oldest)
 
 
 def is_search_cut(request: HttpRequest) -> bool:

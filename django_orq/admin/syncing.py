@@ -16,12 +16,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from .. import runs
 from ..claim import all_runs
 from ..conf import workspace_aliases
+from ..handing_over import HandedOver, hand_over, start
 from ..models import Conversation, SyncRun, write_database
 from ..progress import counts, how_far
-from .handing_over import HandedOver, hand_over, start
+from ..transactions import outside_of_transactions
 from .live import live_values, shown
 from .sight import may_see
-from .transactions import outside_of_transactions
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[SyncRun]
@@ -155,7 +155,9 @@ class SyncingAdmin(_ModelAdmin):
         return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
 
     def _tell(self, request: HttpRequest, handed_over: HandedOver) -> None:
-        self.message_user(request, handed_over.message, handed_over.level)
+        is_well = not handed_over.is_untold and handed_over.run.state != State.WAITING
+        level = messages.SUCCESS if is_well else messages.WARNING
+        self.message_user(request, handed_over.message, level)
 
     def _say(self, request: HttpRequest, run: SyncRun, message: str, level: int) -> HttpResponse:
         self.message_user(request, message, level)

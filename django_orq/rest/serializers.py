@@ -1,16 +1,37 @@
+"""What goes over the wire. Times are ISO 8601; one without an offset is in the server's time zone."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from ..models import Conversation
+from ..mirror import Renamed
+from ..models import Conversation, ConversationState, SyncRun
+from ..payloads import REMOTE_ID
+from ..progress import counts, how_far
+from ..remarks import remarks
+from ..runs import Mode
+
+if TYPE_CHECKING:
+    from ..runs import Freshness
+
+    _Plain = serializers.Serializer[Any]
+    _OfFreshness = serializers.Serializer[Freshness]
+else:
+    _Plain = _OfFreshness = serializers.Serializer
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    """A conversation as the mirror has it. Times are ISO 8601; ``state`` is live, unlisted, missing or deleted."""
+    """A conversation as the mirror has it. ``display_name`` is what can be written: 1 to 100 characters."""
 
-    state = serializers.CharField(read_only=True)
+    display_name = serializers.CharField(allow_blank=True, trim_whitespace=False)  # the mirror trims and checks it
+    state = serializers.ChoiceField(choices=ConversationState.choices, read_only=True)
+    metadata = serializers.DictField(read_only=True, allow_null=True)
+    extra = serializers.DictField(read_only=True)
 
     class Meta:
         model = Conversation
-        fields = (
+        fields: tuple[str, ...] = (
             "workspace",
             "remote_id",
             "display_name",
@@ -20,7 +41,162 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
             "created_by_id",
             "updated_by_id",
             "metadata",
+            "extra",
             "mirrored_at",
+            "missing_since",
+            "confirmed_at",
             "deleted_at",
         )
+        read_only_fields = tuple(name for name in fields if name != "display_name")
+
+
+class RenameSerializer(ConversationSerializer):
+    """A rename; its answer says what came between."""
+
+    expected_updated_at = serializers.DateTimeField(
+        write_only=True,
+        required=False,
+        help_text=_("The remote_updated_at that you saw: somebody's newer rename is then not replaced (409)."),
+    )
+    replaced = serializers.SerializerMethodField(
+        help_text=_("The name that somebody gave it at the same moment, and that yours replaced.")
+    )
+    overtaken_by = serializers.SerializerMethodField(help_text=_("The name that has replaced yours already."))
+    renamed: Renamed | None = None
+    """What the rename did; set by who calls for it."""
+
+    class Meta(ConversationSerializer.Meta):
+        fields = (*ConversationSerializer.Meta.fields, "expected_updated_at", "replaced", "overtaken_by")
+
+    def get_replaced(self, conversation: Conversation) -> str | None:
+        return self.renamed.replaced if self.renamed else None
+
+    def get_overtaken_by(self, conversation: Conversation) -> str | None:
+        return self.renamed.overtaken_by if self.renamed else None
+
+
+class FetchSerializer(_Plain):
+    remote_id = serializers.RegexField(
+        f"^{REMOTE_ID.pattern}$",
+        help_text=_("The Orq id, conv_…"),
+        error_messages={
+            "invalid": _("This is no Orq id: conv_ and 26 lower-case letters and digits, without i, l, o and u.")
+        },
+    )
+
+
+class ConversationQuery(_Plain):
+    """By what the list of conversations is filtered; ``…_after`` includes its time, ``…_before`` does not."""
+
+    state = serializers.ChoiceField(
+        choices=[*ConversationState.choices, ("any", _("any"))],
+        required=False,
+        help_text=_("Without it, all but deleted ones are listed."),
+    )
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+    updated_after = serializers.DateTimeField(required=False)
+    updated_before = serializers.DateTimeField(required=False)
+
+
+class ExtentSerializer(_Plain):
+    """How far a run is."""
+
+    done = serializers.IntegerField()
+    total = serializers.IntegerField(allow_null=True, help_text=_("Null while nobody knows how long the list is."))
+    text = serializers.CharField()
+
+
+class BlankAsNull(serializers.ChoiceField):
+    """Shows a choice that was not made as null."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, read_only=True, allow_null=True)
+
+    def to_representation(self, value: Any) -> Any:
+        return super().to_representation(value) or None
+
+
+class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+    """A sync run as a list shows it."""
+
+    wait = BlankAsNull(choices=SyncRun.Wait.choices, help_text=_("Why it waits."))
+    hold = BlankAsNull(choices=SyncRun.Hold.choices, help_text=_("Why missing conversations were not confirmed."))
+
+    class Meta:
+        model = SyncRun
+        fields: tuple[str, ...] = (
+            "id",
+            "workspace",
+            "mode",
+            "state",
+            "phase",
+            "queued_at",
+            "started_at",
+            "checkpoint_at",
+            "resume_at",
+            "finished_at",
+            "wait",
+            "requests",
+            "pages",
+            "seen",
+            "created",
+            "updated",
+            "unchanged",
+            "restored",
+            "skipped",
+            "outdated",
+            "rejected",
+            "missing",
+            "unlisted",
+            "tombstoned",
+            "held",
+            "hold",
+            "is_complete",
+            "continues",
+            "error_code",
+            "error_message",
+        )
         read_only_fields = fields
+
+
+class SyncRunDetailSerializer(SyncRunSerializer):
+    """A sync run with how far it is, and what a person should know about it."""
+
+    progress = serializers.SerializerMethodField()
+    remarks = serializers.SerializerMethodField()
+
+    class Meta(SyncRunSerializer.Meta):
+        fields = (*SyncRunSerializer.Meta.fields, "progress", "remarks")
+        read_only_fields = fields
+
+    def get_progress(self, run: SyncRun) -> dict[str, Any]:
+        extent = how_far(run)
+        return {"done": extent.done, "total": extent.total, "text": counts(run)}
+
+    def get_remarks(self, run: SyncRun) -> list[str]:
+        return remarks(run)
+
+
+STARTABLE = [(mode.value, mode.label) for mode in (Mode.INCREMENTAL, Mode.FULL)]
+"""Modes that can be started; a confirmation is what a held run goes on with."""
+
+
+class StartSerializer(_Plain):
+    mode = serializers.ChoiceField(
+        choices=STARTABLE,
+        default=Mode.INCREMENTAL.value,
+        help_text=_("incremental: what is new; full: everything, deletions too."),
+    )
+
+
+class SyncRunQuery(_Plain):
+    mode = serializers.ChoiceField(choices=Mode.choices, required=False)
+    state = serializers.ChoiceField(choices=SyncRun.State.choices, required=False)
+
+
+class FreshnessSerializer(_OfFreshness):
+    """When the newest complete run of each kind began; null if there was none."""
+
+    new = serializers.DateTimeField(allow_null=True, help_text=_("What existed then is mirrored."))
+    everything = serializers.DateTimeField(allow_null=True, help_text=_("Renames and deletions up to then are too."))

@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 
 from .children import Children, DemoFailed
+from .session import can_be_run, run_session
 
 TIMEOUT = 20.0
 ARRIVAL = 90.0
@@ -72,6 +73,10 @@ def prove(children: Children, *, site: Browser, sandbox: Browser, login: tuple[s
     )
     seconds = _await_arrival(children, site, name)
     yield f"a conversation created remotely came through beat and worker within {seconds:.1f} s"
+    if can_be_run():
+        yield f"the README's session with curl works: {run_session(site.address)} lines"
+    else:
+        yield "the README's session was left out, for there is no curl or no bash here"
 
 
 def conversations_page(site: Browser, **query: str) -> str:

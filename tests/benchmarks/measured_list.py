@@ -1,4 +1,4 @@
-"""The admin's list over a small and a large mirror on PostgreSQL: prints the times as one line of JSON.
+"""The lists of admin and REST over a small and a large mirror on PostgreSQL: prints the times as one line of JSON.
 
     {"small": {"the list": …, …}, "large": {…}}
 
@@ -10,6 +10,7 @@ and dropped.
 import json
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,13 +20,18 @@ from django.test.utils import setup_databases, setup_test_environment, teardown_
 
 SMALL, LARGE = 1_000, 1_000_000
 REPEATS = 15
-QUERIES = {
-    "the list": "",
-    "its ninth page": "?p=9",
-    "filter: this week": "?created=week",
-    "filter: missing": "?state=missing",
-    "search by id": "?q=conv_01",
-    "search by name": "?q=conversation+77",
+ADMIN, REST = "/admin/django_orq/conversation/", "/orq/conversations/?page_size=100"
+URLS = {
+    "the list": ADMIN,
+    "its ninth page": f"{ADMIN}?p=9",
+    "filter: this week": f"{ADMIN}?created=week",
+    "filter: missing": f"{ADMIN}?state=missing",
+    "search by id": f"{ADMIN}?q=conv_01",
+    "search by name": f"{ADMIN}?q=conversation+77",
+    "REST: first page": REST,
+    "REST: middle page": f"{REST}&cursor={{middle}}",
+    "REST: missing": f"{REST}&state=missing",
+    "REST: middle, date": f"{REST}&cursor={{middle}}&created_after=2001-01-01",
 }
 
 
@@ -42,19 +48,27 @@ def times_at(rows: int) -> dict[str, float]:
     fill(rows, Shares(missing="n % 5 = 1", deleted="n % 10 = 2"))
     client = Client()
     client.force_login(User.objects.get_or_create(username="admin", is_staff=True, is_superuser=True)[0])
-    return {name: shortest_of(client, query) for name, query in QUERIES.items()}
+    middle = cursor_at(rows // 2)
+    return {name: shortest_of(client, url.format(middle=middle)) for name, url in URLS.items()}
 
 
-def shortest_of(client: Client, query: str) -> float:
-    return min(seconds_for(client, query) for _ in range(REPEATS))
+def cursor_at(number: int) -> str:
+    from django_orq.models import Conversation  # noqa: PLC0415 # Django must be set up first
+
+    remote_id = Conversation.objects.order_by("remote_id").values_list("remote_id", flat=True)[number]
+    return b64encode(f"p={remote_id}".encode()).decode()
 
 
-def seconds_for(client: Client, query: str) -> float:
+def shortest_of(client: Client, url: str) -> float:
+    return min(seconds_for(client, url) for _ in range(REPEATS))
+
+
+def seconds_for(client: Client, url: str) -> float:
     started = time.perf_counter()
-    response = client.get(f"/admin/django_orq/conversation/{query}")
+    response = client.get(url)
     seconds = time.perf_counter() - started
     if response.status_code != 200:
-        raise RuntimeError(f"{query} was answered with {response.status_code}")
+        raise RuntimeError(f"{url} was answered with {response.status_code}")
     return seconds
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.contrib import messages
 from django.utils.translation import gettext
 
-from .. import runs, tasks
-from ..models import SyncRun, write_database
-from ..remarks import remarks
+from . import runs, tasks
+from .models import SyncRun, write_database
+from .remarks import remarks
 
 State = SyncRun.State
 
@@ -18,10 +17,8 @@ class HandedOver:
     run: SyncRun
     is_untold: bool = False
     """No worker could be told: the broker is out of reach."""
-
-    @property
-    def level(self) -> int:
-        return messages.WARNING if self.is_untold or self.run.state == State.WAITING else messages.SUCCESS
+    is_others: bool = False
+    """Somebody else walks or calls a worker already, or the run has to wait."""
 
     @property
     def message(self) -> str:
@@ -46,12 +43,28 @@ def start(workspaces: Iterable[str], mode: str) -> list[HandedOver]:
     """
     started: list[HandedOver] = []
     for workspace in workspaces:
-        run = runs.open_run(workspace, mode)
-        if run.state == State.PAUSED:
-            run = runs.resume(run)
+        run = _open(workspace, mode)
         untold = any(earlier.is_untold for earlier in started)
         started.append(HandedOver(run=run, is_untold=True) if untold else hand_over(run))
     return started
+
+
+def start_unless_walked(workspace: str, mode: str) -> HandedOver:
+    """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
+    run = runs.unfinished(workspace, mode)
+    if run is not None and not _rests(run) and run not in runs.adoptable(workspace):
+        return HandedOver(run=run, is_others=True)
+    return hand_over(_open(workspace, mode))
+
+
+def _open(workspace: str, mode: str) -> SyncRun:
+    run = runs.open_run(workspace, mode)
+    return runs.resume(run) if run.state == State.PAUSED else run
+
+
+def _rests(run: SyncRun) -> bool:
+    """Whether it goes on as soon as somebody asks for it."""
+    return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
 
 
 def hand_over(run: SyncRun) -> HandedOver:
@@ -60,4 +73,4 @@ def hand_over(run: SyncRun) -> HandedOver:
     if publishes:
         tasks.enqueue_slice(run.pk)
         run.refresh_from_db(using=write_database())
-    return HandedOver(run=run, is_untold=publishes and not run.ticket)
+    return HandedOver(run=run, is_untold=publishes and not run.ticket, is_others=not publishes)

@@ -1,0 +1,178 @@
+"""Every error of these views in one shape: ``{"code", "message", "remote_status"}``, and what else helps.
+
+``code`` is stable, ``message`` is for people, ``remote_status`` is the HTTP status of Orq's own answer, or null where
+there is none.
+"""
+
+import logging
+import math
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from .. import exceptions as orq
+from ..exceptions import OrqError
+
+logger = logging.getLogger("django_orq")
+
+SECONDS_TO_WAIT = 5
+"""What ``Retry-After`` says where nobody said how long."""
+_DATABASE_TROUBLE = (OperationalError, InterfaceError)
+_CODES = {orq.AuthenticationFailed.code: "remote_authentication_failed"}
+"""Where REST framework has the same word for something else: here it is the server's key that was refused."""
+_HINTS = {
+    "create": _(
+        "The conversation may exist in Orq all the same; the next sync shows it. Look for it before you create it "
+        "again, or there may be two."
+    ),
+    "update": _("The name may have changed all the same; the next sync shows it. Renaming again does no harm."),
+    "delete": _("It may be deleted all the same. Deleting it again does no harm."),
+}
+
+
+class UnknownWorkspace(NotFound):
+    default_detail = _("There is no such workspace. Leave ?workspace= out for the default one.")
+    default_code = "unknown_workspace"
+
+
+class NotInMirror(NotFound):
+    default_detail = _("The mirror has no such conversation. If Orq has it, POST its id to conversations/fetch/.")
+    default_code = "not_found"
+
+
+class NoSuchRun(NotFound):
+    default_detail = _("There is no such sync run in this workspace. Old runs are removed in time.")
+    default_code = "not_found"
+
+
+class InvalidCursor(NotFound):
+    default_detail = _("There is no such page. Begin with the first one, and follow next and previous.")
+    default_code = "invalid_cursor"
+
+
+class RunError(APIException):
+    """Something that can't be done with a run; the answer shows the run."""
+
+    def __init__(self, run: dict[str, Any], detail: str) -> None:
+        super().__init__(detail)
+        self.more = {"run": run}
+
+
+class RunUnfinished(RunError):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "sync_run_unfinished"
+
+
+class RunFinished(RunError):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "sync_run_finished"
+
+
+class BrokerUnreachable(RunError):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "broker_unreachable"
+    wait = SECONDS_TO_WAIT
+
+
+def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
+    """The views' exception handler; ``None`` for a defect, which is left to Django."""
+    if isinstance(error, OrqError):
+        return _answer_orq(error)
+    if isinstance(error, ImproperlyConfigured):
+        logger.error("a REST view failed: %s", error)  # in the words of conf, which hold no key
+        return _answer_not_configured()
+    if isinstance(error, _DATABASE_TROUBLE):
+        logger.exception("a REST view failed: the database is in trouble")
+        return _answer_orq(orq.DatabaseTrouble(error=type(error).__name__))
+    return _reshape(exception_handler(error, context), error)
+
+
+def _reshape(response: Response | None, error: Exception) -> Response | None:
+    """REST framework's own answer, in our shape."""
+    if response is None:
+        return None
+    detail = response.data.get("detail") if isinstance(response.data, dict) else None
+    if isinstance(detail, ErrorDetail):
+        response.data = _shape(str(detail.code), str(detail)) | getattr(error, "more", {})
+    else:
+        errors = response.data if isinstance(response.data, dict) else {"non_field_errors": response.data}
+        code = error.default_code if isinstance(error, APIException) else ValidationError.default_code
+        response.data = _shape(str(code), _summary(errors)) | {"errors": errors}
+    return response
+
+
+def _summary(errors: dict[str, Any]) -> str:
+    return " ".join(
+        f"{name}: {problem}" if name != "non_field_errors" else str(problem)
+        for name, problems in errors.items()
+        for problem in (problems if isinstance(problems, list) else [problems])
+    )
+
+
+def _shape(code: str, message: str, remote_status: int | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "remote_status": remote_status}
+
+
+def _answer_not_configured() -> Response:
+    message = gettext(
+        "Orq is not set up for this workspace, so nothing was done. The log of this site says what is missing, and "
+        "so does manage.py check."
+    )
+    return Response(_shape(orq.NotConfigured.code, message), status=status.HTTP_500_INTERNAL_SERVER_ERROR)
+
+
+def _answer_orq(error: OrqError) -> Response:
+    body = _shape(_CODES.get(error.code, error.code), error.message, _remote_status(error)) | _more(error)
+    status_code = _status(error)
+    return Response(body, status=status_code, headers=_headers(error, status_code))
+
+
+def _status(error: OrqError) -> int:
+    match error:
+        case orq.InvalidName():
+            return status.HTTP_400_BAD_REQUEST
+        case orq.ConversationNotFound():
+            return status.HTTP_404_NOT_FOUND
+        case orq.ConversationChanged():
+            return status.HTTP_409_CONFLICT
+        case orq.RateLimited():
+            return status.HTTP_429_TOO_MANY_REQUESTS
+        case orq.MirrorBehind():  # done in Orq: an error would have programs do it again
+            return status.HTTP_202_ACCEPTED
+        case orq.OutcomeUnknown():
+            return status.HTTP_504_GATEWAY_TIMEOUT
+        case orq.ServerError() | orq.MirrorContended() | orq.DatabaseTrouble():
+            return status.HTTP_503_SERVICE_UNAVAILABLE
+        case orq.TransportError(sent=False):
+            return status.HTTP_503_SERVICE_UNAVAILABLE
+        case orq.TransportError(timed_out=True):
+            return status.HTTP_504_GATEWAY_TIMEOUT
+    return status.HTTP_502_BAD_GATEWAY
+
+
+def _remote_status(error: OrqError) -> int | None:
+    if isinstance(error, orq.MustWait):  # nothing was sent
+        return None
+    return error.status if isinstance(error, (orq.APIError, orq.MalformedResponse)) else None
+
+
+def _more(error: OrqError) -> dict[str, Any]:
+    if isinstance(error, orq.ConversationChanged):
+        names = ("remote_id", "display_name", "updated_at", "updated_by_id")
+        return {"current": {name: getattr(error, name) for name in names}}
+    hint = _HINTS.get(getattr(error, "operation", "")) if error.leaves_doubt else None
+    return {} if hint is None or isinstance(error, orq.MirrorBehind) else {"hint": str(hint)}
+
+
+def _headers(error: OrqError, status_code: int) -> dict[str, str]:
+    if status_code not in (status.HTTP_429_TOO_MANY_REQUESTS, status.HTTP_503_SERVICE_UNAVAILABLE):
+        return {}
+    seconds = SECONDS_TO_WAIT if error.retry_after is None else error.retry_after
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}

@@ -1,0 +1,46 @@
+"""A program that uses the REST door over real sockets."""
+
+from typing import Any
+
+import requests
+from django.contrib.auth.models import Permission, User
+
+ERROR = {"code", "message", "remote_status"}
+"""What every error answer holds."""
+ALL = (
+    "view_conversation",
+    "add_conversation",
+    "change_conversation",
+    "delete_conversation",
+    "view_syncrun",
+    "run_sync",
+)
+
+
+def user_with(*permissions: str, name: str = "agent") -> User:
+    user = User.objects.create_user(name, password="secret")
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+class Program(requests.Session):
+    """Asks below one address, with the name and password of a user if there is one."""
+
+    def __init__(self, address: str, *, user: User | None = None) -> None:
+        super().__init__()
+        self.address = address
+        self.trust_env = False
+        if user is not None:
+            self.auth = (user.username, "secret")
+
+    def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
+        url = url if str(url).startswith("http") else self.address + url
+        return super().request(method, url, *args, timeout=30, **options)
+
+
+def error_of(response: requests.Response) -> dict[str, Any]:
+    """The body of an answer that has the shape of all errors."""
+    body = response.json()
+    assert body.keys() >= ERROR
+    assert all(isinstance(body[name], str) and body[name] for name in ("code", "message"))
+    return body

@@ -1,0 +1,139 @@
+"""Who may do what at the REST door: every method of every URL pattern, so that none is forgotten."""
+
+import itertools
+from datetime import UTC, datetime
+
+import pytest
+from django.core.handlers.base import BaseHandler
+from django.db import connections
+from django.test import Client
+from django.urls import URLPattern
+from rest_framework.authentication import BasicAuthentication, SessionAuthentication
+from rest_framework.test import APIClient
+
+from django_orq.models import Conversation, SyncRun
+from django_orq.reconcile import reconcile
+from django_orq.rest.base import WorkspaceViewSet
+from django_orq.rest.urls import urlpatterns
+
+from .resting import ERROR, user_with
+from .values import REMOTE_ID, answer, conversation
+
+pytestmark = pytest.mark.django_db
+METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
+WRITES = {"post", "put", "patch", "delete"}
+READ = {"conversation": "view_conversation", "syncrun": "view_syncrun"}
+# What is demanded for writing, by the names of the patterns; a method that is not here is not offered.
+WRITING = {
+    ("conversation-list", "post"): "add_conversation",
+    ("conversation-detail", "patch"): "change_conversation",
+    ("conversation-detail", "delete"): "delete_conversation",
+    ("conversation-refresh", "post"): "change_conversation",
+    ("conversation-fetch", "post"): "add_conversation",
+    ("syncrun-list", "post"): "run_sync",
+    ("syncrun-cancel", "post"): "run_sync",
+}
+NO_READING = {"conversation-refresh", "conversation-fetch", "syncrun-cancel"}
+STOCK = {"post": "add", "put": "change", "patch": "change", "delete": "delete"}
+EVERY = {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in READ} | {"run_sync"}
+
+endpoints = pytest.mark.parametrize(
+    ("pattern", "method"),
+    list(itertools.product(urlpatterns, METHODS)),
+    ids=lambda value: value.name if isinstance(value, URLPattern) else value,
+)
+
+
+@pytest.fixture(autouse=True)
+def rows():
+    reconcile(answer(conversation()), workspace="default")
+    SyncRun.objects.create(pk=1, workspace="default", mode="full", state="failed", finished_at=datetime.now(UTC))
+
+
+def url_of(pattern: URLPattern) -> str:
+    route = "/orq/" + str(pattern.pattern).lstrip("^").removesuffix("$").removesuffix("\\Z")
+    return route.replace("(?P<remote_id>[^/]+)", REMOTE_ID).replace("(?P<pk>[^/]+)", "1")
+
+
+def demanded(pattern: URLPattern, method: str) -> str:
+    model = pattern.name.partition("-")[0]
+    if (pattern.name, method) in WRITING:
+        return WRITING[pattern.name, method]
+    return f"{STOCK[method]}_{model}" if method in WRITES else READ[model]
+
+
+def ask(pattern: URLPattern, method: str, *permissions: str):
+    client = APIClient()
+    client.force_authenticate(user_with(*permissions))
+    return getattr(client, method)(url_of(pattern), {}, format="json")
+
+
+def test_table_names_what_is_there():
+    offered = {
+        (pattern.name, method) for pattern in urlpatterns for method in pattern.callback.actions if method in WRITES
+    }
+
+    assert offered == WRITING.keys()
+    assert {url_of(pattern) for pattern in urlpatterns} == {
+        "/orq/conversations/",
+        "/orq/conversations/fetch/",
+        f"/orq/conversations/{REMOTE_ID}/",
+        f"/orq/conversations/{REMOTE_ID}/refresh/",
+        "/orq/sync-runs/",
+        "/orq/sync-runs/1/",
+        "/orq/sync-runs/1/cancel/",
+    }
+
+
+@endpoints
+@pytest.mark.parametrize(
+    ("authenticators", "status"), [((BasicAuthentication,), 401), ((SessionAuthentication,), 403)], ids=["401", "403"]
+)
+def test_anonymous_callers_are_refused(pattern, method, authenticators, status, monkeypatch):
+    monkeypatch.setattr(WorkspaceViewSet, "authentication_classes", authenticators)
+
+    response = getattr(Client(), method)(url_of(pattern))
+
+    assert response.status_code == status
+    assert "WWW-Authenticate" in response.headers or status == 403
+    assert method == "head" or response.json().keys() == ERROR
+    assert Conversation.objects.get().state == "live"
+
+
+@endpoints
+def test_every_permission_but_the_one_demanded_is_not_enough(pattern, method):
+    response = ask(pattern, method, *(EVERY - {demanded(pattern, method)}))
+
+    assert response.status_code == 403
+    assert method == "head" or response.json()["code"] == "permission_denied"
+
+
+@endpoints
+def test_the_permission_demanded_is_enough(pattern, method, settings):
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key", "BASE_URL": "http://127.0.0.1:9"}}
+
+    response = ask(pattern, method, demanded(pattern, method))
+
+    offered = method == "options" or method in pattern.callback.actions or (method == "head" and is_read(pattern))
+    assert (response.status_code == 405) is not offered
+    assert response.status_code not in (401, 403)
+
+
+def is_read(pattern: URLPattern) -> bool:
+    return pattern.name not in NO_READING
+
+
+def test_who_may_not_ask_learns_nothing_of_workspaces():
+    client = APIClient()
+    client.force_authenticate(user_with())
+
+    answers = [client.get("/orq/conversations/", {"workspace": name}) for name in ("default", "nowhere")]
+
+    assert [response.status_code for response in answers] == [403, 403]
+
+
+@pytest.mark.parametrize("pattern", urlpatterns, ids=lambda pattern: pattern.name)
+def test_no_view_is_called_within_a_transaction(pattern, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    assert BaseHandler().make_view_atomic(pattern.callback) is pattern.callback
