@@ -187,8 +187,8 @@ class _Claim:
         with transaction.atomic(using=using):
             self._renew(trouble_since=None)
             item.save(using=using)
-        if state == State.DONE and item.conversation is not None:
-            _note(item, item.conversation)
+            if state == State.DONE and item.conversation is not None:
+                _note(item, item.conversation)
 
     def rest(self, error: OrqError) -> None:
         """Let the operation go until the trouble is over; after a day, what is left has failed."""
