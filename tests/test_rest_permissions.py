@@ -20,6 +20,8 @@ from .resting import ERROR, user_with
 from .values import REMOTE_ID, answer, conversation
 
 pytestmark = pytest.mark.django_db
+RUN = 1_000_000_000
+"""The key of a run, far from those that the database gives."""
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 WRITES = {"post", "put", "patch", "delete"}
 READ = {"conversation": "view_conversation", "syncrun": "view_syncrun"}
@@ -47,12 +49,12 @@ endpoints = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def rows():
     reconcile(answer(conversation()), workspace="default")
-    SyncRun.objects.create(pk=1, workspace="default", mode="full", state="failed", finished_at=datetime.now(UTC))
+    SyncRun.objects.create(pk=RUN, workspace="default", mode="full", state="failed", finished_at=datetime.now(UTC))
 
 
 def url_of(pattern: URLPattern) -> str:
     route = "/orq/" + str(pattern.pattern).lstrip("^").removesuffix("$").removesuffix("\\Z")
-    return route.replace("(?P<remote_id>[^/]+)", REMOTE_ID).replace("(?P<pk>[^/]+)", "1")
+    return route.replace("(?P<remote_id>[^/]+)", REMOTE_ID).replace("(?P<pk>[^/]+)", str(RUN))
 
 
 def demanded(pattern: URLPattern, method: str) -> str:

@@ -10,8 +10,9 @@ from ..tasks import enqueue_operation
 
 def is_being_done(operation: Operation) -> bool:
     """Whether somebody works on it, who may have died a while ago."""
-    now = DatabaseClock(write_database()).now()
-    return operation.lease_until is not None and operation.lease_until >= now
+    if operation.lease_until is None:
+        return False
+    return operation.lease_until >= DatabaseClock(write_database()).now()
 
 
 def hand_over(operation: Operation) -> tuple[str, int]:
