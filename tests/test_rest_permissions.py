@@ -82,8 +82,8 @@ def test_table_names_what_is_there():
         f"/orq/conversations/{REMOTE_ID}/",
         f"/orq/conversations/{REMOTE_ID}/refresh/",
         "/orq/sync-runs/",
-        "/orq/sync-runs/1/",
-        "/orq/sync-runs/1/cancel/",
+        f"/orq/sync-runs/{RUN}/",
+        f"/orq/sync-runs/{RUN}/cancel/",
     }
 
 
