@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 _MEASURE = """
 () => {
   const root = document.documentElement;
-  const shown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+  const shown = (element) =>
+    element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) &&
+    !element.closest(".visually-hidden");  // for screen readers alone
   const name = (element) => {
     const words = (element.innerText || element.value || "").trim().slice(0, 40);
     return `${element.tagName.toLowerCase()}${element.id ? "#" + element.id : ""}.${element.className} “${words}”`;

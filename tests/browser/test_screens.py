@@ -154,7 +154,6 @@ def test_run_with_its_bar(site, look):
         expect(state(page)).to_have_text("running")
         turns.let_through(4)
         expect(page.get_by_role("progressbar", name="Progress")).to_have_attribute("value", "40")
-        # The text follows the bar some seconds later, for a screen reader reads each change aloud.
         expect(page.locator("[data-progress-text]")).to_contain_text("40 conversations")
         assert take("run") == []
         turns.let_through(100)
