@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -140,7 +140,7 @@ def _must_stop(claim: Claim, stop: float) -> bool:
 
 
 def _finish(claim: Claim) -> None:
-    run, now = claim.run, claim.clock.now()
+    run, now = claim.run, _end_of(claim)
     whole = not (run.rejected or run.outdated or run.unlisted or run.hold or run.fell_short)
     state = SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL
     complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and not run.fell_short and _stands(run))
@@ -220,13 +220,19 @@ def _fail(claim: Claim, error: Exception) -> None:
         run.pk,
         token=run.token,
         state=SyncRun.State.FAILED,
-        now=claim.clock.now(),
+        now=_end_of(claim),
         requests=run.requests,
         **_describe(error),
     )
     if ended:
         _refresh(run)
         logger.error("sync run %s failed after %s pages: %s", run.pk, run.pages, run.error_code)
+
+
+def _end_of(claim: Claim) -> datetime:
+    """Not before anything that the run wrote: a person who lets it go on means all that it left missing."""
+    now = claim.clock.latest()
+    return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)
 
 
 def _refresh(run: SyncRun) -> None:

@@ -1,11 +1,12 @@
 """Missing, confirmed, tombstoned, restored: what becomes of rows that the list leaves out."""
 
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 
 import pytest
 from django.db.models import QuerySet
 
-from django_orq import comparison, confirm, mirror, runs, sync
+from django_orq import clock, comparison, confirm, mirror, runs, sync
 from django_orq.models import Conversation, SyncRun
 from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
@@ -150,6 +151,27 @@ def test_run_that_goes_on_takes_only_what_was_missing_when_the_held_one_ended(re
     work_on(runs.go_on(held))
 
     assert states(ids[10], ids[100]) == ["deleted", "missing"]
+
+
+def test_rows_missing_from_the_last_page_go_on_however_slowly_the_database_tells_the_time(remote, ids, monkeypatch):
+    """A slow answer dates what was received later than what is done now; the held run must still end after both."""
+    for id_ in ids[-60:]:
+        remote.remove(id_)
+    read = clock._read
+
+    def slow(using: str) -> datetime:
+        moment = read(using)
+        time.sleep(1)
+        return moment
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clock, "_read", slow)
+        held = full_run()
+    assert held.hold == "mass_delete"
+
+    run = work_on(runs.go_on(held))
+
+    assert (run.state, run.tombstoned) == ("succeeded", 60)
 
 
 def test_run_that_goes_on_still_asks_for_each(remote, ids):
