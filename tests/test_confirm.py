@@ -208,6 +208,20 @@ def test_without_a_canary_nothing_is_tombstoned(remote, ids):
     assert full_run().tombstoned == 1
 
 
+def test_conversation_mirrored_in_this_very_run_is_no_canary(remote):
+    """It may be of another workspace, whose key it answers to."""
+    gone, renamed = (remote.add(f"Ticket {number}")["_id"] for number in range(2))
+    full_run()
+    remote.remove(gone)
+    remote.rename(renamed, "Renamed in between")
+    remote.add("New")
+
+    run = full_run()
+
+    assert (run.state, run.hold, states(gone)) == ("partial", "no_canary", ["missing"])
+    assert full_run().tombstoned == 1
+
+
 def test_one_living_canary_of_three_is_enough(remote, ids):
     remote.remove(ids[5])
     remote.fail("retrieve", after=1, times=2, status=404, body='{"message": "no"}')

@@ -393,6 +393,17 @@ def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings
     assert full_run().state == SyncRun.State.SUCCEEDED
 
 
+def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    run = runs.open_run("default", "full", max_pages=3)
+
+    sync.run_slice(run.pk, on_progress=lambda _run: runs.open_run("default", "full", max_pages=1))
+
+    run.refresh_from_db()
+    assert (run.pages, run.budget_pages) == (3, 3)
+
+
 def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, settings, caplog):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
@@ -433,6 +444,19 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
     assert set(SyncRun.objects.values_list("pk", flat=True)) >= set(changing[1:])
     assert SyncRun.objects.count() <= 5
     assert SyncRun.objects.filter(mode="incremental").count() == 2
+
+
+def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch):
+    settings.ORQ_WORKSPACES |= {"research": settings.ORQ_WORKSPACES["default"]}
+    theirs = [work_on(runs.open_run("research", "incremental")).pk for _time in range(3)]
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+
+    for _time in range(3):
+        incremental_run()
+
+    assert list(SyncRun.objects.filter(workspace="research").order_by("pk").values_list("pk", flat=True)) == theirs
+    assert SyncRun.objects.filter(workspace="default").count() < 3
 
 
 @pytest.mark.django_db(transaction=True)
