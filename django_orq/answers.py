@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from django.utils.translation import gettext_noop as _
+
 from .exceptions import (
     APIError,
     AuthenticationFailed,
@@ -28,9 +30,9 @@ def check_answer(call: Call, answer: Answer, expected: frozenset[int]) -> None:
     if 400 <= answer.status < 600:
         raise _api_error(call, answer)
     if 300 <= answer.status < 400:
-        raise malformed(call, answer, "it sends us elsewhere; check BASE_URL")
+        raise malformed(call, answer, _("it sends us elsewhere; check BASE_URL"))
     if answer.status not in expected:
-        raise malformed(call, answer, f"its status is {answer.status}")
+        raise malformed(call, answer, _("its status is {status}"))
     if answer.defect:
         raise malformed(call, answer, answer.defect.reason)
 
@@ -41,12 +43,13 @@ def parse_answer(call: Call, answer: Answer, parser: Callable[[Any], Parsed]) ->
     except Refused as refusal:
         reason = str(refusal)
     except ValueError:
-        reason = "it is not JSON"
+        reason = _("it is not JSON")
     raise malformed(call, answer, reason)
 
 
 def malformed(call: Call, answer: Answer, reason: str) -> MalformedResponse:
-    return MalformedResponse(operation=call.operation, reason=answer.redact(reason), status=answer.status)
+    """``reason`` is a template of ours."""
+    return MalformedResponse(operation=call.operation, reason=reason, status=answer.status)
 
 
 def _api_error(call: Call, answer: Answer) -> APIError:
@@ -58,7 +61,7 @@ def _api_error(call: Call, answer: Answer) -> APIError:
         headers=answer.headers,
         body=_printable(answer, answer.body.decode(errors="replace"))[:_MAX_EXCERPT],
         server_message=message,
-        detail=_hint(call, message) if answer.status == 404 and kind is APIError else None,
+        hint=_hint(call) if answer.status == 404 and kind is APIError else "",
         retry_after=_retry_after(answer.headers),
         **more,
     )
@@ -72,12 +75,11 @@ def _kind(call: Call, status: int, message: str | None) -> tuple[Callable[..., A
     return {401: AuthenticationFailed, 403: PermissionRefused, 429: RateLimited}.get(status, APIError), {}
 
 
-def _hint(call: Call, message: str | None) -> str:
-    """The detail of a 404 that is about no conversation."""
-    said = f": {message}" if message else ""
+def _hint(call: Call) -> str:
+    """What may be behind a 404 that is about no conversation."""
     if call.query.keys() - {"limit"}:
-        return f"{said} (the conversation that the page starts from may be gone)"
-    return f"{said} (is BASE_URL right, and does API_STYLE fit it?)"
+        return _(" (the conversation that the page starts from may be gone)")
+    return _(" (is BASE_URL right, and does API_STYLE fit it?)")
 
 
 def _server_message(answer: Answer) -> str | None:

@@ -1,13 +1,18 @@
 """Everything that can go wrong with Orq, as one tree of exceptions.
 
 Each carries a stable ``code``, whether the same call may be tried again later (``retryable``), how long Orq
-asked us to wait (``retry_after``, seconds) and a message for people. All of them pickle.
+asked us to wait (``retry_after``, seconds) and a ``message`` for people, in the language of whoever reads it. As text,
+for logs and tracebacks, they are English. All of them pickle.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
+
+from django.utils.translation import gettext_noop as _
+
+from .wording import for_logs, for_reader
 
 _WRITES = frozenset({"create", "update", "delete"})
 """Operations that have an effect."""
@@ -20,7 +25,7 @@ class OrqError(Exception):
     """
 
     code: ClassVar[str] = "orq_error"
-    template: ClassVar[str] = "Something went wrong with Orq."
+    template: ClassVar[str] = _("Something went wrong with Orq.")
     retryable: ClassVar[bool] = False
     concerns_all: ClassVar[bool] = False
     """Whether what is ordered for the next conversation would fare the same."""
@@ -33,14 +38,15 @@ class OrqError(Exception):
     def __init__(self, *, retry_after: float | None = None, **details: Any) -> None:
         self.retry_after = retry_after
         self.details = details
-        super().__init__(self.template.format(**details))
+        super().__init__(for_logs(self.template, details))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), retry_after=self.retry_after, **self.details), ()
 
     @property
     def message(self) -> str:
-        return str(self)
+        """For people, in the language that is active when it is read."""
+        return for_reader(self.template, self.details)
 
     @property
     def leaves_doubt(self) -> bool:
@@ -53,22 +59,22 @@ class OrqError(Exception):
 
 
 def explain(code: str, params: Mapping[str, Any]) -> str:
-    """Compose the message of a stored error from its ``code`` and ``params``."""
+    """Compose the message of a stored error from its ``code`` and ``params``, in the reader's language."""
     try:
-        return OrqError._by_code[code].template.format(**params)
-    except (KeyError, IndexError):  # stored by another version
-        return f"{OrqError.template} ({code})"
+        return for_reader(OrqError._by_code[code].template, params)
+    except (LookupError, ValueError):  # stored by another version
+        return f"{for_reader(OrqError.template, {})} ({code})"
 
 
 class APIError(OrqError):
     """Orq answered with a 4XX or 5XX.
 
     ``status`` is the HTTP status, ``headers`` the answer's, ``body`` the first characters of its body and
-    ``server_message`` the ``message`` of a JSON body, where there is one.
+    ``server_message`` the ``message`` of a JSON body, where there is one. ``hint`` is a template: what else may help.
     """
 
     code = "api_error"
-    template = "Orq answered {status} to {operation}{detail}."
+    template = _("Orq answered {status} to {operation}{said}{hint}.")
     private = frozenset({"headers", "body"})
 
     def __init__(
@@ -79,7 +85,7 @@ class APIError(OrqError):
         headers: Mapping[str, str],
         body: str = "",
         server_message: str | None = None,
-        detail: str | None = None,
+        hint: str = "",
         retry_after: float | None = None,
         **more: Any,
     ) -> None:
@@ -95,8 +101,7 @@ class APIError(OrqError):
             headers=self.headers,
             body=body,
             server_message=server_message,
-            detail=(f": {server_message}" if server_message else "") if detail is None else detail,
-            **more,
+            **{"said": _(": {server_message}") if server_message else "", "hint": hint, **more},
         )
 
 
@@ -105,7 +110,7 @@ class AuthenticationFailed(APIError):
 
     code = "authentication_failed"
     concerns_all = True
-    template = (
+    template = _(
         "Orq does not accept the API key (401 to {operation}). Check API_KEY, and that BASE_URL is the key's own."
     )
 
@@ -115,8 +120,8 @@ class PermissionRefused(APIError):
 
     code = "permission_refused"
     concerns_all = True
-    template = (
-        "Orq does not let this API key {operation} conversations (403{detail}). Check the key's permissions in Orq."
+    template = _(
+        "Orq does not let this API key {operation} conversations (403{said}). Check the key's permissions in Orq."
     )
 
 
@@ -124,7 +129,7 @@ class ConversationNotFound(APIError):
     """404 for an id: there is no such conversation, or this key has no access to it."""
 
     code = "conversation_not_found"
-    template = "Orq knows no conversation {remote_id}, or this API key has no access to it."
+    template = _("Orq knows no conversation {remote_id}, or this API key has no access to it.")
 
     def __init__(self, *, remote_id: str, **answer: Any) -> None:
         self.remote_id = remote_id
@@ -136,7 +141,7 @@ class RateLimited(APIError):
 
     code = "rate_limited"
     concerns_all = True
-    template = "Orq asks us to slow down (429 to {operation}). Try again later."
+    template = _("Orq asks us to slow down (429 to {operation}). Try again later.")
     retryable = True
 
 
@@ -144,7 +149,7 @@ class MustWait(RateLimited):
     """Orq told an earlier request to wait until ``until`` (aware); this one waits too: nothing was sent."""
 
     code = "must_wait"
-    template = "Orq asks us to wait until {time} UTC."
+    template = _("Orq asks us to wait until {time} UTC.")
 
     def __init__(self, *, operation: str, until: datetime, retry_after: float, **more: Any) -> None:
         self.until = until
@@ -163,7 +168,7 @@ class ServerError(APIError):
     """5XX: Orq, or something before it, is in trouble."""
 
     code = "server_error"
-    template = "Orq is in trouble: it answered {status} to {operation}{detail}. Try again later."
+    template = _("Orq is in trouble: it answered {status} to {operation}{said}. Try again later.")
     retryable = True
 
     @property
@@ -176,12 +181,12 @@ class TransportError(OrqError):
 
     code = "transport_error"
     concerns_all = True
-    template = "Orq could not be reached to {operation} conversations: {reason}. Check the network and BASE_URL."
+    template = _("Orq could not be reached to {operation} conversations: {reason}. Check the network and BASE_URL.")
     retryable = True
 
     def __init__(self, *, operation: str, reason: str, sent: bool, timed_out: bool = False, **more: Any) -> None:
         self.operation = operation
-        self.reason = reason
+        self.reason = for_logs(reason, more)
         self.sent = sent
         self.timed_out = timed_out
         super().__init__(operation=operation, reason=reason, sent=sent, timed_out=timed_out, **more)
@@ -195,11 +200,11 @@ class MalformedResponse(OrqError):
     """An answer came that is not what the API promises; ``status`` is its HTTP status, if it got that far."""
 
     code = "malformed_response"
-    template = "Orq's answer to {operation} makes no sense: {reason}."
+    template = _("Orq's answer to {operation} makes no sense: {reason}.")
 
     def __init__(self, *, operation: str, reason: str, status: int | None = None, **more: Any) -> None:
         self.operation = operation
-        self.reason = reason
+        self.reason = for_logs(reason, {"status": status, **more})
         self.status = status
         super().__init__(operation=operation, reason=reason, status=status, **more)
 
@@ -213,20 +218,20 @@ class CursorIgnored(MalformedResponse):
     """A page brought nothing older than the cursor: the server did not understand the query's name for it."""
 
     code = "cursor_ignored"
-    template = (
+    template = _(
         "Orq answered with a page that brings nothing older than the one before, so it seems not to know the cursor's "
         "name. This workspace speaks API_STYLE {api_style!r}; try the other one, 'snake' or 'camel'."
     )
 
     def __init__(self, *, operation: str, api_style: str, **more: Any) -> None:
-        super().__init__(operation=operation, api_style=api_style, **{"reason": "the cursor is ignored", **more})
+        super().__init__(operation=operation, api_style=api_style, **{"reason": _("the cursor is ignored"), **more})
 
 
 class WorkspaceDoubted(OrqError):
     """The key does not seem to see the workspace that is mirrored here; nothing was stored."""
 
     code = "workspace_doubted"
-    template = (
+    template = _(
         "The list shows none of the conversations that are here, and the newest {asked} of them are not to be "
         "found with this API key. Does it belong to another workspace? Nothing was stored. Check API_KEY and BASE_URL."
     )
@@ -239,7 +244,7 @@ class PaceKept(OrqError):
     """``REQUESTS_PER_MINUTE`` allows no request for ``seconds``; the run waits that long."""
 
     code = "pace_kept"
-    template = "REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds."
+    template = _("REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds.")
     retryable = True
 
     def __init__(self, *, seconds: float, **more: Any) -> None:
@@ -251,7 +256,7 @@ class WalkersDied(OrqError):
     """Process after process died at the same page."""
 
     code = "walkers_died"
-    template = "{deaths} processes in a row died while working on the same page. The system's log may say why."
+    template = _("{deaths} processes in a row died while working on the same page. The system's log may say why.")
 
     def __init__(self, *, deaths: int, **more: Any) -> None:
         super().__init__(deaths=deaths, **more)
@@ -261,7 +266,7 @@ class DatabaseTrouble(OrqError):
     """The database failed in the middle of a run, which waits and goes on."""
 
     code = "database_trouble"
-    template = "The database failed ({error}). The log says more."
+    template = _("The database failed ({error}). The log says more.")
     retryable = True
 
     def __init__(self, *, error: str, **more: Any) -> None:
@@ -272,7 +277,7 @@ class InternalError(OrqError):
     """A defect or a failing database stopped a run; the log has the traceback."""
 
     code = "internal_error"
-    template = "The run broke off with {error}. The log says more; the next run starts anew."
+    template = _("The run broke off with {error}. The log says more; the next run starts anew.")
 
 
 class NotConfigured(OrqError):
@@ -280,7 +285,7 @@ class NotConfigured(OrqError):
 
     code = "not_configured"
     concerns_all = True
-    template = "Orq is not set up in this project's settings: {problem}"
+    template = _("Orq is not set up in this project's settings: {problem}")
 
     def __init__(self, *, problem: str, **more: Any) -> None:
         super().__init__(problem=problem, **more)
@@ -290,7 +295,7 @@ class RowDeleted(OrqError):
     """The row that an order was about is no longer in the database."""
 
     code = "row_deleted"
-    template = "This project has deleted its row of the conversation since, so nothing was done in Orq."
+    template = _("This project has deleted its row of the conversation since, so nothing was done in Orq.")
 
 
 class InvalidName(OrqError):
@@ -300,7 +305,7 @@ class InvalidName(OrqError):
     template = "{reason}"
 
     def __init__(self, *, reason: str, **more: Any) -> None:
-        self.reason = reason
+        self.reason = for_logs(reason, more)
         super().__init__(reason=reason, **more)
 
 
@@ -311,7 +316,7 @@ class ConversationChanged(OrqError):
     """
 
     code = "conversation_changed"
-    template = "The conversation is now called “{display_name}”. Look at it and rename it again to replace that name."
+    template = _("The conversation is now called “{display_name}”. Look at it and rename it again to replace that name.")
 
     def __init__(
         self,
@@ -339,14 +344,14 @@ class OutcomeUnknown(OrqError):
     """The request may have taken effect, and no answer tells. It is not sent again; the next sync settles it."""
 
     code = "outcome_unknown"
-    template = (
+    template = _(
         "Nobody knows whether Orq carried out the {operation}: {reason}. It is not sent again; "
         "the next sync shows what happened."
     )
 
     def __init__(self, *, operation: str, reason: str, **more: Any) -> None:
         self.operation = operation
-        self.reason = reason
+        self.reason = for_logs(reason, more)
         super().__init__(operation=operation, reason=reason, **more)
 
     @property
@@ -358,7 +363,7 @@ class MirrorContended(OrqError):
     """The rows kept changing under our hands; nothing was written."""
 
     code = "mirror_contended"
-    template = "Other writers kept changing the same conversations. Try again."
+    template = _("Other writers kept changing the same conversations. Try again.")
     retryable = True
 
 
@@ -366,7 +371,7 @@ class MirrorBehind(OrqError):
     """Orq did what was asked, and its answer could not be written: it must not be asked again."""
 
     code = "mirror_behind"
-    template = (
+    template = _(
         "Orq carried out the {operation}, but other writers kept changing the row here. Do not repeat it: the next "
         "sync brings the row up to date."
     )

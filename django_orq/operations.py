@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_noop as _
 
 from . import history, orders, waits
 from .claim import LeaseLost, this_process
@@ -119,7 +120,7 @@ def _outcome_of(form_token: str) -> OperationItem | None:
             return None if item.state == State.FAILED else item
         if time.monotonic() > until:
             item.state, item.error_code = State.UNKNOWN, OutcomeUnknown.code
-            item.error_params = {"operation": "create", "reason": "it is still under way"}
+            item.error_params = {"operation": "create", "reason": _("it is still under way")}
             return item
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
@@ -232,7 +233,7 @@ class _Claim:
             self.end(
                 item,
                 State.UNKNOWN,
-                OutcomeUnknown(operation="create", reason="the process that did it died"),
+                OutcomeUnknown(operation="create", reason=_("the process that did it died")),
             )
         elif item.attempts >= MAX_ATTEMPTS:
             self.end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from .exceptions import InvalidName
 
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
 MAX_DEPTH = 30
-"""Levels of nesting in one conversation. MariaDB's JSON check refuses more than 32."""
+"""Levels of nesting in one conversation, as a refusal says too. MariaDB's JSON check refuses more than 32."""
 MAX_EXCERPT = 2_000
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,8 +28,26 @@ _LAST_MILLISECOND = 253_402_128_000_000
 """9999-12-30T00:00Z: later times overflow once they are shown in a time zone east of Greenwich."""
 
 
+_NO_TEXT = {
+    "displayName": _("“displayName” is no text"),
+    "createdById": _("“createdById” is no text"),
+    "updatedById": _("“updatedById” is no text"),
+}
+_NO_NUMBER = {
+    "createdAt": _("“createdAt” is not a number of milliseconds"),
+    "updatedAt": _("“updatedAt” is not a number of milliseconds"),
+}
+_NO_TIME = {
+    "createdAt": _("“createdAt” is no time between the years 1970 and 9999"),
+    "updatedAt": _("“updatedAt” is no time between the years 1970 and 9999"),
+}
+
+
 class Refused(ValueError):
-    """A payload that can't be mirrored; the text says why."""
+    """A payload that can't be mirrored; the text says why.
+
+    It is stored in English and translated when it is shown, so it is one of a closed list, without values.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,24 +128,24 @@ def decode(body: bytes) -> Any:
 def parse_page(body: Any) -> Page:
     """A list answer; ``Refused`` if it is none. A bad item spoils itself, not its page."""
     if not isinstance(body, dict):
-        raise Refused("it is not a JSON object")
+        raise Refused(_("it is not a JSON object"))
     if isinstance(body, Ambiguous):
-        raise Refused("it gives a key twice")
+        raise Refused(_("it gives a key twice"))
     if not isinstance(body.get("data"), list):
-        raise Refused("it has no list “data”")
+        raise Refused(_("it has no list “data”"))
     if not isinstance(body.get("has_more"), bool):
-        raise Refused("“has_more” is neither true nor false")
+        raise Refused(_("“has_more” is neither true nor false"))
     return Page(entries=tuple(map(_parse_entry, body["data"])), has_more=body["has_more"])
 
 
 def parse_conversation(payload: Any) -> RemoteConversation:
     """One conversation object of any dialect; ``Refused`` says why it is none."""
     if not isinstance(payload, dict):
-        raise Refused("it is not a JSON object")
+        raise Refused(_("it is not a JSON object"))
     _check_storable(payload)
     rest = dict(payload)
     if rest.pop("kind", "conversation") != "conversation":
-        raise Refused("its “kind” is not “conversation”")
+        raise Refused(_("its “kind” is not “conversation”"))
     return RemoteConversation(
         remote_id=_parse_id(rest.pop("_id", None)),
         display_name=_take_text(rest, "displayName", "display_name"),
@@ -142,11 +162,12 @@ def clean_display_name(display_name: str) -> str:
     """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
     name = display_name.strip()
     if is_blank(name):
-        raise InvalidName(reason="A conversation needs a name.")
+        raise InvalidName(reason=_("A conversation needs a name."))
     if len(name) > MAX_NAME:
-        raise InvalidName(reason=f"A name has at most {MAX_NAME} characters; this one has {len(name)}.")
+        reason = _("A name has at most {most} characters; this one has {count}.")
+        raise InvalidName(reason=reason, most=MAX_NAME, count=len(name))
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidName(reason="A name can't hold control characters such as tabs or line breaks.")
+        raise InvalidName(reason=_("A name can't hold control characters such as tabs or line breaks."))
     return name
 
 
@@ -206,9 +227,9 @@ def _parse_int(digits: str) -> int | float:
 
 def _parse_id(remote_id: Any) -> str:
     if remote_id is None:
-        raise Refused("it has no “_id”")
+        raise Refused(_("it has no “_id”"))
     if not is_remote_id(remote_id):
-        raise Refused("its “_id” is not “conv_” and 26 lower-case Crockford characters")
+        raise Refused(_("its “_id” is not “conv_” and 26 lower-case Crockford characters"))
     return str(remote_id)
 
 
@@ -219,30 +240,30 @@ def _take(rest: dict[str, Any], camel: str, snake: str) -> Any:
 def _take_text(rest: dict[str, Any], camel: str, snake: str) -> str:
     text = _take(rest, camel, snake)
     if not isinstance(text, str):
-        raise Refused(f"“{camel}” is no text")
+        raise Refused(_NO_TEXT[camel])
     return text
 
 
 def _take_optional_text(rest: dict[str, Any], camel: str, snake: str) -> str | None:
     text = _take(rest, camel, snake)
     if text is not None and not isinstance(text, str):
-        raise Refused(f"“{camel}” is no text")
+        raise Refused(_NO_TEXT[camel])
     return text
 
 
 def _take_time(rest: dict[str, Any], camel: str, snake: str) -> datetime:
     milliseconds = _take(rest, camel, snake)
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
-        raise Refused(f"“{camel}” is not a number of milliseconds")
+        raise Refused(_NO_NUMBER[camel])
     if not 0 <= milliseconds <= _LAST_MILLISECOND:
-        raise Refused(f"“{camel}” is no time between the years 1970 and 9999")
+        raise Refused(_NO_TIME[camel])
     return _EPOCH + timedelta(milliseconds=round(milliseconds))
 
 
 def _take_metadata(rest: dict[str, Any]) -> dict[str, Any] | None:
     metadata = rest.pop("metadata", None)
     if metadata is not None and not isinstance(metadata, dict):
-        raise Refused("“metadata” is not an object")
+        raise Refused(_("“metadata” is not an object"))
     return metadata
 
 
@@ -252,23 +273,23 @@ def _check_storable(payload: dict[str, Any]) -> None:
         if isinstance(value, str):
             _check_text(value)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise Refused("it holds a number that is infinite, too large or not a number")
+            raise Refused(_("it holds a number that is infinite, too large or not a number"))
 
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise Refused("it holds text with a NUL character")
+        raise Refused(_("it holds text with a NUL character"))
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise Refused("it holds text with half a surrogate pair")
+        raise Refused(_("it holds text with half a surrogate pair"))
 
 
 def _leaves(value: Any, *, depth: int) -> Iterator[Any]:
     if not isinstance(value, (dict, list)):
         yield value
     elif depth > MAX_DEPTH:
-        raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise Refused(_("it is nested more than 30 levels deep"))
     elif isinstance(value, Ambiguous):
-        raise Refused("it gives a key twice")
+        raise Refused(_("it gives a key twice"))
     elif isinstance(value, dict):
         yield from value
         for child in value.values():

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from django.utils.translation import gettext_noop as _
+
 from .answers import check_answer, malformed, parse_answer
 from .conf import (
     API_STYLES,
@@ -184,7 +186,7 @@ class ConversationService:
 
     def _next_cursor(self, page: Page, asked: set[str | None]) -> str:
         if page.cursor is None:
-            reason = "there is more of it, but it has no id to go on from"
+            reason = _("there is more of it, but it has no id to go on from")
             raise MalformedResponse(operation="list", reason=reason, status=200)
         if page.cursor in asked:
             raise CursorIgnored(operation="list", api_style=self._api_style, status=200)
@@ -196,7 +198,7 @@ class ConversationService:
         answer = self._send(call, retries, frozenset({200}), seconds)
         conversation = parse_answer(call, answer, parse_conversation)
         if conversation.remote_id != call.remote_id:
-            raise malformed(call, answer, "it is about another conversation")
+            raise malformed(call, answer, _("it is about another conversation"))
         return conversation
 
     def _send(
@@ -233,8 +235,12 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
 
 
 def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
+    values = {name: error.details[name] for name in ("failure", "status") if name in error.details}
     if isinstance(error, MalformedResponse):
-        reason = f"the answer made no sense, {error.reason}"
+        reason = _("the answer made no sense, {malformed}")
+        values["malformed"] = error.details["reason"]
+    elif isinstance(error, TransportError):
+        reason = error.details["reason"]
     else:
-        reason = error.reason if isinstance(error, TransportError) else "a gateway answered in Orq's place"
-    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after)
+        reason = _("a gateway answered in Orq's place")
+    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after, **values)

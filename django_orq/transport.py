@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 import urllib3
+from django.utils.translation import gettext_noop as _
 
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
 from .conf import ApiKey, RetryConfig
@@ -51,6 +52,7 @@ class Defect:
     """Why an answer's body is not whole."""
 
     reason: str
+    """A template of ours."""
     broken: bool = False
     """The connection ended in the middle of it."""
     timed_out: bool = False
@@ -172,7 +174,7 @@ class Transport:
 
 def _pauses(retries: RetryConfig) -> Iterator[float]:
     interval = retries.initial_interval
-    for _ in range(retries.attempts - 1):
+    for _number in range(retries.attempts - 1):
         yield min(interval, retries.max_interval) * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
         interval = min(interval * 2, retries.max_interval)
 
@@ -200,16 +202,16 @@ def _read_body(raw: Any, exchange: Exchange) -> tuple[bytes, Defect | None]:
             if len(body) > MAX_BODY:
                 return bytes(body[:MAX_BODY]), _TOO_LONG
     except urllib3.exceptions.ReadTimeoutError:
-        return bytes(body), Defect(reason="the answer did not end in time", timed_out=True)
+        return bytes(body), Defect(reason=_("the answer did not end in time"), timed_out=True)
     except urllib3.exceptions.DecodeError:
-        return bytes(body), Defect(reason="its compression is broken")
+        return bytes(body), Defect(reason=_("its compression is broken"))
     except (*_FAILURES, ValueError):  # ValueError: a chunk of negative length
         return bytes(body), _TOO_LONG if exchange.received > MAX_WIRE else _CUT_OFF
     return bytes(body), None
 
 
-_TOO_LONG = Defect(reason="it is longer than 10 MB")
-_CUT_OFF = Defect(reason="it is cut off", broken=True)
+_TOO_LONG = Defect(reason=_("it is longer than 10 MB"))
+_CUT_OFF = Defect(reason=_("it is cut off"), broken=True)
 
 
 def _failure(call: Call, exchange: Exchange, error: BaseException) -> OrqError:
@@ -217,10 +219,10 @@ def _failure(call: Call, exchange: Exchange, error: BaseException) -> OrqError:
     if exchange.received > MAX_WIRE:
         return MalformedResponse(operation=call.operation, reason=_TOO_LONG.reason)
     if exchange.sent and any(map(_is_no_http, causes)):
-        return MalformedResponse(operation=call.operation, reason="it is not HTTP")
+        return MalformedResponse(operation=call.operation, reason=_("it is not HTTP"))
     return TransportError(
         operation=call.operation,
-        reason=_explain(causes, exchange),
+        **_explain(causes, exchange),
         sent=exchange.sent,
         timed_out=any(isinstance(cause, TimeoutError) for cause in causes),
     )
@@ -241,17 +243,17 @@ def _is_no_http(cause: BaseException) -> bool:
     return isinstance(cause, (http.client.HTTPException, urllib3.exceptions.InvalidHeader))
 
 
-def _explain(causes: list[BaseException], exchange: Exchange) -> str:
-    """In our words: the libraries' texts are long, and one of them quotes headers."""
+def _explain(causes: list[BaseException], exchange: Exchange) -> dict[str, str]:
+    """The reason in our words, for the libraries' texts are long and one of them quotes headers; and its values."""
     for kind, reason in (
-        (TimeoutError, "no answer came in time" if exchange.sent else "no connection came about in time"),
-        (socket.gaierror, "the host name is not known"),
-        (ssl.SSLCertVerificationError, "its certificate is not trusted"),
-        (ssl.SSLError, "no encrypted connection came about"),
-        (ConnectionRefusedError, "the connection was refused"),
-        (urllib3.exceptions.ProxyError, "the proxy gave no connection"),
-        (ConnectionError, "the connection broke before an answer came"),
+        (TimeoutError, _("no answer came in time") if exchange.sent else _("no connection came about in time")),
+        (socket.gaierror, _("the host name is not known")),
+        (ssl.SSLCertVerificationError, _("its certificate is not trusted")),
+        (ssl.SSLError, _("no encrypted connection came about")),
+        (ConnectionRefusedError, _("the connection was refused")),
+        (urllib3.exceptions.ProxyError, _("the proxy gave no connection")),
+        (ConnectionError, _("the connection broke before an answer came")),
     ):
         if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    return f"it failed with {type(causes[-1]).__name__}"
+            return {"reason": reason}
+    return {"reason": _("it failed with {failure}"), "failure": type(causes[-1]).__name__}

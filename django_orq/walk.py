@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext_noop as _
 
 from . import rejects
 from .claim import Claim
@@ -91,7 +92,7 @@ class Walk:
         elif answer.entries:
             raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
         elif answer.has_more:
-            self._ask_once_more(MalformedResponse(operation="list", reason="an empty page that says there are more"))
+            self._ask_once_more(MalformedResponse(operation="list", reason=_("an empty page that says there are more")))
         else:
             self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
 
@@ -106,7 +107,7 @@ class Walk:
                 raise
             return error
         if page.entries and page.cursor is None:
-            raise MalformedResponse(operation="list", reason="a page of items without a single usable id")
+            raise MalformedResponse(operation="list", reason=_("a page of items without a single usable id"))
         return page
 
     def _advances(self, page: Page) -> bool:
@@ -132,7 +133,7 @@ class Walk:
     def _step_back(self) -> None:
         lost = self.run.cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            raise MalformedResponse(operation="list", reason="every conversation to go on from turned out to be gone")
+            raise MalformedResponse(operation="list", reason=_("every conversation to go on from turned out to be gone"))
         newer = self._mirrored().filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back
         known = newer.values_list("remote_id", flat=True)[step - 1 : step]
