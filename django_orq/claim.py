@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import socket
 import time
 import uuid
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext
 
 from . import waits
 from .clock import DatabaseClock
@@ -17,6 +19,7 @@ from .conf import Workspace
 from .models import SyncRun, write_database
 
 SECONDS_BETWEEN_CHECKS = 2.0
+_PROCESS = re.compile(r"process (?P<number>[0-9]+) on (?P<host>.+)")
 CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
@@ -111,8 +114,14 @@ class Claim:
 
 
 def this_process() -> str:
-    """As people can find it."""
+    """As people can find it; stored, so in English."""
     return f"process {os.getpid()} on {socket.gethostname()}"[:150]
+
+
+def process_in_words(walker: str) -> str:
+    """What ``this_process`` has stored, in the reader's language."""
+    found = _PROCESS.fullmatch(walker)
+    return gettext("process %(number)s on %(host)s") % found.groupdict() if found else walker
 
 
 def all_runs() -> QuerySet[SyncRun]:

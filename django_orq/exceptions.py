@@ -316,7 +316,9 @@ class ConversationChanged(OrqError):
     """
 
     code = "conversation_changed"
-    template = _("The conversation is now called “{display_name}”. Look at it and rename it again to replace that name.")
+    template = _(
+        "The conversation is now called “{display_name}”. Look at it and rename it again to replace that name."
+    )
 
     def __init__(
         self,

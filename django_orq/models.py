@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 from .exceptions import StrayWrite, explain
 from .fields import BytewiseCharField, PlainJSONEncoder
 from .payloads import is_blank
+from .wording import number
 
 
 class ConversationState(models.TextChoices):
@@ -269,7 +270,7 @@ class SyncRun(Work):
         permissions = (("run_sync", _("Can start, let go on and cancel sync runs")),)
 
     def __str__(self) -> str:
-        return f"#{self.pk} {self.workspace} {self.mode}"
+        return f"#{self.pk} {self.workspace} {self.get_mode_display()}"
 
     @property
     def is_finished(self) -> bool:
@@ -306,7 +307,7 @@ class Operation(Work):
         text = ngettext(
             "#%(number)s: %(verb)s %(count)s conversation", "#%(number)s: %(verb)s %(count)s conversations", self.total
         )
-        return text % {"number": self.pk, "verb": self.get_verb_display(), "count": f"{self.total:,}"}
+        return text % {"number": self.pk, "verb": self.get_verb_display(), "count": number(self.total)}
 
     @property
     def is_finished(self) -> bool:

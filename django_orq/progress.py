@@ -6,6 +6,7 @@ from django.utils.translation import gettext, ngettext
 
 from .confirm import left_to_confirm
 from .models import SyncRun
+from .wording import number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,10 @@ def extent(run: SyncRun, *, left: int = 0) -> Extent:
 def counts(run: SyncRun) -> str:
     """“12,300 conversations, 123 pages”, and how many missing ones were confirmed."""
     walked = [
-        ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": f"{run.seen:,}"},
-        ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": f"{run.pages:,}"},
+        ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": number(run.seen)},
+        ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": number(run.pages)},
     ]
-    confirmed = gettext("%(count)s missing ones confirmed") % {"count": f"{_confirmed(run):,}"}
+    confirmed = gettext("%(count)s missing ones confirmed") % {"count": number(_confirmed(run))}
     if run.mode == SyncRun.Mode.CONFIRM:
         return confirmed
     return ", ".join([*walked, confirmed] if run.phase == SyncRun.Phase.CONFIRM else walked)

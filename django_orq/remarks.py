@@ -3,15 +3,35 @@
 from datetime import UTC, datetime, timedelta
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, ngettext_lazy
 
+from .claim import process_in_words
 from .clock import DatabaseClock
 from .exceptions import WorkspaceDoubted
 from .models import SyncRun, Work, write_database
 from .routing import WALK, queue_of
+from .wording import number
 
 PATIENCE = timedelta(minutes=1)
 """For so long, a run that no worker has taken need not mean that something is wrong."""
+_COUNTED = {
+    "rejected": ngettext_lazy(
+        "%(count)s payload could not be mirrored: the admin lists it with the reason.",
+        "%(count)s payloads could not be mirrored: the admin lists them with the reason.",
+        "counted",
+    ),
+    "outdated": ngettext_lazy(
+        "%(count)s conversation was listed with older values than Orq gave before.",
+        "%(count)s conversations were listed with older values than Orq gave before.",
+        "counted",
+    ),
+    "unlisted": ngettext_lazy(
+        "%(count)s conversation is missing from the list, though Orq still has it.",
+        "%(count)s conversations are missing from the list, though Orq still has them.",
+        "counted",
+    ),
+}
+"""What is said of the columns that count what was not as it should be."""
 
 
 def remarks(run: SyncRun, *, for_terminal: bool = False) -> list[str]:
@@ -30,21 +50,9 @@ def remarks(run: SyncRun, *, for_terminal: bool = False) -> list[str]:
         found.extend(_working(run, run.lease_until, for_terminal=for_terminal))
     if _needs_worker(run):
         found.extend(_untaken(run))
-    if run.rejected:
-        found.append(
-            _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
-            % {"count": f"{run.rejected:,}"}
-        )
-    if run.outdated:
-        found.append(
-            _("%(count)s conversations were listed with older values than Orq gave before.")
-            % {"count": f"{run.outdated:,}"}
-        )
-    if run.unlisted:
-        found.append(
-            _("%(count)s conversations are missing from the list, though Orq still has them.")
-            % {"count": f"{run.unlisted:,}"}
-        )
+    for counter, text in _COUNTED.items():
+        if counted := getattr(run, counter):
+            found.append(str(text % {"counted": counted, "count": number(counted)}))
     if run.fell_short:
         found.append(_("The list ended before it reached what is known here; the next full run will tell why."))
     if run.hold:
@@ -58,7 +66,7 @@ def _working(run: SyncRun, until: datetime, *, for_terminal: bool) -> list[str]:
     """Who works on it; to people who watch a page it is of interest only if that ended long ago."""
     if for_terminal:
         text = _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
-        return [text % {"walker": run.walker, **_time(until)}]
+        return [text % {"walker": process_in_words(run.walker), **_time(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
     return [_("The worker that had it seems to have been killed. The next scheduled call goes on from the last page.")]
@@ -84,7 +92,7 @@ def untaken(work: Work, *, task: str, due: datetime) -> list[str]:
         "No worker has taken it for %(count)s minutes. Is a worker listening to the queue “%(queue)s”?",
         minutes,
     )
-    return [text % {"count": f"{minutes:,}", "queue": queue_of(task)}]
+    return [text % {"count": number(minutes), "queue": queue_of(task)}]
 
 
 def _untaken(run: SyncRun) -> list[str]:
@@ -99,11 +107,14 @@ def _untold() -> str:
 
 
 def _held(run: SyncRun) -> str:
-    text = _(
+    text = ngettext(
+        "%(count)s missing conversation was not confirmed, because %(reason)s. It was not marked as deleted. "
+        "Look whether it should be gone; if so, let this run go on.",
         "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
-        "Look whether they should be gone; if so, let this run go on."
+        "Look whether they should be gone; if so, let this run go on.",
+        run.held,
     )
-    return text % {"count": f"{run.held:,}", "reason": run.get_hold_display()}
+    return text % {"count": number(run.held), "reason": run.get_hold_display()}
 
 
 def _waiting(run: SyncRun) -> str:

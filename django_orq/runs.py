@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Max, Q
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from . import tickets
 from .claim import all_runs
@@ -41,7 +43,7 @@ class Freshness:
 def check_mode(mode: str) -> SyncRun.Mode:
     """The mode of that name; ``ValueError`` says which a person may ask for."""
     if mode not in (Mode.INCREMENTAL, Mode.FULL):
-        raise ValueError(f"mode must be 'incremental' or 'full', not {mode!r}")
+        raise ValueError(format_lazy(_("mode must be 'incremental' or 'full', not {mode!r}"), mode=mode))
     return Mode(mode)
 
 
@@ -136,9 +138,11 @@ def go_on(run: SyncRun) -> SyncRun:
     if following is not None and not following.is_finished:
         return go_on(following)
     if following is not None and _is_settled(run):
-        raise ValueError(f"sync run {run.pk} is continued by run {following.pk} already")
+        text = _("sync run {run} is continued by run {following} already")
+        raise ValueError(format_lazy(text, run=run.pk, following=following.pk))
     if not is_held(run):
-        raise ValueError(f"sync run {run.pk} is {run.get_state_display()}: there is nothing to let go on")
+        text = _("sync run {run} is {state}: there is nothing to let go on")
+        raise ValueError(format_lazy(text, run=run.pk, state=State(run.state).label))
     return _continue(run)
 
 
@@ -175,7 +179,8 @@ def _continue(run: SyncRun) -> SyncRun:
         },
     )
     if not created:
-        raise ValueError(f"sync run {following.pk} is unfinished (orq_sync --go-on {following.pk}); it comes first")
+        text = _("sync run {run} is unfinished (orq_sync --go-on {run}); it comes first")
+        raise ValueError(format_lazy(text, run=following.pk))
     return following
 
 
@@ -234,9 +239,11 @@ def prune(workspace: str, *, ended_run: int) -> None:
 
 def _check_budget(max_pages: int | None, max_seconds: float | None) -> None:
     if max_pages is not None and not 1 <= max_pages <= MOST_PAGES:
-        raise ValueError(f"max_pages must be a whole number from 1 to {MOST_PAGES:,}")
+        text = _("max_pages must be a whole number from 1 to {most:,}")
+        raise ValueError(format_lazy(text, most=MOST_PAGES))
     if max_seconds is not None and not 0 < max_seconds <= LONGEST_BUDGET:
-        raise ValueError(f"max_seconds must be a number above 0 and at most {LONGEST_BUDGET:,}")
+        text = _("max_seconds must be a number above 0 and at most {most:,}")
+        raise ValueError(format_lazy(text, most=LONGEST_BUDGET))
 
 
 def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:

@@ -92,7 +92,8 @@ class Walk:
         elif answer.entries:
             raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
         elif answer.has_more:
-            self._ask_once_more(MalformedResponse(operation="list", reason=_("an empty page that says there are more")))
+            empty = MalformedResponse(operation="list", reason=_("an empty page that says there are more"))
+            self._ask_once_more(empty)
         else:
             self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
 
@@ -133,7 +134,8 @@ class Walk:
     def _step_back(self) -> None:
         lost = self.run.cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            raise MalformedResponse(operation="list", reason=_("every conversation to go on from turned out to be gone"))
+            reason = _("every conversation to go on from turned out to be gone")
+            raise MalformedResponse(operation="list", reason=reason)
         newer = self._mirrored().filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back
         known = newer.values_list("remote_id", flat=True)[step - 1 : step]

@@ -17,6 +17,7 @@ from ..exceptions import (
     OutcomeUnknown,
 )
 from ..models import OperationItem
+from ..wording import Words
 
 FAILURES = (OrqError, ImproperlyConfigured)
 """What a verb of the mirror raises if the fault is not in our code."""
@@ -88,7 +89,7 @@ def _compose(verb: str, code: str, params: Mapping[str, Any], *, doubtful: bool,
 
 def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == OutcomeUnknown.code:
-        return gettext("It is not known whether Orq did it: %(reason)s.") % params
+        return gettext("It is not known whether Orq did it: %(reason)s.") % Words(params)
     if code == MirrorBehind.code:  # after the answer, so its own advice to try again would mislead
         return gettext("Orq answered, but the answer could not be stored here.")
     if code == ConversationChanged.code:

@@ -81,7 +81,7 @@ class NameField(forms.CharField):
         try:
             return clean_display_name(super().clean(value))
         except InvalidName as error:
-            raise ValidationError(error.reason, code=error.code) from None
+            raise ValidationError(error.message, code=error.code) from None
 
 
 class _NameForm(_ModelForm):

@@ -9,10 +9,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from .. import searching
+from ..wording import number
 from .filters import StateFilter, WorkspaceFilter
 from .pagination import BoundedPaginator
 from .searching import is_search_cut
@@ -53,7 +53,7 @@ class ConversationList(CarefulChangeList):
             self.search_help_text = gettext(
                 "Only the newest %(count)s conversations were searched for this name, and there are more. "
                 "Filter by state or time of creation to search among fewer, or search for the beginning of an Orq id."
-            ) % {"count": number_format(searching.MAX_SEARCHED, force_grouping=True)}
+            ) % {"count": number(searching.MAX_SEARCHED)}
         return queryset
 
     def get_results(self, request: HttpRequest) -> None:

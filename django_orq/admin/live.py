@@ -9,9 +9,11 @@ from django.contrib.admin.utils import display_for_field
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from ..claim import process_in_words
 from ..clock import DatabaseClock
 from ..models import SyncRun, write_database
 from ..remarks import remarks
+from ..wording import number
 from .times import in_words
 
 Shown = Callable[[SyncRun], str]
@@ -35,8 +37,10 @@ def live_values(run: SyncRun) -> dict[str, str]:
 
 def shown(run: SyncRun, name: str) -> str:
     value = getattr(run, name)
+    if name == "walker":
+        return process_in_words(value) or EMPTY
     if isinstance(value, int):
-        return f"{value:,}"
+        return number(value)
     return str(display_for_field(value, SyncRun._meta.get_field(name), EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation
 
 

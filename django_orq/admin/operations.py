@@ -211,9 +211,11 @@ def _settled(counts: dict[str, int]) -> int:
 
 def _in_words(operation: Operation, counts: dict[str, int]) -> str:
     """“12 of 30: 10 done, 2 failed”."""
-    text = gettext("%(settled)d of %(total)d") % {"settled": _settled(counts), "total": operation.total}
-    parts = [f"{counts[state]} {state.label}" for state in _SETTLED if counts.get(state)]
-    return f"{text}: {', '.join(parts)}" if parts else text
+    part, named = gettext("%(count)d %(state)s"), {"settled": _settled(counts), "total": operation.total}
+    parts = [part % {"count": counts[state], "state": state.label} for state in _SETTLED if counts.get(state)]
+    if not parts:
+        return gettext("%(settled)d of %(total)d") % named
+    return gettext("%(settled)d of %(total)d: %(parts)s") % {**named, "parts": ", ".join(parts)}
 
 
 def _standing(operation: Operation) -> str:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext
 
 from ..models import Conversation, Operation
 from ..orders import MOST_ITEMS, Order, place
+from ..wording import number
 from .calling import hand_over
 from .orderers import orderer
 from .presentation import names
@@ -48,7 +49,7 @@ class OrderingAdmin(RemoteFirstAdmin):
 
     def _say_too_many(self, request: HttpRequest, most: int) -> None:
         message = gettext("At most %(count)s conversations can be chosen at once. Nothing was done.")
-        self.message_user(request, message % {"count": f"{most:,}"}, messages.ERROR)
+        self.message_user(request, message % {"count": number(most)}, messages.ERROR)
 
     def _permitted(self, request: HttpRequest, rows: Sequence[Conversation], may: Permission) -> list[Conversation]:
         """Those with which this person may do it; of the others it is said."""

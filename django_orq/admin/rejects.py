@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
@@ -28,6 +29,12 @@ _ID_LENGTH = 31
 """Characters of an Orq id; digests are longer, and nobody reads them to the end."""
 
 
+@admin.display(description=_("reason"))
+def shown_reason(payload: RejectedPayload) -> str:
+    """It is stored in English, and one of a closed list."""
+    return gettext(payload.reason)
+
+
 class _FirstFew(_InlineFormSet):
     def get_queryset(self) -> QuerySet[RejectedPayload]:
         if not hasattr(self, "_first_few"):
@@ -38,7 +45,7 @@ class _FirstFew(_InlineFormSet):
 class RejectedPayloadInline(ReadOnly, _TabularInline):
     model = RejectedPayload
     formset = _FirstFew
-    fields = ("key", "reason", "last_seen_at", "resolved_at")
+    fields = ("key", shown_reason, "last_seen_at", "resolved_at")
     readonly_fields = fields
     ordering = ("key",)
     show_change_link = True
@@ -49,6 +56,17 @@ class RejectedPayloadInline(ReadOnly, _TabularInline):
 class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
     ordering = ("-last_seen_at", "-pk")
     search_fields = ("key__startswith",)
+    fields = (
+        "workspace",
+        "key",
+        shown_reason,
+        "excerpt",
+        "first_seen_at",
+        "last_seen_at",
+        "resolved_at",
+        "last_run",
+    )
+    readonly_fields = fields
     search_help_text = _("The beginning of an Orq id (conv_…) or of a digest.")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -65,7 +83,7 @@ class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
 
     @admin.display(description=_("reason"))
     def short_reason(self, payload: RejectedPayload) -> str:
-        return Truncator(payload.reason).chars(100)
+        return Truncator(shown_reason(payload)).chars(100)
 
     @admin.display(description=_("resolved"), boolean=True, ordering="resolved_at")
     def is_resolved(self, payload: RejectedPayload) -> bool:

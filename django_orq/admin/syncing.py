@@ -83,21 +83,21 @@ class SyncingAdmin(_ModelAdmin):
             following = runs.go_on(run)
         except ValueError as error:
             return self._say(request, run, str(error), messages.WARNING)
-        self.log_change(request, run, gettext("Let go on."))
+        self.log_change(request, run, "Let go on.")
         self._tell(request, hand_over(following))
         return self._leave(request, following)
 
     @method_decorator(require_POST)
     def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         done = gettext("Sync run %(run)s is paused. It stays so until somebody lets it go on.")
-        return self._stop(request, run_id, runs.pause, done=done, entry=gettext("Paused."))
+        return self._stop(request, run_id, runs.pause, done=done, entry="Paused.")
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """End a run for good, after a question."""
         if request.method == "POST":
             done = gettext("Sync run %(run)s is cancelled. What it has mirrored stays.")
-            return self._stop(request, run_id, runs.cancel, done=done, entry=gettext("Cancelled."))
+            return self._stop(request, run_id, runs.cancel, done=done, entry="Cancelled.")
         self._check(request)
         run = _find(run_id)
         if run is None:
@@ -109,6 +109,7 @@ class SyncingAdmin(_ModelAdmin):
     def _stop(
         self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
     ) -> HttpResponse:
+        """``entry`` goes into the history, so it is in English, as Django keeps it."""
         self._check(request)
         run = _find(run_id)
         if run is None:
