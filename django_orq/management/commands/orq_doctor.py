@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
+from django.utils.text import get_text_list
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
 
 from ... import waits
 from ...clock import DatabaseClock
@@ -23,6 +26,7 @@ from ...exceptions import (
 from ...models import write_database
 from ...payloads import Page, RemoteConversation
 from ...service import INTERACTIVE_SECONDS, ConversationService
+from ...wording import number
 
 VENDOR_URLS = ("https://my.orq.ai", "https://api.orq.ai")
 UNKNOWN_ID = "conv_" + "0" * 26
@@ -46,12 +50,17 @@ class Command(BaseCommand):
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
         if failures:
-            raise CommandError(f"{failures} of these findings {'needs' if failures == 1 else 'need'} a person.")
-        self.stdout.write("All is well.")
+            text = ngettext(
+                "%(count)s of these findings needs a person.", "%(count)s of these findings need a person.", failures
+            )
+            raise CommandError(text % {"count": failures})
+        self.stdout.write(_("All is well."))
 
     def _examine(self, workspace: Workspace) -> int:
         """Show finding after finding; returns how many are not well."""
-        self.stdout.write(f"Workspace {workspace.alias!r} at {workspace.base_url}, API_STYLE {workspace.api_style!r}")
+        text = _("Workspace '%(workspace)s' at %(url)s, API_STYLE '%(style)s'")
+        named = {"workspace": workspace.alias, "url": workspace.base_url, "style": workspace.api_style}
+        self.stdout.write(text % named)
         failures = 0
         with _service(workspace, workspace.api_style) as service:
             for finding in Examination(workspace, service=service).findings():
@@ -89,7 +98,7 @@ class Examination:
             yield from self._check_waits()
             page = self._service.list(limit=MAX_PAGE_SIZE)
             self._newest = max(page.ids, default=None)
-            yield Finding(text="the API key is accepted")
+            yield Finding(text=_("the API key is accepted"))
             yield _describe_list(page)
             yield from _check_items(page)
             if self._newest is not None:
@@ -103,15 +112,17 @@ class Examination:
         try:
             waits.check(self._workspace.alias, operation="list", clock=DatabaseClock(write_database()))
         except DatabaseError as error:
-            text = f"the database does not tell whether Orq asked us to wait ({type(error).__name__})"
-            yield Finding(text=text, remedy="Check DATABASES, and run “manage.py migrate”.")
+            text = _("the database does not tell whether Orq asked us to wait (%(error)s)")
+            text %= {"error": type(error).__name__}
+            yield Finding(text=text, remedy=_("Check DATABASES, and run “manage.py migrate”."))
         else:
-            yield Finding(text="no wait that Orq asked for is in force")
+            yield Finding(text=_("no wait that Orq asked for is in force"))
 
     def _check_conversations(self, page: Page, newest: str) -> Iterator[Finding]:
         retrieved = self._retrieve(newest)
         yield _describe_retrieved(newest, retrieved)
-        yield Finding(text=f"the objects look like those of {_dialect(page, retrieved, self._workspace.api_style)}")
+        text = _("the objects look like those of %(dialect)s")
+        yield Finding(text=text % {"dialect": _dialect(page, retrieved, self._workspace.api_style)})
         yield self._check_cursor(page, newest)
 
     def _retrieve(self, remote_id: str) -> RemoteConversation | None:
@@ -127,15 +138,16 @@ class Examination:
         if following.ids and max(following.ids) >= newest:
             raise CursorIgnored(operation="list", api_style=self._workspace.api_style, status=200)
         if following.ids:
-            return Finding(text=f"the cursor advances (to {following.ids[0]})")
+            return Finding(text=_("the cursor advances (to %(id)s)") % {"id": following.ids[0]})
         if following.entries:
-            raise MalformedResponse(operation="list", reason="a page of items without a single usable id", status=200)
+            reason = gettext_noop("a page of items without a single usable id")
+            raise MalformedResponse(operation="list", reason=reason, status=200)
         if page.has_more or len(page.entries) > 1:
             return Finding(
-                text="the page after the newest conversation is empty, though there are older ones",
-                remedy="Don't schedule syncs, which would end there; ask Orq's support about it.",
+                text=_("the page after the newest conversation is empty, though there are older ones"),
+                remedy=_("Don't schedule syncs, which would end there; ask Orq's support about it."),
             )
-        return Finding(text="the cursor is understood: nothing comes after the only conversation")
+        return Finding(text=_("the cursor is understood: nothing comes after the only conversation"))
 
     def _check_unknown_cursor(self) -> Iterator[Finding]:
         try:
@@ -145,32 +157,39 @@ class Examination:
                 raise
             yield _describe_refused_cursor(error)
         else:
-            how = "page one again" if page.entries else "an empty page"
-            yield Finding(text=f"an unknown cursor is answered with {how}, which a sync run bears")
+            if page.entries:
+                yield Finding(text=_("an unknown cursor is answered with page one again, which a sync run bears"))
+            else:
+                yield Finding(text=_("an unknown cursor is answered with an empty page, which a sync run bears"))
 
     def _remedy(self, error: OrqError) -> str:
         if error.retry_after is not None:
-            return f"Orq wants to be asked again in {error.retry_after:,.0f} s, not before; run this command then."
+            text = _("Orq wants to be asked again in %(seconds)s s, not before; run this command then.")
+            return text % {"seconds": number(round(error.retry_after))}
         if isinstance(error, CursorIgnored) or (isinstance(error, APIError) and error.status in (400, 404)):
             return self._try_other_style()
         if isinstance(error, AuthenticationFailed):
-            return f"If the key is right, it may belong to {_other_urls(self._workspace.base_url)}: try that BASE_URL."
+            text = _("If the key is right, it may belong to %(urls)s: try that BASE_URL.")
+            return text % {"urls": _other_urls(self._workspace.base_url)}
         if isinstance(error, MalformedResponse):
-            return "Check that BASE_URL is Orq's own address, and that no proxy or login page answers in its place."
+            return _("Check that BASE_URL is Orq's own address, and that no proxy or login page answers in its place.")
         if error.retryable:
-            return "Once that is settled, run this command again."
-        return "Correct that, and run this command again."
+            return _("Once that is settled, run this command again.")
+        return _("Correct that, and run this command again.")
 
     def _try_other_style(self) -> str:
         """What the same server makes of the other dialect tells whether that is the cause."""
         other = next(style for style in API_STYLES if style != self._workspace.api_style)
         with _service(self._workspace, other) as service:
             if self._is_understood(service):
-                return f"This server understands API_STYLE {other!r}: set that."
+                return _("This server understands API_STYLE '%(style)s': set that.") % {"style": other}
         if self._newest is not None:
-            return f"API_STYLE {other!r} does not help. If it stays so, ask Orq's support what it calls the cursor."
-        urls = _other_urls(self._workspace.base_url)
-        return f"API_STYLE {other!r} does not help. Check BASE_URL; Orq's own address may be {urls}: try that."
+            text = _(
+                "API_STYLE '%(style)s' does not help. If it stays so, ask Orq's support what it calls the cursor."
+            )
+            return text % {"style": other}
+        text = _("API_STYLE '%(style)s' does not help. Check BASE_URL; Orq's own address may be %(urls)s: try that.")
+        return text % {"style": other, "urls": _other_urls(self._workspace.base_url)}
 
     def _is_understood(self, service: ConversationService) -> bool:
         try:
@@ -194,21 +213,27 @@ def _service(workspace: Workspace, api_style: str) -> ConversationService:
 
 def _describe_list(page: Page) -> Finding:
     if not page.entries and page.has_more:
-        text = "the list is empty, and says that there is more"
-        return Finding(text=text, remedy="No sync run can go on from there; ask Orq's support about it.")
+        text = _("the list is empty, and says that there is more")
+        return Finding(text=text, remedy=_("No sync run can go on from there; ask Orq's support about it."))
     if not page.entries:
-        return Finding(text="the list answers: it is empty (create a conversation in Orq to have its cursor tried)")
-    more = ", and there are more" if page.has_more else ", which is all"
-    return Finding(text=f"the list answers: {len(page.entries)} on its first page{more}")
+        return Finding(text=_("the list answers: it is empty (create a conversation in Orq to have its cursor tried)"))
+    if page.has_more:
+        text = _("the list answers: %(count)s on its first page, and there are more")
+    else:
+        text = _("the list answers: %(count)s on its first page, which is all")
+    return Finding(text=text % {"count": len(page.entries)})
 
 
 def _check_items(page: Page) -> Iterator[Finding]:
     for refused in page.refused[:SHOWN]:
-        text = f"{refused.remote_id or 'an item without a usable id'} can't be mirrored: {refused.reason}"
-        yield Finding(text=text, remedy="Correct it in Orq; until then runs leave it out and end as “partial”.")
-    if len(page.refused) > SHOWN:
-        text = f"{len(page.refused) - SHOWN} more can't be mirrored"
-        yield Finding(text=text, remedy="After a sync the admin lists all of them as rejected payloads.")
+        text = _("%(item)s can't be mirrored: %(reason)s")
+        named = {"item": refused.remote_id or _("an item without a usable id"), "reason": _(refused.reason)}
+        remedy = _("Correct it in Orq; until then runs leave it out and end as “partial”.")
+        yield Finding(text=text % named, remedy=remedy)
+    if more := max(0, len(page.refused) - SHOWN):
+        text = ngettext("%(count)s more can't be mirrored", "%(count)s more can't be mirrored", more)
+        remedy = _("After a sync the admin lists all of them as rejected payloads.")
+        yield Finding(text=text % {"count": more}, remedy=remedy)
     if page.conversations:
         yield _check_times(page)
         yield _check_order(page.ids)
@@ -216,10 +241,10 @@ def _check_items(page: Page) -> Iterator[Finding]:
 
 def _check_order(ids: Sequence[str]) -> Finding:
     if list(ids) == sorted(set(ids), reverse=True):
-        return Finding(text="the newest come first")
+        return Finding(text=_("the newest come first"))
     return Finding(
-        text="the list is not ordered by id with the newest first",
-        remedy="Incremental runs may miss conversations: schedule full ones, and ask Orq's support about it.",
+        text=_("the list is not ordered by id with the newest first"),
+        remedy=_("Incremental runs may miss conversations: schedule full ones, and ask Orq's support about it."),
     )
 
 
@@ -227,18 +252,22 @@ def _check_times(page: Page) -> Finding:
     for conversation in page.conversations:
         if conversation.created_at.year < 2000:
             return Finding(
-                text=f"{conversation.remote_id} says that it was created in {conversation.created_at.year}",
-                remedy="This server may count in seconds, not milliseconds; ask Orq's support about it.",
+                text=_("%(id)s says that it was created in %(year)s")
+                % {"id": conversation.remote_id, "year": conversation.created_at.year},
+                remedy=_("This server may count in seconds, not milliseconds; ask Orq's support about it."),
             )
-    return Finding(text=f"ids and times are well formed in {len(page.conversations)} of {len(page.entries)}")
+    text = _("ids and times are well formed in %(count)s of %(total)s")
+    return Finding(text=text % {"count": len(page.conversations), "total": len(page.entries)})
 
 
 def _describe_retrieved(remote_id: str, conversation: RemoteConversation | None) -> Finding:
     if conversation is not None:
-        return Finding(text=f"a conversation that is listed can be retrieved ({remote_id})")
+        return Finding(text=_("a conversation that is listed can be retrieved (%(id)s)") % {"id": remote_id})
     return Finding(
-        text=f"{remote_id} is listed, but not to be found by its id",
-        remedy="If it was not deleted just now, check the key's permissions in Orq: syncs can't confirm deletions so.",
+        text=_("%(id)s is listed, but not to be found by its id") % {"id": remote_id},
+        remedy=_(
+            "If it was not deleted just now, check the key's permissions in Orq: syncs can't confirm deletions so."
+        ),
     )
 
 
@@ -246,23 +275,24 @@ def _dialect(page: Page, retrieved: RemoteConversation | None, api_style: str) -
     """Told by the fields that the dialects of ``docs/remote-api.md`` do not share."""
     fields = {name for conversation in page.conversations for name in conversation.extra}
     if "entity_id" in fields:
-        return "SDK 4.1.0-rc.35 (“entity_id” at the top)"
+        return _("SDK 4.1.0-rc.35 (“entity_id” at the top)")
     if "entityId" in fields:
-        return "SDK 4.1.5 (“entityId” at the top)"
+        return _("SDK 4.1.5 (“entityId” at the top)")
     if api_style == "camel" or (retrieved is not None and "messages" in retrieved.extra):
-        return "SDK 4.1.15 to 4.3.20"
-    return "the public reference"
+        return _("SDK 4.1.15 to 4.3.20")
+    return _("the public reference")
 
 
 def _describe_refused_cursor(error: APIError) -> Finding:
     if error.status in (400, 404):
-        return Finding(text=f"an unknown cursor is answered with {error.status}, which a sync run bears")
+        text = _("an unknown cursor is answered with %(status)s, which a sync run bears")
+        return Finding(text=text % {"status": error.status})
     return Finding(
-        text=f"an unknown cursor is answered with {error.status}",
-        remedy="A run whose cursor is deleted under it will fail: then start anew with “orq_sync --fresh”.",
+        text=_("an unknown cursor is answered with %(status)s") % {"status": error.status},
+        remedy=_("A run whose cursor is deleted under it will fail: then start anew with “orq_sync --fresh”."),
     )
 
 
 def _other_urls(base_url: str) -> str:
     host = urlsplit(base_url).hostname
-    return " or ".join(url for url in VENDOR_URLS if urlsplit(url).hostname != host)
+    return get_text_list([url for url in VENDOR_URLS if urlsplit(url).hostname != host], _("or"))

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ... import runs, sync
 from ...claim import all_runs
@@ -11,6 +13,7 @@ from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
 from ...models import SyncRun, write_database
 from ...remarks import remarks
+from ...wording import number
 from ..progress import Progress
 
 FAILED, WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 1, 2, 3, 4, 5
@@ -37,7 +40,7 @@ class Command(BaseCommand):
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
         if run.pages:
-            self.stdout.write(f"Sync run {run.pk} has {_count(run.pages, 'page')} behind it.")
+            self.stdout.write(_behind(run))
         self._report(self._work(run))
 
     def _choose(
@@ -63,10 +66,10 @@ class Command(BaseCommand):
 
     def _go_on(self, pk: int, *, alone: bool) -> SyncRun:
         if not alone:
-            raise CommandError("--go-on stands alone: the run has its own mode.", returncode=WRONG_USAGE)
+            raise CommandError(_("--go-on stands alone: the run has its own mode."), returncode=WRONG_USAGE)
         run = all_runs().filter(pk=pk).first()
         if run is None:
-            raise CommandError(f"There is no sync run {pk}.", returncode=WRONG_USAGE)
+            raise CommandError(_("There is no sync run %(run)s.") % {"run": pk}, returncode=WRONG_USAGE)
         return runs.go_on(run)
 
     def _work(self, run: SyncRun) -> SyncRun:
@@ -75,14 +78,13 @@ class Command(BaseCommand):
             return self._walk(run, progress)
         except KeyboardInterrupt:
             runs.pause(run)
-            raise CommandError(
-                f"Paused sync run {run.pk}. The next orq_sync of this mode goes on from the last page.",
-                returncode=UNFINISHED,
-            ) from None
+            text = _("Paused sync run %(run)s. The next orq_sync of this mode goes on from the last page.")
+            raise CommandError(text % {"run": run.pk}, returncode=UNFINISHED) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
-            why = " ".join(remarks(run, for_terminal=True)) or error
-            raise CommandError(f"Sync run {run.pk} failed: {why}", returncode=FAILED) from None
+            why = " ".join(remarks(run, for_terminal=True)) or getattr(error, "message", error)
+            text = _("Sync run %(run)s failed: %(why)s")
+            raise CommandError(text % {"run": run.pk, "why": why}, returncode=FAILED) from None
         finally:
             progress.close()
 
@@ -97,12 +99,7 @@ class Command(BaseCommand):
                 return following
 
     def _report(self, run: SyncRun) -> None:
-        self.stdout.write(
-            f"Sync run {run.pk} {run.get_state_display()}: {_count(run.seen, 'conversation')} in "
-            f"{_count(run.pages, 'page')} and {_count(run.requests, 'request')}; {run.created:,} new, "
-            f"{run.updated:,} updated, {run.unchanged:,} unchanged, {run.tombstoned:,} deleted, "
-            f"{run.restored:,} restored, {run.skipped + run.outdated:,} skipped as older, {run.rejected:,} rejected."
-        )
+        self.stdout.write(_summary(run))
         for remark in remarks(run, for_terminal=True):
             self.stderr.write(remark)
         if code := self._exit_code(run):
@@ -118,5 +115,30 @@ class Command(BaseCommand):
         return 0 if run.is_finished else BUSY
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _behind(run: SyncRun) -> str:
+    text = ngettext(
+        "Sync run %(run)s has %(count)s page behind it.", "Sync run %(run)s has %(count)s pages behind it.", run.pages
+    )
+    return text % {"run": run.pk, "count": number(run.pages)}
+
+
+def _summary(run: SyncRun) -> str:
+    text = _(
+        "Sync run %(run)s %(state)s: %(conversations)s in %(pages)s and %(requests)s; %(created)s new, "
+        "%(updated)s updated, %(unchanged)s unchanged, %(tombstoned)s deleted, %(restored)s restored, "
+        "%(skipped)s skipped as older, %(rejected)s rejected."
+    )
+    counted = ("created", "updated", "unchanged", "tombstoned", "restored", "rejected")
+    return text % {
+        "run": run.pk,
+        "state": run.get_state_display(),
+        "conversations": _count(ngettext("%(count)s conversation", "%(count)s conversations", run.seen), run.seen),
+        "pages": _count(ngettext("%(count)s page", "%(count)s pages", run.pages), run.pages),
+        "requests": _count(ngettext("%(count)s request", "%(count)s requests", run.requests), run.requests),
+        "skipped": number(run.skipped + run.outdated),
+        **{name: number(getattr(run, name)) for name in counted},
+    }
+
+
+def _count(text: str, counted: int) -> str:
+    return text % {"count": number(counted)}
