@@ -15,12 +15,12 @@ from django.utils.translation import gettext
 from ..exceptions import ConversationChanged
 from ..models import Conversation
 from ..orders import Order
-from .forms import NameField, TokenField, describe_change, parse_moment
+from .forms import NameField, Renewable, TokenField, describe_change, parse_moment
 
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
-class RenameSelectedForm(forms.Form):
+class RenameSelectedForm(Renewable, forms.Form):
     """A new name for each of several conversations, the present one to begin with."""
 
     form_token = TokenField()

@@ -16,7 +16,7 @@ from ..searching import MAX_TERM, by_id, is_id
 from .acting import ActingAdmin
 from .deleting import DeletingAdmin
 from .filters import CreatedFilter, StateFilter, WorkspaceFilter
-from .forms import RenameForm
+from .forms import RenameForm, SelectionActionForm
 from .freshness import FreshnessAdmin
 from .listing import ConversationList
 from .pagination import BoundedPaginator
@@ -44,6 +44,7 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    action_form = SelectionActionForm
     actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
             return [(None, {"fields": (*if_several("workspace"), "display_name", "form_token")})]
-        hidden = ("expected_updated_at",) if self.has_change_permission(request, obj) else ()
+        hidden = ("expected_updated_at", "form_token") if self.has_change_permission(request, obj) else ()
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.admin.helpers import ActionForm
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, InvalidName
 from ..models import Conversation
+from ..orders import Order
 from ..payloads import clean_display_name
 from .times import in_words
 from .workspaces import known_aliases
@@ -71,6 +74,17 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
+def posted_token(request: HttpRequest) -> str:
+    """That of the form which was sent; a new one if it had none."""
+    return TokenField().to_python(request.POST.get("form_token"))
+
+
+class SelectionActionForm(ActionForm):
+    """Above and below the list: what to do with the selected ones."""
+
+    form_token = TokenField(label="")
+
+
 class NameField(forms.CharField):
     """A conversation's name, as it is checked before anything is sent."""
 
@@ -84,8 +98,19 @@ class NameField(forms.CharField):
             raise ValidationError(error.reason, code=error.code) from None
 
 
-class _NameForm(_ModelForm):
+class Renewable:
+    """A form with a ``form_token``."""
+
+    data: Any
+
+    def renew(self) -> None:
+        """What this form ordered has failed: sent again, it orders anew."""
+        self.data = {name: self.data[name] for name in self.data} | {"form_token": new_token()}
+
+
+class _NameForm(Renewable, _ModelForm):
     display_name = NameField(label=_("Name"), help_text=_("1 to 100 characters, as it will be called in Orq."))
+    form_token = TokenField()
 
     class Meta:
         model = Conversation
@@ -97,7 +122,6 @@ class _NameForm(_ModelForm):
 
 class CreateForm(_NameForm):
     workspace = forms.ChoiceField(label=_("Workspace"))
-    form_token = TokenField()
 
     field_order = ("workspace", "display_name")
 
@@ -110,9 +134,10 @@ class CreateForm(_NameForm):
         else:
             del self.fields["workspace"]
 
-    def renew(self) -> None:
-        """What this form ordered has failed: sent again, it orders anew."""
-        self.data = {name: self.data[name] for name in self.data} | {"form_token": new_token()}
+    @property
+    def order(self) -> Order:
+        name = self.cleaned_data["display_name"]
+        return Order(conversation=Conversation(workspace=self.chosen_workspace, display_name=name))
 
     @property
     def chosen_workspace(self) -> str:
@@ -132,6 +157,11 @@ class RenameForm(_NameForm):
         if self.cleaned_data.get("expected_updated_at") is None:
             raise ValidationError(_("This page is incomplete. Load it again before you save."), code="incomplete")
         return self.cleaned_data
+
+    @property
+    def order(self) -> Order:
+        wanted, expected = self.cleaned_data["display_name"], self.cleaned_data["expected_updated_at"]
+        return Order(conversation=self.instance, wanted=wanted, expected_updated_at=expected)
 
     def ask_again(self, change: ConversationChanged) -> None:
         """Say what the name has become; saving the same form once more replaces it."""
