@@ -1,7 +1,7 @@
 """The actions of the list on one and on several conversations, and the pages of operations, over a running sandbox."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
@@ -11,11 +11,13 @@ from django.contrib.messages import constants
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from kombu.exceptions import OperationalError
 
 from django_orq import mirror, operations, orders, tasks
 from django_orq.admin import ConversationAdmin
-from django_orq.models import Conversation, Operation, OperationItem
+from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 
 from .test_admin import (
     ADD,
@@ -725,6 +727,22 @@ class TestPage:
 
         assert "waiting" in shown
         assert "Orq asks us to slow down" in shown
+
+    def test_wait_that_orq_asked_others_for_is_told_in_the_time_of_the_reader(
+        self, remote, rows, operation, admin_client, settings
+    ):
+        settings.TIME_ZONE = "Pacific/Auckland"
+        until = (datetime.now(UTC) + timedelta(minutes=7)).replace(second=30)  # far from the next minute
+        WorkspaceWait.objects.create(workspace="default", until=until)
+        operations.work_slice(operation.pk)
+        single = confirm(admin_client, choose(admin_client, "delete_selected", rows[:1]))
+
+        shown = text_of(admin_client.get(page_of(operation)))
+
+        expected = date_format(timezone.localtime(until), "DATETIME_FORMAT")
+        assert f"Orq asks us to wait until {expected}." in shown
+        assert re.search(r"Orq asks us to slow down. Orq asks to wait \d{3} seconds.", said(single)[0])
+        assert "UTC" not in shown + said(single)[0]
 
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):
         notes = [

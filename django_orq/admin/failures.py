@@ -8,7 +8,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
-from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, OutcomeUnknown
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
 from ..models import OperationItem
 
 _UNDONE = {
@@ -100,6 +100,8 @@ def _compose(verb: str, code: str, params: Mapping[str, Any], *, doubtful: bool,
 def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == OutcomeUnknown.code:
         return gettext("It is not known whether Orq did it: %(reason)s.") % params
+    if code == MustWait.code:  # for how long is said beside it
+        return gettext("Orq asks us to slow down.")
     if code == ConversationChanged.code:
         return gettext("Somebody renamed it: it is now called “%(display_name)s”.") % params
     return exceptions.explain(code, params)
