@@ -782,6 +782,48 @@ class TestPage:
             assert shown.count("<bdi>Frau &lt;script&gt;") == 4
 
 
+class TestNames:
+    """One that runs from right to left disturbs no sentence that it stands in."""
+
+    NAME, OTHER = "שלום (1)", "עולם (2)"
+    ISOLATED, OTHER_ISOLATED = f"\u2068{NAME}\u2069", f"\u2068{OTHER}\u2069"
+
+    @pytest.fixture
+    def row(self, remote):
+        return mirrored(remote, self.NAME)
+
+    def test_in_what_is_said_of_one(self, remote, row, admin_client):
+        change, delete = (
+            reverse(f"admin:django_orq_conversation_{name}", args=[row.pk]) for name in ("change", "delete")
+        )
+        rename_again = rename_page(admin_client, [row])
+        responses = [
+            admin_client.post(ADD, {"display_name": self.NAME, "_save": "Save"}),
+            choose(admin_client, "refresh_selected", [row]),
+            choose(admin_client, "create_again", [row]),
+            admin_client.post(change, hidden_fields(admin_client.get(change)) | {"_save": "Save"}),
+            confirm(admin_client, rename_again, **{f"name-{row.pk}": self.OTHER}),
+            admin_client.post(delete, {"post": "yes"}),
+            admin_client.post(delete, {"post": "yes"}),
+        ]
+
+        for response in responses:
+            (message,) = said(response)[-1:]
+            assert self.ISOLATED in message or self.OTHER_ISOLATED in message
+
+    def test_in_a_conflict_and_in_an_outcome(self, remote, row, admin_client):
+        other = mirrored(remote, "Two")
+        shown, later = rename_page(admin_client, [row]), rename_page(admin_client, [row, other])
+        remote.rename(row.remote_id, self.OTHER)
+
+        conflict = confirm(admin_client, shown, **{f"name-{row.pk}": "Mine"})
+        operation = ordered(confirm(admin_client, later, **new_names([row, other])))
+        work_off(operation)
+
+        assert f"now called “{self.OTHER_ISOLATED}”" in text_of(conflict)
+        assert f"now called “{self.OTHER_ISOLATED}”" in text_of(admin_client.get(page_of(operation)))
+
+
 class TestPermissions:
     @pytest.fixture
     def operation(self, remote, rows):

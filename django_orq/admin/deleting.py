@@ -12,6 +12,7 @@ from ..orders import Order, was_sent
 from .bulk_forms import digest_of_names
 from .failures import row_follows
 from .forms import new_token, posted_token
+from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone, to_field
 
 
@@ -45,7 +46,7 @@ class DeletingAdmin(RemoteFirstAdmin):
     ) -> HttpResponse:
         if not row_follows(deletion):
             return self.response_post_save_change(request, conversation)
-        return self.response_delete(request, str(conversation), self._key(request, conversation))
+        return self.response_delete(request, str(as_told(conversation)), self._key(request, conversation))
 
     def _key(self, request: HttpRequest, conversation: Conversation) -> Any:
         return conversation.serializable_value(to_field(request) or "pk")
@@ -55,7 +56,8 @@ class DeletingAdmin(RemoteFirstAdmin):
     ) -> HttpResponse:
         context = {
             **self._page(request, gettext("Delete")),
-            "object": conversation,
+            "object": as_told(conversation),
+            "conversation": conversation,
             "object_name": str(self.opts.verbose_name),
             "deleted_objects": [conversation],
             "seen": digest_of_names([conversation]),

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import exceptions
 from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
 from ..models import OperationItem
+from .presentation import isolated
 
 _UNDONE = {
     "create": _("No conversation was created."),
@@ -103,7 +104,9 @@ def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == MustWait.code:  # for how long is said beside it
         return gettext("Orq asks us to slow down.")
     if code == ConversationChanged.code:
-        return gettext("Somebody renamed it: it is now called “%(display_name)s”.") % params
+        return gettext("Somebody renamed it: it is now called “%(name)s”.") % {
+            "name": isolated(params["display_name"])
+        }
     return exceptions.explain(code, params)
 
 
@@ -111,10 +114,10 @@ def _notes(item: OperationItem) -> list[str]:
     found = []
     if "replaced" in item.note:
         text = gettext("Somebody had renamed it to “%(name)s” at the same moment; your name replaced that.")
-        found.append(text % {"name": item.note["replaced"]})
+        found.append(text % {"name": isolated(item.note["replaced"])})
     if "overtaken" in item.note:
         text = gettext("Somebody renamed it to “%(name)s” right after that.")
-        found.append(text % {"name": item.note["overtaken"]})
+        found.append(text % {"name": isolated(item.note["overtaken"])})
     if item.error_code == MirrorBehind.code:
         found.append(gettext("The row here could not follow yet; the next sync brings it up to date."))
     return found

@@ -19,6 +19,7 @@ from ..exceptions import ConversationChanged, InvalidName
 from ..models import Conversation
 from ..orders import Order
 from ..payloads import clean_display_name
+from .presentation import isolated
 from .times import in_words
 from .workspaces import known_aliases
 
@@ -85,11 +86,17 @@ class SelectionActionForm(ActionForm):
     form_token = TokenField(label="")
 
 
+def name_widget() -> AdminTextInputWidget:
+    """For a name in whichever direction it is written."""
+    # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
+    return AdminTextInputWidget(attrs={"dir": "auto"})
+
+
 class NameField(forms.CharField):
     """A conversation's name, as it is checked before anything is sent."""
 
-    # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
-    widget = AdminTextInputWidget
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"widget": name_widget(), **options})
 
     def clean(self, value: Any) -> str:
         try:
@@ -178,4 +185,4 @@ def describe_change(change: ConversationChanged) -> str:
         )
     else:
         text = gettext("It is now called “%(name)s” (changed %(ago)s ago). Save again to replace that name.")
-    return text % {"name": change.display_name, "ago": ago, "who": change.updated_by_id}
+    return text % {"name": isolated(change.display_name), "ago": ago, "who": change.updated_by_id}

@@ -13,6 +13,7 @@ from ..orders import MOST_ITEMS, Order
 from .bulk_forms import RenameSelectedForm
 from .failures import conflict, row_follows
 from .ordering import OrderingAdmin
+from .presentation import isolated
 
 _OTHER_FIELDS = 20
 """Of a form, beside the names: Django takes only so many in all."""
@@ -62,7 +63,7 @@ class RenamingAdmin(OrderingAdmin):
             return False
         if row_follows(rename):
             message = gettext("The conversation is now called “%(name)s”.")
-            self.message_user(request, message % {"name": order.wanted}, messages.SUCCESS)
+            self.message_user(request, message % {"name": isolated(order.wanted)}, messages.SUCCESS)
         return True
 
     def _ask_names(self, request: HttpRequest, form: RenameSelectedForm) -> HttpResponse:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from ..models import Conversation, Operation, OperationItem
 from .failures import conflict, row_follows
 from .forms import CreateForm, RenameForm
+from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone
 
 
@@ -61,7 +62,7 @@ class SavingAdmin(RemoteFirstAdmin):
             return render(form, offers_sync=creation.state == OperationItem.State.UNKNOWN)
         if creation.conversation is None or not row_follows(creation):
             return self.response_post_save_add(request, Conversation())
-        return self.response_add(request, creation.conversation)
+        return self.response_add(request, as_told(creation.conversation))
 
     def _rename(self, request: HttpRequest, conversation: Conversation, render: _Render) -> HttpResponse:
         form = RenameForm(_posted(request), instance=conversation)
@@ -75,7 +76,7 @@ class SavingAdmin(RemoteFirstAdmin):
             return render(form, conversation)
         if rename.conversation is None or not row_follows(rename):
             return HttpResponseRedirect(request.get_full_path())
-        return self.response_change(request, rename.conversation)
+        return self.response_change(request, as_told(rename.conversation))
 
     def _render_form(
         self,
@@ -89,13 +90,14 @@ class SavingAdmin(RemoteFirstAdmin):
     ) -> HttpResponse:
         """The stock page around one of our forms."""
         add = conversation is None
+        told = None if conversation is None else as_told(conversation)
         fieldsets: Any = list(self.get_fieldsets(request, conversation))
         readonly = self.get_readonly_fields(request, conversation)
         admin_form = AdminForm(form, fieldsets, {}, readonly, model_admin=self)
         context = {
             **self._page(request, self._title(request, conversation)),
-            "subtitle": None if add else str(conversation),
-            "original": conversation,
+            "subtitle": told and str(told),
+            "original": told,
             "object_id": None if conversation is None else str(conversation.pk),
             "adminform": admin_form,
             "media": self.media + admin_form.media,
