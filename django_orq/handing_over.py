@@ -7,7 +7,7 @@ from django.utils.translation import gettext
 
 from . import runs, tasks
 from .models import SyncRun, write_database
-from .remarks import remarks
+from .remarks import Tell, in_utc, remarks
 
 State = SyncRun.State
 
@@ -20,10 +20,10 @@ class HandedOver:
     is_others: bool = False
     """Somebody else walks or calls a worker already, or the run has to wait."""
 
-    @property
-    def message(self) -> str:
+    def message(self, *, tell: Tell = in_utc) -> str:
+        """What became of it; ``tell`` says times."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        return " ".join([self._sentence() % named, *(() if self.is_untold else remarks(self.run))])
+        return " ".join([self._sentence() % named, *(() if self.is_untold else remarks(self.run, tell=tell))])
 
     def _sentence(self) -> str:
         if self.is_untold:

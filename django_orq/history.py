@@ -21,19 +21,19 @@ def note(item: OperationItem, conversation: Conversation) -> None:
     operation = item.operation
     user_pk = operation.retried_by_pk or operation.ordered_by_pk
     if apps.is_installed("django.contrib.admin") and _exists(user_pk):
-        _write(operation, conversation, user_pk)
+        _write(item, conversation, user_pk)
 
 
-def _write(operation: Operation, conversation: Conversation, user_pk: str) -> None:
+def _write(item: OperationItem, conversation: Conversation, user_pk: str) -> None:
     from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
 
-    verb = Operation.Verb(operation.verb)
+    verb = Operation.Verb(item.operation.verb)
     flags = {Operation.Verb.CREATE: ADDITION, Operation.Verb.DELETE: DELETION}
     LogEntry.objects.log_actions(
         user_pk,
         [conversation],
         flags.get(verb, CHANGE),
-        _MESSAGES[verb],
+        [] if verb == Operation.Verb.RENAME and item.wanted == item.name else _MESSAGES[verb],
         single_object=True,
     )
 

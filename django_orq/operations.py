@@ -36,7 +36,7 @@ from .exceptions import (
 )
 from .mirror import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 from .models import Conversation, Operation, OperationItem, write_database
-from .orders import Orderer, all_operations, longest_lease
+from .orders import Order, Orderer, all_operations, longest_lease
 
 logger = logging.getLogger("django_orq")
 
@@ -76,27 +76,27 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
     return claim.operation
 
 
-def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: str) -> tuple[OperationItem, bool]:
-    """Create a conversation while a person waits; the same form sent again has the outcome of the first time.
+def do_once(verb: str, order: Order, *, by: Orderer, form_token: str) -> tuple[OperationItem, bool]:
+    """Do it while a person waits; the same form sent again has the outcome of the first time.
 
-    Returns the item (done, failed or unknown) and whether it was this call that created. A form that is gone back to
-    and sent with another name creates another conversation; one that failed is tried again.
+    Returns the item (done, failed or unknown) and whether it was this call that did it. A form that is gone back to
+    and sent with something else, or after others undid what it did, does that; one that failed is tried again.
     """
     clock, token = DatabaseClock(write_database()), uuid.uuid4().hex
-    item = orders.open_creation(
-        display_name=display_name,
-        workspace=workspace,
-        by=by,
-        form_token=form_token,
-        token=token,
-        lease_until=clock.now() + _lease(),
-    )
-    if item is None:
+    until = clock.now() + _lease()
+    while (
+        item := orders.open_single(verb, order, by=by, form_token=form_token, token=token, lease_until=until)
+    ) is None:
         outcome = _outcome_of(form_token)
-        if outcome is not None and (outcome.name, outcome.workspace) == (display_name, workspace):
+        if outcome is not None and _is_for(outcome, verb, order) and _stands(outcome):
             return outcome, False
-        return create_once(display_name=display_name, workspace=workspace, by=by, form_token=uuid.uuid4().hex)
-    claim = _Claim(item.operation, token=token, clock=clock)
+        wanted = order.wanted or order.conversation.display_name
+        form_token = orders.derive_token(form_token, verb, order.conversation.pk, order.conversation.workspace, wanted)
+    _carry_out_now(item, _Claim(item.operation, token=token, clock=clock))
+    return item, True
+
+
+def _carry_out_now(item: OperationItem, claim: "_Claim") -> None:
     try:
         claim.carry_out(item, interactive=True)
         claim.finish()
@@ -105,7 +105,6 @@ def create_once(*, display_name: str, workspace: str, by: Orderer, form_token: s
         claim.finish()
     except LeaseLost:  # this process slept, and another one has settled it
         item.refresh_from_db(using=write_database())
-    return item, True
 
 
 def _outcome_of(form_token: str) -> OperationItem | None:
@@ -120,9 +119,32 @@ def _outcome_of(form_token: str) -> OperationItem | None:
             return None if item.state == State.FAILED else item
         if time.monotonic() > until:
             item.state, item.error_code = State.UNKNOWN, OutcomeUnknown.code
-            item.error_params = {"operation": "create", "reason": _("it is still under way")}
+            item.error_params = {"operation": item.operation.verb, "reason": _("it is still under way")}
             return item
         time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _is_for(item: OperationItem, verb: str, order: Order) -> bool:
+    """Whether this is what the item was ordered for."""
+    given = order.conversation
+    if item.operation.verb != verb:
+        return False
+    if verb == Verb.CREATE:
+        return (item.workspace, item.name) == (given.workspace, given.display_name)
+    return (item.conversation_id, item.wanted) == (given.pk, order.wanted)
+
+
+def _stands(item: OperationItem) -> bool:
+    """Whether what was done is so still, as far as the row tells."""
+    row = item.conversation
+    if item.state != State.DONE or item.error_code or row is None:
+        return True
+    match item.operation.verb:
+        case Verb.RENAME:
+            return bool(row.display_name == item.wanted)
+        case Verb.DELETE:
+            return row.deleted_at is not None
+    return True
 
 
 class _Claim:
@@ -213,7 +235,7 @@ class _Claim:
             self.operation.pk,
             *(counts.get(state, 0) for state in (State.DONE, State.FAILED, State.UNKNOWN)),
         )
-        orders.prune(ended=self.operation.pk)
+        orders.prune(ended=self.operation)
 
     def release(self, **values: Any) -> None:
         """Let others work on, or end the operation."""

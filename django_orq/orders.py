@@ -1,12 +1,15 @@
-"""What people order for several conversations at once: recorded, once for each form, before anything is done."""
+"""What people order: recorded, once for each form, before anything is done."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from . import tickets
 from .clock import DatabaseClock
@@ -17,7 +20,7 @@ from .models import Conversation, Operation, OperationItem, write_database
 MOST_ITEMS = 1_000
 _LEASE_SECONDS = Workspace.lease_seconds
 KEPT = 500
-"""Finished operations that are kept."""
+"""Finished operations that are kept: so many on several conversations, and so many on a single one."""
 
 Verb, State = Operation.Verb, OperationItem.State
 
@@ -32,7 +35,7 @@ class Orderer:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is wanted for one conversation; to create, it is the one whose name the new one takes."""
+    """What is wanted for one conversation; to create, it is the one whose name the new one takes, saved or not."""
 
     conversation: Conversation
     wanted: str = ""
@@ -60,20 +63,33 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
     return operation, True
 
 
-def open_creation(
-    *, display_name: str, workspace: str, by: Orderer, form_token: str, token: str, lease_until: datetime
+def open_single(
+    verb: str, order: Order, *, by: Orderer, form_token: str, token: str, lease_until: datetime
 ) -> OperationItem | None:
-    """Record a creation that the caller is about to carry out; ``None`` if this form was sent before."""
+    """Record what the caller is about to carry out itself; ``None`` if this form was sent before."""
     try:
         with transaction.atomic(using=write_database()):
-            operation = _open(Verb.CREATE, by=by, form_token=form_token, total=1)
+            operation = _open(verb, by=by, form_token=form_token, total=1)
             claimed = {"token": token, "lease_until": lease_until, "started_at": operation.ordered_at}
             all_operations().filter(pk=operation.pk).update(**claimed)
-            return _items().create(
-                operation=operation, workspace=workspace, name=display_name, state=State.SENT, attempts=1
-            )
+            item = _item(operation, order)
+            item.state, item.attempts = State.SENT, 1
+            item.save(using=write_database())
     except IntegrityError:
+        if not was_sent(form_token):
+            raise
         return None
+    return item
+
+
+def was_sent(form_token: str) -> bool:
+    """Whether something was ordered by this form."""
+    return all_operations().filter(form_token=form_token).exists()
+
+
+def derive_token(form_token: str, *content: Any) -> str:
+    """A form's token for one of several things that it may order: always the same for the same ``content`` (JSON)."""
+    return hashlib.sha256(json.dumps([form_token, *content]).encode()).hexdigest()[:32]
 
 
 def retry(operation: Operation, *, by: Orderer) -> bool:
@@ -113,12 +129,13 @@ def longest_lease() -> float:
         return _LEASE_SECONDS
 
 
-def prune(*, ended: int) -> None:
-    """Delete the oldest finished operations, but for the one that has just ended."""
-    finished = all_operations().filter(finished_at__isnull=False).order_by("-pk")
+def prune(*, ended: Operation) -> None:
+    """Delete the oldest finished operations of the kind that has just ended, but for that one."""
+    alike = Q(total=1) if ended.total == 1 else ~Q(total=1)
+    finished = all_operations().filter(alike, finished_at__isnull=False).order_by("-pk")
     oldest_kept = finished.values_list("pk", flat=True)[KEPT - 1 : KEPT].first()
     if oldest_kept is not None:
-        finished.filter(pk__lt=oldest_kept).exclude(pk=ended).delete()
+        finished.filter(pk__lt=oldest_kept).exclude(pk=ended.pk).delete()
 
 
 def all_operations() -> QuerySet[Operation]:

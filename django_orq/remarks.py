@@ -1,5 +1,6 @@
 """What a person should know about a sync run: how it ended, or why it stands still."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from django.utils.translation import gettext as _
@@ -7,7 +8,7 @@ from django.utils.translation import ngettext, ngettext_lazy
 
 from .claim import process_in_words
 from .clock import DatabaseClock
-from .exceptions import WorkspaceDoubted
+from .exceptions import MustWait, WorkspaceDoubted
 from .models import SyncRun, Work, write_database
 from .routing import WALK, queue_of
 from .wording import number
@@ -33,21 +34,28 @@ _COUNTED = {
 }
 """What is said of the columns that count what was not as it should be."""
 
+Tell = Callable[[datetime], str]
+"""How a door says a time."""
 
-def remarks(run: SyncRun, *, for_terminal: bool = False) -> list[str]:
+
+def in_utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) -> list[str]:
     """What a person should know about how a run ended or why it stands still; empty if all is well.
 
-    ``for_terminal`` adds what to type, and who works on it.
+    ``for_terminal`` adds what to type, and who works on it; ``tell`` says times.
     """
     found = []
-    if run.error_message:
+    if run.error_message and run.error_code != MustWait.code:  # which the wait says as well
         found.append(run.error_message)
     if run.error_code == WorkspaceDoubted.code and for_terminal:
         found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
     if run.state == SyncRun.State.WAITING:
-        found.append(_waiting(run))
+        found.append(_waiting(run, tell))
     elif run.state == SyncRun.State.RUNNING and run.lease_until:
-        found.extend(_working(run, run.lease_until, for_terminal=for_terminal))
+        found.extend(_working(run, run.lease_until, tell if for_terminal else None))
     if _needs_worker(run):
         found.extend(_untaken(run))
     for counter, text in _COUNTED.items():
@@ -62,11 +70,11 @@ def remarks(run: SyncRun, *, for_terminal: bool = False) -> list[str]:
     return found
 
 
-def _working(run: SyncRun, until: datetime, *, for_terminal: bool) -> list[str]:
-    """Who works on it; to people who watch a page it is of interest only if that ended long ago."""
-    if for_terminal:
-        text = _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s UTC.")
-        return [text % {"walker": process_in_words(run.walker), **_time(until)}]
+def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:
+    """Who works on it; to people who watch a page (no ``tell``) it is of interest only if that ended long ago."""
+    if tell is not None:
+        text = _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s.")
+        return [text % {"walker": process_in_words(run.walker), "time": tell(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
     return [_("The worker that had it seems to have been killed. The next scheduled call goes on from the last page.")]
@@ -117,14 +125,8 @@ def _held(run: SyncRun) -> str:
     return text % {"count": number(run.held), "reason": run.get_hold_display()}
 
 
-def _waiting(run: SyncRun) -> str:
+def _waiting(run: SyncRun, tell: Tell) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
         return _("The budget of this call is spent; the next call of this mode goes on from the last page.")
-    return _("It waits until %(time)s UTC, because %(reason)s.") % {
-        **_time(run.resume_at),
-        "reason": run.get_wait_display(),
-    }
-
-
-def _time(moment: datetime) -> dict[str, str]:
-    return {"time": f"{moment.astimezone(UTC):%H:%M:%S}"}
+    text = _("It waits until %(time)s, because %(reason)s.")
+    return text % {"time": tell(run.resume_at), "reason": run.get_wait_display()}

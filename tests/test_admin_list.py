@@ -14,10 +14,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_orq import searching
-from django_orq.admin import listing, pagination
+from django_orq.admin import listing, pagination, presentation
 from django_orq.models import Conversation
 from django_orq.payloads import created_at, first_id
 from django_orq.reconcile import reconcile
@@ -398,6 +398,54 @@ def assert_shown(response, name: str, *, around: str) -> None:
     assert "<script>alert" not in text_of(response)
 
 
+def isolated(name: str) -> str:
+    return f"\u2068{name}\u2069"
+
+
+RIGHT_TO_LEFT = AWKWARD_NAMES["right to left"]
+
+
+def test_titles_and_breadcrumbs_isolate_a_name_that_runs_from_right_to_left(admin_client):
+    (row,) = mirrored(RIGHT_TO_LEFT)
+    change, history, delete = (
+        text_of(admin_client.get(reverse(f"{NAMES}_{page}", args=[row.pk])))
+        for page in ("change", "history", "delete")
+    )
+    name = isolated(RIGHT_TO_LEFT)
+
+    assert f"<title>{name} | Change conversation" in change
+    assert f"<h2>{name}</h2>" in change
+    assert f"&rsaquo; {name}" in change
+    assert f"<h1>Change history: {name}</h1>" in history
+    for text in (history, delete):
+        assert re.search(rf'<a href="[^"]*/{row.pk}/change/">{re.escape(name)}</a>', text)
+
+
+def test_field_takes_the_direction_of_what_is_typed(admin_client):
+    (row,) = mirrored(RIGHT_TO_LEFT)
+
+    assert re.search(r'<input [^>]*dir="auto"', text_of(admin_client.get(reverse(f"{NAMES}_change", args=[row.pk]))))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Refund (1), paid", "Refund (1), paid"),
+        ("שלום", isolated("שלום")),
+        ("مرحبا 12", isolated("مرحبا 12")),
+        ("\u202e(1)", isolated("\u202e(1)")),
+        ("\u2069\u2069שלום\u2067", isolated("שלום")),
+    ],
+)
+def test_only_a_name_that_would_disturb_a_sentence_is_isolated(name, expected):
+    assert presentation.isolated(name) == expected
+
+
+def test_each_name_is_isolated_where_the_page_runs_from_right_to_left():
+    with translation.override("he"):
+        assert presentation.isolated("Refund (1)") == isolated("Refund (1)")
+
+
 @pytest.mark.parametrize("name", ["", " ", "\u3000\u200b\u2003"])
 def test_name_of_blanks_leaves_something_to_read_and_to_click_on(admin_client, name):
     (row,) = mirrored(name)
@@ -418,7 +466,7 @@ django.setup()
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 from django_orq.testing import OrqSandbox
 from django_orq.models import Conversation
 from django_orq.mirror import fetch_conversation, delete_conversation

@@ -1,19 +1,23 @@
 """The actions of the list on one and on several conversations, and the pages of operations, over a running sandbox."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.messages import constants
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from kombu.exceptions import OperationalError
 
 from django_orq import mirror, operations, orders, tasks
 from django_orq.admin import ConversationAdmin
-from django_orq.models import Conversation, Operation, OperationItem
+from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 
 from .test_admin import (
     ADD,
@@ -30,6 +34,7 @@ from .test_admin import (
     text_of,
     user_with,
 )
+from .test_mirror import in_thread
 from .values import set_columns
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,14 +112,15 @@ class TestRename:
 
         assert ordered(response).total == 2
 
-    def test_only_one_new_name_is_done_at_once(self, remote, rows, admin_client):
+    def test_only_one_new_name_is_done_at_once(self, remote, rows, admin_client, queue):
         response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows[:1]))
 
         assert response.url == f"{LIST}?state=any"
         assert said(response, constants.SUCCESS) == ["The conversation is now called “Three anew”."]
         assert names_in_orq(remote) == ["Three anew", "Two", "One"]
         assert LogEntry.objects.get().get_change_message() == "Changed Name."
-        assert not Operation.objects.exists()
+        assert Operation.objects.get().is_finished
+        assert queue.qsize() == 0
 
     def test_no_new_name_does_nothing(self, remote, rows, admin_client):
         response = confirm(admin_client, rename_page(admin_client, rows))
@@ -298,7 +304,7 @@ class TestDelete:
 
         confirm(admin_client, again)
         assert remote.count("delete") == (1 if count == 1 else 0)
-        assert Operation.objects.count() == (0 if count == 1 else 1)
+        assert [one.is_finished for one in Operation.objects.all()] == [count == 1]
 
     def test_page_of_one_shows_a_new_name_once_more_too(self, remote, rows, admin_client):
         url = reverse("admin:django_orq_conversation_delete", args=[rows[0].pk])
@@ -461,6 +467,137 @@ class TestAddOnce:
         assert fields_of(response)["display_name"] == "Refund"
 
 
+class TestOnce:
+    """What is sent twice is done once, noted once and told once."""
+
+    WAYS = ("rename", "rename selected", "delete", "delete selected", "refresh selected")
+    each_way = pytest.mark.parametrize("way", WAYS)
+    REQUESTS: ClassVar[dict[str, str]] = {"rename": "update", "delete": "delete", "refresh": "retrieve"}
+
+    def form(self, client, way, row):
+        """The address that a page's form is sent to, and what it holds."""
+        verb = way.split()[0]
+        if verb == "refresh":
+            fields = {"action": "refresh_selected", "_selected_action": [row.pk]}
+            return LIST, {**fields, "form_token": list_token(client)}
+        if " " in way:
+            shown = choose(client, way.replace(" ", "_"), [row])
+            (url,) = re.findall(r'<form method="post" action="([^"]*)"', text_of(shown))
+            fields = hidden_fields(shown)
+        else:
+            url = reverse(f"admin:django_orq_conversation_{'change' if verb == 'rename' else 'delete'}", args=[row.pk])
+            fields = hidden_fields(client.get(url))
+        field = {"rename": {"display_name": "Anew", "_save": "Save"}, "rename selected": {f"name-{row.pk}": "Anew"}}
+        return url, fields | field.get(way, {})
+
+    def assert_done_once(self, remote, way, responses):
+        assert [response.status_code for response in responses] == [302, 302]
+        assert remote.count(self.REQUESTS[way.split()[0]]) == 1
+        assert LogEntry.objects.count() == 1
+
+    @each_way
+    def test_one_after_the_other(self, remote, rows, admin_client, way):
+        url, fields = self.form(admin_client, way, rows[0])
+        remote.clear_requests()
+
+        responses = [admin_client.post(url, fields) for _ in range(2)]
+
+        self.assert_done_once(remote, way, responses)
+        assert len(said(responses[1], constants.SUCCESS)) == 1  # that of the first, still to be read
+        assert "sent more than once" in said(responses[1], constants.INFO)[0]
+        assert len(said(responses[1])) == 2
+
+    @each_way
+    def test_both_at_the_same_moment(self, remote, rows, admin_client, admin_user, way):
+        if connection.vendor == "sqlite":
+            pytest.skip("two connections can't use SQLite's memory at the same time; other databases can")
+        other = Client()
+        other.force_login(admin_user)
+        url, fields = self.form(admin_client, way, rows[0])
+        remote.clear_requests()
+        responses, threads = [], []
+
+        def second(operation, phase):
+            if (operation, phase) == (self.REQUESTS[way.split()[0]], "before"):
+                remote.on_request = None
+                threads.append(in_thread(lambda: responses.append(other.post(url, fields))))
+
+        remote.on_request = second
+        responses.append(admin_client.post(url, fields))
+        threads[0].join()
+
+        self.assert_done_once(remote, way, responses)
+        for response in responses:  # each browser shows one of them alone
+            assert len(said(response, constants.SUCCESS)) == 1
+            assert said(response, constants.WARNING) == said(response, constants.ERROR) == []
+
+    def test_sent_again_after_the_outcome_was_read_it_is_told_once_more(self, remote, rows, admin_client):
+        url, fields = self.form(admin_client, "rename", rows[0])
+        admin_client.post(url, fields, follow=True)
+
+        again = admin_client.post(url, fields)
+
+        assert len(said(again, constants.SUCCESS)) == 1
+        assert "renamed once" in said(again, constants.INFO)[0]
+
+    def test_sent_again_after_somebody_renamed_it_the_form_asks(self, remote, rows, admin_client):
+        url, fields = self.form(admin_client, "rename", rows[0])
+        admin_client.post(url, fields, follow=True)
+        remote.rename(rows[0].remote_id, "Theirs")
+        mirror.refresh_conversation(rows[0])
+
+        again = admin_client.post(url, fields)
+
+        assert "now called “Theirs”" in text_of(again)
+        assert said(again, constants.SUCCESS) == []
+        assert remote.count("update") == 1
+
+    @pytest.mark.parametrize("way", ["rename", "rename selected", "delete", "delete selected"])
+    def test_form_that_failed_is_shown_with_a_new_mark(self, remote, rows, admin_client, way):
+        url, fields = self.form(admin_client, way, rows[0])
+        remote.fail(status=500)
+
+        failed = admin_client.post(url, fields)
+
+        assert said(failed, constants.SUCCESS) == []
+        if way != "delete selected":  # which leads back to the list
+            assert hidden_fields(failed)["form_token"] not in ("", fields["form_token"])
+            admin_client.post(url, {**fields, **hidden_fields(failed)})
+            assert LogEntry.objects.count() == 1
+
+    def test_refresh_of_several_is_ordered_once(self, remote, rows, admin_client, queue):
+        token = list_token(admin_client)
+
+        first, second = (choose(admin_client, "refresh_selected", rows, form_token=token) for _ in range(2))
+
+        assert first.url == second.url
+        assert Operation.objects.count() == queue.qsize() == 1
+        assert "sent before" in said(second, constants.INFO)[0]
+
+    def test_other_conversations_of_the_same_list_are_another_order(self, remote, rows, admin_client, queue):
+        token = list_token(admin_client)
+
+        for selected in (rows, rows[:2], rows[1:]):
+            choose(admin_client, "refresh_selected", selected, form_token=token)
+
+        assert Operation.objects.count() == queue.qsize() == 3
+
+    def test_second_click_on_deleting_several_is_none_on_what_the_first_left(self, remote, rows, admin_client):
+        shown = choose(admin_client, "delete_selected", rows[:2])
+        first = confirm(admin_client, shown)
+        operations.work_slice(ordered(first).pk, seconds=0)
+
+        second = confirm(admin_client, shown)
+
+        assert second.url == first.url
+        assert Operation.objects.count() == remote.count("delete") == 1
+
+
+def list_token(client: Client) -> str:
+    """What the form of the list's actions carries."""
+    return hidden_fields(client.get(LIST))["form_token"]
+
+
 class TestPage:
     @pytest.fixture
     def operation(self, rows, admin_user):
@@ -591,6 +728,22 @@ class TestPage:
         assert "waiting" in shown
         assert "Orq asks us to slow down" in shown
 
+    def test_wait_that_orq_asked_others_for_is_told_in_the_time_of_the_reader(
+        self, remote, rows, operation, admin_client, settings
+    ):
+        settings.TIME_ZONE = "Pacific/Auckland"
+        until = (datetime.now(UTC) + timedelta(minutes=7)).replace(second=30)  # far from the next minute
+        WorkspaceWait.objects.create(workspace="default", until=until)
+        operations.work_slice(operation.pk)
+        single = confirm(admin_client, choose(admin_client, "delete_selected", rows[:1]))
+
+        shown = text_of(admin_client.get(page_of(operation)))
+
+        expected = date_format(timezone.localtime(until), "DATETIME_FORMAT")
+        assert f"Orq asks us to wait until {expected}." in shown
+        assert re.search(r"Orq asks us to slow down. Orq asks to wait \d{3} seconds.", said(single)[0])
+        assert "UTC" not in shown + said(single)[0]
+
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):
         notes = [
             ("done", {"replaced": "Theirs"}, "Somebody had renamed it to “Theirs” at the same moment"),
@@ -627,6 +780,48 @@ class TestPage:
         for shown in pages:
             assert "<script>alert" not in shown
             assert shown.count("<bdi>Frau &lt;script&gt;") == 4
+
+
+class TestNames:
+    """One that runs from right to left disturbs no sentence that it stands in."""
+
+    NAME, OTHER = "שלום (1)", "עולם (2)"
+    ISOLATED, OTHER_ISOLATED = f"\u2068{NAME}\u2069", f"\u2068{OTHER}\u2069"
+
+    @pytest.fixture
+    def row(self, remote):
+        return mirrored(remote, self.NAME)
+
+    def test_in_what_is_said_of_one(self, remote, row, admin_client):
+        change, delete = (
+            reverse(f"admin:django_orq_conversation_{name}", args=[row.pk]) for name in ("change", "delete")
+        )
+        rename_again = rename_page(admin_client, [row])
+        responses = [
+            admin_client.post(ADD, {"display_name": self.NAME, "_save": "Save"}),
+            choose(admin_client, "refresh_selected", [row]),
+            choose(admin_client, "create_again", [row]),
+            admin_client.post(change, hidden_fields(admin_client.get(change)) | {"_save": "Save"}),
+            confirm(admin_client, rename_again, **{f"name-{row.pk}": self.OTHER}),
+            admin_client.post(delete, {"post": "yes"}),
+            admin_client.post(delete, {"post": "yes"}),
+        ]
+
+        for response in responses:
+            (message,) = said(response)[-1:]
+            assert self.ISOLATED in message or self.OTHER_ISOLATED in message
+
+    def test_in_a_conflict_and_in_an_outcome(self, remote, row, admin_client):
+        other = mirrored(remote, "Two")
+        shown, later = rename_page(admin_client, [row]), rename_page(admin_client, [row, other])
+        remote.rename(row.remote_id, self.OTHER)
+
+        conflict = confirm(admin_client, shown, **{f"name-{row.pk}": "Mine"})
+        operation = ordered(confirm(admin_client, later, **new_names([row, other])))
+        work_off(operation)
+
+        assert f"now called “{self.OTHER_ISOLATED}”" in text_of(conflict)
+        assert f"now called “{self.OTHER_ISOLATED}”" in text_of(admin_client.get(page_of(operation)))
 
 
 class TestPermissions:

@@ -11,9 +11,11 @@ from django.contrib.staticfiles import finders
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from django_orq import runs
-from django_orq.models import Conversation, SyncRun
+from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.progress import Extent, extent
 from django_orq.remarks import remarks
 
@@ -573,6 +575,37 @@ def test_queue_is_the_one_that_celery_routes_runs_to(remote, routed):
 
 def test_queue_is_celerys_default_unless_routed(remote):
     assert "the queue “celery”" in " ".join(remarks(new_run(enqueued_at=before(minutes=3))))
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"), [("en", "March 2, 2026, 12:05 a.m."), ("de", "2. März 2026 00:05")], ids=["en", "de"]
+)
+def test_times_are_those_of_the_reader(remote, settings, admin_client, language, expected):
+    settings.TIME_ZONE, settings.LANGUAGE_CODE = "Pacific/Auckland", language
+    moment = datetime(2026, 3, 1, 11, 5, tzinfo=UTC)
+    run = new_run(state="waiting", wait="backoff", resume_at=moment, enqueued_at=before(minutes=-9))
+
+    shown = [text_of(admin_client.get(LIST)), text_of(admin_client.get(page(run)))]
+    told = admin_client.get(page(run, "progress")).json()["fields"]["remarks"]
+
+    assert all(expected in text and "UTC" not in text for text in (*shown, told))
+
+
+def test_wait_that_binds_all_runs_is_told_once_and_in_the_time_of_the_reader(remote, settings, admin_client, queue):
+    settings.TIME_ZONE = "Pacific/Auckland"
+    WorkspaceWait.objects.create(workspace="default", until=before(minutes=-7))
+    run = full_run()
+    assert (run.state, run.error_code) == ("waiting", "must_wait")
+
+    (told,) = get_messages(sync_now(admin_client, "full").wsgi_request)
+
+    assert date_format(timezone.localtime(run.resume_at), "DATETIME_FORMAT") in str(told)
+    assert str(told).count("wait until") + str(told).count("waits until") == 1
+    assert "UTC" not in str(told)
+    assert "UTC" in " ".join(remarks(run))
 
 
 # Permissions

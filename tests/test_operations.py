@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 
 from django_orq import mirror, operations, orders, tasks
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
@@ -409,9 +409,9 @@ class TestDeadProcesses:
 
 
 class TestCreateOnce:
-    def create(self, **options):
-        given = {"display_name": "Refund", "workspace": "default", "by": NOBODY, "form_token": "f" * 32}
-        return operations.create_once(**given | options)
+    def create(self):
+        template = Conversation(workspace="default", display_name="Refund")
+        return operations.do_once("create", Order(conversation=template), by=NOBODY, form_token="f" * 32)
 
     def test_same_form_sent_again_has_the_same_outcome(self, remote):
         item, is_first = self.create()
@@ -491,6 +491,106 @@ class TestCreateOnce:
 
         assert states(item.operation) == ["unknown"]
         assert remote.count("create") == 0
+
+
+REQUESTS = {"rename": "update", "delete": "delete", "refresh": "retrieve"}
+each_verb = pytest.mark.parametrize("verb", REQUESTS)
+
+
+class TestDoOnce:
+    def do(self, verb, row, *, wanted="Anew"):
+        order = Order(conversation=Conversation.objects.get(pk=row.pk), wanted=wanted if verb == "rename" else "")
+        return operations.do_once(verb, order, by=NOBODY, form_token="f" * 32)
+
+    @each_verb
+    def test_same_form_sent_again_has_the_same_outcome(self, remote, rows, verb):
+        item, is_first = self.do(verb, rows[0])
+        again, is_first_again = self.do(verb, rows[0])
+
+        assert (item, item.state, is_first, is_first_again) == (again, "done", True, False)
+        assert remote.count(REQUESTS[verb]) == 1
+
+    @each_verb
+    def test_same_form_sent_at_the_same_time_waits_for_the_outcome(self, remote, rows, verb):
+        if connection.vendor == "sqlite":
+            pytest.skip("two connections can't use SQLite's memory at the same time; other databases can")
+        outcomes, threads = [], []
+
+        def second():
+            threads.append(in_thread(lambda: outcomes.append(self.do(verb, rows[0]))))
+
+        once(remote, REQUESTS[verb], "before", second)
+        first, _ = self.do(verb, rows[0])
+        threads[0].join()
+
+        assert outcomes == [(first, False)]
+        assert remote.count(REQUESTS[verb]) == 1
+
+    def test_form_sent_with_another_name_renames_once_more_and_that_once_too(self, remote, rows):
+        self.do("rename", rows[0], wanted="First")
+
+        outcomes = [self.do("rename", rows[0], wanted="Second") for _ in range(2)]
+
+        assert [is_first for _, is_first in outcomes] == [True, False]
+        assert remote.get(rows[0].remote_id)["displayName"] == "Second"
+        assert remote.count("update") == 2
+
+    def test_rename_that_somebody_replaced_since_is_no_longer_taken_for_done(self, remote, rows):
+        self.do("rename", rows[0])
+        mirror.rename_conversation(Conversation.objects.get(pk=rows[0].pk), display_name="Theirs")
+
+        _item, is_first = self.do("rename", rows[0])
+
+        assert is_first
+
+    def test_deletion_that_was_undone_since_is_no_longer_taken_for_done(self, remote, rows):
+        self.do("delete", rows[0])
+        set_columns(rows[0], deleted_at=None)
+
+        _item, is_first = self.do("delete", rows[0])
+
+        assert is_first
+
+    @each_verb
+    def test_form_that_failed_is_tried_again_when_it_is_sent_again(self, remote, rows, verb):
+        remote.fail(status=401, times=2)
+        failed = [self.do(verb, rows[0]) for _ in range(2)]
+
+        item, is_first = self.do(verb, rows[0])
+
+        assert [(one.state, first) for one, first in failed] == [("failed", True)] * 2
+        assert (item.state, is_first) == ("done", True)
+
+    @each_verb
+    def test_what_a_killed_process_left_is_settled_by_the_next_worker(self, remote, rows, verb, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(operations._Claim, "end", _raise(SystemExit))
+            with pytest.raises(SystemExit):
+                self.do(verb, rows[0])
+        operation = Operation.objects.get()
+        lose_the_worker(operation)
+
+        operations.work_slice(operation.pk)
+
+        assert states(operation) == ["done"]
+        assert self.do(verb, rows[0])[1] is False
+
+    def test_row_that_is_gone_for_good_is_no_form_sent_before(self, remote, rows):
+        order = Order(conversation=Conversation(pk=4711, workspace="default", display_name="Gone"))
+
+        with pytest.raises(IntegrityError):
+            operations.do_once("refresh", order, by=NOBODY, form_token="f" * 32)
+
+    def test_operations_on_one_conversation_displace_none_on_several(self, remote, rows, monkeypatch):
+        monkeypatch.setattr(orders, "KEPT", 2)
+        several = rename_all(rows)
+        operations.work_slice(several.pk)
+
+        for number in range(4):
+            self.do("rename", rows[0], wanted=f"Number {number}")
+
+        assert Operation.objects.filter(total=1).count() == 2
+        assert Operation.objects.get(total=3) == several
 
 
 class TestHistory:

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..mirror import delete_conversation, refresh_conversation
 from ..models import Conversation, Operation, OperationItem
-from ..orders import Order
+from ..orders import Order, derive_token, was_sent
 from .bulk_forms import SelectionForm, digest_of_names
+from .failures import row_follows
+from .forms import posted_token
 from .ordering import OrderingAdmin
 from .presentation import names
 
@@ -42,10 +44,11 @@ class ActingAdmin(OrderingAdmin):
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
         alive = self._alive(request, self._selected(request, queryset))
         rows = self._permitted(request, alive, self.has_change_permission)
+        form_token = _token_of_selection(request)
         if len(rows) > 1:
-            return self._order(request, Operation.Verb.REFRESH, [Order(conversation=row) for row in rows])
+            return self._order(request, Operation.Verb.REFRESH, [Order(conversation=row) for row in rows], form_token)
         for row in rows:
-            self._refresh(request, row)
+            self._refresh(request, row, form_token)
         return None
 
     def delete_selected_view(self, request: HttpRequest) -> HttpResponse:
@@ -71,46 +74,42 @@ class ActingAdmin(OrderingAdmin):
             message = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
             self.message_user(request, message, messages.ERROR)
             return self._back(request)
-        rows, token = (
-            choose(request, self._find_all(request, form.cleaned_data["selected"])),
-            form.cleaned_data["form_token"],
-        )
-        seen = form.cleaned_data["seen"]
-        if verb == Operation.Verb.DELETE and rows and seen and seen != digest_of_names(rows):
-            message = gettext("Some of them have changed since you chose them. Look at them once more.")
-            self.message_user(request, message, messages.WARNING)
-            return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows)
+        token, seen = form.cleaned_data["form_token"], form.cleaned_data["seen"]
+        rows = self._find_all(request, form.cleaned_data["selected"])
+        if not was_sent(token):
+            rows = choose(request, rows)
+            if verb == Operation.Verb.DELETE and rows and seen and seen != digest_of_names(rows):
+                message = gettext("Some of them have changed since you chose them. Look at them once more.")
+                self.message_user(request, message, messages.WARNING)
+                return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows)
         if len(rows) > 1:
             return self._order(request, verb, [Order(conversation=row) for row in rows], token)
         for row in rows:
             act(request, row, token)
         return self._back(request)
 
-    def _delete(self, request: HttpRequest, row: Conversation, _token: str) -> None:
-        def delete() -> None:
-            delete_conversation(row, interactive=True)
-            self.log_deletions(request, [row])  # type: ignore[arg-type] # any iterable will do
-            message = gettext("%(names)s was deleted.") % {"names": names([row])}
-            self.message_user(request, message, messages.SUCCESS)
+    def _delete(self, request: HttpRequest, row: Conversation, token: str) -> None:
+        self._act_once(request, Operation.Verb.DELETE, row, token, done=gettext("%(names)s was deleted."))
 
-        self._attempt(request, "delete", delete)
-
-    def _refresh(self, request: HttpRequest, row: Conversation) -> None:
-        def refresh() -> None:
-            refresh_conversation(row, interactive=True)
-            self.log_change(request, row, "Refreshed from Orq.")
-            message = gettext("%(names)s is up to date.") % {"names": names([row])}
-            self.message_user(request, message, messages.SUCCESS)
-
-        self._attempt(request, "refresh", refresh)
+    def _refresh(self, request: HttpRequest, row: Conversation, token: str) -> None:
+        self._act_once(request, Operation.Verb.REFRESH, row, token, done=gettext("%(names)s is up to date."))
 
     def _create_again(self, request: HttpRequest, row: Conversation, token: str) -> None:
-        creation = self._create_once(request, row.display_name, row.workspace, token)
-        if creation.state == OperationItem.State.DONE:
-            message = gettext("A new conversation called %(names)s was created.") % {"names": names([row])}
-            self.message_user(request, message, messages.SUCCESS)
+        done = gettext("A new conversation called %(names)s was created.")
+        self._act_once(request, Operation.Verb.CREATE, row, token, done=done)
+
+    def _act_once(self, request: HttpRequest, verb: str, row: Conversation, token: str, *, done: str) -> None:
+        item = self._do_once(request, verb, Order(conversation=row), token)
+        if item.state == OperationItem.State.DONE and row_follows(item):
+            self.message_user(request, done % {"names": names([row])}, messages.SUCCESS)
 
     def _confirm(self, request: HttpRequest, name: str, title: str, rows: _Rows) -> HttpResponse:
         keys = ",".join(str(row.pk) for row in rows)
         form = SelectionForm(initial={"selected": keys, "seen": digest_of_names(rows)})
         return self._ask(request, name, title, form=form, conversations=rows)
+
+
+def _token_of_selection(request: HttpRequest) -> str:
+    """The list's form is the same whatever is selected in it; what is ordered is not."""
+    selected = sorted(request.POST.getlist(ACTION_CHECKBOX_NAME))
+    return derive_token(posted_token(request), selected, request.POST.get("select_across"))

@@ -8,19 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged
 from ..models import Conversation
 from ..orders import Order
-from .forms import NameField, TokenField, describe_change, parse_moment
+from .forms import NameField, Renewable, TokenField, describe_change, name_widget, parse_moment
 
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
-class RenameSelectedForm(forms.Form):
+class RenameSelectedForm(Renewable, forms.Form):
     """A new name for each of several conversations, the present one to begin with."""
 
     form_token = TokenField()
@@ -34,7 +33,7 @@ class RenameSelectedForm(forms.Form):
         for row in conversations:
             # Checked by `clean`, and only if it was changed: what Orq has need not be what we would send.
             self.fields[f"name-{row.pk}"] = forms.CharField(
-                label=str(row), initial=row.display_name, widget=AdminTextInputWidget, required=False
+                label=str(row), initial=row.display_name, widget=name_widget(), required=False
             )
 
     @property

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -16,11 +16,11 @@ from ..searching import MAX_TERM, by_id, is_id
 from .acting import ActingAdmin
 from .deleting import DeletingAdmin
 from .filters import CreatedFilter, StateFilter, WorkspaceFilter
-from .forms import RenameForm
+from .forms import RenameForm, SelectionActionForm
 from .freshness import FreshnessAdmin
 from .listing import ConversationList
 from .pagination import BoundedPaginator
-from .presentation import pretty_json
+from .presentation import as_told, pretty_json
 from .renaming import RenamingAdmin
 from .saving import SavingAdmin
 from .searching import is_completing, newest, offered
@@ -44,6 +44,7 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    action_form = SelectionActionForm
     actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
             return [(None, {"fields": (*if_several("workspace"), "display_name", "form_token")})]
-        hidden = ("expected_updated_at",) if self.has_change_permission(request, obj) else ()
+        hidden = ("expected_updated_at", "form_token") if self.has_change_permission(request, obj) else ()
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
@@ -93,6 +94,14 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
             return ()
         editable = RenameForm.base_fields if self.has_change_permission(request, obj) else ()
         return tuple(name for name in flatten_fieldsets(self.get_fieldsets(request, obj)) if name not in editable)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        conversation = self.get_object(request, unquote(object_id))
+        context: dict[str, Any] = {}
+        if conversation is not None:
+            told = as_told(conversation)
+            context = {"title": gettext("Change history: %s") % told, "object": told}
+        return super().history_view(request, object_id, context | (extra_context or {}))
 
     @admin.display(description=_("name"))
     def name(self, conversation: Conversation) -> str:

@@ -7,9 +7,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 
-from ..mirror import delete_conversation
-from ..models import Conversation
+from ..models import Conversation, Operation, OperationItem
+from ..orders import Order, was_sent
 from .bulk_forms import digest_of_names
+from .failures import row_follows
+from .forms import new_token, posted_token
+from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone, to_field
 
 
@@ -20,27 +23,30 @@ class DeletingAdmin(RemoteFirstAdmin):
             raise PermissionDenied
         if conversation is None:
             return self._redirect_from_unknown(request, object_id)
-        if is_tombstone(conversation):
+        form_token = posted_token(request)
+        if is_tombstone(conversation) and not was_sent(form_token):
             self._say_gone(request, [conversation])
             return self.response_post_save_change(request, conversation)
-        if request.method == "POST" and self._has_changed(request, conversation):
-            message = gettext("It has been renamed since you opened this page. Look at it once more.")
-            self.message_user(request, message, messages.WARNING)
-        elif request.method == "POST" and self._order_deletion(request, conversation):
-            self.log_deletions(request, [conversation])  # type: ignore[arg-type] # any iterable will do
-            return self.response_delete(request, str(conversation), self._key(request, conversation))
+        if request.method == "POST":
+            deletion = self._delete_once(request, conversation, form_token)
+            if deletion is not None and deletion.state == OperationItem.State.DONE:
+                return self._respond_deleted(request, conversation, deletion)
         return self._render_deletion(request, conversation, extra_context or {})
 
-    def _has_changed(self, request: HttpRequest, conversation: Conversation) -> bool:
+    def _delete_once(self, request: HttpRequest, conversation: Conversation, form_token: str) -> OperationItem | None:
         seen = request.POST.get("seen")
-        return seen is not None and seen != digest_of_names([conversation])
+        if seen is not None and seen != digest_of_names([conversation]):
+            message = gettext("It has been renamed since you opened this page. Look at it once more.")
+            self.message_user(request, message, messages.WARNING)
+            return None
+        return self._do_once(request, Operation.Verb.DELETE, Order(conversation=conversation), form_token)
 
-    def _order_deletion(self, request: HttpRequest, conversation: Conversation) -> bool:
-        def order() -> bool:
-            delete_conversation(conversation, interactive=True)
-            return True
-
-        return self._attempt(request, "delete", order) or False
+    def _respond_deleted(
+        self, request: HttpRequest, conversation: Conversation, deletion: OperationItem
+    ) -> HttpResponse:
+        if not row_follows(deletion):
+            return self.response_post_save_change(request, conversation)
+        return self.response_delete(request, str(as_told(conversation)), self._key(request, conversation))
 
     def _key(self, request: HttpRequest, conversation: Conversation) -> Any:
         return conversation.serializable_value(to_field(request) or "pk")
@@ -50,10 +56,12 @@ class DeletingAdmin(RemoteFirstAdmin):
     ) -> HttpResponse:
         context = {
             **self._page(request, gettext("Delete")),
-            "object": conversation,
+            "object": as_told(conversation),
+            "conversation": conversation,
             "object_name": str(self.opts.verbose_name),
             "deleted_objects": [conversation],
             "seen": digest_of_names([conversation]),
+            "form_token": new_token(),
             **extra_context,
         }
         return self.render_delete_form(request, context)

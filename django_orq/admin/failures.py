@@ -1,26 +1,17 @@
 """What it means for the person who ordered something that Orq did not do it, or not surely."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
-from ..exceptions import (
-    ConversationChanged,
-    ConversationNotFound,
-    MirrorBehind,
-    NotConfigured,
-    OrqError,
-    OutcomeUnknown,
-)
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
 from ..models import OperationItem
 from ..wording import Words
-
-FAILURES = (OrqError, ImproperlyConfigured)
-"""What a verb of the mirror raises if the fault is not in our code."""
+from .presentation import isolated
 
 _UNDONE = {
     "create": _("No conversation was created."),
@@ -43,15 +34,12 @@ _DONE = {
     "delete": _("Deleted."),
     "refresh": _("Up to date."),
 }
-
-
-def explain(error: Exception, verb: str) -> str:
-    """What happened and what to do, in a few sentences."""
-    if isinstance(error, ImproperlyConfigured):
-        error = NotConfigured(problem=str(error))
-    if not isinstance(error, OrqError):
-        raise TypeError(f"{type(error).__name__} is none of FAILURES")
-    return _compose(verb, error.code, error.params, doubtful=error.leaves_doubt, retry_after=error.retry_after)
+_ONCE = {
+    "create": _("This form was sent more than once; the conversation was created once."),
+    "rename": _("This form was sent more than once; the conversation was renamed once."),
+    "delete": _("This form was sent more than once; the conversation was deleted once."),
+    "refresh": _("This form was sent more than once; the conversation was refreshed once."),
+}
 
 
 def explain_item(item: OperationItem) -> str:
@@ -76,6 +64,30 @@ def explain_item(item: OperationItem) -> str:
     )
 
 
+def explain_repetition(verb: str) -> str:
+    """That a form which was sent before did nothing more."""
+    return str(_ONCE[verb])
+
+
+def conflict(item: OperationItem) -> ConversationChanged | None:
+    """What somebody else made of the conversation meanwhile, if that is why a rename was not done."""
+    if item.error_code != ConversationChanged.code:
+        return None
+    moment = item.error_params["updated_at"]
+    moment = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment)  # text where it was stored
+    return ConversationChanged(**{**item.error_params, "updated_at": moment})
+
+
+def was_eventful(item: OperationItem) -> bool:
+    """Whether there is more to say of what was done than that it was."""
+    return item.conversation is None or bool(_notes(item))
+
+
+def row_follows(item: OperationItem) -> bool:
+    """Whether the row shows what was done: it could be written, and nobody has renamed the conversation since."""
+    return item.conversation is not None and not item.error_code and "overtaken" not in item.note
+
+
 def _compose(verb: str, code: str, params: Mapping[str, Any], *, doubtful: bool, retry_after: float | None) -> str:
     sentences = [
         "" if doubtful else _UNDONE[verb],
@@ -90,10 +102,12 @@ def _compose(verb: str, code: str, params: Mapping[str, Any], *, doubtful: bool,
 def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == OutcomeUnknown.code:
         return gettext("It is not known whether Orq did it: %(reason)s.") % Words(params)
-    if code == MirrorBehind.code:  # after the answer, so its own advice to try again would mislead
-        return gettext("Orq answered, but the answer could not be stored here.")
+    if code == MustWait.code:  # for how long is said beside it
+        return gettext("Orq asks us to slow down.")
     if code == ConversationChanged.code:
-        return gettext("Somebody renamed it: it is now called “%(display_name)s”.") % params
+        return gettext("Somebody renamed it: it is now called “%(name)s”.") % {
+            "name": isolated(params["display_name"])
+        }
     return exceptions.explain(code, params)
 
 
@@ -101,10 +115,10 @@ def _notes(item: OperationItem) -> list[str]:
     found = []
     if "replaced" in item.note:
         text = gettext("Somebody had renamed it to “%(name)s” at the same moment; your name replaced that.")
-        found.append(text % {"name": item.note["replaced"]})
+        found.append(text % {"name": isolated(item.note["replaced"])})
     if "overtaken" in item.note:
         text = gettext("Somebody renamed it to “%(name)s” right after that.")
-        found.append(text % {"name": item.note["overtaken"]})
+        found.append(text % {"name": isolated(item.note["overtaken"])})
     if item.error_code == MirrorBehind.code:
         found.append(gettext("The row here could not follow yet; the next sync brings it up to date."))
     return found

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.admin.helpers import ActionForm
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -15,7 +17,9 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, InvalidName
 from ..models import Conversation
+from ..orders import Order
 from ..payloads import clean_display_name
+from .presentation import isolated
 from .times import in_words
 from .workspaces import known_aliases
 
@@ -71,11 +75,28 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
+def posted_token(request: HttpRequest) -> str:
+    """That of the form which was sent; a new one if it had none."""
+    return TokenField().to_python(request.POST.get("form_token"))
+
+
+class SelectionActionForm(ActionForm):
+    """Above and below the list: what to do with the selected ones."""
+
+    form_token = TokenField(label="")
+
+
+def name_widget() -> AdminTextInputWidget:
+    """For a name in whichever direction it is written."""
+    # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
+    return AdminTextInputWidget(attrs={"dir": "auto"})
+
+
 class NameField(forms.CharField):
     """A conversation's name, as it is checked before anything is sent."""
 
-    # No maxlength: browsers count some characters twice, and blanks around the name that don't count.
-    widget = AdminTextInputWidget
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"widget": name_widget(), **options})
 
     def clean(self, value: Any) -> str:
         try:
@@ -84,8 +105,19 @@ class NameField(forms.CharField):
             raise ValidationError(error.message, code=error.code) from None
 
 
-class _NameForm(_ModelForm):
+class Renewable:
+    """A form with a ``form_token``."""
+
+    data: Any
+
+    def renew(self) -> None:
+        """What this form ordered has failed: sent again, it orders anew."""
+        self.data = {name: self.data[name] for name in self.data} | {"form_token": new_token()}
+
+
+class _NameForm(Renewable, _ModelForm):
     display_name = NameField(label=_("Name"), help_text=_("1 to 100 characters, as it will be called in Orq."))
+    form_token = TokenField()
 
     class Meta:
         model = Conversation
@@ -97,7 +129,6 @@ class _NameForm(_ModelForm):
 
 class CreateForm(_NameForm):
     workspace = forms.ChoiceField(label=_("Workspace"))
-    form_token = TokenField()
 
     field_order = ("workspace", "display_name")
 
@@ -110,9 +141,10 @@ class CreateForm(_NameForm):
         else:
             del self.fields["workspace"]
 
-    def renew(self) -> None:
-        """What this form ordered has failed: sent again, it orders anew."""
-        self.data = {name: self.data[name] for name in self.data} | {"form_token": new_token()}
+    @property
+    def order(self) -> Order:
+        name = self.cleaned_data["display_name"]
+        return Order(conversation=Conversation(workspace=self.chosen_workspace, display_name=name))
 
     @property
     def chosen_workspace(self) -> str:
@@ -133,6 +165,11 @@ class RenameForm(_NameForm):
             raise ValidationError(_("This page is incomplete. Load it again before you save."), code="incomplete")
         return self.cleaned_data
 
+    @property
+    def order(self) -> Order:
+        wanted, expected = self.cleaned_data["display_name"], self.cleaned_data["expected_updated_at"]
+        return Order(conversation=self.instance, wanted=wanted, expected_updated_at=expected)
+
     def ask_again(self, change: ConversationChanged) -> None:
         """Say what the name has become; saving the same form once more replaces it."""
         self.add_error("display_name", ValidationError(describe_change(change), code=change.code))
@@ -148,4 +185,4 @@ def describe_change(change: ConversationChanged) -> str:
         )
     else:
         text = gettext("It is now called “%(name)s” (changed %(ago)s ago). Save again to replace that name.")
-    return text % {"name": change.display_name, "ago": ago, "who": change.updated_by_id}
+    return text % {"name": isolated(change.display_name), "ago": ago, "who": change.updated_by_id}

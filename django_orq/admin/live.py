@@ -14,7 +14,7 @@ from ..clock import DatabaseClock
 from ..models import SyncRun, write_database
 from ..remarks import remarks
 from ..wording import number
-from .times import in_words
+from .times import in_words, local
 
 Shown = Callable[[SyncRun], str]
 
@@ -32,7 +32,12 @@ _STANDING = ("state", "phase", "walker")
 
 def live_values(run: SyncRun) -> dict[str, str]:
     values = {name: shown(run, name) for name in (*_STANDING, *chain(*COUNTERS), *TIMES)}
-    return values | {"duration": duration(run), "remarks": "\n".join(remarks(run))}
+    return values | {"duration": duration(run), "remarks": "\n".join(told(run))}
+
+
+def told(run: SyncRun) -> list[str]:
+    """What a person should know of it."""
+    return remarks(run, tell=local)
 
 
 def shown(run: SyncRun, name: str) -> str:

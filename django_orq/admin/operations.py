@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from ..exceptions import ConversationChanged
+from ..exceptions import ConversationChanged, MustWait
 from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
 from ..remarks import untaken
@@ -23,6 +23,7 @@ from .calling import hand_over, is_being_done
 from .failures import explain_item
 from .orderers import orderer
 from .read_only import Listed, ReadOnly
+from .times import local
 from .workspaces import if_several
 
 if TYPE_CHECKING:
@@ -231,8 +232,13 @@ def _remarks(operation: Operation) -> list[str]:
     if operation.is_finished or is_being_done(operation):
         return []
     due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
-    why = [operation.error_message] if operation.error_message else []
-    return [*why, *untaken(operation, task=OPERATE, due=due)]
+    return [*_why(operation), *untaken(operation, task=OPERATE, due=due)]
+
+
+def _why(operation: Operation) -> list[str]:
+    if operation.error_code == MustWait.code and operation.resume_at is not None:
+        return [gettext("Orq asks us to wait until %(time)s.") % {"time": local(operation.resume_at)}]
+    return [operation.error_message] if operation.error_message else []
 
 
 def _state_and_outcome(item: OperationItem) -> str:

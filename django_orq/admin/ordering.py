@@ -95,7 +95,7 @@ class OrderingAdmin(RemoteFirstAdmin):
             self.message_user(request, *hand_over(operation))
         else:
             message = gettext("This form was sent before, so nothing was ordered now. Here is what it ordered.")
-            self.message_user(request, message, messages.WARNING)
+            self.message_user(request, message, messages.INFO)
         if not self.admin_site.is_registered(Operation):
             return self._back(request)
         name = f"{self.admin_site.name}:{self.opts.app_label}_operation_change"

@@ -1,7 +1,6 @@
 """What the views that ask Orq share."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminToField
@@ -9,13 +8,13 @@ from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import ngettext
 
-from ..mirror import Renamed
 from ..models import Conversation, OperationItem
-from ..operations import create_once
+from ..operations import do_once
+from ..orders import Order
 from ..transactions import outside_of_transactions
-from .failures import FAILURES, explain, explain_item
+from .failures import conflict, explain_item, explain_repetition, was_eventful
 from .orderers import orderer
 from .presentation import names
 from .workspaces import if_several
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-_Outcome = TypeVar("_Outcome")
+_REPEATS = "django_orq_repeats"
+"""Of a request: whether its form had been sent before."""
 
 
 class RemoteFirstAdmin(_ModelAdmin):
@@ -44,27 +44,23 @@ class RemoteFirstAdmin(_ModelAdmin):
     def own_urls(self) -> list[URLPattern]:
         return []
 
-    def _create_once(self, request: HttpRequest, name: str, workspace: str, form_token: str) -> OperationItem:
-        """Create a conversation, once for each form, and say if that did not go as ever."""
-        creation, is_first = create_once(
-            display_name=name, workspace=workspace, by=orderer(request), form_token=form_token
-        )
-        if creation.state != OperationItem.State.DONE:
-            self.message_user(request, explain_item(creation), messages.ERROR)
-        elif creation.conversation is None:
-            self.message_user(request, explain_item(creation), messages.WARNING)
+    def _do_once(self, request: HttpRequest, verb: str, order: Order, form_token: str) -> OperationItem:
+        """Do it in Orq, once for each form, and say it if that did not go as ever (but for a conflict)."""
+        item, is_first = do_once(verb, order, by=orderer(request), form_token=form_token)
+        setattr(request, _REPEATS, not is_first)
+        if item.state != OperationItem.State.DONE:
+            if conflict(item) is None:
+                self.message_user(request, explain_item(item), messages.ERROR)
+        elif was_eventful(item):
+            self.message_user(request, explain_item(item), messages.WARNING)
         elif not is_first:
-            message = gettext("This form was sent more than once; the conversation was created once.")
-            self.message_user(request, message, messages.INFO)
-        return creation
+            self.message_user(request, explain_repetition(verb), messages.INFO)
+        return item
 
-    def _attempt(self, request: HttpRequest, verb: str, order: Callable[[], _Outcome]) -> _Outcome | None:
-        """What the order returns; ``None``, and a message for the person, if it failed."""
-        try:
-            return order()
-        except FAILURES as error:
-            self.message_user(request, explain(error, verb), messages.ERROR)
-            return None
+    def message_user(self, request: HttpRequest, message: Any, *args: Any, **options: Any) -> None:
+        """A form that is sent again says nothing that still waits to be read from the time before."""
+        if not (getattr(request, _REPEATS, False) and _is_waiting(request, str(message))):
+            super().message_user(request, message, *args, **options)
 
     def _find(self, request: HttpRequest, object_id: str) -> Conversation | None:
         field = to_field(request)
@@ -77,16 +73,6 @@ class RemoteFirstAdmin(_ModelAdmin):
             request, self.opts, object_id
         )
         return response
-
-    def _say_replaced(self, request: HttpRequest, renamed: Renamed, name: str) -> bool:
-        """Tell what came between; returns whether the name is another one by now."""
-        if renamed.overtaken_by is not None:
-            message = gettext("You renamed it to “%(ours)s”, and somebody to “%(theirs)s” right after that.")
-            self.message_user(request, message % {"ours": name, "theirs": renamed.overtaken_by}, messages.WARNING)
-        elif renamed.replaced is not None:
-            message = gettext("Somebody renamed it to “%(theirs)s” just before you saved; your name replaced that.")
-            self.message_user(request, message % {"theirs": renamed.replaced}, messages.WARNING)
-        return renamed.overtaken_by is not None
 
     def _say_gone(self, request: HttpRequest, conversations: list[Conversation]) -> None:
         message = ngettext("%(names)s is deleted already.", "%(names)s are deleted already.", len(conversations))
@@ -106,7 +92,15 @@ class RemoteFirstAdmin(_ModelAdmin):
         }
 
 
-def is_tombstone(conversation: Conversation | None) -> bool:
+def _is_waiting(request: HttpRequest, message: str) -> bool:
+    """Whether somebody has yet to read this message."""
+    waiting: Any = messages.get_messages(request)
+    found = message in map(str, list(waiting))
+    waiting.used = False  # it was not shown now
+    return found
+
+
+def is_tombstone(conversation: Conversation | None) -> TypeGuard[Conversation]:
     return conversation is not None and conversation.deleted_at is not None
 
 

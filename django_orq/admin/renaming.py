@@ -8,12 +8,12 @@ from django.urls import URLPattern
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..exceptions import ConversationChanged
-from ..mirror import rename_conversation
-from ..models import Conversation, Operation
+from ..models import Conversation, Operation, OperationItem
 from ..orders import MOST_ITEMS, Order
 from .bulk_forms import RenameSelectedForm
+from .failures import conflict, row_follows
 from .ordering import OrderingAdmin
+from .presentation import isolated
 
 _OTHER_FIELDS = 20
 """Of a form, beside the names: Django takes only so many in all."""
@@ -55,24 +55,16 @@ class RenamingAdmin(OrderingAdmin):
         return self._back(request)
 
     def _rename_one(self, request: HttpRequest, form: RenameSelectedForm, order: Order) -> bool:
-        def rename() -> bool:
-            try:
-                renamed = rename_conversation(
-                    order.conversation,
-                    display_name=order.wanted,
-                    expected_updated_at=order.expected_updated_at,
-                    interactive=True,
-                )
-            except ConversationChanged as change:
+        rename = self._do_once(request, Operation.Verb.RENAME, order, form.cleaned_data["form_token"])
+        if rename.state != OperationItem.State.DONE:
+            form.renew()
+            if change := conflict(rename):
                 form.ask_again(order, change)
-                return False
-            if not self._say_replaced(request, renamed, order.wanted):
-                message = gettext("The conversation is now called “%(name)s”.")
-                self.message_user(request, message % {"name": order.wanted}, messages.SUCCESS)
-            self.log_change(request, order.conversation, [{"changed": {"fields": ["Name"]}}])
-            return True
-
-        return self._attempt(request, "rename", rename) or False
+            return False
+        if row_follows(rename):
+            message = gettext("The conversation is now called “%(name)s”.")
+            self.message_user(request, message % {"name": isolated(order.wanted)}, messages.SUCCESS)
+        return True
 
     def _ask_names(self, request: HttpRequest, form: RenameSelectedForm) -> HttpResponse:
         return self._ask(request, "rename_selected", gettext("Rename conversations"), form=form)

@@ -18,10 +18,9 @@ from .. import runs
 from ..clock import DatabaseClock
 from ..models import SyncRun, write_database
 from ..progress import counts, how_far
-from ..remarks import remarks
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
-from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown
+from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown, told
 from .read_only import Listed, ReadOnly
 from .rejects import RejectedPayloadInline
 from .syncing import SyncingAdmin, is_watched
@@ -87,7 +86,7 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
         return {
             "extent": how_far(run),
             "counts": counts(run),
-            "remarks": "\n".join(remarks(run)),
+            "remarks": "\n".join(told(run)),
             "is_watched": is_watched(run),
             "offers_pause": may_sync and is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
@@ -109,7 +108,7 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(remarks(run)) or EMPTY).chars(_MAX_REMARKS)
+        return Truncator(" ".join(told(run)) or EMPTY).chars(_MAX_REMARKS)
 
     @admin.display(description=_("rejected payloads"))
     def all_rejected(self, run: SyncRun) -> str:

@@ -8,10 +8,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
-from ..exceptions import ConversationChanged
-from ..mirror import Renamed, rename_conversation
-from ..models import Conversation, OperationItem, write_database
+from ..models import Conversation, Operation, OperationItem
+from .failures import conflict, row_follows
 from .forms import CreateForm, RenameForm
+from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone
 
 
@@ -56,41 +56,27 @@ class SavingAdmin(RemoteFirstAdmin):
         form = CreateForm(_posted(request), initial=self.get_changeform_initial_data(request))
         if not form.is_valid():
             return render(form)
-        name, workspace = form.cleaned_data["display_name"], form.chosen_workspace
-        creation = self._create_once(request, name, workspace, form.cleaned_data["form_token"])
+        creation = self._do_once(request, Operation.Verb.CREATE, form.order, form.cleaned_data["form_token"])
         if creation.state != OperationItem.State.DONE:
             form.renew()
             return render(form, offers_sync=creation.state == OperationItem.State.UNKNOWN)
-        if creation.conversation is None:  # it could not be mirrored yet
+        if creation.conversation is None or not row_follows(creation):
             return self.response_post_save_add(request, Conversation())
-        return self.response_add(request, creation.conversation)
+        return self.response_add(request, as_told(creation.conversation))
 
     def _rename(self, request: HttpRequest, conversation: Conversation, render: _Render) -> HttpResponse:
         form = RenameForm(_posted(request), instance=conversation)
-        renamed = self._order_rename(request, form) if form.is_valid() else None
-        if renamed is None:
+        if not form.is_valid():
             return render(form, conversation)
-        self.log_change(request, conversation, self._describe(request, form, add=False))
-        return self._respond_renamed(request, renamed, form.cleaned_data["display_name"])
-
-    def _order_rename(self, request: HttpRequest, form: RenameForm) -> Renamed | None:
-        def order() -> Renamed | None:
-            try:
-                return rename_conversation(form.instance, **form.cleaned_data, interactive=True)
-            except ConversationChanged as change:
-                form.instance.refresh_from_db(using=write_database())
+        rename = self._do_once(request, Operation.Verb.RENAME, form.order, form.cleaned_data["form_token"])
+        if rename.state != OperationItem.State.DONE:
+            form.renew()
+            if change := conflict(rename):
                 form.ask_again(change)
-                return None
-
-        return self._attempt(request, "rename", order)
-
-    def _respond_renamed(self, request: HttpRequest, renamed: Renamed, name: str) -> HttpResponse:
-        if self._say_replaced(request, renamed, name):
+            return render(form, conversation)
+        if rename.conversation is None or not row_follows(rename):
             return HttpResponseRedirect(request.get_full_path())
-        return self.response_change(request, renamed.conversation)
-
-    def _describe(self, request: HttpRequest, form: Any, *, add: bool) -> Any:
-        return self.construct_change_message(request, form, [], add=add)
+        return self.response_change(request, as_told(rename.conversation))
 
     def _render_form(
         self,
@@ -104,13 +90,14 @@ class SavingAdmin(RemoteFirstAdmin):
     ) -> HttpResponse:
         """The stock page around one of our forms."""
         add = conversation is None
+        told = None if conversation is None else as_told(conversation)
         fieldsets: Any = list(self.get_fieldsets(request, conversation))
         readonly = self.get_readonly_fields(request, conversation)
         admin_form = AdminForm(form, fieldsets, {}, readonly, model_admin=self)
         context = {
             **self._page(request, self._title(request, conversation)),
-            "subtitle": None if add else str(conversation),
-            "original": conversation,
+            "subtitle": told and str(told),
+            "original": told,
             "object_id": None if conversation is None else str(conversation.pk),
             "adminform": admin_form,
             "media": self.media + admin_form.media,

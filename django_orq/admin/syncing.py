@@ -22,6 +22,7 @@ from ..progress import counts, how_far
 from ..transactions import outside_of_transactions
 from .live import live_values, shown
 from .sight import may_see
+from .times import local
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[SyncRun]
@@ -158,7 +159,7 @@ class SyncingAdmin(_ModelAdmin):
     def _tell(self, request: HttpRequest, handed_over: HandedOver) -> None:
         is_well = not handed_over.is_untold and handed_over.run.state != State.WAITING
         level = messages.SUCCESS if is_well else messages.WARNING
-        self.message_user(request, handed_over.message, level)
+        self.message_user(request, handed_over.message(tell=local), level)
 
     def _say(self, request: HttpRequest, run: SyncRun, message: str, level: int) -> HttpResponse:
         self.message_user(request, message, level)

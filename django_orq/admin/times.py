@@ -9,11 +9,15 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 
 
+def local(moment: datetime) -> str:
+    """In the reader's time zone and language."""
+    return str(localize(localtime(moment)))
+
+
 def ago(moment: datetime, *, now: datetime) -> str:
     """“1 minute ago” as markup, which holds the exact time as well."""
     text = gettext("%(time)s ago") % {"time": in_words(now - moment, depth=1)}
-    exact = localize(localtime(moment))
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), local(moment), text)
 
 
 def in_words(length: timedelta, *, depth: int = 2) -> str:

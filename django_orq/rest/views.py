@@ -151,9 +151,9 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         handed_over = self.perform_create(serializer)
         shown = self._show(handed_over.run)
         if handed_over.is_untold:
-            raise BrokerUnreachable(shown, handed_over.message)
+            raise BrokerUnreachable(shown, handed_over.message())
         if handed_over.is_others:
-            raise RunUnfinished(shown, handed_over.message)
+            raise RunUnfinished(shown, handed_over.message())
         return Response(shown, status=status.HTTP_202_ACCEPTED)
 
     @action(detail=True, methods=["post"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DESKTOP = {"width": 1280, "height": 900}
 AWKWARD = """<img src=x onerror=alert(1)>"'&lt;{{ 7 }}<script>alert(2)</script>"""
 RIGHT_TO_LEFT = "שלום <b>עולם</b>"
-POOL = 50
+POOL = 53
 """Conversations that tests take for themselves, one by one."""
 MANY, FEW = 30, 3
 """Those that they take as groups."""
@@ -61,7 +61,7 @@ def mirrored_site(
         site.prepare(template)
         if groups:
             site.add_groups(11, of=MANY)
-            site.add_groups(16, of=FEW)
+            site.add_groups(18, of=FEW)
         for name in (AWKWARD, RIGHT_TO_LEFT):
             sandbox.add(name)
         site.fill()

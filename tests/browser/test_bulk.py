@@ -222,6 +222,28 @@ def test_refresh_takes_what_orq_has(site, page, few):
     assert [site.again(row)["display_name"] for row in few] == [f"Renamed there {row['id']}" for row in few]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_double_click_on_go_refreshes_once(site, page, few, count):
+    before = len(site.rows("django_orq_operation"))
+    page.goto(f"{LIST}?q={few[0]['display_name'].split()[0]}")
+    for row in few[:count]:
+        page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
+    page.get_by_label("Action:").select_option(label=REFRESH)
+    middle = middle_of(page.get_by_role("button", name="Go", exact=True))
+
+    with held_requests(site.sandbox, "retrieve"):
+        page.mouse.click(*middle)
+        page.mouse.click(*middle)
+
+    if count > 1:
+        expect_outcome(page, "3 of 3: 3 done")
+    else:
+        expect_success(page, "is up to date")
+    assert len(site.rows("django_orq_operation")) == before + 1
+    assert site.sandbox.count("retrieve") == count
+    assert [len(site.history(row)) for row in few[:count]] == [1] * count
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_failed_refresh_changes_no_value_and_is_told(site, page, few, fault):
     for row in few:

@@ -75,15 +75,20 @@ def test_bad_name_is_refused_beside_its_field(site, page):
     assert site.sandbox.count() == 0
 
 
-def test_double_click_on_save_creates_one_conversation(site, page):
-    page.goto(ADD)
-    fill_name(page, "Clicked twice")
-    middle = middle_of(page.get_by_role("button", name="Save", exact=True))
-
-    with held_requests(site.sandbox, "create") as arrived:
+def click_twice(site, page, button, operation):
+    """Again once the first click has brought a request to the door of Orq."""
+    middle = middle_of(page.get_by_role("button", name=button, exact=True))
+    with held_requests(site.sandbox, operation) as arrived:
         page.mouse.click(*middle)
         assert arrived.wait(20)
         page.mouse.click(*middle)
+
+
+def test_double_click_on_save_creates_one_conversation(site, page):
+    page.goto(ADD)
+    fill_name(page, "Clicked twice")
+
+    click_twice(site, page, "Save", "create")
 
     expect_success(page, "Clicked twice")
     assert site.sandbox.count("create") == 1
@@ -100,6 +105,19 @@ def test_saving_another_name_renames_in_orq_and_here(site, page):
 
     expect_success(page, "Refund paid")
     assert remote_name(site, row) == site.again(row)["display_name"] == "Refund paid"
+    assert len(site.history(row)) == 1
+
+
+@pytest.mark.parametrize("operation", ["retrieve", "update"])
+def test_double_click_on_save_renames_once_and_tells_one_outcome(site, page, operation):
+    row = site.take()
+    page.goto(change(row))
+    fill_name(page, "Renamed by two clicks")
+
+    click_twice(site, page, "Save", operation)
+
+    expect_success(page, "Renamed by two clicks")
+    assert site.sandbox.count("update") == 1
     assert len(site.history(row)) == 1
 
 
@@ -186,6 +204,17 @@ def test_delete_asks_and_then_deletes_in_orq_and_keeps_a_tombstone(site, page):
     expect_success(page, row["display_name"])
     assert site.sandbox.get(row["remote_id"]) is None
     assert site.again(row)["deleted_at"] is not None
+
+
+def test_double_click_on_the_last_question_deletes_once_and_tells_one_outcome(site, page):
+    row = site.take()
+    page.goto(delete(row))
+
+    click_twice(site, page, "Yes, I’m sure", "delete")
+
+    expect_success(page, row["display_name"])
+    assert site.sandbox.count("delete") == 1
+    assert len(site.history(row)) == 1
 
 
 def test_deletion_can_be_called_off(site, page):
