@@ -5,7 +5,6 @@ frame, since theirs hold the Authorization header and Django's debug page prints
 """
 
 import http.client
-import logging
 import random
 import socket
 import ssl
@@ -17,6 +16,7 @@ from typing import Any
 import requests
 import urllib3
 
+from . import events
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
 from .conf import ApiKey, RetryConfig
 from .exceptions import MalformedResponse, OrqError, TransportError
@@ -25,8 +25,6 @@ _CHUNK = 16_384
 _REDACTED = "[API key]"
 _REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-
-logger = logging.getLogger("django_orq")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +126,7 @@ class Transport:
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
         verdict = outcome.status if isinstance(outcome, Answer) else outcome.code
-        logger.debug("Orq %s: %s after %.0f ms", call.operation, verdict, (time.monotonic() - started) * 1000)
+        events.REQUEST_ANSWERED.log(call=call.operation, answer=verdict, seconds=time.monotonic() - started)
         return outcome
 
     def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Answer | OrqError:
