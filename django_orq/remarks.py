@@ -1,4 +1,4 @@
-"""What a person should know about a sync run: how it ended, or why it stands still."""
+"""What a person should know about a sync run or an operation: how it ended, or why it stands still."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,8 @@ from django.utils.translation import ngettext
 
 from .clock import DatabaseClock
 from .exceptions import WorkspaceDoubted
-from .models import SyncRun, Work, write_database
-from .routing import WALK, queue_of
+from .models import Operation, SyncRun, Work, write_database
+from .routing import OPERATE, WALK, queue_of
 
 PATIENCE = timedelta(minutes=1)
 """For so long, a run that no worker has taken need not mean that something is wrong."""
@@ -28,8 +28,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False) -> list[str]:
         found.append(_waiting(run))
     elif run.state == SyncRun.State.RUNNING and run.lease_until:
         found.extend(_working(run, run.lease_until, for_terminal=for_terminal))
-    if _needs_worker(run):
-        found.extend(_untaken(run))
+    found.extend(untaken_run(run))
     if run.rejected:
         found.append(
             _("%(count)s payloads could not be mirrored: the admin lists them with the reason.")
@@ -71,8 +70,26 @@ def _needs_worker(run: SyncRun) -> bool:
     return run.state in (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
-def untaken(work: Work, *, task: str, due: datetime) -> list[str]:
-    """Why no worker does it, if that has been so for a while; ``due`` is since when one should."""
+def remarks_on_operation(operation: Operation) -> list[str]:
+    """Why an operation stands still; empty if it does not."""
+    if operation.is_finished or is_being_done(operation):
+        return []
+    return [*([operation.error_message] if operation.error_message else []), *untaken_operation(operation)]
+
+
+def is_being_done(work: Work) -> bool:
+    """Whether somebody works on it, who may have died a moment ago."""
+    return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
+
+
+def untaken_operation(operation: Operation) -> list[str]:
+    """Why no worker does it, if that has been so for a while."""
+    due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
+    return _untaken(operation, task=OPERATE, due=due)
+
+
+def _untaken(work: Work, *, task: str, due: datetime) -> list[str]:
+    """``due`` is since when a worker should."""
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
         return [] if now - due < PATIENCE else [_untold()]
@@ -87,11 +104,14 @@ def untaken(work: Work, *, task: str, due: datetime) -> list[str]:
     return [text % {"count": f"{minutes:,}", "queue": queue_of(task)}]
 
 
-def _untaken(run: SyncRun) -> list[str]:
+def untaken_run(run: SyncRun) -> list[str]:
+    """Why no worker takes it, if that has been so for a while, and neither a person nor a budget holds it."""
+    if not _needs_worker(run):
+        return []
     if run.enqueued_at is None and run.state == SyncRun.State.QUEUED:
         return [_untold()]
     # Without a message for a moment, between two slices or before a wait is over, is as it should be.
-    return untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
+    return _untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
 
 
 def _untold() -> str:

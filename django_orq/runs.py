@@ -197,9 +197,10 @@ def freshness(workspace: str) -> Freshness:
     return Freshness(**newest)
 
 
-def newest_finished(workspace: str) -> SyncRun | None:
-    """The run that ended last."""
-    return all_runs().filter(workspace=workspace).exclude(finished_at=None).order_by("-finished_at", "-pk").first()
+def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
+    """The run that ended last, of that mode or of any."""
+    ended = all_runs().filter(workspace=workspace).exclude(finished_at=None)
+    return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
 
 
 def under_way(workspace: str) -> list[SyncRun]:

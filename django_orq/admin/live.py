@@ -10,9 +10,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ..clock import DatabaseClock
+from ..durations import in_words
 from ..models import SyncRun, write_database
 from ..remarks import remarks
-from .times import in_words
 
 Shown = Callable[[SyncRun], str]
 

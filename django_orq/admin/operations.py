@@ -16,10 +16,9 @@ from django.views.decorators.http import require_GET, require_POST
 from ..exceptions import ConversationChanged
 from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
-from ..remarks import untaken
-from ..routing import OPERATE
+from ..remarks import is_being_done, remarks_on_operation
 from ..transactions import outside_of_transactions
-from .calling import hand_over, is_being_done
+from .calling import hand_over
 from .failures import explain_item
 from .orderers import orderer
 from .read_only import Listed, ReadOnly
@@ -106,7 +105,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
             "value": _settled(counts),
             "max": operation.total,
             "text": _in_words(operation, counts),
-            "fields": {"state": _standing(operation), "remarks": "\n".join(_remarks(operation)), **items},
+            "fields": {"state": _standing(operation), "remarks": "\n".join(remarks_on_operation(operation)), **items},
         }
         return JsonResponse(answer)
 
@@ -138,7 +137,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     def _describe(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
         counts, may_order = _counts(operation), self.may_order(request, operation)
-        remarks = _remarks(operation)
+        remarks = remarks_on_operation(operation)
         return {
             "standing": _standing(operation),
             "extent": {"done": _settled(counts), "total": operation.total},
@@ -222,15 +221,6 @@ def _standing(operation: Operation) -> str:
     if is_being_done(operation):
         return gettext("being done")
     return gettext("waiting") if operation.resume_at is not None else gettext("queued")
-
-
-def _remarks(operation: Operation) -> list[str]:
-    """Why it stands still."""
-    if operation.is_finished or is_being_done(operation):
-        return []
-    due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
-    why = [operation.error_message] if operation.error_message else []
-    return [*why, *untaken(operation, task=OPERATE, due=due)]
 
 
 def _state_and_outcome(item: OperationItem) -> str:
