@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import DatabaseError
 
-from . import waits
+from . import events, waits
 from .clock import DatabaseClock
 from .comparison import Answer, Plan
 from .conf import DEFAULT_ALIAS
@@ -48,7 +48,7 @@ def create_conversation(
     clock = DatabaseClock(write_database())
     with _asking(workspace, "create", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
-    with _behind_if_not_written("create"):
+    with _behind_if_not_written(workspace, "create"):
         reconcile(answer, workspace=workspace)
         return _get(workspace, answer.conversations[0].remote_id)
 
@@ -87,7 +87,7 @@ def rename_conversation(
             if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
                 answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
                 break
-    with _behind_if_not_written("update"):
+    with _behind_if_not_written(workspace, "update"):
         plan = reconcile(answer, workspace=workspace)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
@@ -101,7 +101,7 @@ def delete_conversation(conversation: Conversation, *, interactive: bool = False
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
-    with _behind_if_not_written("delete"):
+    with _behind_if_not_written(conversation.workspace, "delete"):
         mark_deleted(conversation, received_at=clock.latest())
         _reload(conversation)
 
@@ -143,6 +143,8 @@ def _asking(
             yield service
     except OrqError as error:
         waits.heed(workspace, error, clock=clock)
+        if error.leaves_doubt:
+            events.REQUEST_OUTCOME_UNKNOWN.log(workspace=workspace, call=operation, error_code=error.code)
         raise
 
 
@@ -153,11 +155,12 @@ def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> A
 
 
 @contextmanager
-def _behind_if_not_written(operation: str) -> Iterator[None]:
+def _behind_if_not_written(workspace: str, operation: str) -> Iterator[None]:
     """Orq has done it: whatever keeps the row from following must not look as if the order had failed."""
     try:
         yield
     except (MirrorContended, DatabaseError) as error:
+        events.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation)
         raise MirrorBehind(operation=operation) from error
 
 

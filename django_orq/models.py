@@ -155,11 +155,24 @@ class Work(models.Model):
     ticket = models.CharField(max_length=32, default="", editable=False)
     """What that message holds: only its slice enqueues the next, so that there is one chain of them."""
     trouble_since = models.DateTimeField(null=True, editable=False)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
     error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
 
     class Meta:
         abstract = True
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finished_at is not None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, from its first slice to its end; ``None`` while that is not known."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
     @property
     def error_message(self) -> str:
@@ -247,9 +260,7 @@ class SyncRun(Work):
     hold = models.CharField(_("held back because"), max_length=20, choices=Hold, default="", blank=True)
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
-    started_at = models.DateTimeField(_("started"), null=True)
     checkpoint_at = models.DateTimeField(_("last page"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
 
     wait = models.CharField(_("waits because"), max_length=20, choices=Wait, default="", blank=True)
     failures = models.PositiveIntegerField(default=0, editable=False)
@@ -272,10 +283,6 @@ class SyncRun(Work):
     def __str__(self) -> str:
         return f"#{self.pk} {self.workspace} {self.get_mode_display()}"
 
-    @property
-    def is_finished(self) -> bool:
-        return self.finished_at is not None
-
 
 class Operation(Work):
     """What a person ordered for several conversations at once, worked off item by item; or a single creation."""
@@ -295,8 +302,6 @@ class Operation(Work):
     retried_by = models.CharField(_("tried again by"), max_length=255, default="", blank=True)
     retried_by_pk = models.CharField(max_length=255, default="", editable=False)
     ordered_at = models.DateTimeField(_("ordered"), auto_now_add=True)
-    started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
     total = models.PositiveIntegerField(_("conversations"), default=0)
 
     class Meta:
@@ -308,10 +313,6 @@ class Operation(Work):
             "#%(number)s: %(verb)s %(count)s conversation", "#%(number)s: %(verb)s %(count)s conversations", self.total
         )
         return text % {"number": self.pk, "verb": self.get_verb_display(), "count": number(self.total)}
-
-    @property
-    def is_finished(self) -> bool:
-        return self.finished_at is not None
 
 
 class OperationItem(models.Model):

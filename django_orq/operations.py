@@ -5,7 +5,6 @@ once: a rename asks first whether the name is there already, and a delete of wha
 found ends as unknown.
 """
 
-import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_noop as _
 
-from . import history, orders, waits
+from . import events, history, orders, waits
 from .claim import LeaseLost, this_process
 from .clock import DatabaseClock
 from .conf import get_workspace
@@ -37,8 +36,6 @@ from .exceptions import (
 from .mirror import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 from .models import Conversation, Operation, OperationItem, write_database
 from .orders import Order, Orderer, all_operations, longest_lease
-
-logger = logging.getLogger("django_orq")
 
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
@@ -63,12 +60,12 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
     try:
         claim.work(stop=time.monotonic() + seconds)
     except LeaseLost:
-        logger.info("operation %s: someone else works on it now", operation_id)
+        events.OPERATION_LEASE_LOST.log(operation=operation_id)
         return None
     except (RateLimited, PaceKept) as error:
         claim.rest(error)
     except (OperationalError, InterfaceError) as error:
-        logger.exception("operation %s: the database failed", operation_id)
+        events.OPERATION_DATABASE_FAILED.log(operation=operation_id, exc_info=True)
         claim.rest(DatabaseTrouble(error=type(error).__name__))
     except BaseException:
         claim.release()
@@ -212,6 +209,7 @@ class _Claim:
             item.save(using=using)
             if state == State.DONE and item.conversation is not None:
                 _note(item, item.conversation)
+        _tell_outcome(item)
 
     def rest(self, error: OrqError) -> None:
         """Let the operation go until the trouble is over; after a day, what is left has failed."""
@@ -224,16 +222,21 @@ class _Claim:
         seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
         resume_at = now + min(timedelta(seconds=seconds), waits.LONGEST)
         self.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
-        logger.warning("operation %s waits for %.0f s: %s", self.operation.pk, seconds, error.code)
+        events.OPERATION_WAITS.log(
+            operation=self.operation.pk, verb=self.operation.verb, seconds=seconds, error_code=error.code
+        )
 
     def finish(self) -> None:
         self.release(finished_at=self._clock.now())
         items = _items().filter(operation=self.operation)
         counts = dict(items.order_by().values_list("state").annotate(Count("pk")))
-        logger.info(
-            "operation %s finished: %s done, %s failed, %s unknown",
-            self.operation.pk,
-            *(counts.get(state, 0) for state in (State.DONE, State.FAILED, State.UNKNOWN)),
+        events.OPERATION_FINISHED.log(
+            operation=self.operation.pk,
+            verb=self.operation.verb,
+            done=counts.get(State.DONE, 0),
+            failed=counts.get(State.FAILED, 0),
+            unknown=counts.get(State.UNKNOWN, 0),
+            seconds=self.operation.seconds,
         )
         orders.prune(ended=self.operation)
 
@@ -251,6 +254,8 @@ class _Claim:
         return items.filter(operation=self.operation, state__in=(State.PENDING, State.SENT)).first()
 
     def _turn(self, item: OperationItem) -> None:
+        if item.state == State.SENT:
+            events.OPERATION_ADOPTED.log(operation=self.operation.pk, item=item.pk, verb=self.operation.verb)
         if item.state == State.SENT and self.operation.verb == Verb.CREATE:
             self.end(
                 item,
@@ -301,7 +306,25 @@ class _Claim:
         }
         with transaction.atomic(using=write_database()):
             self._renew()
-            _items().filter(operation=self.operation, state=State.PENDING, **where).update(**untried)
+            left = _items().filter(operation=self.operation, state=State.PENDING, **where).update(**untried)
+        if left:
+            events.OPERATION_GIVEN_UP.log(
+                operation=self.operation.pk, verb=self.operation.verb, items=left, error_code=error.code
+            )
+
+
+_UNHAPPY = {State.FAILED: events.OPERATION_ITEM_FAILED, State.UNKNOWN: events.OPERATION_ITEM_UNKNOWN}
+
+
+def _tell_outcome(item: OperationItem) -> None:
+    if event := _UNHAPPY.get(State(item.state)):
+        event.log(
+            operation=item.operation_id,
+            item=item.pk,
+            verb=item.operation.verb,
+            workspace=item.workspace,
+            error_code=item.error_code,
+        )
 
 
 def _note(item: OperationItem, conversation: Conversation) -> None:
@@ -309,7 +332,7 @@ def _note(item: OperationItem, conversation: Conversation) -> None:
         with transaction.atomic(using=write_database()):
             history.note(item, conversation)
     except DatabaseError:  # what was done stays done
-        logger.exception("operation %s: the admin's history could not be written", item.operation_id)
+        events.OPERATION_HISTORY_FAILED.log(operation=item.operation_id, item=item.pk, exc_info=True)
 
 
 def _create(item: OperationItem, *, interactive: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a person should know about a sync run: how it ended, or why it stands still."""
+"""What a person should know about a sync run or an operation: how it ended, or why it stands still."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,8 +9,8 @@ from django.utils.translation import ngettext, ngettext_lazy
 from .claim import process_in_words
 from .clock import DatabaseClock
 from .exceptions import MustWait, WorkspaceDoubted
-from .models import SyncRun, Work, write_database
-from .routing import WALK, queue_of
+from .models import Operation, SyncRun, Work, write_database
+from .routing import OPERATE, WALK, queue_of
 from .wording import number
 
 PATIENCE = timedelta(minutes=1)
@@ -56,8 +56,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
         found.append(_waiting(run, tell))
     elif run.state == SyncRun.State.RUNNING and run.lease_until:
         found.extend(_working(run, run.lease_until, tell if for_terminal else None))
-    if _needs_worker(run):
-        found.extend(_untaken(run))
+    found.extend(untaken_run(run))
     for counter, text in _COUNTED.items():
         if counted := getattr(run, counter):
             found.append(str(text % {"counted": counted, "count": number(counted)}))
@@ -87,8 +86,32 @@ def _needs_worker(run: SyncRun) -> bool:
     return run.state in (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
-def untaken(work: Work, *, task: str, due: datetime) -> list[str]:
-    """Why no worker does it, if that has been so for a while; ``due`` is since when one should."""
+def remarks_on_operation(operation: Operation, *, tell: Tell = in_utc) -> list[str]:
+    """Why an operation stands still; empty if it does not. ``tell`` says times."""
+    if operation.is_finished or is_being_done(operation):
+        return []
+    return [*_why(operation, tell), *untaken_operation(operation)]
+
+
+def _why(operation: Operation, tell: Tell) -> list[str]:
+    if operation.error_code == MustWait.code and operation.resume_at is not None:
+        return [_("Orq asks us to wait until %(time)s.") % {"time": tell(operation.resume_at)}]
+    return [operation.error_message] if operation.error_message else []
+
+
+def is_being_done(work: Work) -> bool:
+    """Whether somebody works on it, who may have died a moment ago."""
+    return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
+
+
+def untaken_operation(operation: Operation) -> list[str]:
+    """Why no worker does it, if that has been so for a while."""
+    due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
+    return _untaken(operation, task=OPERATE, due=due)
+
+
+def _untaken(work: Work, *, task: str, due: datetime) -> list[str]:
+    """``due`` is since when a worker should."""
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
         return [] if now - due < PATIENCE else [_untold()]
@@ -103,11 +126,14 @@ def untaken(work: Work, *, task: str, due: datetime) -> list[str]:
     return [text % {"count": number(minutes), "queue": queue_of(task)}]
 
 
-def _untaken(run: SyncRun) -> list[str]:
+def untaken_run(run: SyncRun) -> list[str]:
+    """Why no worker takes it, if that has been so for a while, and neither a person nor a budget holds it."""
+    if not _needs_worker(run):
+        return []
     if run.enqueued_at is None and run.state == SyncRun.State.QUEUED:
         return [_untold()]
     # Without a message for a moment, between two slices or before a wait is over, is as it should be.
-    return untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
+    return _untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
 
 
 def _untold() -> str:

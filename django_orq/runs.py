@@ -1,6 +1,5 @@
 """Sync runs as people and schedules handle them: opened, paused, cancelled, let go on; how fresh the mirror is."""
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,15 +8,13 @@ from django.db.models import Max, Q
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from . import tickets
+from . import events, tickets
 from .claim import all_runs
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .exceptions import WorkspaceDoubted
 from .models import SyncRun, write_database
 from .signals import sync_run_finished
-
-logger = logging.getLogger("django_orq")
 
 Mode, State = SyncRun.Mode, SyncRun.State
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
@@ -60,9 +57,9 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
         slot=_slot(workspace, mode), defaults={"workspace": workspace, "mode": mode}
     )
     if created:
-        logger.info("sync run %s queued: %s of workspace %s", run.pk, mode, workspace)
+        events.SYNC_RUN_QUEUED.log(run=run.pk, workspace=workspace, mode=mode.value)
     elif run.state == State.PAUSED:
-        logger.warning("sync run %s of workspace %s is paused; orq_sync goes on with it", run.pk, workspace)
+        events.SYNC_RUN_LEFT_PAUSED.log(run=run.pk, workspace=workspace, mode=mode.value)
         return run
     _set_budget(run, max_pages, max_seconds)
     return run
@@ -84,12 +81,18 @@ def resume(run: SyncRun, *, max_pages: int | None = None, max_seconds: float | N
 def pause(run: SyncRun) -> bool:
     """Stop an unfinished run where it is; ``False`` if it is not running."""
     paused = all_runs().filter(pk=run.pk, state__in=UNFINISHED).exclude(state=State.PAUSED)
-    return bool(paused.update(state=State.PAUSED, token="", lease_until=None, resume_at=None, wait=""))
+    if not paused.update(state=State.PAUSED, token="", lease_until=None, resume_at=None, wait=""):
+        return False
+    events.SYNC_RUN_PAUSED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+    return True
 
 
 def cancel(run: SyncRun) -> bool:
     """End an unfinished run for good; ``False`` if it has ended already."""
-    return end(run.pk, state=State.CANCELLED, now=DatabaseClock(write_database()).now())
+    if not end(run.pk, state=State.CANCELLED, now=DatabaseClock(write_database()).now()):
+        return False
+    events.SYNC_RUN_CANCELLED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+    return True
 
 
 def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
@@ -181,6 +184,7 @@ def _continue(run: SyncRun) -> SyncRun:
     if not created:
         text = _("sync run {run} is unfinished (orq_sync --go-on {run}); it comes first")
         raise ValueError(format_lazy(text, run=following.pk))
+    events.SYNC_RUN_QUEUED.log(run=following.pk, workspace=following.workspace, mode=following.mode)
     return following
 
 
@@ -198,9 +202,10 @@ def freshness(workspace: str) -> Freshness:
     return Freshness(**newest)
 
 
-def newest_finished(workspace: str) -> SyncRun | None:
-    """The run that ended last."""
-    return all_runs().filter(workspace=workspace).exclude(finished_at=None).order_by("-finished_at", "-pk").first()
+def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
+    """The run that ended last, of that mode or of any."""
+    ended = all_runs().filter(workspace=workspace).exclude(finished_at=None)
+    return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
 
 
 def under_way(workspace: str) -> list[SyncRun]:

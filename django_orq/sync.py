@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError
 
-from . import rejects, runs, waits
+from . import events, rejects, runs, waits
 from .claim import Claim, LeaseLost, all_runs
 from .clock import DatabaseClock
 from .conf import get_workspace
@@ -33,8 +33,6 @@ from .models import Conversation, SyncRun, write_database
 from .service import ConversationService
 from .walk import Walk
 
-logger = logging.getLogger("django_orq")
-
 MAX_DEATHS = 5
 MAX_MALFORMED = 3
 LONGEST_TROUBLE = timedelta(hours=24)
@@ -50,21 +48,23 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
     finished, paused or waiting, or someone else works on it. A run that fails is recorded as failed, and the error
     raised.
     """
-    workspace = get_workspace(all_runs().values_list("workspace", flat=True).get(pk=run_id))
+    before = all_runs().get(pk=run_id)
+    workspace = get_workspace(before.workspace)
     clock = DatabaseClock(write_database())
     claim = Claim.take(run_id, workspace=workspace, clock=clock)
     if claim is None:
         return None
+    _tell_claimed(claim.run, before)
     try:
         _work(claim, stop=time.monotonic() + (seconds or workspace.slice_seconds), on_progress=on_progress)
     except LeaseLost:
-        logger.info("sync run %s: someone else works on it now", run_id)
+        events.SYNC_RUN_LEASE_LOST.log(run=run_id, workspace=workspace.alias)
         return None
     except OrqError as error:
         waits.heed(workspace.alias, error, clock=clock)
         _wait_or_fail(claim, error)
     except (OperationalError, InterfaceError) as error:
-        logger.exception("sync run %s: the database failed", run_id)
+        events.SYNC_RUN_DATABASE_FAILED.log(run=run_id, workspace=workspace.alias, exc_info=True)
         _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
     except Exception as error:
         _fail(claim, error)
@@ -73,6 +73,13 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
         claim.release()
         raise
     return claim.run
+
+
+def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
+    if before.started_at is None:
+        events.SYNC_RUN_STARTED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+    if run.deaths > before.deaths:
+        events.SYNC_RUN_ADOPTED.log(run=run.pk, workspace=run.workspace, mode=run.mode, deaths=run.deaths)
 
 
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
@@ -151,10 +158,26 @@ def _finish(claim: Claim) -> None:
     if run.mode == SyncRun.Mode.FULL:
         rejects.resolve_unseen(run, now=now)
     _refresh(run)
-    logger.log(
-        logging.INFO if whole else logging.WARNING,
-        "sync run %s %s: %s seen, %s created, %s updated, %s deleted, %s rejected, %s requests",
-        *(run.pk, run.state, run.seen, run.created, run.updated, run.tombstoned, run.rejected, run.requests),
+    _tell_finished(run)
+
+
+def _tell_finished(run: SyncRun) -> None:
+    events.SYNC_RUN_FINISHED.log(
+        level=logging.INFO if run.state == SyncRun.State.SUCCEEDED else logging.WARNING,
+        run=run.pk,
+        workspace=run.workspace,
+        mode=run.mode,
+        state=run.state,
+        pages=run.pages,
+        requests=run.requests,
+        seen=run.seen,
+        new=run.created,
+        updated=run.updated,
+        restored=run.restored,
+        deleted=run.tombstoned,
+        rejected=run.rejected,
+        held=run.held,
+        seconds=run.seconds,
     )
 
 
@@ -185,7 +208,9 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
         trouble_since=run.trouble_since,
         **_describe(error),
     )
-    logger.warning("sync run %s waits for %.0f s: %s", run.pk, seconds, error.code)
+    events.SYNC_RUN_WAITS.log(
+        run=run.pk, workspace=run.workspace, mode=run.mode, seconds=seconds, error_code=error.code
+    )
 
 
 def _may_pass(error: OrqError, run: SyncRun) -> bool:
@@ -226,7 +251,15 @@ def _fail(claim: Claim, error: Exception) -> None:
     )
     if ended:
         _refresh(run)
-        logger.error("sync run %s failed after %s pages: %s", run.pk, run.pages, run.error_code)
+        events.SYNC_RUN_FAILED.log(
+            run=run.pk,
+            workspace=run.workspace,
+            mode=run.mode,
+            pages=run.pages,
+            requests=run.requests,
+            error_code=run.error_code,
+            seconds=run.seconds,
+        )
 
 
 def _end_of(claim: Claim) -> datetime:

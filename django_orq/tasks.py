@@ -5,24 +5,22 @@ refuses connections, 4 s on a RabbitMQ that accepts them and never answers, and 
 for `broker_connection_timeout` does not bind Redis and `retry_policy` bounds no single attempt.
 """
 
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import Task, shared_task
 from django.db import transaction
 
-from . import operations, orders, runs, sync, tickets
+from . import events, operations, orders, runs, sync, tickets
 from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import Operation, SyncRun, Work, write_database
 from .routing import OPERATE, WALK
-
-logger = logging.getLogger("django_orq")
 
 LONGEST_COUNTDOWN = 300.0
 """Seconds; a message that is held back longer outlasts some brokers' patience: the schedule sees to such a run."""
 _PATIENCE = 1.0
 """Seconds for each step of publishing: to connect, to be answered."""
+_NAMES: dict[type[Work], str] = {SyncRun: "sync run", Operation: "operation"}
 _TRANSPORT_OPTIONS = {
     **dict.fromkeys(("socket_connect_timeout", "socket_timeout"), _PATIENCE),  # Redis
     **dict.fromkeys(("read_timeout", "write_timeout"), _PATIENCE),  # RabbitMQ
@@ -138,12 +136,8 @@ def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float
     try:
         task.apply_async((pk, ticket), countdown=countdown)
     except Task.OperationalError as error:
-        logger.error(  # noqa: TRY400 # the broker's address and its refusal, without the frames of its client
-            "%s %s could not be enqueued: %s. It stays until the next call of sync_conversations or orq_sync",
-            work._meta.verbose_name,
-            pk,
-            error,
-        )
+        # The broker's address and its refusal, without the frames of its client.
+        events.PUBLISHING_FAILED.log(work=_NAMES[work], id=pk, problem=str(error))
         tickets.void(work, pk, ticket)
 
 

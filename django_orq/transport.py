@@ -5,7 +5,6 @@ frame, since theirs hold the Authorization header and Django's debug page prints
 """
 
 import http.client
-import logging
 import random
 import socket
 import ssl
@@ -18,6 +17,7 @@ import requests
 import urllib3
 from django.utils.translation import gettext_noop as _
 
+from . import events
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
 from .conf import ApiKey, RetryConfig
 from .exceptions import MalformedResponse, OrqError, TransportError
@@ -26,8 +26,6 @@ _CHUNK = 16_384
 _REDACTED = "[API key]"
 _REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-
-logger = logging.getLogger("django_orq")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +128,7 @@ class Transport:
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
         verdict = outcome.status if isinstance(outcome, Answer) else outcome.code
-        logger.debug("Orq %s: %s after %.0f ms", call.operation, verdict, (time.monotonic() - started) * 1000)
+        events.REQUEST_ANSWERED.log(call=call.operation, answer=verdict, seconds=time.monotonic() - started)
         return outcome
 
     def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Answer | OrqError:

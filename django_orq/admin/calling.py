@@ -3,16 +3,9 @@
 from django.contrib import messages
 from django.utils.translation import gettext
 
-from ..clock import DatabaseClock
 from ..models import Operation, write_database
+from ..remarks import is_being_done
 from ..tasks import enqueue_operation
-
-
-def is_being_done(operation: Operation) -> bool:
-    """Whether somebody works on it, who may have died a while ago."""
-    if operation.lease_until is None:
-        return False
-    return operation.lease_until >= DatabaseClock(write_database()).now()
 
 
 def hand_over(operation: Operation) -> tuple[str, int]:

@@ -15,12 +15,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
+from ..durations import in_words
 from ..exceptions import ConversationChanged, InvalidName
 from ..models import Conversation
 from ..orders import Order
 from ..payloads import clean_display_name
 from .presentation import isolated
-from .times import in_words
 from .workspaces import known_aliases
 
 if TYPE_CHECKING:

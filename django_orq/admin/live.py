@@ -11,10 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from ..claim import process_in_words
 from ..clock import DatabaseClock
+from ..durations import in_words
 from ..models import SyncRun, write_database
 from ..remarks import remarks
 from ..wording import number
-from .times import in_words, local
+from .times import local
 
 Shown = Callable[[SyncRun], str]
 

@@ -13,13 +13,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from ..exceptions import ConversationChanged, MustWait
+from ..exceptions import ConversationChanged
 from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
-from ..remarks import untaken
-from ..routing import OPERATE
+from ..remarks import is_being_done, remarks_on_operation
 from ..transactions import outside_of_transactions
-from .calling import hand_over, is_being_done
+from .calling import hand_over
 from .failures import explain_item
 from .orderers import orderer
 from .read_only import Listed, ReadOnly
@@ -107,7 +106,11 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
             "value": _settled(counts),
             "max": operation.total,
             "text": _in_words(operation, counts),
-            "fields": {"state": _standing(operation), "remarks": "\n".join(_remarks(operation)), **items},
+            "fields": {
+                "state": _standing(operation),
+                "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
+                **items,
+            },
         }
         return JsonResponse(answer)
 
@@ -139,7 +142,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     def _describe(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
         counts, may_order = _counts(operation), self.may_order(request, operation)
-        remarks = _remarks(operation)
+        remarks = remarks_on_operation(operation, tell=local)
         return {
             "standing": _standing(operation),
             "extent": {"done": _settled(counts), "total": operation.total},
@@ -225,20 +228,6 @@ def _standing(operation: Operation) -> str:
     if is_being_done(operation):
         return gettext("being done")
     return gettext("waiting") if operation.resume_at is not None else gettext("queued")
-
-
-def _remarks(operation: Operation) -> list[str]:
-    """Why it stands still."""
-    if operation.is_finished or is_being_done(operation):
-        return []
-    due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
-    return [*_why(operation), *untaken(operation, task=OPERATE, due=due)]
-
-
-def _why(operation: Operation) -> list[str]:
-    if operation.error_code == MustWait.code and operation.resume_at is not None:
-        return [gettext("Orq asks us to wait until %(time)s.") % {"time": local(operation.resume_at)}]
-    return [operation.error_message] if operation.error_message else []
 
 
 def _state_and_outcome(item: OperationItem) -> str:

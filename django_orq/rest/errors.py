@@ -4,7 +4,6 @@
 there is none.
 """
 
-import logging
 import math
 from typing import Any
 
@@ -17,10 +16,9 @@ from rest_framework.exceptions import APIException, ErrorDetail, NotFound, Valid
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from .. import events
 from .. import exceptions as orq
 from ..exceptions import OrqError
-
-logger = logging.getLogger("django_orq")
 
 SECONDS_TO_WAIT = 5
 """What ``Retry-After`` says where nobody said how long."""
@@ -86,10 +84,13 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, OrqError):
         return _answer_orq(error)
     if isinstance(error, ImproperlyConfigured):
-        logger.error("a REST view failed: %s", error)  # in the words of conf, which hold no key
+        # In the words of conf, which hold no key.
+        events.REST_FAILED.log(error_code=orq.NotConfigured.code, problem=str(error))
         return _answer_not_configured()
     if isinstance(error, _DATABASE_TROUBLE):
-        logger.exception("a REST view failed: the database is in trouble")
+        events.REST_FAILED.log(
+            error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True
+        )
         return _answer_orq(orq.DatabaseTrouble(error=type(error).__name__))
     return _reshape(exception_handler(error, context), error)
 
