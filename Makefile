@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test check docs schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
+	@echo "make docs   the documentation, built strictly into docs/_build"
 	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
 	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 	@echo "make wheel  build sdist and wheel into dist/"
@@ -42,6 +43,15 @@ check: $(VENV)/.installed-check
 	$(BIN)/python manage.py check
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/lint-imports
+
+.venv-docs/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# All of it each time, so that a warning of an unchanged page is no secret.
+docs: .venv-docs/.installed
+	.venv-docs/bin/sphinx-build -W --keep-going -n -q -E -a docs docs/_build $(ARGS)
 
 # An environment of its own: schemathesis would be a plugin of all other tests.
 .venv-schema/.installed: setup.cfg pyproject.toml

@@ -49,8 +49,8 @@ class Project:
         self._programs = programs
         self._environment = environment() | {"ORQ_API_KEY": api_key}
         self._run("django-admin", "startproject", "project", ".")
-        self._append("settings.py", "import os\n", from_readme("settings.py"), SETTINGS.format(base_url=base_url))
-        self._append("urls.py", "from django.urls import include\n", from_readme("urls.py"))
+        self._append("settings.py", from_readme("mysite/settings.py"), SETTINGS.format(base_url=base_url))
+        self._append("urls.py", from_readme("mysite/urls.py"))
         (folder / "project" / "celery.py").write_text(CELERY)
         (folder / "project" / "__init__.py").write_text("from .celery import app as celery_app\n")
         for name in ("queue", "control", "processed"):

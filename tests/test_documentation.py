@@ -1,0 +1,221 @@
+"""README and docs/: every block of code is run or read; `tests/documentation/__init__.py` says how."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .acceptance.project import environment
+from .documentation import formats, project
+from .documentation.blocks import ROOT, WrongPage, blocks_of, pages
+from .documentation.console import check_commands
+
+NOT_RUN = {
+    "README.md": 4,
+}
+"""How many blocks of a page carry a comment that keeps them from being run here; none where nothing is said."""
+
+
+@pytest.fixture(scope="session")
+def new_project(tmp_path_factory) -> Path:
+    """A project with tables, to be copied."""
+    folder, tried = tmp_path_factory.mktemp("new"), tmp_path_factory.mktemp("tried")
+    project.make(folder)
+    shutil.copytree(folder, tried, dirs_exist_ok=True)
+    assert follow("docs/nothing.md", "# Nothing\n", tried) == ""
+    shutil.copy(tried / "db.sqlite3", folder)
+    return folder
+
+
+@pytest.fixture
+def follow_page(new_project, tmp_path) -> Callable[..., str]:
+    """What is wrong with a page, or with the text given in its place; nothing if nothing is."""
+
+    def call(page: str, text: str | None = None) -> str:
+        folder = tmp_path / "project"
+        shutil.copytree(new_project, folder)
+        return follow(page, text, folder)
+
+    return call
+
+
+def follow(page: str, text: str | None, folder: Path) -> str:
+    done = subprocess.run(  # noqa: S603 # our own module
+        [sys.executable, "-W", "error", "-m", "tests.documentation", page],
+        cwd=folder,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        input=text or "",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode == 0) == (done.stdout == "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_block_of_the_page_holds(page, follow_page):
+    if not blocks_of(page):
+        pytest.skip("has no blocks")
+    assert follow_page(page) == ""
+
+
+def test_what_is_not_run_is_counted_and_says_why():
+    marked = {page: sum(block.is_marked for block in blocks_of(page)) for page in pages()}
+    assert {page: count for page, count in marked.items() if count} == NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```rust\nfn main() {}\n```", "'rust' is no language"),
+        ("```\nno language\n```", "'' is no language"),
+        ("```text\na picture\n```", "a comment must say why"),
+        ("<!-- not run: -->\n```text\na picture\n```", "“not run” says nothing"),
+        ("<!-- not run: it is gone -->\n\nwords", "belongs to no block"),
+        ("<!-- not run: it is gone -->", "belongs to no block"),
+        ("<!-- terminal: ready -->\n```json\n{}\n```", "only a console block"),
+        ("```json\n{}", "this block has no end"),
+    ],
+)
+def test_page_that_nobody_can_follow_is_refused(text, complaint):
+    with pytest.raises(WrongPage, match=complaint):
+        blocks_of("docs/some.md", text)
+
+
+def test_marks_and_files_are_found_in_lists_too():
+    text = """
+1. Like this:
+
+   <!-- not run: it takes
+   too long -->
+   ```console
+   $ sleep 1000
+   ```
+
+2. And this:
+
+   ```python
+   # shop/models.py, beside the others
+   from django.db import models
+   ```
+"""
+    first, second = blocks_of("docs/some.md", text)
+    assert (first.line, first.text, first.not_run) == (7, "$ sleep 1000\n", "it takes too long")
+    assert (second.line, second.file, second.is_marked) == (13, "shop/models.py", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```python\nassert 1 == 2\n```", 'docs/some.md", line 2'),
+        ("```python\ndef test_one():\n    assert 1 == 2\n```", "1 failed"),
+        ("```python\n# settings.py\nORQ_WORKSPACES = {'default': {'API_KEI': 'k'}}\n```", "API_KEI"),
+        ("```python\n# shop/models.py\nfrom nowhere import models\n```", "nowhere"),
+        ("```pycon\n>>> 1 + 1\n3\n```", "Expected"),
+        ("```console\n$ rm important\n```", "can't be run here"),
+        ("```console\n$ python manage.py orq_sync --workspace nowhere\n```", "ended with 2"),
+        ("```console\n$ python manage.py orq_sync\nSync run 1 failed\n```", "instead of\nSync run 1 failed"),
+    ],
+)
+def test_block_that_does_not_hold_is_reported(text, complaint, follow_page):
+    assert complaint in follow_page("docs/some.md", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```cron\n* * * *  python manage.py orq_sync\n```", "no cron"),
+        ("```cron\n* * * * *  python manage.py orq_sync --slowly\n```", "--slowly"),
+        ("```http\nGET /orq/conversation/ HTTP/1.1\n```", "leads to no view"),
+        ("```http\nHTTP/1.1 299\n```", "no http"),
+        ("```json\n{1: 2}\n```", "no json"),
+        ("```toml\na = b\n```", "no toml"),
+        ("```ini\na\n```", "no ini"),
+        ("```yaml\na: b: c\n```", "no yaml"),
+    ],
+)
+def test_block_that_makes_no_sense_is_reported(text, complaint):
+    (block,) = blocks_of("docs/some.md", text)
+    with pytest.raises(WrongPage, match=complaint):
+        formats.read(block)
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("python manage.py orq_sink", "no command 'orq_sink'"),
+        ("sleep 9 && python manage.py orq_sync --slowly | cat", "--slowly"),
+        ("python manage.py orq_sync --max-pages", "--max-pages"),
+    ],
+)
+def test_command_that_is_not_there_is_reported_though_it_is_not_run(command, complaint):
+    (block,) = blocks_of("docs/some.md", f"<!-- not run: slow -->\n```console\n$ {command}\n```")
+    with pytest.raises(WrongPage, match=complaint):
+        check_commands(block)
+
+
+def test_page_is_followed_in_one_project_from_its_files_to_its_tests(follow_page):
+    text = """
+```python
+# settings.py
+ORQ_WORKSPACES = {"default": {"API_KEY": "a real one"}, "research": {"API_KEY": "another", "PAGE_SIZE": 50}}
+```
+
+```python
+# shop/models.py
+from django.db import models
+
+
+class Ticket(models.Model):
+    conversation = models.ForeignKey("django_orq.Conversation", on_delete=models.PROTECT)
+```
+
+<!-- run first:
+newest = sandbox.conversations[0]["_id"]
+-->
+
+```console
+$ python manage.py orq_sync --max-pages 1 --workspace research; echo $?
+Sync run 1 waiting: 50 conversations in 1 page and 1 request; …
+…
+4
+$ python manage.py orq_sync
+Sync run 2 succeeded: 2,500 conversations …
+```
+
+```python
+from shop.models import Ticket
+
+from django_orq.models import Conversation
+
+ticket = Ticket.objects.create(conversation=Conversation.objects.get(workspace="default", remote_id=newest))
+```
+
+```pycon
+>>> ticket.conversation.remote_id == newest
+True
+>>> ticket.conversation.workspace
+'de…'
+```
+
+```ini
+# pytest.ini
+[pytest]
+DJANGO_SETTINGS_MODULE = mysite.settings
+```
+
+```python
+from shop.models import Ticket
+
+
+def test_there_is_no_ticket(db):
+    assert not Ticket.objects.exists()
+```
+"""
+    assert follow_page("docs/some.md", text) == ""
