@@ -238,9 +238,16 @@ REQUEST_OUTCOME_UNKNOWN = Event(
 REQUEST_NOT_MIRRORED = Event(
     name="request.not_mirrored",
     level=logging.WARNING,
-    means="Orq carried out a write, and the row here could not follow. The next sync brings it up to date.",
+    means="Orq carried out a write, and the row here could not follow. The next full sync brings it up to date.",
     text="workspace %(workspace)s: Orq carried out the %(call)s, and the row could not follow",
     fields=("workspace", "call"),
+)
+REQUEST_WAIT_NOT_KEPT = Event(
+    name="request.wait_not_kept",
+    level=logging.ERROR,
+    means="Orq asked for a wait, and the database could not keep it: others may ask too soon.",
+    text="workspace %(workspace)s: Orq's wait could not be kept after %(error_code)s",
+    fields=("workspace", "error_code"),
 )
 REST_FAILED = Event(
     name="rest.failed",

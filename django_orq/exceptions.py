@@ -343,12 +343,12 @@ class ConversationChanged(OrqError):
 
 
 class OutcomeUnknown(OrqError):
-    """The request may have taken effect, and no answer tells. It is not sent again; the next sync settles it."""
+    """The request may have taken effect, and no answer tells. It is not sent again; the next full sync settles it."""
 
     code = "outcome_unknown"
     template = _(
         "Nobody knows whether Orq carried out the {operation}: {reason}. It is not sent again; "
-        "the next sync shows what happened."
+        "the next full sync shows what happened."
     )
 
     def __init__(self, *, operation: str, reason: str, **more: Any) -> None:
@@ -370,17 +370,22 @@ class MirrorContended(OrqError):
 
 
 class MirrorBehind(OrqError):
-    """Orq did what was asked, and its answer could not be written: it must not be asked again."""
+    """Orq did what was asked, and its answer could not be written: it must not be asked again.
+
+    ``remote_id`` is the conversation's, ``replaced`` the name that somebody gave it just before ours replaced that.
+    """
 
     code = "mirror_behind"
     template = _(
-        "Orq carried out the {operation}, but other writers kept changing the row here. Do not repeat it: the next "
-        "sync brings the row up to date."
+        "Orq carried out the {operation}, but the row here could not be written. Do not repeat it: the next full sync "
+        "brings the row up to date."
     )
 
-    def __init__(self, *, operation: str, **more: Any) -> None:
+    def __init__(self, *, operation: str, remote_id: str, replaced: str | None = None, **more: Any) -> None:
         self.operation = operation
-        super().__init__(operation=operation, **more)
+        self.remote_id = remote_id
+        self.replaced = replaced
+        super().__init__(operation=operation, remote_id=remote_id, replaced=replaced, **more)
 
     @property
     def leaves_doubt(self) -> bool:

@@ -24,6 +24,8 @@ from .service import ConversationService
 
 FRESH = timedelta(seconds=2)
 """How old an answer may be that a rename relies on."""
+PATIENCE = 10
+"""How often a row is compared with an answer while other writers keep changing it: a person waits for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,10 @@ def create_conversation(
     clock = DatabaseClock(write_database())
     with _asking(workspace, "create", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
-    with _behind_if_not_written(workspace, "create"):
-        reconcile(answer, workspace=workspace)
-        return _get(workspace, answer.conversations[0].remote_id)
+    (created,) = answer.conversations
+    with _behind_if_not_written(workspace, "create", created.remote_id):
+        reconcile(answer, workspace=workspace, attempts=PATIENCE)
+        return _get(workspace, created.remote_id)
 
 
 def rename_conversation(
@@ -64,7 +67,8 @@ def rename_conversation(
 
     ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. Raises
     ``InvalidName`` before anything is sent, ``ConversationChanged`` (with the remote values, mirrored by then) if they
-    are newer and the name is another, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been renamed.
+    are of another time and the name is another, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been
+    renamed.
     """
     name = clean_display_name(display_name)
     clock = DatabaseClock(write_database())
@@ -81,14 +85,14 @@ def rename_conversation(
                 answer = current
                 break
             if _has_changed(seen, conversation, expected):
-                reconcile(current, workspace=workspace)
+                reconcile(current, workspace=workspace, attempts=PATIENCE)
                 _reload(conversation)
                 raise _changed(seen)
             if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
                 answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
                 break
-    with _behind_if_not_written(workspace, "update"):
-        plan = reconcile(answer, workspace=workspace)
+    with _behind_if_not_written(workspace, "update", remote_id, names=(seen.display_name, name)):
+        plan = reconcile(answer, workspace=workspace, attempts=PATIENCE)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
 
@@ -101,7 +105,7 @@ def delete_conversation(conversation: Conversation, *, interactive: bool = False
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
-    with _behind_if_not_written(conversation.workspace, "delete"):
+    with _behind_if_not_written(conversation.workspace, "delete", conversation.remote_id):
         mark_deleted(conversation, received_at=clock.latest())
         _reload(conversation)
 
@@ -115,7 +119,7 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
         _missing_if_not_found(conversation, clock),
     ):
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace)
+    reconcile(answer, workspace=workspace, attempts=PATIENCE)
     _reload(conversation)
 
 
@@ -128,7 +132,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
     clock = DatabaseClock(write_database())
     with _asking(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace)
+    reconcile(answer, workspace=workspace, attempts=PATIENCE)
     return _get(workspace, remote_id)
 
 
@@ -142,10 +146,18 @@ def _asking(
         with ConversationService.for_workspace(workspace, interactive=interactive) as service:
             yield service
     except OrqError as error:
-        waits.heed(workspace, error, clock=clock)
+        _heed(workspace, error, clock)
         if error.leaves_doubt:
             events.REQUEST_OUTCOME_UNKNOWN.log(workspace=workspace, call=operation, error_code=error.code)
         raise
+
+
+def _heed(workspace: str, error: OrqError, clock: DatabaseClock) -> None:
+    """Keep what Orq asks for; a database that can't must not hide what became of the request."""
+    try:
+        waits.heed(workspace, error, clock=clock)
+    except DatabaseError:
+        events.REQUEST_WAIT_NOT_KEPT.log(workspace=workspace, error_code=error.code, exc_info=True)
 
 
 def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:
@@ -155,13 +167,27 @@ def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> A
 
 
 @contextmanager
-def _behind_if_not_written(workspace: str, operation: str) -> Iterator[None]:
-    """Orq has done it: whatever keeps the row from following must not look as if the order had failed."""
+def _behind_if_not_written(
+    workspace: str, operation: str, remote_id: str, *, names: tuple[str, ...] = ()
+) -> Iterator[None]:
+    """Orq has done it: whatever keeps the row from following must not look as if the order had failed.
+
+    ``names`` are what the conversation was called before and after: another one that the row has by now was replaced.
+    """
     try:
         yield
     except (MirrorContended, DatabaseError) as error:
         events.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation)
-        raise MirrorBehind(operation=operation) from error
+        replaced = _came_between(workspace, remote_id, names) if names else None
+        raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
+
+
+def _came_between(workspace: str, remote_id: str, names: tuple[str, ...]) -> str | None:
+    """The row's name, if it is none of these and the database tells."""
+    with suppress(DatabaseError, Conversation.DoesNotExist):
+        name = _get(workspace, remote_id).display_name
+        return None if name in names else name
+    return None
 
 
 @contextmanager
@@ -176,8 +202,11 @@ def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> I
 
 
 def _has_changed(seen: RemoteConversation, conversation: Conversation, expected: datetime) -> bool:
-    """Whether Orq's is newer than what the caller saw; where the caller's name is known, only another name counts."""
-    if seen.updated_at <= expected:
+    """Whether Orq's is another than the caller saw; where the caller's name is known, only another name counts.
+
+    One older than expected is another as well: Orq was set back, or nobody can have seen that time.
+    """
+    if seen.updated_at == expected:
         return False
     return expected != conversation.remote_updated_at or seen.display_name != conversation.display_name
 

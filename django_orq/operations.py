@@ -189,6 +189,7 @@ class _Claim:
         except RateLimited:
             raise
         except MirrorBehind as error:
+            item.note = {"replaced": error.replaced} if error.replaced else {}
             self.end(item, State.DONE, error)
         except OrqError as error:
             self._fail(item, error)

@@ -1,5 +1,7 @@
 """Remote values into rows: the one writer of mirrored columns, whichever way an answer came in."""
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import datetime
@@ -29,15 +31,21 @@ class _Moved(Exception):
 
 
 def reconcile(
-    answer: Answer, *, workspace: str, fence: Callable[[Plan], None] | None = None, run: SyncRun | None = None
+    answer: Answer,
+    *,
+    workspace: str,
+    fence: Callable[[Plan], None] | None = None,
+    run: SyncRun | None = None,
+    attempts: int = ATTEMPTS,
 ) -> Plan:
     """Bring the rows up to an answer, in one short transaction, and return what that took.
 
     ``fence`` runs as the transaction's first statement and undoes all of it by raising. Raises ``MirrorContended`` if
-    the rows keep changing between comparison and writing.
+    the rows keep changing between comparison and writing, ``attempts`` times.
     """
     using = write_database()
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
+        _make_way(attempt)
         plan = compare(answer, workspace=workspace)
         if fence is None and not (plan.new or plan.changed or plan.absent):
             return plan
@@ -48,11 +56,17 @@ def reconcile(
         except _Moved:
             continue
         except IntegrityError:  # another writer inserted the same id, unless it persists
-            if attempt == ATTEMPTS:
+            if attempt == attempts:
                 raise
         else:
             return plan
     raise MirrorContended
+
+
+def _make_way(attempt: int) -> None:
+    """After the first collision, let the others finish; by chance, so that they don't meet again."""
+    if attempt > 1:
+        time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
 
 
 def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:

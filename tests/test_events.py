@@ -275,6 +275,7 @@ class TestRecords:
             "operation.history_failed",
             "publishing.failed",
             "request.not_mirrored",
+            "request.wait_not_kept",  # in test_mirror.py
             "rest.failed",
         }
 

@@ -54,7 +54,7 @@ ERRORS: list[OrqError] = [
         remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None
     ),
     OutcomeUnknown(operation="create", reason="no answer came in time", retry_after=3.0),
-    MirrorBehind(operation="create"),
+    MirrorBehind(operation="create", remote_id="conv_01jj1hdhn79xas7a01wb3hysdb"),
     MirrorContended(),
     MustWait(operation="list", until=datetime(2026, 3, 1, 12, tzinfo=UTC), retry_after=7.0),
     DatabaseTrouble(error="OperationalError"),

@@ -1,6 +1,7 @@
 import threading
 import time
-from datetime import timedelta
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -104,10 +105,21 @@ class TestCreate:
                 raise OperationalError("database is locked")
             return run(sql, params, many, context)
 
-        with connection.execute_wrapper(fail_to_insert), pytest.raises(MirrorBehind):
+        with connection.execute_wrapper(fail_to_insert), pytest.raises(MirrorBehind) as behind:
             mirror.create_conversation(display_name="New")
 
         assert only(remote)["displayName"] == "New"
+        assert behind.value.remote_id == only(remote)["_id"]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_wait_that_cannot_be_kept_does_not_hide_the_outcome(self, remote, caplog):
+        remote.fail("create", status=502, applied=True, headers={"Retry-After": "20"})
+
+        with connection.execute_wrapper(fail_to_keep_waits), pytest.raises(OutcomeUnknown) as unknown:
+            mirror.create_conversation(display_name="Perhaps")
+
+        assert unknown.value.retry_after == 20
+        assert "request.wait_not_kept" in [record.event for record in caplog.records]
 
     def test_rolled_back_transaction_of_the_caller_is_healed_by_the_next_sync(self, remote):
         with transaction.atomic():
@@ -168,6 +180,26 @@ class TestRename:
         mirror.rename_conversation(row, display_name="Mine")
 
         assert only(remote)["displayName"] == "Mine"
+
+    @pytest.mark.parametrize("ahead", [timedelta(milliseconds=1), timedelta(hours=5)])
+    def test_expectation_that_nobody_can_have_seen_protects_the_name(self, remote, row, ahead):
+        remote.rename(row.remote_id, "Somebody else's")
+        seen = datetime.fromtimestamp(only(remote)["updatedAt"] / 1000, UTC)
+
+        with pytest.raises(ConversationChanged):
+            mirror.rename_conversation(row, display_name="Mine", expected_updated_at=seen + ahead)
+
+        assert only(remote)["displayName"] == "Somebody else's"
+
+    @pytest.mark.parametrize(("restored", "replaces"), [("Refund", True), ("As it was in the backup", False)])
+    def test_where_orq_was_set_back_only_the_name_that_was_seen_is_replaced(self, remote, row, restored, replaces):
+        set_columns(row, remote_updated_at=row.remote_updated_at + timedelta(days=1))
+        remote.rename(row.remote_id, restored)
+
+        with nullcontext() if replaces else pytest.raises(ConversationChanged):
+            mirror.rename_conversation(row, display_name="Mine")
+
+        assert (only(remote)["displayName"] == "Mine") is replaces
 
     def test_older_expectation_than_the_instance_lets_time_alone_decide(self, remote, row):
         seen = row.remote_updated_at
@@ -239,6 +271,26 @@ class TestRename:
 
         assert (renamed.replaced, renamed.overtaken_by) == ("Theirs", None)
         assert row.display_name == only(remote)["displayName"] == "Mine"
+
+    @pytest.mark.django_db(transaction=True)
+    def test_row_that_cannot_follow_still_says_which_name_was_replaced(self, remote, row, monkeypatch):
+        """Patched at the database's side: two writers that collide again and again can't be staged."""
+        other = Conversation.objects.get()
+
+        def contend(*args: Any, **kwargs: Any) -> None:
+            raise MirrorContended
+
+        def rename_between(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("update", "before"):
+                remote.on_request = None
+                in_thread(lambda: mirror.rename_conversation(other, display_name="Theirs")).join()
+                monkeypatch.setattr(mirror, "reconcile", contend)
+
+        remote.on_request = rename_between
+        with pytest.raises(MirrorBehind) as behind:
+            mirror.rename_conversation(row, display_name="Mine")
+
+        assert (behind.value.remote_id, behind.value.replaced) == (row.remote_id, "Theirs")
 
     @pytest.mark.django_db(transaction=True)
     def test_rename_says_that_another_has_replaced_it_already(self, remote, row):
@@ -315,6 +367,13 @@ class Overtaking:
 
     def rename_theirs(self) -> None:
         self.theirs_replaced = mirror.rename_conversation(self.other, display_name="Theirs").replaced
+
+
+def fail_to_keep_waits(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    """As a database that is locked, or died."""
+    if "workspacewait" in sql and not sql.startswith("SELECT"):
+        raise OperationalError("database is locked")
+    return run(sql, params, many, context)
 
 
 def in_thread(work: Any) -> threading.Thread:

@@ -242,6 +242,20 @@ def test_rows_that_never_stand_still_are_given_up():
     assert mirrored_values(Conversation.objects.get()) == before
 
 
+def test_row_that_comes_to_rest_after_a_while_is_written_by_the_patient():
+    mirror(answer(conversation()))
+    names = iter("abcdefgh")
+
+    def rename(_plan: Plan) -> None:
+        if name := next(names, None):
+            QuerySet(Conversation).update(display_name=name)
+
+    newer = answer(conversation(updated_at=at(5), display_name="New"), asked=200)
+    reconcile(newer, workspace="default", fence=rename, attempts=10)
+
+    assert Conversation.objects.get().display_name == "New"
+
+
 def test_insert_that_collides_is_compared_again():
     attempts = []
 
