@@ -19,15 +19,17 @@ class Extent:
 
 
 def how_far(run: SyncRun) -> Extent:
-    return extent(run, left=left_to_confirm(run) if run.phase == SyncRun.Phase.CONFIRM else 0)
+    confirms = _is_about_missing_ones(run) and not run.is_finished
+    return extent(run, left=left_to_confirm(run) if confirms else 0)
 
 
 def extent(run: SyncRun, *, left: int = 0) -> Extent:
     """``left``: how many missing conversations are still to be confirmed, if the run has come to that."""
-    if run.phase == SyncRun.Phase.CONFIRM:
+    ended_short = run.state in (SyncRun.State.FAILED, SyncRun.State.CANCELLED)
+    if _is_about_missing_ones(run):
         confirmed = _confirmed(run)
-        return Extent(done=confirmed, total=(confirmed + left) or None)
-    if run.reached_end:
+        return Extent(done=confirmed, total=None if ended_short else (confirmed + left) or None)
+    if run.reached_end and not ended_short:
         return Extent(done=run.seen, total=run.seen or None)
     if run.mode == SyncRun.Mode.FULL and run.mirrored_before:
         return Extent(done=run.seen, total=max(run.mirrored_before, run.seen + 1))
@@ -43,7 +45,13 @@ def counts(run: SyncRun) -> str:
     confirmed = gettext("%(count)s missing ones confirmed") % {"count": number(_confirmed(run))}
     if run.mode == SyncRun.Mode.CONFIRM:
         return confirmed
-    return ", ".join([*walked, confirmed] if run.phase == SyncRun.Phase.CONFIRM else walked)
+    return ", ".join([*walked, confirmed] if _is_about_missing_ones(run) or _confirmed(run) else walked)
+
+
+def _is_about_missing_ones(run: SyncRun) -> bool:
+    """Rather than about the list: a full run confirms at its end, and once it is over, its list is what counts."""
+    is_confirming = run.phase == SyncRun.Phase.CONFIRM
+    return is_confirming and (run.mode == SyncRun.Mode.CONFIRM or not run.is_finished)
 
 
 def _confirmed(run: SyncRun) -> int:

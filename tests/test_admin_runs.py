@@ -16,7 +16,6 @@ from django.utils.formats import date_format
 
 from django_orq import runs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
-from django_orq.progress import Extent, extent
 from django_orq.remarks import remarks
 
 from .brokering import messages, refusing_port
@@ -397,22 +396,6 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
 
     assert (answer["value"], answer["max"]) == (2, 5)
     assert answer["text"].endswith("2 missing ones confirmed")
-
-
-@pytest.mark.parametrize(
-    ("columns", "left", "expected"),
-    [
-        ({"mode": "full", "seen": 10, "mirrored_before": 40}, 0, Extent(done=10, total=40)),
-        ({"mode": "full", "seen": 50, "mirrored_before": 40}, 0, Extent(done=50, total=51)),
-        ({"mode": "full", "seen": 10, "mirrored_before": 0}, 0, Extent(done=10, total=None)),
-        ({"mode": "full", "seen": 30, "mirrored_before": 40, "reached_end": True}, 0, Extent(done=30, total=30)),
-        ({"mode": "incremental", "seen": 10, "mirrored_before": 40}, 0, Extent(done=10, total=None)),
-        ({"mode": "confirm", "phase": "confirm", "tombstoned": 2, "unlisted": 1}, 7, Extent(done=3, total=10)),
-        ({"mode": "confirm", "phase": "confirm"}, 0, Extent(done=0, total=None)),
-    ],
-)
-def test_bar_is_full_only_at_the_end(columns, left, expected):
-    assert extent(SyncRun(**columns), left=left) == expected
 
 
 # Let go on, pause, cancel
