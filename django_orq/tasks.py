@@ -42,12 +42,12 @@ class BoundedTask(Task[Any, Any]):
     abstract = True
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
-        if more or options.get("producer") or options.get("connection"):
+        if more or options.get("producer") or options.get("connection") or self.app.conf.task_always_eager:
             return super().apply_async(args, kwargs, *more, **options)
         try:
             with self._own_connection() as connection:
                 return self._publish(connection, args, kwargs, options)
-        except ImportError as error:  # the broker's client is not installed
+        except (ImportError, LookupError, OSError) as error:  # no client for it, no such kind of broker, no folder
             raise self.OperationalError(str(error)) from error
 
     def _publish(self, connection: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:

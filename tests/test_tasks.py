@@ -240,6 +240,26 @@ def test_dead_broker_leaves_the_run_for_the_next_call_and_says_so(remote, dead_b
     assert list(runs.adoptable("default")) == [run]
 
 
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"broker_write_url": "nosuchbroker://localhost"},
+        {"broker_write_url": "filesystem://", "broker_transport_options": {"data_folder_out": "/nowhere/at/all"}},
+    ],
+    ids=["unknown kind", "missing folder"],
+)
+def test_broker_that_is_set_up_wrongly_is_told_as_one_out_of_reach(remote, monkeypatch, caplog, broker):
+    for name, value in broker.items():
+        monkeypatch.setitem(app.conf, name, value)
+    run = runs.open_run("default", "full")
+
+    tasks.enqueue_slice(run.pk)
+
+    run.refresh_from_db()
+    assert (run.state, run.ticket, run.enqueued_at) == ("queued", "", None)
+    assert "could not be enqueued" in caplog.text
+
+
 def test_connection_that_the_caller_gives_is_used(queue, dead_broker):
     with current_app.connection_for_write("memory://") as connection:
         tasks.sync_conversations.apply_async(connection=connection)
