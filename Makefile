@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test check docs messages schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
@@ -12,6 +12,8 @@ help:
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
 	@echo "make docs   the documentation, built strictly into docs/_build"
+	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
+	@echo "            (CHECK=1: only whether they are up to date)"
 	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
 	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 	@echo "make wheel  build sdist and wheel into dist/"
@@ -52,6 +54,15 @@ check: $(VENV)/.installed-check
 # All of it each time, so that a warning of an unchanged page is no secret.
 docs: .venv-docs/.installed
 	.venv-docs/bin/sphinx-build -W --keep-going -n -q -E -a docs docs/_build $(ARGS)
+
+# After the German texts that it names as missing are filled in, once more: it compiles them.
+messages: export ORQ_GETTEXT = 1
+messages: $(VENV)/.installed-test
+ifndef CHECK
+	cd django_orq && ../$(BIN)/django-admin makemessages --locale de --locale en --no-obsolete --add-location file
+	cd django_orq && ../$(BIN)/django-admin compilemessages --locale de --locale en
+endif
+	$(BIN)/python -m pytest --no-cov tests/test_catalogues.py $(ARGS)
 
 # An environment of its own: schemathesis would be a plugin of all other tests.
 .venv-schema/.installed: setup.cfg pyproject.toml

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from django.utils.translation import gettext_noop as _
-
 from .exceptions import (
     APIError,
     AuthenticationFailed,
@@ -19,6 +17,7 @@ from .exceptions import (
 )
 from .payloads import Page, Refused, RemoteConversation, decode
 from .transport import Answer, Call
+from .wording import marked as _
 
 Parsed = TypeVar("Parsed", Page, RemoteConversation)
 _MAX_EXCERPT = 500

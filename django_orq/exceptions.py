@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
-from django.utils.translation import gettext_noop as _
-
-from .wording import for_logs, for_reader
+from .wording import MISFIT, Words, for_logs, for_reader
+from .wording import marked as _
 
 _WRITES = frozenset({"create", "update", "delete"})
 """Operations that have an effect."""
@@ -61,8 +60,8 @@ class OrqError(Exception):
 def explain(code: str, params: Mapping[str, Any]) -> str:
     """Compose the message of a stored error from its ``code`` and ``params``, in the reader's language."""
     try:
-        return for_reader(OrqError._by_code[code].template, params)
-    except (LookupError, ValueError):  # stored by another version
+        return Words(params).compose(OrqError._by_code[code].template)
+    except MISFIT:  # stored by another version
         return f"{for_reader(OrqError.template, {})} ({code})"
 
 

@@ -16,7 +16,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext_noop as _
 
 from . import events, history, orders, waits
 from .claim import LeaseLost, this_process
@@ -36,6 +35,7 @@ from .exceptions import (
 from .mirror import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 from .models import Conversation, Operation, OperationItem, write_database
 from .orders import Order, Orderer, all_operations, longest_lease
+from .wording import marked as _
 
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3

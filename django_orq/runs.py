@@ -15,6 +15,7 @@ from .conf import get_workspace
 from .exceptions import WorkspaceDoubted
 from .models import SyncRun, write_database
 from .signals import sync_run_finished
+from .wording import number_lazy
 
 Mode, State = SyncRun.Mode, SyncRun.State
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
@@ -244,11 +245,11 @@ def prune(workspace: str, *, ended_run: int) -> None:
 
 def _check_budget(max_pages: int | None, max_seconds: float | None) -> None:
     if max_pages is not None and not 1 <= max_pages <= MOST_PAGES:
-        text = _("max_pages must be a whole number from 1 to {most:,}")
-        raise ValueError(format_lazy(text, most=MOST_PAGES))
+        text = _("max_pages must be a whole number from 1 to {most}")
+        raise ValueError(format_lazy(text, most=number_lazy(MOST_PAGES)))
     if max_seconds is not None and not 0 < max_seconds <= LONGEST_BUDGET:
-        text = _("max_seconds must be a number above 0 and at most {most:,}")
-        raise ValueError(format_lazy(text, most=LONGEST_BUDGET))
+        text = _("max_seconds must be a number above 0 and at most {most}")
+        raise ValueError(format_lazy(text, most=number_lazy(LONGEST_BUDGET)))
 
 
 def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:

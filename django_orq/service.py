@@ -8,10 +8,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
-
-from django.utils.translation import gettext_noop as _
 
 from .answers import check_answer, malformed, parse_answer
 from .conf import (
@@ -33,6 +31,7 @@ from .exceptions import (
 )
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
 from .transport import Answer, Call, Transport
+from .wording import marked as _
 
 TOTAL_SECONDS = 60.0
 INTERACTIVE_SECONDS = 15.0
@@ -235,7 +234,7 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
 
 
 def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
-    values = {name: error.details[name] for name in ("failure", "status") if name in error.details}
+    values: dict[str, Any] = {name: error.details[name] for name in ("failure", "status") if name in error.details}
     if isinstance(error, MalformedResponse):
         reason = _("the answer made no sense, {malformed}")
         values["malformed"] = error.details["reason"]

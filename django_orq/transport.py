@@ -15,12 +15,12 @@ from typing import Any
 
 import requests
 import urllib3
-from django.utils.translation import gettext_noop as _
 
 from . import events
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
 from .conf import ApiKey, RetryConfig
 from .exceptions import MalformedResponse, OrqError, TransportError
+from .wording import marked as _
 
 _CHUNK = 16_384
 _REDACTED = "[API key]"

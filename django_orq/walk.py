@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils.translation import gettext_noop as _
 
 from . import rejects
 from .claim import Claim
@@ -27,6 +26,7 @@ from .models import Conversation, SyncRun, write_database
 from .payloads import Page, created_at
 from .reconcile import mark_absent, reconcile
 from .service import ConversationService
+from .wording import marked as _
 
 MAX_STEPS_BACK = 20
 MOST_OUT_OF_PLACE = 1_000

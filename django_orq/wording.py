@@ -9,6 +9,7 @@ from typing import Any
 
 from django.apps import apps
 from django.utils.formats import number_format
+from django.utils.functional import lazy
 from django.utils.translation import gettext, pgettext_lazy
 
 _OPERATIONS = {
@@ -18,6 +19,8 @@ _OPERATIONS = {
     "update": pgettext_lazy("what Orq is asked to do", "update"),
     "delete": pgettext_lazy("what Orq is asked to do", "delete"),
 }
+MISFIT = (LookupError, ValueError)
+"""What comes of composing a template of another version."""
 _TEMPLATES = frozenset({"reason", "malformed", "said", "hint"})
 """Values that are templates of ours; never a text from elsewhere, for these can do more than stand there."""
 
@@ -33,7 +36,7 @@ class Words(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
         if name in _TEMPLATES and value:
-            return self._complete(value)
+            return self.complete(value)
         if name == "operation" and self._translates:
             return str(_OPERATIONS.get(value, value))
         return value
@@ -45,24 +48,33 @@ class Words(Mapping[str, Any]):
         return len(self._values)
 
     def compose(self, template: str) -> str:
-        """``KeyError`` if it has a place for a value that is not there."""
+        """One of ``MISFIT`` if it has a place for a value that is not there, or is of another kind."""
         return (gettext(template) if self._translates else template).format_map(self)
 
-    def _complete(self, template: str) -> str:
+    def complete(self, template: str) -> str:
+        """As ``compose``; a template that these values don't fit is left as it is."""
         try:
             return self.compose(template)
-        except (LookupError, ValueError):  # the text of another version
+        except MISFIT:
             return template
 
 
+def marked(text: str) -> str:
+    """The text itself, marked for translation; Django's own ``gettext_noop`` asks the settings, at import."""
+    return text
+
+
 def for_reader(template: str, values: Mapping[str, Any]) -> str:
-    return Words(values).compose(template)
+    return Words(values).complete(template)
 
 
 def for_logs(template: str, values: Mapping[str, Any]) -> str:
-    return Words(values, for_logs=True).compose(template)
+    return Words(values, for_logs=True).complete(template)
 
 
 def number(count: int) -> str:
     """With its thousands apart, as the reader's language has them."""
     return number_format(count, force_grouping=True)
+
+
+number_lazy = lazy(number, str)

@@ -1,6 +1,6 @@
 """What Orq sent and the mirror could not take, to look at."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -45,8 +45,8 @@ class _FirstFew(_InlineFormSet):
 class RejectedPayloadInline(ReadOnly, _TabularInline):
     model = RejectedPayload
     formset = _FirstFew
-    fields = ("key", shown_reason, "last_seen_at", "resolved_at")
-    readonly_fields = fields
+    fields: ClassVar[Any] = ("key", shown_reason, "last_seen_at", "resolved_at")
+    readonly_fields: ClassVar[Any] = fields
     ordering = ("key",)
     show_change_link = True
     verbose_name_plural = _("rejected payloads that this run saw last (the first 20)")
@@ -56,7 +56,7 @@ class RejectedPayloadInline(ReadOnly, _TabularInline):
 class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
     ordering = ("-last_seen_at", "-pk")
     search_fields = ("key__startswith",)
-    fields = (
+    fields: ClassVar[Any] = (
         "workspace",
         "key",
         shown_reason,
@@ -66,7 +66,7 @@ class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
         "resolved_at",
         "last_run",
     )
-    readonly_fields = fields
+    readonly_fields: ClassVar[Any] = fields
     search_help_text = _("The beginning of an Orq id (conv_…) or of a digest.")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -15,8 +15,10 @@ from .errors import InvalidCursor
 from .serializers import FreshnessSerializer
 
 _TIME_OR_NULL = {"type": "string", "format": "date-time", "nullable": True}
-_FRESHNESS = "When the newest complete run of each kind began; null if there was none."
-_SEARCHED = "Since when what was created has been searched for the name, if that was not everything; else null."
+_FRESHNESS: Any = _("When the newest complete run of each kind began; null if there was none.")
+_SEARCHED: Any = _(
+    "Since when what was created has been searched for the name, if that was not everything; else null."
+)
 
 
 class MirrorPagination(pagination.CursorPagination):

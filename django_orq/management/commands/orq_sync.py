@@ -82,7 +82,7 @@ class Command(BaseCommand):
             raise CommandError(text % {"run": run.pk}, returncode=UNFINISHED) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
-            why = " ".join(remarks(run, for_terminal=True)) or getattr(error, "message", error)
+            why = " ".join(remarks(run, for_terminal=True)) or _message(error)
             text = _("Sync run %(run)s failed: %(why)s")
             raise CommandError(text % {"run": run.pk, "why": why}, returncode=FAILED) from None
         finally:
@@ -138,6 +138,10 @@ def _summary(run: SyncRun) -> str:
         "skipped": number(run.skipped + run.outdated),
         **{name: number(getattr(run, name)) for name in counted},
     }
+
+
+def _message(error: OrqError | ImproperlyConfigured) -> str:
+    return error.message if isinstance(error, OrqError) else str(error)
 
 
 def _count(text: str, counted: int) -> str:
