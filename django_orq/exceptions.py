@@ -14,6 +14,33 @@ from django.utils.translation import gettext_noop as _
 
 from .wording import for_logs, for_reader
 
+__all__ = [
+    "APIError",
+    "AuthenticationFailed",
+    "ConversationChanged",
+    "ConversationNotFound",
+    "CursorIgnored",
+    "DatabaseTrouble",
+    "InternalError",
+    "InvalidName",
+    "MalformedResponse",
+    "MirrorBehind",
+    "MirrorContended",
+    "MustWait",
+    "NotConfigured",
+    "OrqError",
+    "OutcomeUnknown",
+    "PaceKept",
+    "PermissionRefused",
+    "RateLimited",
+    "RowDeleted",
+    "ServerError",
+    "StrayWrite",
+    "TransportError",
+    "WalkersDied",
+    "WorkspaceDoubted",
+]
+
 _WRITES = frozenset({"create", "update", "delete"})
 """Operations that have an effect."""
 

@@ -17,6 +17,8 @@ from django.utils.translation import gettext_noop as _
 
 from .exceptions import InvalidName
 
+__all__ = ["Page", "RefusedPayload", "RemoteConversation"]
+
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
 MAX_DEPTH = 30

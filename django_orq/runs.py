@@ -16,6 +16,8 @@ from .exceptions import WorkspaceDoubted
 from .models import SyncRun, write_database
 from .signals import sync_run_finished
 
+__all__ = ["Freshness", "freshness", "newest_finished", "under_way"]
+
 Mode, State = SyncRun.Mode, SyncRun.State
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
 MOST_PAGES = 1_000_000_000

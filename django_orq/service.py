@@ -34,6 +34,8 @@ from .exceptions import (
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
 from .transport import Answer, Call, Transport
 
+__all__ = ["ConversationService"]
+
 TOTAL_SECONDS = 60.0
 INTERACTIVE_SECONDS = 15.0
 _PATH = "/v2/conversations"

@@ -14,6 +14,8 @@ from ..runs import Freshness, freshness
 from .errors import InvalidCursor
 from .serializers import FreshnessSerializer
 
+__all__ = ["ConversationPagination", "SyncRunPagination"]
+
 _TIME_OR_NULL = {"type": "string", "format": "date-time", "nullable": True}
 _FRESHNESS = "When the newest complete run of each kind began; null if there was none."
 _SEARCHED = "Since when what was created has been searched for the name, if that was not everything; else null."
