@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 import os
 import pkgutil
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from ast import literal_eval
 from collections import defaultdict
+from configparser import ConfigParser
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from django.core.management.base import BaseCommand
 from rest_framework import exceptions as rest_framework
 from rest_framework.exceptions import APIException
 
-from django_orq import bounded, checks, operations, orders, payloads, runs, searching, signals, sync, waits
+from django_orq import bounded, checks, events, operations, orders, payloads, runs, searching, signals, sync, waits
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
@@ -250,6 +252,27 @@ def test_each_exit_code_of_the_command_is_listed(command):
     assert listed == EXIT_CODES[command]
 
 
+# Log events
+
+
+def test_each_event_is_listed_with_its_level_meaning_and_fields():
+    listed = {
+        code(row["event"]): (row["level"], row["means"], tuple(spans(row["fields"])))
+        for row in rows("monitoring.md", "Log events")
+        if "event" in row
+    }
+
+    assert listed == {
+        event.name: (logging.getLevelName(event.level), event.means, event.fields) for event in events.EVENTS.values()
+    }
+
+
+def test_each_field_of_events_is_listed():
+    listed = {code(row["field"]): row["meaning"] for row in rows("monitoring.md", "Log events") if "field" in row}
+
+    assert listed == events.FIELDS
+
+
 # REST
 
 EVERYWHERE = {401, 403, 404, 406, 500, 503}
@@ -353,3 +376,48 @@ def test_each_rate_is_listed():
     scopes = {*ConversationViewSet.throttle_scopes.values(), *SyncRunViewSet.throttle_scopes.values()}
 
     assert {code(row["rate"]) for row in rows("rest-api.md", "Throttling")} == scopes
+
+
+# Contributing
+
+
+def test_each_target_of_make_is_listed():
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert phony
+
+    listed = {code(row["target"]).removeprefix("make ") for row in rows("contributing.md", "Set up")}
+    assert listed == {*phony[1].split()} - {"help"}
+
+
+def test_each_layer_is_listed_with_its_modules():
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    layers = config["importlinter:contract:layers"]["layers"].strip().splitlines()
+
+    listed = [spans(row["modules"]) for row in rows("contributing.md", "Where things are")]
+    assert listed == [layer.split(" | ") for layer in layers]
+
+
+# Upgrading
+
+
+def test_what_it_runs_on_is_what_the_package_says():
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    wanted = dict(line.split(">=") for line in config["options"]["install_requires"].strip().splitlines())
+    classifiers = config["metadata"]["classifiers"].splitlines()
+    listed = {
+        row[""]: [row["oldest"], *re.findall(r"[\d.]+", row["and"])] for row in rows("upgrading.md", "What it runs on")
+    }
+
+    def versions(of: str) -> list[str]:
+        return [found[1] for line in classifiers if (found := re.fullmatch(rf"{of} :: (\d+\.\d+)", line))]
+
+    assert listed.pop("databases") == [""]
+    assert listed == {
+        "Python": versions("Programming Language :: Python"),
+        "Django": versions("Framework :: Django"),
+        "Celery": [wanted["celery"]],
+        "Django REST framework": [wanted["djangorestframework"]],
+        "requests": [wanted["requests"]],
+    }
