@@ -2,17 +2,19 @@
 
 import inspect
 import pkgutil
+from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.db.models import QuerySet
 
 import django_orq
-from django_orq.models import ConversationState, OperationItem, SyncRun
+from django_orq.models import ConversationQuerySet, ConversationState, OperationItem, SyncRun
 from django_orq.service import ConversationService
 
-from .markdown import code, headings, rows
+from .markdown import code, headings, rows, spans
 
 PAGE = "python-api.md"
 MODULES = [heading.strip("`") for heading in headings(PAGE) if heading.startswith("`django_orq.")]
@@ -67,6 +69,20 @@ def test_page_lists_all_operations_of_the_service():
     operations = {f"ConversationService.{name}" for name in vars(ConversationService) if not name.startswith("_")}
 
     assert operations | {"ConversationService"} == {name.partition("(")[0] for name in listed("django_orq.service")}
+
+
+def test_page_lists_the_filters_of_conversations():
+    ours = {name for name in vars(ConversationQuerySet) if not name.startswith("_") and not hasattr(QuerySet, name)}
+
+    listed = [row["filter"] for row in rows(PAGE, "`django_orq.models`") if "filter" in row]
+    assert {code(cell).removesuffix("()") for cell in listed} == ours
+
+
+def test_page_lists_what_the_services_values_hold():
+    for row in rows(PAGE, "`django_orq.payloads`"):
+        kind = resolve("django_orq.payloads", code(row["name"]))
+        properties = {name for name, member in vars(kind).items() if isinstance(member, property)}
+        assert {*spans(row["fields"])} == {field.name for field in fields(kind)} | properties
 
 
 def test_page_has_the_tree_of_errors():
