@@ -34,6 +34,7 @@ from django_orq.rest.serializers import ConversationSerializer, SyncRunDetailSer
 from django_orq.rest.urls import urlpatterns
 from django_orq.rest.views import ConversationViewSet, SyncRunViewSet
 from django_orq.service import INTERACTIVE_SECONDS, TOTAL_SECONDS
+from django_orq.tasks import sync_conversations
 
 from .markdown import code, headings, numbers, rows, spans
 from .test_exceptions import ERRORS
@@ -202,6 +203,12 @@ def test_each_task_is_listed_with_its_arguments():
         for name, task in current_app.tasks.items()
         if name.startswith("django_orq.")
     }
+
+
+def test_each_argument_of_the_task_to_schedule_is_explained():
+    explained = [name for row in rows("tasks.md", "`sync_conversations`") for name in spans(row["argument"])]
+
+    assert explained == list(inspect.signature(sync_conversations.run).parameters)
 
 
 def _plain(parameter: inspect.Parameter) -> str:
