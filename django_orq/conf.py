@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+__all__ = ["RetryConfig", "Workspace", "get_workspace", "workspace_aliases"]
+
 DEFAULT_BASE_URL = "https://my.orq.ai"
 DEFAULT_ALIAS = "default"
 API_STYLES = ("snake", "camel")

@@ -13,6 +13,33 @@ from typing import Any, ClassVar
 from .wording import MISFIT, Words, for_logs, for_reader
 from .wording import marked as _
 
+__all__ = [
+    "APIError",
+    "AuthenticationFailed",
+    "ConversationChanged",
+    "ConversationNotFound",
+    "CursorIgnored",
+    "DatabaseTrouble",
+    "InternalError",
+    "InvalidName",
+    "MalformedResponse",
+    "MirrorBehind",
+    "MirrorContended",
+    "MustWait",
+    "NotConfigured",
+    "OrqError",
+    "OutcomeUnknown",
+    "PaceKept",
+    "PermissionRefused",
+    "RateLimited",
+    "RowDeleted",
+    "ServerError",
+    "StrayWrite",
+    "TransportError",
+    "WalkersDied",
+    "WorkspaceDoubted",
+]
+
 _WRITES = frozenset({"create", "update", "delete"})
 """Operations that have an effect."""
 

@@ -22,6 +22,15 @@ from .payloads import RemoteConversation, clean_display_name
 from .reconcile import mark_deleted, mark_missing, reconcile
 from .service import ConversationService
 
+__all__ = [
+    "Renamed",
+    "create_conversation",
+    "delete_conversation",
+    "fetch_conversation",
+    "refresh_conversation",
+    "rename_conversation",
+]
+
 FRESH = timedelta(seconds=2)
 """How old an answer may be that a rename relies on."""
 PATIENCE = 10

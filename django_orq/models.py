@@ -13,6 +13,8 @@ from .fields import BytewiseCharField, PlainJSONEncoder
 from .payloads import is_blank
 from .wording import number
 
+__all__ = ["Conversation", "ConversationState", "Operation", "OperationItem", "RejectedPayload", "SyncRun"]
+
 
 class ConversationState(models.TextChoices):
     LIVE = "live", _("live")

@@ -16,6 +16,8 @@ from typing import Any
 from .exceptions import InvalidName
 from .wording import marked as _
 
+__all__ = ["Page", "RefusedPayload", "RemoteConversation"]
+
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
 MAX_DEPTH = 30

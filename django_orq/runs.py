@@ -17,6 +17,8 @@ from .models import SyncRun, write_database
 from .signals import sync_run_finished
 from .wording import number_lazy
 
+__all__ = ["Freshness", "freshness", "newest_finished", "under_way"]
+
 Mode, State = SyncRun.Mode, SyncRun.State
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
 MOST_PAGES = 1_000_000_000

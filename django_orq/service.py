@@ -33,6 +33,8 @@ from .payloads import Page, RemoteConversation, clean_display_name, parse_conver
 from .transport import Answer, Call, Transport
 from .wording import marked as _
 
+__all__ = ["ConversationService"]
+
 TOTAL_SECONDS = 60.0
 INTERACTIVE_SECONDS = 15.0
 _PATH = "/v2/conversations"

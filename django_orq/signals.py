@@ -6,6 +6,14 @@ The first four have the sender ``Conversation`` and give ``conversation`` and ``
 
 from django.dispatch import Signal
 
+__all__ = [
+    "conversation_created",
+    "conversation_deleted",
+    "conversation_restored",
+    "conversation_updated",
+    "sync_run_finished",
+]
+
 conversation_created = Signal()
 conversation_updated = Signal()
 conversation_deleted = Signal()

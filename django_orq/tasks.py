@@ -16,6 +16,8 @@ from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import Operation, SyncRun, Work, write_database
 from .routing import OPERATE, WALK
 
+__all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]
+
 LONGEST_COUNTDOWN = 300.0
 """Seconds; a message that is held back longer outlasts some brokers' patience: the schedule sees to such a run."""
 _PATIENCE = 1.0

@@ -15,6 +15,8 @@ from ..payloads import created_at, first_id
 from ..searching import MAX_TERM, by_id, is_id, oldest_searched
 from .serializers import ConversationQuery, SyncRunQuery
 
+__all__ = ["BoundedSearch", "CreatedAndUpdated", "ListedState", "RunModeAndState"]
+
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 """What every database can compare with, and no conversation is outside of."""
 

@@ -14,6 +14,8 @@ from ..runs import Freshness, freshness
 from .errors import InvalidCursor
 from .serializers import FreshnessSerializer
 
+__all__ = ["ConversationPagination", "SyncRunPagination"]
+
 _TIME_OR_NULL = {"type": "string", "format": "date-time", "nullable": True}
 _FRESHNESS: Any = _("When the newest complete run of each kind began; null if there was none.")
 _SEARCHED: Any = _(

@@ -3,6 +3,8 @@ from typing import Any
 from rest_framework import permissions
 from rest_framework.request import Request
 
+__all__ = ["ModelPermissions"]
+
 
 class ModelPermissions(permissions.DjangoModelPermissions):
     """Django's model permissions, with ``view`` demanded for reading, which the stock class does not.

@@ -12,6 +12,15 @@ from ..progress import counts, how_far
 from ..remarks import remarks
 from ..runs import Mode
 
+__all__ = [
+    "ConversationSerializer",
+    "FetchSerializer",
+    "RenameSerializer",
+    "StartSerializer",
+    "SyncRunDetailSerializer",
+    "SyncRunSerializer",
+]
+
 if TYPE_CHECKING:
     from ..runs import Freshness
 

@@ -3,6 +3,8 @@ from typing import Any
 from rest_framework.settings import api_settings
 from rest_framework.throttling import ScopedRateThrottle
 
+__all__ = ["OrqThrottle"]
+
 
 class OrqThrottle(ScopedRateThrottle):
     """Throttles by ``DEFAULT_THROTTLE_RATES["orq-write"]`` and ``["orq-sync"]``; what has no rate is not throttled."""

@@ -3,6 +3,8 @@ from rest_framework.routers import SimpleRouter
 
 from .views import ConversationViewSet, SyncRunViewSet
 
+__all__ = ["app_name", "urlpatterns"]
+
 app_name = "django_orq"
 
 router = SimpleRouter()

@@ -34,6 +34,8 @@ from .serializers import (
     SyncRunSerializer,
 )
 
+__all__ = ["ConversationViewSet", "SyncRunViewSet"]
+
 
 class ConversationViewSet(
     mixins.ListModelMixin,
