@@ -92,6 +92,7 @@ wheel: .venv-build/.installed
 	rm -rf dist
 	.venv-build/bin/python -m build --quiet
 
+# The quick start is followed where ORQ_QUICK_START names a file for its transcript: it needs PostgreSQL and Redis.
 acceptance: wheel $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed
 	ORQ_WHEELS=dist ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/acceptance $(ARGS)
 

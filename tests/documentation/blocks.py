@@ -1,7 +1,7 @@
 """The fenced blocks of a page, and the comments before them that say how they are to be taken."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,55 +59,65 @@ def pages() -> list[str]:
 
 def blocks_of(page: str, text: str | None = None) -> list[Block]:
     """In the page's order; ``WrongPage`` for a language that is unknown, and a comment that belongs to no block."""
-    lines = (ROOT / page).read_text().splitlines() if text is None else text.splitlines()
-    return list(_read(page, lines))
+    return list(_Reading(page, (ROOT / page).read_text() if text is None else text).blocks())
 
 
-def _read(page: str, lines: Sequence[str]) -> Iterator[Block]:
-    number, marks = 0, {}
-    while number < len(lines):
-        line = lines[number]
-        if fence := _FENCE.match(line):
-            end = _end(lines, number, fence[2], f"{page}:{number + 1}")
-            body = "\n".join(text.removeprefix(fence[1]) for text in lines[number + 1 : end]) + "\n"
-            if fence[3] not in _DIRECTIVES:
-                block = Block(page=page, line=number + 2, language=fence[3], text=body, **marks)
-                _check(block)
-                yield block
-                marks = {}
-            number = end + 1
-            continue
-        if line.lstrip().startswith("<!--"):
-            end = next((n for n in range(number, len(lines)) if "-->" in lines[n]), number)
-            kind, text = _comment("\n".join(lines[number : end + 1]), f"{page}:{number + 1}")
-            if kind == "run first":
-                yield Block(page=page, line=number + 1, language="python", text=text)
-            elif kind:
-                marks = {kind.replace(" ", "_"): " ".join(text.split())}
-            number = end + 1
-            continue
-        if line.strip() and marks:
-            raise WrongPage(f"{page}:{number + 1}: the comment before this line belongs to no block")
-        number += 1
-    if marks:
-        raise WrongPage(f"{page}: the last comment belongs to no block")
+class _Reading:
+    """One page, line by line."""
 
+    def __init__(self, page: str, text: str) -> None:
+        self._page = page
+        self._lines = text.splitlines()
+        self._at = 0
+        self._marks: dict[str, str] = {}
 
-def _end(lines: Sequence[str], start: int, fence: str, place: str) -> int:
-    for number in range(start + 1, len(lines)):
-        if lines[number].strip() == fence:
-            return number
-    raise WrongPage(f"{place}: this block has no end")
+    def blocks(self) -> Iterator[Block]:
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            if fence := _FENCE.match(line):
+                yield from self._take_fence(indent=fence[1], fence=fence[2], language=fence[3])
+            elif line.lstrip().startswith("<!--"):
+                yield from self._take_comment()
+            elif line.strip() and self._marks:
+                raise WrongPage(f"{self._place}: the comment before this line belongs to no block")
+            self._at += 1
+        if self._marks:
+            raise WrongPage(f"{self._page}: the last comment belongs to no block")
 
+    def _take_fence(self, *, indent: str, fence: str, language: str) -> Iterator[Block]:
+        place, first = self._place, self._at + 1
+        self._go_to(lambda line: line.strip() == fence, f"{place}: this block has no end", first=first)
+        if language not in _DIRECTIVES:
+            text = "".join(f"{line.removeprefix(indent)}\n" for line in self._lines[first : self._at])
+            block = Block(page=self._page, line=first + 1, language=language, text=text, **self._marks)
+            _check(block)
+            self._marks = {}
+            yield block
 
-def _comment(comment: str, place: str) -> tuple[str, str]:
-    """What kind of comment it is, and what it says; no kind if it is for readers of the source alone."""
-    found = _COMMENT.search(comment)
-    if found is None:
-        return "", ""
-    if not found[2].strip():
-        raise WrongPage(f"{place}: “{found[1]}” says nothing")
-    return found[1], found[2].strip() if found[1] != "run first" else found[2] + "\n"
+    def _take_comment(self) -> Iterator[Block]:
+        place, first = self._place, self._at
+        self._go_to(lambda line: "-->" in line, f"{place}: this comment has no end", first=first)
+        found = _COMMENT.search("\n".join(self._lines[first : self._at + 1]))
+        if found is None:  # it is for readers of the source alone
+            return
+        kind, text = found.groups()
+        if not text.strip():
+            raise WrongPage(f"{place}: “{kind}” says nothing")
+        if kind == "run first":
+            yield Block(page=self._page, line=first + 1, language="python", text=f"{text}\n")
+        else:
+            self._marks = {kind.replace(" ", "_"): " ".join(text.split())}
+
+    @property
+    def _place(self) -> str:
+        return f"{self._page}:{self._at + 1}"
+
+    def _go_to(self, is_it: Callable[[str], bool], complaint: str, *, first: int) -> None:
+        """To the first line, from there on, that is it."""
+        numbers = range(first, len(self._lines))
+        self._at = next((number for number in numbers if is_it(self._lines[number])), -1)
+        if self._at < 0:
+            raise WrongPage(complaint)
 
 
 def _check(block: Block) -> None:

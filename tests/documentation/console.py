@@ -52,11 +52,16 @@ def _commands(block: Block) -> Iterator[Command]:
             if text:
                 yield Command(text=text, shown=tuple(shown))
             text, shown = line.removeprefix("$ "), []
-        elif text.endswith("\\"):
-            text = text.removesuffix("\\") + line.removeprefix("> ").strip()
+        elif line.startswith("> ") and not shown:
+            text = _joined(text, line.removeprefix("> "))
         else:
             shown.append(line)
     yield Command(text=text, shown=tuple(shown))
+
+
+def _joined(text: str, more: str) -> str:
+    """A command with its next line."""
+    return text.removesuffix("\\") + more.lstrip() if text.endswith("\\") else f"{text}\n{more}"
 
 
 def check_commands(block: Block) -> None:
@@ -99,6 +104,7 @@ def run(command: Command, place: str, *, folder: str) -> tuple[str, int]:
     words = command.words
     assignments = _take_assignments(words)
     if words[:2] == ["python", "manage.py"]:
+        check_arguments(words[2:], place)
         return _manage(words[2:], assignments)
     if words[:1] == ["export"] and all(map(_ASSIGNMENT.fullmatch, words[1:])):
         os.environ.update(dict(word.split("=", 1) for word in words[1:]))
@@ -135,7 +141,9 @@ def _manage(words: Sequence[str], assignments: dict[str, str]) -> tuple[str, int
     os.environ.update(assignments)
     try:
         with redirect_stdout(output), redirect_stderr(output):
-            call_command(*words, skip_checks=False, no_color=True)
+            command = load_command_class(get_commands()[words[0]], words[0])
+            checks = {"skip_checks": False} if command.requires_system_checks else {}
+            call_command(command, *words[1:], no_color=True, **checks)
     except CommandError as error:
         output.write(f"CommandError: {error}\n")
         code = error.returncode

@@ -1,0 +1,88 @@
+"""Terminals as a reader has them: a shell each, which commands are typed into."""
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import TextIO
+
+from .project import GRACE, end_group, group_exists, wait_until
+
+PATIENCE = 300.0
+"""Seconds that a command may take."""
+
+
+class Terminal:
+    """A shell in a folder; all that is typed and said goes into the transcript too."""
+
+    def __init__(
+        self, name: str, *, folder: Path, environment: dict[str, str], logs: Path, transcript: TextIO
+    ) -> None:
+        self._name = name
+        self._transcript = transcript
+        self._log = logs / f"{name}.log"
+        self._read = 0
+        with self._log.open("wb") as log:
+            self._shell = subprocess.Popen(
+                ["bash", "--noprofile", "--norc"],  # noqa: S607 # as people find it
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def run(self, command: str) -> str:
+        """What a command said; AssertionError unless it ends well."""
+        before, end = len(self.said), uuid.uuid4().hex
+        self._type(command, f"echo {end} $?")
+        assert wait_until(lambda: f"{end} " in self.said, within=PATIENCE), f"{command}\n{self.said[before:]}"
+        wait_until(lambda: self.said.endswith("\n"), within=1)
+        output, _, code = self.said[before:].rpartition(f"{end} ")
+        self._note(command, output)
+        assert code.strip() == "0", f"{command} ended with {code}:\n{output}"
+        return output
+
+    def start(self, command: str, *, ready: str) -> None:
+        """Type a command that goes on until Ctrl-C, and wait until it says that it is ready."""
+        self._read = len(self.said)
+        self._type(command)
+        assert wait_until(lambda: ready in self.said[self._read :]), f"{command}\n{self.said}"
+        self._note(command, f"… {ready} …")
+
+    def press_control_c(self) -> None:
+        """Ask what runs to end, and close the terminal; it must leave nothing behind."""
+        os.killpg(self._shell.pid, signal.SIGINT)
+        self.close()
+        self._note("^C", f"What it had said:\n{self.said[self._read :]}")
+
+    def close(self) -> None:
+        assert self._shell.stdin
+        self._shell.stdin.close()
+        self._shell.wait(GRACE)
+        gone = wait_until(lambda: not group_exists(self._shell), within=GRACE)
+        assert gone, f"processes of {self._name} are left\n{self.said}"
+
+    def kill(self) -> None:
+        end_group(self._shell)
+        if self._shell.stdin:
+            self._shell.stdin.close()
+
+    def _type(self, command: str, *more: str) -> None:
+        """What is typed is read line by line, so a command must not take the next one for its own input."""
+        assert self._shell.stdin
+        lines = [f"{{ {command}", "} </dev/null", *more]
+        self._shell.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        self._shell.stdin.flush()
+
+    def _note(self, command: str, output: str) -> None:
+        ending = "\n" if output.strip() else ""
+        self._transcript.write(f"[{time.strftime('%H:%M:%S')} {self._name}] $ {command}\n{output.rstrip()}{ending}")
+        self._transcript.flush()

@@ -1,0 +1,144 @@
+"""The quick start, followed word for word with the built wheel, PostgreSQL and Redis."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+import requests
+
+from ..documentation.blocks import Block, blocks_of
+from ..documentation.console import commands_of
+from .project import environment
+from .terminals import Terminal
+
+PAGE = "docs/quick-start.md"
+PORTS = ("8000", "8900")
+"""As the page has them: where one is in use, another stands in for it."""
+ADMIN = ("admin", "admin")
+DATABASE = ("--host=127.0.0.1", "--username=django_orq", "orq_trial")
+
+
+class Reader:
+    """Does what the page says in an empty folder, with a terminal for each block that asks for one."""
+
+    def __init__(self, folder: Path, stack: ExitStack, *, logs: Path, transcript: TextIO) -> None:
+        self._project = folder / "orq-trial"
+        self._stack = stack
+        self._transcript = transcript
+        self._options: dict[str, Any] = {
+            "folder": folder,
+            "environment": _environment(),
+            "logs": logs,
+            "transcript": transcript,
+        }
+        self._servers: list[Terminal] = []
+        self._first = self._terminal("terminal 1")
+        self._ports = {port: _free_port(int(port)) for port in PORTS}
+
+    @property
+    def site(self) -> str:
+        return f"http://127.0.0.1:{self._ports['8000']}"
+
+    def follow(self, block: Block) -> None:
+        for port, free in self._ports.items():
+            block = replace(block, text=block.text.replace(port, free))
+        if block.file:
+            with (self._project / block.file).open("a") as file:
+                file.write(f"\n{block.text}")
+            self._transcript.write(f"[{block.file} gets]\n{block.text}")
+        elif block.terminal:
+            self._start_server(block)
+        else:
+            for command in commands_of(block):
+                output = self._first.run(command.text)
+                assert command.is_answered_by(output), f"{block.place}: {command.text} said\n{output}"
+
+    def end(self) -> None:
+        """Ctrl-C in every terminal but the first; what was started first ends last."""
+        while self._servers:
+            self._servers.pop().press_control_c()
+
+    def _start_server(self, block: Block) -> None:
+        terminal = self._terminal(f"terminal {len(self._servers) + 2}")
+        *before, server = commands_of(block)
+        for command in before:
+            terminal.run(command.text)
+        terminal.start(server.text, ready=block.terminal)
+        self._servers.append(terminal)
+
+    def _terminal(self, name: str) -> Terminal:
+        terminal = Terminal(name, **self._options)
+        self._stack.callback(terminal.kill)
+        return terminal
+
+
+def _free_port(port: int) -> str:
+    """This one, or another if it is in use."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def reader(wheel, tmp_path) -> Iterator[Reader]:
+    """In a folder with a checkout called `django_orq`, of which only the built wheel is there."""
+    transcript = os.environ.get("ORQ_QUICK_START")
+    if not transcript:
+        pytest.skip("needs PostgreSQL and Redis on loopback, and in ORQ_QUICK_START a file for its transcript")
+    folder, logs = tmp_path / "beside", tmp_path / "logs"
+    (folder / "django_orq").mkdir(parents=True)
+    (folder / "django_orq" / "dist").symlink_to(wheel.parent)
+    logs.mkdir()
+    with ExitStack() as stack, Path(transcript).open("w") as file:
+        yield Reader(folder, stack, logs=logs, transcript=file)
+
+
+@pytest.fixture
+def no_database() -> Iterator[None]:
+    """What a walk that broke off leaves of the page's database."""
+    yield
+    words = ["dropdb", "--if-exists", "--force", *DATABASE]
+    subprocess.run(words, env=os.environ | {"PGPASSWORD": "django_orq"}, check=True)  # noqa: S603 # ours
+
+
+def _environment() -> dict[str, str]:
+    """Of a person with this Python, who has no proxy between the programs of one machine."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    return environment() | own
+
+
+def test_newcomer_gets_from_an_empty_folder_to_a_scheduled_sync(no_database, reader, tmp_path):
+    *before, clean_up = blocks_of(PAGE)
+    for block in before:
+        reader.follow(block)
+    assert_admin_has(reader.site, "Parcel found", of=2501)
+    reader.end()
+    reader.follow(clean_up)
+    assert sorted(path.name for path in (tmp_path / "beside").iterdir()) == ["django_orq"]
+
+
+def assert_admin_has(site: str, name: str, *, of: int) -> None:
+    with requests.Session() as browser:
+        browser.trust_env = False
+        login = browser.get(f"{site}/admin/", timeout=20)
+        form = {
+            "username": ADMIN[0],
+            "password": ADMIN[1],
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+            "next": "/admin/django_orq/conversation/",
+        }
+        page = browser.post(login.url, data=form, timeout=20).text
+    assert name in page
+    assert re.search(rf"\b{of} conversations\b", page)
