@@ -17,6 +17,7 @@ NOT_RUN = {
     "README.md": 4,
     "docs/how-it-works.md": 1,
     "docs/quick-start.md": 10,
+    "docs/testing.md": 1,
 }
 """How many blocks of a page carry a comment that keeps them from being run here; none where nothing is said."""
 
@@ -56,8 +57,7 @@ def follow(page: str, text: str | None, folder: Path) -> str:
         check=False,
         timeout=120,
     )
-    assert (done.returncode == 0) == (done.stdout == "")
-    return done.stdout
+    return f"{page} ended with {done.returncode}:\n{done.stdout}" if done.returncode else ""
 
 
 @pytest.mark.parametrize("page", pages())

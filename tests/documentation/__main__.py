@@ -41,7 +41,7 @@ def main(page: str, text: str | None = None) -> int:
         django.setup()
         with sandboxes() as found:
             follow(blocks, folder=folder, sandbox=found["default"])
-        if tests:
+        if tests and not any(_runs_pytest(block) for block in blocks):
             run_tests(page, tests, folder)
     except WrongPage as wrong:
         sys.stdout.write(f"{wrong}\n")
@@ -103,6 +103,10 @@ def run_session(block: Block, names: dict[str, Any]) -> None:
     if not test.examples or runner.run(test, out=said.append, clear_globs=False).failed:
         raise WrongPage(f"{block.place}: {''.join(said) or 'no example'}")
     names.update(test.globs)
+
+
+def _runs_pytest(block: Block) -> bool:
+    return block.language == "console" and not block.is_marked and "-m pytest" in block.text
 
 
 def run_tests(page: str, tests: Sequence[str], folder: Path) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 
-from .blocks import Block, WrongPage
+from .blocks import PROJECT, Block, WrongPage
 
 EXIT_CODE = "; echo $?"
 _ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)", re.S)
@@ -115,9 +116,12 @@ def run(command: Command, place: str, *, folder: str) -> tuple[str, int]:
 
 
 def pytest(words: Sequence[str], *, folder: str) -> tuple[str, int]:
+    """With the settings that the page's own ``pytest.ini`` names, if it has one."""
+    own = () if Path(folder, "pytest.ini").exists() else (f"--ds={PROJECT}.settings",)
     done = subprocess.run(  # noqa: S603 # what the pages say
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *own, *words],
         cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -19,6 +19,17 @@ from django.urls import include
 
 urlpatterns += [path("orq/", include("django_orq.rest.urls"))]
 """
+CELERY = """
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+
+app = Celery("mysite")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+"""
 
 
 def make(folder: Path) -> None:
@@ -46,8 +57,13 @@ def _complete(folder: Path, blocks: Sequence[Block]) -> None:
     for app in apps:
         (folder / app / "__init__.py").touch()
     _append(folder / SETTINGS, REST_OF_SETTINGS.format(apps=apps))
-    if not any(block.file == f"{PROJECT}/urls.py" for block in blocks):
+    files = {block.file for block in blocks}
+    if f"{PROJECT}/urls.py" not in files:
         _append(folder / PROJECT / "urls.py", URLS)
+    if f"{PROJECT}/celery.py" not in files:
+        _append(folder / PROJECT / "celery.py", CELERY)
+    if f"{PROJECT}/__init__.py" not in files:
+        _append(folder / PROJECT / "__init__.py", "from .celery import app as celery_app\n")
 
 
 def _apps(blocks: Sequence[Block]) -> Iterator[str]:
