@@ -14,6 +14,7 @@ from django_orq.models import Conversation, SyncRun
 from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
+from .markdown import code, rows
 from .walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +67,11 @@ def in_the_table() -> set[str]:
 
 def test_every_switch_of_the_table_is_tried_here():
     assert in_the_table() == set(MISBEHAVIOURS)
+
+
+def test_every_switch_of_the_table_is_on_the_page_about_testing():
+    listed = [code(next(iter(row.values()))) for row in rows("testing.md", "Misbehaviour")]
+    assert {name if name.startswith("drop") else name.split("=")[0] for name in listed} == in_the_table()
 
 
 @pytest.mark.parametrize("walk", [full_run, incremental_run])
