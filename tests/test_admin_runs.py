@@ -571,6 +571,15 @@ def test_times_are_those_of_the_reader(remote, settings, admin_client, language,
     moment = datetime(2026, 3, 1, 11, 5, tzinfo=UTC)
     run = new_run(state="waiting", wait="backoff", resume_at=moment, enqueued_at=before(minutes=-9))
 
+def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):
+    remote.fail("list", status=500)
+    run = full_run()
+    admin_client.post(page(run, "pause"))
+    assert "Orq is in trouble" in text_of(admin_client.get(page(run)))
+
+    assert "trouble" not in said(admin_client.post(page(run, "go_on")))
+
+
     shown = [text_of(admin_client.get(LIST)), text_of(admin_client.get(page(run)))]
     told = admin_client.get(page(run, "progress")).json()["fields"]["remarks"]
 
