@@ -713,6 +713,20 @@ class TestPage:
 
         assert counts[0] == counts[1]
 
+    def test_list_tells_operations_on_several_from_those_on_one(self, remote, rows, operation, admin_client):
+        single, _ = orders.place("refresh", [orders.Order(conversation=rows[0])], by=orders.Orderer())
+        url = reverse("admin:django_orq_operation_changelist")
+
+        shown = {
+            choice: list(admin_client.get(url, {"conversations": choice}).context["cl"].result_list)
+            for choice in ("several", "one", "")
+        }
+
+        assert shown == {"several": [operation], "one": [single], "": [single, operation]}
+        assert "refresh “<bdi>Three</bdi>”" in text_of(admin_client.get(url))
+        operations.work_slice(single.pk)
+        assert re.search(r'field-outcome">done<', text_of(admin_client.get(url)))
+
     def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker):
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
 

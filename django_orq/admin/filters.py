@@ -99,6 +99,24 @@ class CreatedFilter(admin.SimpleListFilter):
         yield from choices
 
 
+class SeveralFilter(admin.SimpleListFilter):
+    """Operations on several conversations, which workers carry out, or on a single one, which the request did."""
+
+    title = _("number of conversations")
+    parameter_name = "conversations"
+
+    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+        return [("several", _("Several at once")), ("one", _("A single one"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "several":
+                return queryset.filter(total__gt=1)
+            case "one":
+                return queryset.filter(total=1)
+        return queryset
+
+
 class ResolvedFilter(admin.SimpleListFilter):
     """Whether what was rejected has been mirrored since, or is listed no more."""
 
