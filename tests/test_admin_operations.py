@@ -755,7 +755,7 @@ class TestPage:
 
         expected = date_format(timezone.localtime(until), "DATETIME_FORMAT")
         assert f"Orq asks us to wait until {expected}." in shown
-        assert re.search(r"Orq asks us to slow down. Orq asks to wait \d{3} seconds.", said(single)[0])
+        assert re.search(r"Orq asks us to slow down\. Orq asks to wait [78] minutes\.", said(single)[0])
         assert "UTC" not in shown + said(single)[0]
 
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):
