@@ -171,6 +171,11 @@ def left_to_confirm(run: SyncRun) -> int:
     return _due(run, now=DatabaseClock(write_database()).now()).filter(_ahead(run)).count()
 
 
+def would_confirm(held: SyncRun) -> int:
+    """How many missing rows a run would ask for that a person lets go on with what this one held back."""
+    return left_to_confirm(SyncRun(workspace=held.workspace, mode=SyncRun.Mode.CONFIRM, continues=held))
+
+
 def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
     """Missing rows that did not answer for their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)

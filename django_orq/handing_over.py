@@ -29,7 +29,7 @@ class HandedOver:
         if self.is_untold:
             return gettext(
                 "Sync run %(run)s of workspace “%(workspace)s” is queued. The broker is out of reach, so no worker "
-                "was told; the run stays queued and the next scheduled call takes it."
+                "was told; the run stays queued and the next scheduled sync takes it up."
             )
         if self.run.state == State.QUEUED:
             return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will take it.")

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NoReturn
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
 from django.db.models import Case, Q, Value, When
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -86,10 +87,15 @@ class Conversation(models.Model):
     metadata = models.JSONField(_("metadata"), encoder=PlainJSONEncoder, null=True, editable=False)
     extra = models.JSONField(_("other fields"), encoder=PlainJSONEncoder, default=dict, editable=False)
     mirrored_at = models.DateTimeField(
-        _("mirrored"), editable=False, help_text=_("When the newest answer that changed this row was received.")
+        _("last news"), editable=False, help_text=_("When Orq last told something new about this conversation.")
     )
     missing_since = models.DateTimeField(_("missing since"), null=True, editable=False)
-    confirmed_at = models.DateTimeField(_("confirmed"), null=True, editable=False)
+    confirmed_at = models.DateTimeField(
+        _("found by its id"),
+        null=True,
+        editable=False,
+        help_text=_("When Orq was last asked for this very conversation, and had it."),
+    )
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     indexed_state = models.GeneratedField(
         expression=Case(
@@ -159,7 +165,7 @@ class Work(models.Model):
     trouble_since = models.DateTimeField(null=True, editable=False)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
-    error_code = models.CharField(_("error"), max_length=50, default="", blank=True)
+    error_code = models.CharField(_("error code"), max_length=50, default="", blank=True)
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
 
     class Meta:
@@ -201,41 +207,59 @@ class SyncRun(Work):
         CANCELLED = "cancelled", _("cancelled")
 
     class Phase(models.TextChoices):
-        WALK = "walk", _("walking through the list")
-        CONFIRM = "confirm", _("confirming what is missing")
+        WALK = "walk", _("goes through Orq’s list")
+        CONFIRM = "confirm", _("asks Orq for what is missing")
 
     class Hold(models.TextChoices):
         """Why missing rows were not confirmed."""
 
-        MASS_DELETE = "mass_delete", _("more conversations are missing than one run may take for deleted")
-        NO_CANARY = "no_canary", _("no conversation that must be there could be retrieved")
+        MASS_DELETE = "mass_delete", _("so many are missing at once that it may be a mistake")
+        NO_CANARY = "no_canary", _("not even conversations that must be there were found")
 
     class Wait(models.TextChoices):
         ASKED = "asked", _("Orq asked us to wait")
-        PACE = "pace", _("REQUESTS_PER_MINUTE allows no request before")
+        PACE = "pace", _("Orq is asked only so many times a minute from here")
         BACKOFF = "backoff", _("Orq is in trouble or out of reach")
-        BUDGET = "budget", _("the budget of the last call is spent")
+        BUDGET = "budget", _("its budget of time or pages is used up")
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)
-    mode = models.CharField(_("mode"), max_length=20, choices=Mode)
+    mode = models.CharField(_("kind"), max_length=20, choices=Mode)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.QUEUED)
-    phase = models.CharField(_("phase"), max_length=20, choices=Phase, default=Phase.WALK)
+    phase = models.CharField(_("step"), max_length=20, choices=Phase, default=Phase.WALK)
     slot = BytewiseCharField(max_length=130, null=True, unique=True, editable=False)
     """``workspace:mode`` while the run is unfinished, so that there is one of each at most."""
 
-    cursor = BytewiseCharField(_("cursor"), max_length=64, null=True)
-    """The remote id after which the next page begins."""
-    head_id = BytewiseCharField(_("newest id"), max_length=64, null=True)
-    """The newest remote id on the first page."""
-    stop_id = BytewiseCharField(_("stops at"), max_length=64, null=True)
+    cursor = BytewiseCharField(
+        _("place in the list"), max_length=64, null=True, help_text=_("The Orq id after which the next page begins.")
+    )
+    head_id = BytewiseCharField(
+        _("newest conversation"),
+        max_length=64,
+        null=True,
+        help_text=_("The first Orq id of the list when this began."),
+    )
+    stop_id = BytewiseCharField(
+        _("ends at"), max_length=64, null=True, help_text=_("From this Orq id on, everything was known before.")
+    )
     """An incremental run ends with the first page that reaches at or below this id."""
     reached_end = models.BooleanField(_("reached the end"), default=False)
     """Of what it walks through: the list, or for an incremental run its stop."""
-    is_complete = models.BooleanField(_("walked through"), default=False)
+    is_complete = models.BooleanField(
+        _("looked at everything"),
+        default=False,
+        help_text=_("All up to the newest conversation was looked at, by this run or those before it."),
+    )
     """Whether everything up to ``head_id`` has been walked through, by this run and those it rests on."""
     rests_on = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     """The unfinished first full run at whose head this incremental run stopped."""
-    continues = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="continued_by")
+    continues = models.ForeignKey(
+        "self",
+        verbose_name=_("goes on with"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="continued_by",
+        help_text=_("A person decided that what this run had left open should go on."),
+    )
     """The run that was held, and that a person let go with this one."""
     met_out_of_place = models.JSONField(default=list, editable=False)
     """Ids that the list showed elsewhere than their age says: their own place need not hold them."""
@@ -243,22 +267,42 @@ class SyncRun(Work):
     fell_short = models.BooleanField(_("list ended before the known"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)
 
-    requests = models.PositiveBigIntegerField(_("requests"), default=0)
-    pages = models.PositiveBigIntegerField(_("pages"), default=0)
-    seen = models.PositiveBigIntegerField(_("seen"), default=0)
-    created = models.PositiveBigIntegerField(_("created"), default=0)
-    updated = models.PositiveBigIntegerField(_("updated"), default=0)
+    requests = models.PositiveBigIntegerField(_("requests to Orq"), default=0)
+    pages = models.PositiveBigIntegerField(_("pages of Orq’s list"), default=0)
+    seen = models.PositiveBigIntegerField(_("looked at"), default=0)
+    created = models.PositiveBigIntegerField(_("new"), default=0)
+    updated = models.PositiveBigIntegerField(_("changed"), default=0)
     unchanged = models.PositiveBigIntegerField(_("unchanged"), default=0)
-    restored = models.PositiveBigIntegerField(_("restored"), default=0)
-    skipped = models.PositiveBigIntegerField(_("skipped as older"), default=0)
-    outdated = models.PositiveBigIntegerField(_("listed with older values"), default=0)
+    restored = models.PositiveBigIntegerField(
+        _("back again"), default=0, help_text=_("Were marked as deleted here, and Orq has them after all.")
+    )
+    skipped = models.PositiveBigIntegerField(
+        _("newer here"), default=0, help_text=_("Were changed from here meanwhile, so the newer state was kept.")
+    )
+    outdated = models.PositiveBigIntegerField(
+        _("listed as they were"),
+        default=0,
+        help_text=_("Orq’s list shows an older state than Orq told before, so the newer one was kept."),
+    )
     """Items that the list showed older than an answer from before this run did."""
-    rejected = models.PositiveBigIntegerField(_("rejected"), default=0)
-    missing = models.PositiveBigIntegerField(_("missing"), default=0)
-    unlisted = models.PositiveBigIntegerField(_("found though not listed"), default=0)
+    rejected = models.PositiveBigIntegerField(
+        _("unreadable"), default=0, help_text=_("What Orq sent could not be understood, so it was not taken over.")
+    )
+    missing = models.PositiveBigIntegerField(
+        _("missing"),
+        default=0,
+        help_text=_("Orq’s list did not show them any more, so they are looked up one by one."),
+    )
+    unlisted = models.PositiveBigIntegerField(
+        _("found though not listed"), default=0, help_text=_("Were missing, and Orq has them after all.")
+    )
     """Missing rows that turned out to be alive, for the first time."""
-    tombstoned = models.PositiveBigIntegerField(_("deleted"), default=0)
-    held = models.PositiveBigIntegerField(_("held back"), default=0)
+    tombstoned = models.PositiveBigIntegerField(
+        _("deleted"), default=0, help_text=_("Were missing, and Orq does not know them any more.")
+    )
+    held = models.PositiveBigIntegerField(
+        _("held back"), default=0, help_text=_("Are missing, and were left for a person to decide.")
+    )
     hold = models.CharField(_("held back because"), max_length=20, choices=Hold, default="", blank=True)
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
@@ -295,7 +339,7 @@ class Operation(Work):
         DELETE = "delete", _("delete")
         REFRESH = "refresh", _("refresh")
 
-    verb = models.CharField(_("what"), max_length=20, choices=Verb)
+    verb = models.CharField(_("action"), max_length=20, choices=Verb)
     form_token = models.CharField(max_length=32, null=True, unique=True, editable=False)  # noqa: DJ001 # absent is not ""
     """Of the form that ordered it: a form that is sent twice orders once."""
     ordered_by = models.CharField(_("ordered by"), max_length=255, default="", blank=True)
@@ -372,21 +416,30 @@ class RejectedPayload(models.Model):
     """What Orq sent and the mirror could not take, and why; one row for each id, or digest where there is no id."""
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)
-    key = BytewiseCharField(_("Orq id or digest"), max_length=64)
+    key = BytewiseCharField(_("Orq id or fingerprint"), max_length=64)
     reason = models.TextField(_("reason"))
-    excerpt = models.TextField(_("payload"))
+    excerpt = models.TextField(_("what Orq sent"))
     first_seen_at = models.DateTimeField(_("first seen"))
     last_seen_at = models.DateTimeField(_("last seen"))
-    resolved_at = models.DateTimeField(_("resolved"), null=True)
-    last_run = models.ForeignKey(SyncRun, null=True, on_delete=models.SET_NULL, related_name="rejected_payloads")
+    resolved_at = models.DateTimeField(
+        _("settled"), null=True, help_text=_("Since when it could be taken over, or was not listed any more.")
+    )
+    last_run = models.ForeignKey(
+        SyncRun,
+        verbose_name=_("last met by"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="rejected_payloads",
+    )
 
     class Meta:
-        verbose_name = _("rejected payload")
-        verbose_name_plural = _("rejected payloads")
+        verbose_name = _("unreadable entry")
+        verbose_name_plural = _("unreadable entries")
         constraints = (models.UniqueConstraint(fields=("workspace", "key"), name="django_orq_rejectedpayload_unique"),)
 
     def __str__(self) -> str:
-        return str(self.key)
+        """Of a digest, only so much as an id is long."""
+        return Truncator(self.key).chars(31)
 
 
 def write_database() -> str:

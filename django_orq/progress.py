@@ -37,12 +37,12 @@ def extent(run: SyncRun, *, left: int = 0) -> Extent:
 
 
 def counts(run: SyncRun) -> str:
-    """“12,300 conversations, 123 pages”, and how many missing ones were confirmed."""
+    """“12,300 conversations, 123 pages”, and how many missing ones were looked up."""
     walked = [
         ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": number(run.seen)},
         ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": number(run.pages)},
     ]
-    confirmed = gettext("%(count)s missing ones confirmed") % {"count": number(_confirmed(run))}
+    confirmed = gettext("%(count)s of the missing looked up") % {"count": number(_confirmed(run))}
     if run.mode == SyncRun.Mode.CONFIRM:
         return confirmed
     return ", ".join([*walked, confirmed] if _is_about_missing_ones(run) or _confirmed(run) else walked)

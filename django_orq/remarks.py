@@ -17,13 +17,13 @@ PATIENCE = timedelta(minutes=1)
 """For so long, a run that no worker has taken need not mean that something is wrong."""
 _COUNTED = {
     "rejected": ngettext_lazy(
-        "%(count)s payload could not be mirrored: the admin lists it with the reason.",
-        "%(count)s payloads could not be mirrored: the admin lists them with the reason.",
+        "%(count)s entry of Orq’s list could not be read: the admin lists it among the unreadable entries.",
+        "%(count)s entries of Orq’s list could not be read: the admin lists them among the unreadable entries.",
         "counted",
     ),
     "outdated": ngettext_lazy(
-        "%(count)s conversation was listed with older values than Orq gave before.",
-        "%(count)s conversations were listed with older values than Orq gave before.",
+        "Orq’s list shows %(count)s conversation with older values than Orq told before; the newer ones are kept.",
+        "Orq’s list shows %(count)s conversations with older values than Orq told before; the newer ones are kept.",
         "counted",
     ),
     "unlisted": ngettext_lazy(
@@ -61,7 +61,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
         if counted := getattr(run, counter):
             found.append(str(text % {"counted": counted, "count": number(counted)}))
     if run.fell_short:
-        found.append(_("The list ended before it reached what is known here; the next full run will tell why."))
+        found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
     if run.hold:
         found.append(_held(run))
         if for_terminal:
@@ -76,7 +76,7 @@ def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:
         return [text % {"walker": process_in_words(run.walker), "time": tell(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
-    return [_("The worker that had it seems to have been killed. The next scheduled call goes on from the last page.")]
+    return [_("The worker that had it seems to have been killed. The next scheduled sync goes on from the last page.")]
 
 
 def _needs_worker(run: SyncRun) -> bool:
@@ -137,14 +137,16 @@ def untaken_run(run: SyncRun) -> list[str]:
 
 
 def _untold() -> str:
-    return _("No worker knows of it: the broker was out of reach, or nobody asked. The next scheduled call takes it.")
+    return _(
+        "No worker knows of it: the broker was out of reach, or nobody asked. The next scheduled sync takes it up."
+    )
 
 
 def _held(run: SyncRun) -> str:
     text = ngettext(
-        "%(count)s missing conversation was not confirmed, because %(reason)s. It was not marked as deleted. "
+        "%(count)s missing conversation was held back, because %(reason)s. It was not marked as deleted. "
         "Look whether it should be gone; if so, let this run go on.",
-        "%(count)s missing conversations were not confirmed, because %(reason)s. None of them was marked as deleted. "
+        "%(count)s missing conversations were held back, because %(reason)s. None of them was marked as deleted. "
         "Look whether they should be gone; if so, let this run go on.",
         run.held,
     )
@@ -153,6 +155,6 @@ def _held(run: SyncRun) -> str:
 
 def _waiting(run: SyncRun, tell: Tell) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
-        return _("The budget of this call is spent; the next call of this mode goes on from the last page.")
+        return _("It has used up its budget of time or pages; the next sync of its kind goes on from there.")
     text = _("It waits until %(time)s, because %(reason)s.")
     return text % {"time": tell(run.resume_at), "reason": run.get_wait_display()}

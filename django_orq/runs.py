@@ -75,7 +75,14 @@ def unfinished(workspace: str, mode: str) -> SyncRun | None:
 def resume(run: SyncRun, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
     """Let a paused run go on from where it was, with the budget of this call; old troubles are forgotten."""
     all_runs().filter(pk=run.pk, state=State.PAUSED).update(
-        state=State.QUEUED, failures=0, malformed=0, trouble_since=None, ticket="", enqueued_at=None
+        state=State.QUEUED,
+        failures=0,
+        malformed=0,
+        trouble_since=None,
+        error_code="",
+        error_params={},
+        ticket="",
+        enqueued_at=None,
     )
     _set_budget(run, max_pages, max_seconds)
     return run

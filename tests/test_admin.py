@@ -808,7 +808,7 @@ def test_run_shows_its_counters_and_what_was_rejected(remote, admin_client):
     rejected = text_of(admin_client.get(reverse("admin:django_orq_rejectedpayload_change", args=[payload.pk])))
 
     assert "partial" in listed
-    assert payload.key in shown
+    assert str(payload) in shown
     assert f"last_run__id__exact={run.pk}" in shown
     assert "junk &lt;b&gt;" in rejected
 
@@ -830,7 +830,7 @@ def test_many_rejected_payloads_do_not_swell_the_page_of_a_run(remote, admin_cli
     shown = text_of(admin_client.get(reverse("admin:django_orq_syncrun_change", args=[run.pk])))
     listed = admin_client.get(reverse("admin:django_orq_rejectedpayload_changelist"), {"last_run__id__exact": run.pk})
 
-    assert sum(key in shown for key in RejectedPayload.objects.values_list("key", flat=True)) == 20
+    assert sum(str(payload) in shown for payload in RejectedPayload.objects.all()) == 20
     assert listed.context["cl"].result_count == 50
 
 

@@ -89,6 +89,31 @@ def test_each_state_has_its_filter(admin_client, state):
     assert Conversation.objects.get(indexed_state=state).state == state
 
 
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("live", "Orq has it."),
+        ("unlisted", "Orq’s list leaves it out"),
+        ("missing", "only if Orq does not know it then, it is marked as deleted"),
+        ("deleted", "gone from Orq, with its messages"),
+    ],
+)
+def test_page_says_what_the_state_means(admin_client, state, words):
+    (row,) = mirrored("Refund")
+    set_columns(row, **EVERY_STATE[state])
+
+    shown = text_of(admin_client.get(reverse(f"{NAMES}_change", args=[row.pk])))
+
+    assert re.search(rf'<div class="readonly">{state}<div class="help">[^<]*{words}', shown)
+
+
+def test_filter_of_states_says_what_they_are(admin_client):
+    shown = text_of(admin_client.get(LIST))
+
+    assert "Missing: not found when last looked for" in shown
+    assert "Deleted: gone from Orq" in shown
+
+
 def test_filter_of_unlisted_ones_says_what_they_are(admin_client):
     assert "Unlisted: found, though Orq’s list leaves them out" in text_of(admin_client.get(LIST))
 

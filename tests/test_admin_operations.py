@@ -713,6 +713,20 @@ class TestPage:
 
         assert counts[0] == counts[1]
 
+    def test_list_tells_operations_on_several_from_those_on_one(self, remote, rows, operation, admin_client):
+        single, _ = orders.place("refresh", [orders.Order(conversation=rows[0])], by=orders.Orderer())
+        url = reverse("admin:django_orq_operation_changelist")
+
+        shown = {
+            choice: list(admin_client.get(url, {"conversations": choice}).context["cl"].result_list)
+            for choice in ("several", "one", "")
+        }
+
+        assert shown == {"several": [operation], "one": [single], "": [single, operation]}
+        assert "refresh “<bdi>Three</bdi>”" in text_of(admin_client.get(url))
+        operations.work_slice(single.pk)
+        assert re.search(r'field-outcome">done<', text_of(admin_client.get(url)))
+
     def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker):
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
 
@@ -741,7 +755,7 @@ class TestPage:
 
         expected = date_format(timezone.localtime(until), "DATETIME_FORMAT")
         assert f"Orq asks us to wait until {expected}." in shown
-        assert re.search(r"Orq asks us to slow down. Orq asks to wait \d{3} seconds.", said(single)[0])
+        assert re.search(r"Orq asks us to slow down\. Orq asks to wait [78] minutes\.", said(single)[0])
         assert "UTC" not in shown + said(single)[0]
 
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):

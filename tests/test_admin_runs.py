@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from django_orq import runs
+from django_orq.admin import meanings
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.remarks import remarks
 
@@ -300,7 +301,7 @@ def test_list_names_counters_duration_and_remarks(remote, admin_client):
 
     shown = words_of(admin_client.get(LIST)).replace("\xa0", " ")
 
-    assert f"#{run.pk} full succeeded 9 minutes ago took 3 minutes 1 seen 1 created 2 conversations are miss" in shown
+    assert f"#{run.pk} full succeeded 9 minutes ago took 3 minutes 1 looked at 1 new 2 conversations are miss" in shown
 
 
 def test_list_names_the_workspace_where_there_are_several(two_workspaces, admin_client):
@@ -395,15 +396,134 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
     answer = admin_client.get(page(SyncRun.objects.latest("pk"), "progress")).json()
 
     assert (answer["value"], answer["max"]) == (2, 5)
-    assert answer["text"].endswith("2 missing ones confirmed")
+    assert answer["text"].endswith("2 of the missing looked up")
+
+
+# In words that people understand
+
+JARGON = re.compile(
+    r"\b(?:cursor|phase|walk\w*|payload\w*|tombstone\w*|canary|checkpoint|lease\w*|upsert\w*|reconcile\w*|rests on|"
+    r"REQUESTS_PER_MINUTE|MASS_DELETE\w*)\b",
+    re.IGNORECASE,
+)
+IN_EACH_STATE: dict[str, dict[str, object]] = {
+    "queued": {"enqueued_at": before(minutes=9)},
+    "running": {"lease_until": before(minutes=-2)},
+    "waiting": {"wait": "budget"},
+    "paused": {},
+    **{state: {"finished_at": before(minutes=1)} for state in ("succeeded", "partial", "failed", "cancelled")},
+}
+EVERY_REMARK = {"rejected": 2, "outdated": 3, "unlisted": 4, "fell_short": True, "hold": "no_canary", "held": 5}
+
+
+@pytest.mark.parametrize("state", SyncRun.State.values)
+def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_client, state):
+    run = new_run(state=state, **IN_EACH_STATE[state], **EVERY_REMARK, error_code="database_trouble")
+
+    words = words_of(admin_client.get(page(run)))
+
+    assert f"State: {state} {meanings.of_run(run)}" in words
+    assert JARGON.findall(words) == []
+
+
+@pytest.mark.parametrize("kind", [*SyncRun.Wait, *SyncRun.Hold, *SyncRun.Phase], ids=str)
+def test_reasons_and_steps_are_no_jargon(kind):
+    assert JARGON.findall(str(kind.label)) == []
+
+
+@pytest.mark.parametrize("mode", SyncRun.Mode.values)
+def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
+    run = new_run(mode=mode)
+
+    assert f"Kind: {run.get_mode_display()} {meanings.of_mode(run)}" in words_of(admin_client.get(page(run)))
+
+
+def test_running_says_what_the_worker_does(remote, admin_client):
+    walking = new_run(state="running", lease_until=before(minutes=-2))
+    assert "A worker goes through Orq’s list." in text_of(admin_client.get(page(walking)))
+
+    SyncRun.objects.update(phase="confirm")
+    fields = admin_client.get(page(walking, "progress")).json()["fields"]
+    assert fields["meaning"] == "A worker asks Orq for the conversations that are missing, one by one."
+
+
+def test_technical_details_are_folded_at_the_end(remote, admin_client):
+    shown = text_of(admin_client.get(page(full_run())))
+
+    above, details = shown.split("<details")
+    assert all(label in details for label in ("Place in the list", "Newest conversation", "Requests to Orq"))
+    assert not any(label in above for label in ("Place in the list", "Newest conversation", "Requests to Orq"))
+    assert "<fieldset" not in details
+
+
+def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_client):
+    assert "unreadable entries" not in text_of(admin_client.get(page(full_run())))
+
+    shown = text_of(admin_client.get(page(new_run(rejected=1)))).lower()
+
+    assert "unreadable entries that this run met last" in shown
+    assert "lists it among the unreadable entries" in shown
 
 
 # Let go on, pause, cancel
 
 
+def test_question_tells_how_many_the_following_run_is_about(held_run, admin_client):
+    question = text_of(admin_client.get(page(held_run, "go_on")))
+    assert "asks Orq for each of the 3 conversations that are still missing" in question
+    assert f'href="{CONVERSATIONS}?state=missing&amp;workspace=default"' in question
+
+    set_columns(Conversation.objects.missing().first(), missing_since=None)
+    assert "for each of the 2 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
+    for row in Conversation.objects.missing():
+        set_columns(row, missing_since=None)
+    assert "finds nothing to do" in text_of(admin_client.get(page(held_run, "go_on")))
+
+
+def test_question_is_about_as_many_as_the_following_run_asks_for(held_run, remote, admin_client):
+    set_columns(Conversation.objects.live().first(), missing_since=datetime.now(UTC) + timedelta(seconds=5))
+    assert "for each of the 3 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
+    remote.clear_requests()
+
+    following = work_on(runs.go_on(held_run))
+
+    assert following.tombstoned == 3
+    asked = [one.path for one in remote.requests if one.operation == "retrieve"]
+    assert len(set(asked)) == 3 + 1  # and one that must be there
+
+
+def test_whoever_may_not_see_conversations_is_not_led_to_them(held_run):
+    question = text_of(staff_with("view_syncrun", "run_sync").get(page(held_run, "go_on")))
+
+    assert "Look at the missing ones" not in question
+
+
+def test_question_of_a_run_that_doubted_its_workspace_says_what_is_at_stake(remote, admin_client, monkeypatch):
+    for number in range(3):
+        remote.add(f"Ours {number}")
+    full_run()
+    for each in remote.conversations:
+        remote.remove(each["_id"])
+    remote.add("Theirs")
+    doubting = full_run()
+
+    assert "Of the 3 conversations that are here now" in text_of(admin_client.get(page(doubting, "go_on")))
+
+    monkeypatch.setattr("django_orq.admin.going_on.MAX_LISTED", 2)
+    assert "Of the more than 2 conversations" in text_of(admin_client.get(page(doubting, "go_on")))
+
+
+def test_question_of_a_paused_run_says_how_far_it_came(remote, admin_client):
+    run = new_run(state="paused", seen=1230, pages=13)
+
+    question = text_of(admin_client.get(page(run, "go_on")))
+
+    assert "It goes on from its last page. So far: 1,230 conversations, 13 pages." in question
+
+
 def test_held_run_shows_how_many_and_asks_before_it_goes_on(held_run, admin_client, queue):
     shown = text_of(admin_client.get(page(held_run)))
-    assert "3 missing conversations were not confirmed" in shown
+    assert "3 missing conversations were held back" in shown
     assert f'<a class="button default" href="{page(held_run, "go_on")}">' in shown
 
     for question in (admin_client.get(page(held_run, "go_on")), admin_client.post(page(held_run, "go_on"))):
@@ -449,6 +569,15 @@ def test_paused_run_goes_on_without_a_question(remote, admin_client, queue):
     run.refresh_from_db()
     assert (run.state, response.url) == ("queued", page(run))
     assert messages(queue) == [(WALK, [run.pk])]
+
+
+def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):
+    remote.fail("list", status=500)
+    run = full_run()
+    admin_client.post(page(run, "pause"))
+    assert "Orq is in trouble" in text_of(admin_client.get(page(run)))
+
+    assert "trouble" not in said(admin_client.post(page(run, "go_on")))
 
 
 def test_pause_stops_a_run_where_it_is(remote, admin_client):
@@ -524,7 +653,7 @@ def test_held_run_that_another_one_must_precede_says_which(held_run, admin_clien
         ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["No worker knows of it"]),
         ({"enqueued_at": None}, ["No worker knows of it"]),
         ({"state": "paused", "enqueued_at": timedelta(hours=3)}, []),
-        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["The budget"]),
+        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["It has used up its budget"]),
         ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["It waits until"]),
         (
             {

@@ -87,7 +87,7 @@ def test_partial_run_says_why_and_exits_with_3(remote, capsys):
         call_command("orq_sync", "--full")
 
     assert exit_.value.code == 3
-    assert "1 payload" in capsys.readouterr().err
+    assert "1 entry of Orq’s list could not be read" in capsys.readouterr().err
 
 
 def test_outdated_values_are_named_as_a_reason(remote, capsys):
@@ -288,7 +288,7 @@ def test_confirming_is_shown(remote, capsys):
     orq_sync("--full")
     remote.remove(remote.conversations[0]["_id"])
 
-    assert "1 missing ones confirmed" in orq_sync("--full", stdout=Terminal())
+    assert "1 of the missing looked up" in orq_sync("--full", stdout=Terminal())
 
 
 def test_long_walk_goes_on_over_many_slices(remote, settings):

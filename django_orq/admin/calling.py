@@ -17,7 +17,7 @@ def hand_over(operation: Operation) -> tuple[str, int]:
     if operation.ticket:
         return gettext("It is queued for a worker; this page shows how it goes."), messages.SUCCESS
     message = gettext(
-        "It is recorded, but no worker could be told of it: the broker is out of reach. The next scheduled call "
-        "takes it."
+        "It is recorded, but no worker could be told of it: the broker is out of reach. The next scheduled sync "
+        "takes it up."
     )
     return message, messages.WARNING

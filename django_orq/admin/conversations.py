@@ -19,6 +19,7 @@ from .filters import CreatedFilter, StateFilter, WorkspaceFilter
 from .forms import RenameForm, SelectionActionForm
 from .freshness import FreshnessAdmin
 from .listing import ConversationList
+from .meanings import OF_CONVERSATIONS, explained
 from .pagination import BoundedPaginator
 from .presentation import as_told, pretty_json
 from .renaming import RenamingAdmin
@@ -81,12 +82,12 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
-            (None, {"fields": ("display_name", *hidden, "shown_state")}),
+            (None, {"fields": ("display_name", *hidden, "explained_state")}),
             (
                 _("In Orq"),
                 {"fields": (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")},
             ),
-            (_("In this mirror"), {"fields": ("mirrored_at", *marks)}),
+            (_("Here"), {"fields": ("mirrored_at", *marks)}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Conversation | None = None) -> tuple[str, ...]:
@@ -116,6 +117,10 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     @admin.display(description=_("state"))
     def shown_state(self, conversation: Conversation) -> Any:
         return conversation.state.label
+
+    @admin.display(description=_("state"))
+    def explained_state(self, conversation: Conversation) -> str:
+        return explained(conversation.state.label, OF_CONVERSATIONS[conversation.state])
 
     @admin.display(description=_("metadata"))
     def shown_metadata(self, conversation: Conversation) -> str:

@@ -1,13 +1,15 @@
 """What it means for the person who ordered something that Orq did not do it, or not surely."""
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
+from ..durations import in_words
 from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
 from ..models import OperationItem
 from ..wording import Words
@@ -128,6 +130,5 @@ def _wait(retry_after: float | None) -> str:
     seconds = round(retry_after or 0)
     if not seconds:
         return ""
-    return ngettext("Orq asks to wait %(count)d second.", "Orq asks to wait %(count)d seconds.", seconds) % {
-        "count": seconds
-    }
+    length = timedelta(seconds=seconds) if seconds < 60 else timedelta(minutes=math.ceil(seconds / 60))
+    return gettext("Orq asks to wait %(time)s.") % {"time": in_words(length).replace("\xa0", " ")}

@@ -28,10 +28,10 @@ class StateFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
         return [
-            (ConversationState.LIVE, _("Live")),
+            (ConversationState.LIVE, _("Live: Orq has them")),
             (ConversationState.UNLISTED, _("Unlisted: found, though Orq’s list leaves them out")),
-            (ConversationState.MISSING, _("Missing")),
-            (ConversationState.DELETED, _("Deleted")),
+            (ConversationState.MISSING, _("Missing: not found when last looked for")),
+            (ConversationState.DELETED, _("Deleted: gone from Orq")),
             ("any", _("All, deleted ones too")),
         ]
 
@@ -99,14 +99,32 @@ class CreatedFilter(admin.SimpleListFilter):
         yield from choices
 
 
+class SeveralFilter(admin.SimpleListFilter):
+    """Operations on several conversations, which workers carry out, or on a single one, which the request did."""
+
+    title = _("number of conversations")
+    parameter_name = "conversations"
+
+    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+        return [("several", _("Several at once")), ("one", _("A single one"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "several":
+                return queryset.filter(total__gt=1)
+            case "one":
+                return queryset.filter(total=1)
+        return queryset
+
+
 class ResolvedFilter(admin.SimpleListFilter):
     """Whether what was rejected has been mirrored since, or is listed no more."""
 
-    title = _("resolved")
+    title = _("state")
     parameter_name = "resolved"
 
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
-        return [("no", _("Not yet")), ("yes", _("Resolved"))]
+        return [("no", _("Not settled yet")), ("yes", _("Settled"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset

@@ -15,25 +15,29 @@ from ..durations import in_words
 from ..models import SyncRun, write_database
 from ..remarks import remarks
 from ..wording import number
+from .meanings import of_run
 from .times import local
 
 Shown = Callable[[SyncRun], str]
 
 EMPTY = "-"
 COUNTERS = (
-    ("requests", "pages", "seen", "rejected"),
-    ("created", "updated", "unchanged", "restored"),
-    ("skipped", "outdated"),
-    ("missing", "unlisted", "tombstoned", "held"),
+    ("seen", "created", "updated", "unchanged"),
+    ("missing", "tombstoned", "unlisted", "held"),
+    ("restored", "rejected", "skipped", "outdated"),
 )
+TIMES = (
+    ("queued_at", "started_at", "finished_at"),
+    ("checkpoint_at", "resume_at", "duration"),
+)
+TECHNICAL = (("requests", "pages"), ("phase", "walker"))
 """In the lines that they share."""
-TIMES = ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at")
-_STANDING = ("state", "phase", "walker")
+_COLUMNS = tuple(chain(*COUNTERS, *TIMES, *TECHNICAL))
 
 
 def live_values(run: SyncRun) -> dict[str, str]:
-    values = {name: shown(run, name) for name in (*_STANDING, *chain(*COUNTERS), *TIMES)}
-    return values | {"duration": duration(run), "remarks": "\n".join(told(run))}
+    values = {name: shown(run, name) for name in ("state", *_COLUMNS)}
+    return values | {"meaning": of_run(run), "remarks": "\n".join(told(run))}
 
 
 def told(run: SyncRun) -> list[str]:
@@ -42,6 +46,8 @@ def told(run: SyncRun) -> list[str]:
 
 
 def shown(run: SyncRun, name: str) -> str:
+    if name == "duration":
+        return duration(run)
     value = getattr(run, name)
     if name == "walker":
         return process_in_words(value) or EMPTY
@@ -62,12 +68,15 @@ def live(name: str) -> Shown:
 
     @admin.display(description=label(name))
     def element(run: SyncRun) -> str:
-        value = duration(run) if name == "duration" else shown(run, name)
-        return format_html('<span data-field="{}">{}</span>', name, value)
+        return format_html('<span data-field="{}">{}</span>', name, shown(run, name))
 
     element.__name__ = name
     return element
 
 
 def label(name: str) -> Any:
-    return _("duration") if name == "duration" else SyncRun._meta.get_field(name).verbose_name  # type: ignore[union-attr] # no relation
+    return _("took") if name == "duration" else SyncRun._meta.get_field(name).verbose_name  # type: ignore[union-attr] # no relation
+
+
+LIVE = {name: live(name) for name in _COLUMNS}
+"""All that the page of a run renews in its fields."""

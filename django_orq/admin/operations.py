@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -20,6 +21,7 @@ from ..remarks import is_being_done, remarks_on_operation
 from ..transactions import outside_of_transactions
 from .calling import hand_over
 from .failures import explain_item
+from .filters import SeveralFilter
 from .orderers import orderer
 from .read_only import Listed, ReadOnly
 from .times import local
@@ -39,7 +41,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
     """Whoever ordered an operation may look at it; with the permission to view operations, at those of others too."""
 
     ordering = ("-pk",)
-    list_filter = ("verb",)
+    list_filter = (SeveralFilter, "verb")
     search_fields = ("ordered_by",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -83,7 +85,8 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
-        operations = super().get_queryset(request).annotate(**{f"n_{state}": _number(state) for state in _SETTLED})
+        counts = {f"n_{state}": _number(state) for state in _SETTLED}
+        operations = super().get_queryset(request).annotate(**counts, lone_name=_LONE_NAME)
         if super().has_view_permission(request):
             return operations
         return operations.filter(ordered_by_pk=str(request.user.pk))
@@ -178,7 +181,10 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     @admin.display(description=_("operation"), ordering="pk")
     def name(self, operation: Operation) -> str:
-        return str(operation)
+        lone_name = getattr(operation, "lone_name", None)
+        if lone_name is None:
+            return str(operation)
+        return format_html("#{}: {} “<bdi>{}</bdi>”", operation.pk, operation.get_verb_display(), lone_name)
 
     @admin.display(description=_("state"))
     def standing(self, operation: Operation) -> str:
@@ -186,7 +192,16 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, operation: Operation) -> str:
-        return _in_words(operation, {state: getattr(operation, f"n_{state}") for state in _SETTLED})
+        counts: dict[str, int] = {state: getattr(operation, f"n_{state}") for state in _SETTLED}
+        if operation.total == 1:
+            return next((str(State(state).label) for state, count in counts.items() if count), "")
+        return _in_words(operation, counts)
+
+
+_LONE_NAME = Case(
+    When(total=1, then=Subquery(OperationItem.objects.filter(operation=OuterRef("pk")).order_by().values("name")[:1]))
+)
+"""What the conversation of an operation on a single one is called, in a list of operations."""
 
 
 def _number(state: str) -> Any:

@@ -25,8 +25,6 @@ else:
     _InlineFormSet = BaseInlineFormSet
 
 _MAX_INLINE = 20
-_ID_LENGTH = 31
-"""Characters of an Orq id; digests are longer, and nobody reads them to the end."""
 
 
 @admin.display(description=_("reason"))
@@ -45,15 +43,18 @@ class _FirstFew(_InlineFormSet):
 class RejectedPayloadInline(ReadOnly, _TabularInline):
     model = RejectedPayload
     formset = _FirstFew
-    fields: ClassVar[Any] = ("key", shown_reason, "last_seen_at", "resolved_at")
+    fields: ClassVar[Any] = (shown_reason, "last_seen_at", "resolved_at")
     readonly_fields: ClassVar[Any] = fields
     ordering = ("key",)
     show_change_link = True
-    verbose_name_plural = _("rejected payloads that this run saw last (the first 20)")
+    verbose_name_plural = _("unreadable entries that this run met last (the first 20)")
 
 
 @admin.register(RejectedPayload)
 class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
+    class Media:
+        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
+
     ordering = ("-last_seen_at", "-pk")
     search_fields = ("key__startswith",)
     fields: ClassVar[Any] = (
@@ -67,7 +68,7 @@ class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
         "last_run",
     )
     readonly_fields: ClassVar[Any] = fields
-    search_help_text = _("The beginning of an Orq id (conv_…) or of a digest.")
+    search_help_text = _("The beginning of an Orq id (conv_…) or of a fingerprint.")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -77,14 +78,14 @@ class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return (ResolvedFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
 
-    @admin.display(description=_("Orq id or digest"), ordering="key")
+    @admin.display(description=_("Orq id or fingerprint"), ordering="key")
     def short_key(self, payload: RejectedPayload) -> str:
-        return Truncator(payload.key).chars(_ID_LENGTH)
+        return str(payload)
 
     @admin.display(description=_("reason"))
     def short_reason(self, payload: RejectedPayload) -> str:
         return Truncator(shown_reason(payload)).chars(100)
 
-    @admin.display(description=_("resolved"), boolean=True, ordering="resolved_at")
+    @admin.display(description=_("settled"), boolean=True, ordering="resolved_at")
     def is_resolved(self, payload: RejectedPayload) -> bool:
         return payload.resolved_at is not None

@@ -1,7 +1,7 @@
 """Sync runs in the admin: their list, and what the page of one shows."""
 
+from collections.abc import Iterable
 from functools import partial
-from itertools import chain
 from typing import Any, cast
 
 from django.contrib import admin
@@ -20,7 +20,8 @@ from ..models import SyncRun, write_database
 from ..progress import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
-from .live import COUNTERS, EMPTY, TIMES, duration, label, live, shown, told
+from .live import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
+from .meanings import explained, of_mode, of_run
 from .read_only import Listed, ReadOnly
 from .rejects import RejectedPayloadInline
 from .syncing import SyncingAdmin, is_watched
@@ -29,7 +30,6 @@ from .workspaces import if_several
 
 _MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""
-_LIVE = {name: live(name) for name in ("phase", "walker", "duration", *chain(*COUNTERS), *TIMES)}
 
 
 @admin.register(SyncRun)
@@ -57,18 +57,21 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
         return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
-        standing = (("workspace", "mode"), (_LIVE["phase"], _LIVE["walker"]))
         continued = ("continues",) if obj is not None and obj.continues_id is not None else ()
-        lines = (tuple(_LIVE[name] for name in line) for line in COUNTERS)
+        unreadable = ("all_rejected",) if obj is not None and obj.rejected else ()
+        place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
         return [
-            (None, {"fields": (*standing, *continued)}),
-            (_("Counters"), {"fields": (*lines, "all_rejected")}),
-            (_("Place in the list"), {"fields": ("is_complete", "cursor", "head_id", "stop_id")}),
-            (_("Times"), {"fields": (*(_LIVE[name] for name in TIMES), _LIVE["duration"])}),
+            (None, {"fields": (*if_several("workspace"), "kind", *continued)}),
+            (_("Conversations"), {"fields": (*_lines(COUNTERS), *unreadable)}),
+            (_("Times"), {"fields": _lines(TIMES)}),
+            (_("Technical details"), {"fields": (*_lines(TECHNICAL), *place), "classes": ("collapse",)}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[Any, ...]:
-        return ("all_rejected", *_LIVE.values())
+        return ("kind", "all_rejected", *LIVE.values())
+
+    def get_inlines(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
+        return self.inlines if obj is not None and obj.rejected else ()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"chosen_workspace": chosen_workspace(request), "may_sync": self.has_sync_permission(request)}
@@ -86,6 +89,7 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
         return {
             "extent": how_far(run),
             "counts": counts(run),
+            "meaning": of_run(run),
             "remarks": "\n".join(told(run)),
             "is_watched": is_watched(run),
             "offers_pause": may_sync and is_watched(run),
@@ -110,10 +114,20 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
     def problem(self, run: SyncRun) -> str:
         return Truncator(" ".join(told(run)) or EMPTY).chars(_MAX_REMARKS)
 
-    @admin.display(description=_("rejected payloads"))
+    @admin.display(description=_("kind"))
+    def kind(self, run: SyncRun) -> str:
+        return explained(run.get_mode_display(), of_mode(run))
+
+    @admin.display(description=_("unreadable entries"))
     def all_rejected(self, run: SyncRun) -> str:
         url = reverse("admin:django_orq_rejectedpayload_changelist", current_app=self.admin_site.name)
-        return format_html('<a href="{}?last_run__id__exact={}">{}</a>', url, run.pk, _("Those it saw last"))
+        return format_html(
+            '<a href="{}?last_run__id__exact={}">{}</a>', url, run.pk, _("Those that this run met last")
+        )
+
+
+def _lines(names: Iterable[Iterable[str]]) -> list[tuple[Shown, ...]]:
+    return [tuple(LIVE[name] for name in line) for line in names]
 
 
 def _started(run: SyncRun, clock: DatabaseClock) -> str:

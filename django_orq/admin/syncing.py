@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
@@ -17,10 +18,11 @@ from .. import runs
 from ..claim import all_runs
 from ..conf import workspace_aliases
 from ..handing_over import HandedOver, hand_over, start
-from ..models import Conversation, SyncRun, write_database
+from ..models import Conversation, ConversationState, SyncRun, write_database
 from ..progress import counts, how_far
 from ..transactions import outside_of_transactions
-from .live import live_values, shown
+from .going_on import consequences
+from .live import live_values
 from .sight import may_see
 from .times import local
 
@@ -74,7 +76,8 @@ class SyncingAdmin(_ModelAdmin):
             return self._leave_unknown(request, run_id)
         decided = request.method == "POST" and ("post" in request.POST or not runs.is_held(run))
         if runs.can_go_on(run) and not decided:
-            return self._ask(request, run, "go_on", gettext("Let a sync run go on"))
+            title, missing = gettext("Let a sync run go on"), self._missing(request, run)
+            return self._ask(request, run, "go_on", title, consequences=consequences(run), missing=missing)
         return self._go_on(request, run)
 
     def _go_on(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
@@ -97,7 +100,7 @@ class SyncingAdmin(_ModelAdmin):
     def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """End a run for good, after a question."""
         if request.method == "POST":
-            done = gettext("Sync run %(run)s is cancelled. What it has mirrored stays.")
+            done = gettext("Sync run %(run)s is cancelled. What it has brought over stays.")
             return self._stop(request, run_id, runs.cancel, done=done, entry="Cancelled.")
         self._check(request)
         run = _find(run_id)
@@ -105,7 +108,7 @@ class SyncingAdmin(_ModelAdmin):
             return self._leave_unknown(request, run_id)
         if run.is_finished:
             return self._say_too_late(request, run)
-        return self._ask(request, run, "cancel", gettext("Cancel a sync run"))
+        return self._ask(request, run, "cancel", gettext("Cancel a sync run"), counts=counts(run))
 
     def _stop(
         self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
@@ -142,7 +145,7 @@ class SyncingAdmin(_ModelAdmin):
         if not self.has_sync_permission(request):
             raise PermissionDenied
 
-    def _ask(self, request: HttpRequest, run: SyncRun, verb: str, title: str) -> HttpResponse:
+    def _ask(self, request: HttpRequest, run: SyncRun, verb: str, title: str, **more: Any) -> HttpResponse:
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
@@ -150,11 +153,17 @@ class SyncingAdmin(_ModelAdmin):
             "subtitle": str(run),
             "opts": self.opts,
             "object": run,
-            "counts": counts(run),
-            "held": shown(run, "held"),
             "media": self.media,
+            **more,
         }
         return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
+
+    def _missing(self, request: HttpRequest, run: SyncRun) -> str:
+        """Where the missing ones are listed, for whoever may look at them before the decision; else empty."""
+        if not run.hold or not may_see(request, self.admin_site, Conversation):
+            return ""
+        url = reverse("admin:django_orq_conversation_changelist", current_app=self.admin_site.name)
+        return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
 
     def _tell(self, request: HttpRequest, handed_over: HandedOver) -> None:
         is_well = not handed_over.is_untold and handed_over.run.state != State.WAITING

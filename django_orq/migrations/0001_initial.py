@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ("enqueued_at", models.DateTimeField(editable=False, null=True)),
                 ("ticket", models.CharField(default="", editable=False, max_length=32)),
                 ("trouble_since", models.DateTimeField(editable=False, null=True)),
-                ("error_code", models.CharField(blank=True, default="", max_length=50, verbose_name="error")),
+                ("error_code", models.CharField(blank=True, default="", max_length=50, verbose_name="error code")),
                 (
                     "error_params",
                     models.JSONField(
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                             ("refresh", "refresh"),
                         ],
                         max_length=20,
-                        verbose_name="what",
+                        verbose_name="action",
                     ),
                 ),
                 ("form_token", models.CharField(editable=False, max_length=32, null=True, unique=True)),
@@ -114,12 +114,20 @@ class Migration(migrations.Migration):
                     "mirrored_at",
                     models.DateTimeField(
                         editable=False,
-                        help_text="When the newest answer that changed this row was received.",
-                        verbose_name="mirrored",
+                        help_text="When Orq last told something new about this conversation.",
+                        verbose_name="last news",
                     ),
                 ),
                 ("missing_since", models.DateTimeField(editable=False, null=True, verbose_name="missing since")),
-                ("confirmed_at", models.DateTimeField(editable=False, null=True, verbose_name="confirmed")),
+                (
+                    "confirmed_at",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="When Orq was last asked for this very conversation, and had it.",
+                        null=True,
+                        verbose_name="found by its id",
+                    ),
+                ),
                 ("deleted_at", models.DateTimeField(editable=False, null=True, verbose_name="deleted")),
                 (
                     "indexed_state",
@@ -162,7 +170,7 @@ class Migration(migrations.Migration):
                 ("enqueued_at", models.DateTimeField(editable=False, null=True)),
                 ("ticket", models.CharField(default="", editable=False, max_length=32)),
                 ("trouble_since", models.DateTimeField(editable=False, null=True)),
-                ("error_code", models.CharField(blank=True, default="", max_length=50, verbose_name="error")),
+                ("error_code", models.CharField(blank=True, default="", max_length=50, verbose_name="error code")),
                 (
                     "error_params",
                     models.JSONField(
@@ -175,7 +183,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[("incremental", "incremental"), ("full", "full"), ("confirm", "confirmation")],
                         max_length=20,
-                        verbose_name="mode",
+                        verbose_name="kind",
                     ),
                 ),
                 (
@@ -199,43 +207,130 @@ class Migration(migrations.Migration):
                 (
                     "phase",
                     models.CharField(
-                        choices=[("walk", "walking through the list"), ("confirm", "confirming what is missing")],
+                        choices=[("walk", "goes through Orq’s list"), ("confirm", "asks Orq for what is missing")],
                         default="walk",
                         max_length=20,
-                        verbose_name="phase",
+                        verbose_name="step",
                     ),
                 ),
                 ("slot", django_orq.fields.BytewiseCharField(editable=False, max_length=130, null=True, unique=True)),
-                ("cursor", django_orq.fields.BytewiseCharField(max_length=64, null=True, verbose_name="cursor")),
-                ("head_id", django_orq.fields.BytewiseCharField(max_length=64, null=True, verbose_name="newest id")),
-                ("stop_id", django_orq.fields.BytewiseCharField(max_length=64, null=True, verbose_name="stops at")),
+                (
+                    "cursor",
+                    django_orq.fields.BytewiseCharField(
+                        help_text="The Orq id after which the next page begins.",
+                        max_length=64,
+                        null=True,
+                        verbose_name="place in the list",
+                    ),
+                ),
+                (
+                    "head_id",
+                    django_orq.fields.BytewiseCharField(
+                        help_text="The first Orq id of the list when this began.",
+                        max_length=64,
+                        null=True,
+                        verbose_name="newest conversation",
+                    ),
+                ),
+                (
+                    "stop_id",
+                    django_orq.fields.BytewiseCharField(
+                        help_text="From this Orq id on, everything was known before.",
+                        max_length=64,
+                        null=True,
+                        verbose_name="ends at",
+                    ),
+                ),
                 ("reached_end", models.BooleanField(default=False, verbose_name="reached the end")),
-                ("is_complete", models.BooleanField(default=False, verbose_name="walked through")),
+                (
+                    "is_complete",
+                    models.BooleanField(
+                        default=False,
+                        help_text="All up to the newest conversation was looked at, by this run or those before it.",
+                        verbose_name="looked at everything",
+                    ),
+                ),
                 ("met_out_of_place", models.JSONField(default=list, editable=False)),
                 ("is_vouched", models.BooleanField(default=False, verbose_name="workspace vouched for by a person")),
                 ("fell_short", models.BooleanField(default=False, verbose_name="list ended before the known")),
                 ("mirrored_before", models.PositiveBigIntegerField(default=0, verbose_name="mirrored before")),
-                ("requests", models.PositiveBigIntegerField(default=0, verbose_name="requests")),
-                ("pages", models.PositiveBigIntegerField(default=0, verbose_name="pages")),
-                ("seen", models.PositiveBigIntegerField(default=0, verbose_name="seen")),
-                ("created", models.PositiveBigIntegerField(default=0, verbose_name="created")),
-                ("updated", models.PositiveBigIntegerField(default=0, verbose_name="updated")),
+                ("requests", models.PositiveBigIntegerField(default=0, verbose_name="requests to Orq")),
+                ("pages", models.PositiveBigIntegerField(default=0, verbose_name="pages of Orq’s list")),
+                ("seen", models.PositiveBigIntegerField(default=0, verbose_name="looked at")),
+                ("created", models.PositiveBigIntegerField(default=0, verbose_name="new")),
+                ("updated", models.PositiveBigIntegerField(default=0, verbose_name="changed")),
                 ("unchanged", models.PositiveBigIntegerField(default=0, verbose_name="unchanged")),
-                ("restored", models.PositiveBigIntegerField(default=0, verbose_name="restored")),
-                ("skipped", models.PositiveBigIntegerField(default=0, verbose_name="skipped as older")),
-                ("outdated", models.PositiveBigIntegerField(default=0, verbose_name="listed with older values")),
-                ("rejected", models.PositiveBigIntegerField(default=0, verbose_name="rejected")),
-                ("missing", models.PositiveBigIntegerField(default=0, verbose_name="missing")),
-                ("unlisted", models.PositiveBigIntegerField(default=0, verbose_name="found though not listed")),
-                ("tombstoned", models.PositiveBigIntegerField(default=0, verbose_name="deleted")),
-                ("held", models.PositiveBigIntegerField(default=0, verbose_name="held back")),
+                (
+                    "restored",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Were marked as deleted here, and Orq has them after all.",
+                        verbose_name="back again",
+                    ),
+                ),
+                (
+                    "skipped",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Were changed from here meanwhile, so the newer state was kept.",
+                        verbose_name="newer here",
+                    ),
+                ),
+                (
+                    "outdated",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Orq’s list shows an older state than Orq told before, so the newer one was kept.",
+                        verbose_name="listed as they were",
+                    ),
+                ),
+                (
+                    "rejected",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="What Orq sent could not be understood, so it was not taken over.",
+                        verbose_name="unreadable",
+                    ),
+                ),
+                (
+                    "missing",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Orq’s list did not show them any more, so they are looked up one by one.",
+                        verbose_name="missing",
+                    ),
+                ),
+                (
+                    "unlisted",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Were missing, and Orq has them after all.",
+                        verbose_name="found though not listed",
+                    ),
+                ),
+                (
+                    "tombstoned",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Were missing, and Orq does not know them any more.",
+                        verbose_name="deleted",
+                    ),
+                ),
+                (
+                    "held",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Are missing, and were left for a person to decide.",
+                        verbose_name="held back",
+                    ),
+                ),
                 (
                     "hold",
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("mass_delete", "more conversations are missing than one run may take for deleted"),
-                            ("no_canary", "no conversation that must be there could be retrieved"),
+                            ("mass_delete", "so many are missing at once that it may be a mistake"),
+                            ("no_canary", "not even conversations that must be there were found"),
                         ],
                         default="",
                         max_length=20,
@@ -252,9 +347,9 @@ class Migration(migrations.Migration):
                         blank=True,
                         choices=[
                             ("asked", "Orq asked us to wait"),
-                            ("pace", "REQUESTS_PER_MINUTE allows no request before"),
+                            ("pace", "Orq is asked only so many times a minute from here"),
                             ("backoff", "Orq is in trouble or out of reach"),
-                            ("budget", "the budget of the last call is spent"),
+                            ("budget", "its budget of time or pages is used up"),
                         ],
                         default="",
                         max_length=20,
@@ -270,10 +365,12 @@ class Migration(migrations.Migration):
                 (
                     "continues",
                     models.ForeignKey(
+                        help_text="A person decided that what this run had left open should go on.",
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="continued_by",
                         to="django_orq.syncrun",
+                        verbose_name="goes on with",
                     ),
                 ),
                 (
@@ -352,12 +449,19 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("workspace", django_orq.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
-                ("key", django_orq.fields.BytewiseCharField(max_length=64, verbose_name="Orq id or digest")),
+                ("key", django_orq.fields.BytewiseCharField(max_length=64, verbose_name="Orq id or fingerprint")),
                 ("reason", models.TextField(verbose_name="reason")),
-                ("excerpt", models.TextField(verbose_name="payload")),
+                ("excerpt", models.TextField(verbose_name="what Orq sent")),
                 ("first_seen_at", models.DateTimeField(verbose_name="first seen")),
                 ("last_seen_at", models.DateTimeField(verbose_name="last seen")),
-                ("resolved_at", models.DateTimeField(null=True, verbose_name="resolved")),
+                (
+                    "resolved_at",
+                    models.DateTimeField(
+                        help_text="Since when it could be taken over, or was not listed any more.",
+                        null=True,
+                        verbose_name="settled",
+                    ),
+                ),
                 (
                     "last_run",
                     models.ForeignKey(
@@ -365,12 +469,13 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="rejected_payloads",
                         to="django_orq.syncrun",
+                        verbose_name="last met by",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "rejected payload",
-                "verbose_name_plural": "rejected payloads",
+                "verbose_name": "unreadable entry",
+                "verbose_name_plural": "unreadable entries",
                 "constraints": [
                     models.UniqueConstraint(fields=("workspace", "key"), name="django_orq_rejectedpayload_unique")
                 ],

@@ -43,6 +43,9 @@ _MEASURE = """
     carriesText(element) ? textOf(element) : [...element.getClientRects()],
   ]);
   const found = [];
+  for (const results of document.querySelectorAll(".results")) {
+    if (results.scrollWidth > results.clientWidth) found.push(`the list is ${results.scrollWidth} px wide`);
+  }
   if (root.scrollWidth > root.clientWidth) found.push(`document is ${root.scrollWidth} px wide`);
   for (const [element, rects] of boxes) {
     if (scrolls(element)) continue;

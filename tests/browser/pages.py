@@ -8,6 +8,7 @@ from .site import Row
 LIST = "/admin/django_orq/conversation/"
 ADD = f"{LIST}add/"
 RUNS = "/admin/django_orq/syncrun/"
+UNREADABLE_ENTRIES = "/admin/django_orq/rejectedpayload/"
 OPERATIONS = "/admin/django_orq/operation/"
 
 FAULTS = {

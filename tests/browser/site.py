@@ -129,6 +129,11 @@ class Site:
         """What the admin's log says of a conversation."""
         return self.rows("django_admin_log", "object_id = ?", str(row["id"]))
 
+    def forget_waits(self) -> None:
+        """As if the time that Orq asked for were over."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            connection.execute("DELETE FROM django_orq_workspacewait")
+
     def take(self) -> Row:
         """A conversation as it was mirrored at the beginning, that no other test has touched."""
         return self._pool.pop()

@@ -12,6 +12,7 @@ from .pages import (
     LIST,
     OPERATIONS,
     RUNS,
+    UNREADABLE_ENTRIES,
     change,
     confirm,
     delete,
@@ -24,12 +25,21 @@ from .pages import (
 from .playing import expect
 from .site import turnstile
 
+UNREADABLE = (
+    {"_id": "conv_1", "displayName": "An id of another kind", "createdAt": 1_764_000_000_000},
+    {"kind": "conversation", "displayName": "Without an id " + "x" * 200},
+)
 PHONE = {"width": 390, "height": 844}
 LOOKS = {
     "light": {"viewport": DESKTOP, "color_scheme": "light"},
     "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
     "phone": {"viewport": PHONE, "color_scheme": "light"},
 }
+
+
+def with_unreadable_entries(listed):
+    """At the end of the list."""
+    return listed if listed["has_more"] else {**listed, "data": [*listed["data"], *UNREADABLE]}
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +63,7 @@ def site(_pictured_site):
     yield _pictured_site
     _pictured_site.sandbox.clear_faults()
     _pictured_site.sandbox.hidden = set()
+    _pictured_site.sandbox.transform_list = None
 
 
 @pytest.fixture(params=LOOKS)
@@ -118,6 +129,24 @@ def test_delete(site, look):
     assert found + take("tombstone") == []
 
 
+def test_history(site, look):
+    page, take = look
+    (row,) = site.conversations("display_name = ?", RIGHT_TO_LEFT)
+    page.goto(f"{change(row)}../history/")
+    assert take("history-rtl") == []
+
+
+def test_missing_conversation(site, look):
+    page, take = look
+    row = site.take()
+    site.sandbox.remove(row["remote_id"])
+    page.goto(change(row))
+    fill_name(page, "Renamed in vain")
+    save(page)
+    expect(page.locator(".messagelist .error")).to_be_visible()
+    assert take("missing") == []
+
+
 def test_several_renamed(site, look):
     page, take = look
     rows = [site.take() for _ in range(3)]
@@ -131,7 +160,13 @@ def test_several_renamed(site, look):
     expect(state(page)).to_have_text("finished")
     found += take("outcome")
     page.goto(OPERATIONS)
-    assert found + take("operations") == []
+    found += take("operations")
+    page.goto(change(rows[0]))
+    fill_name(page, rows[0]["display_name"])
+    save(page)
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    page.goto(f"{OPERATIONS}?conversations=one")
+    assert found + take("operations-single") == []
 
 
 def test_several_deleted_and_created_again(site, look):
@@ -155,9 +190,95 @@ def test_run_with_its_bar(site, look):
         turns.let_through(4)
         expect(page.get_by_role("progressbar", name="Progress")).to_have_attribute("value", "40")
         expect(page.locator("[data-progress-text]")).to_contain_text("40 conversations")
-        assert take("run") == []
+        found = take("run")
+        page.get_by_text("Technical details").click()
+        expect(page.get_by_text("Place in the list:")).to_be_visible()
+        found += take("run-details")
+        page.get_by_role("link", name="Cancel…").click()
+        expect(page.get_by_role("button", name="Yes, I’m sure")).to_be_visible()
+        assert found + take("run-cancel") == []
+        page.go_back()
         turns.let_through(100)
         expect(state(page)).not_to_have_text("running")
+
+
+def test_run_that_rests(site, look):
+    page, take = look
+    site.sandbox.fail("list", status=503, headers={"Retry-After": "600"})
+    sync_everything(page)
+    expect(state(page)).to_have_text("waiting")
+    found = take("run-waiting")
+    page.get_by_role("button", name="Pause").click()
+    expect(state(page)).to_have_text("paused")
+    found += take("run-paused")
+    page.goto(ADD)
+    fill_name(page, "Where is my order?")
+    save(page)
+    expect(page.locator(".messagelist .error")).to_be_visible()
+    found += take("add-waiting")
+    site.forget_waits()
+    site.sandbox.fail("list", status=401)
+    page.goto(RUNS)
+    page.get_by_role("button", name="Sync now").click()
+    expect(state(page)).to_have_text("failed")
+    assert found + take("run-failed") == []
+
+
+def test_entries_that_cannot_be_read(site, look):
+    page, take = look
+    site.sandbox.transform_list = with_unreadable_entries
+    sync_everything(page)
+    expect(state(page)).to_have_text("partial")
+    found = take("run-partial")
+    page.goto(UNREADABLE_ENTRIES)
+    found += take("unreadable")
+    page.locator("#result_list tbody a").first.click()
+    page.wait_for_url("**/change/")
+    assert found + take("unreadable-entry") == []
+
+
+NAMES = (
+    "Where is my order 771204?",
+    "Delivery address is wrong, order 558120",
+    "João Gonçalves: não recebi o código de confirmação",
+    "Где мой заказ №950684?",
+    "Factura 230687 con el año incorrecto",
+    "Refund for Olivia Bennett: order 742603 arrived broken",
+    "Invoice 118200 shows the wrong VAT rate",
+    "Quick question about opening hours",
+)
+
+
+def test_pictures_of_the_readme(template, tmp_path, open_browser, album):
+    """Of a window, not of the whole page; whoever has looked at them puts them into docs/images."""
+    options = {"PAGE_SIZE": 10, "READ_TIMEOUT": 60}
+    with mirrored_site(tmp_path, template, conversations=240, **options) as site:
+        for row in site.conversations("display_name IN (?, ?)", AWKWARD, RIGHT_TO_LEFT):
+            site.sandbox.remove(row["remote_id"])
+        site.sync("--full")
+        rows = site.mirror_new(*reversed(NAMES))[::-1]
+        page = open_browser(site, viewport={"width": 1280, "height": 720})
+        page.goto(LIST)
+        expect(page.get_by_role("link", name=NAMES[0])).to_be_visible()
+        page.screenshot(path=album / "readme-list.png", caret="initial")
+
+        run_action(page, "Rename selected conversations", rows[:5])
+        for row in rows[:5]:
+            page.get_by_label(row["display_name"], exact=True).fill(f"{row['display_name']} (settled)")
+        site.sandbox.rename(rows[1]["remote_id"], f"{rows[1]['display_name']} (reopened)")
+        save(page)
+        expect(page.locator("section.orq-standing")).to_contain_text("5 of 5: 4 done, 1 failed")
+        page.set_viewport_size({"width": 1280, "height": 780})
+        page.screenshot(path=album / "readme-outcome.png", caret="initial")
+        page.set_viewport_size({"width": 1280, "height": 720})
+
+        with turnstile(site.sandbox) as turns:
+            sync_everything(page)
+            turns.let_through(15)
+            expect(page.locator("[data-progress-text]")).to_contain_text("150 conversations")
+            page.screenshot(path=album / "readme-run.png", caret="initial")
+            turns.let_through(100)
+            expect(state(page)).to_have_text("succeeded")
 
 
 def test_held_run(site, look):
