@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.db import connections
 from django.utils.translation import gettext
 
 from . import runs, tasks
@@ -68,9 +69,13 @@ def _rests(run: SyncRun) -> bool:
 
 
 def hand_over(run: SyncRun) -> HandedOver:
-    """Have a worker go on with the run, unless one does, a message is under way, or the run has to wait."""
+    """Have a worker go on with the run, unless one does, a message is under way, or the run has to wait.
+
+    Within a transaction of the caller's, the worker is told once that is committed.
+    """
     publishes = run in runs.adoptable(run.workspace)
     if publishes:
         tasks.enqueue_slice(run.pk)
         run.refresh_from_db(using=write_database())
-    return HandedOver(run=run, is_untold=publishes and not run.ticket, is_others=not publishes)
+    is_untold = publishes and not run.ticket and not connections[write_database()].in_atomic_block
+    return HandedOver(run=run, is_untold=is_untold, is_others=not publishes)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import Max, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -28,6 +30,9 @@ KEPT = 500
 """Finished runs of a workspace that are kept."""
 KEPT_UNCHANGED = 100
 """Of those that changed nothing."""
+
+
+_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=Q(mode=Mode.FULL))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,9 +212,20 @@ def adoptable(workspace: str) -> list[SyncRun]:
 
 
 def freshness(workspace: str) -> Freshness:
-    complete = all_runs().filter(workspace=workspace, is_complete=True)
-    newest = complete.aggregate(new=Max("started_at"), everything=Max("started_at", filter=Q(mode=Mode.FULL)))
-    return Freshness(**newest)
+    return Freshness(**_all_complete(workspace).aggregate(**_NEWEST))
+
+
+def freshness_and(workspace: str, other: Subquery) -> tuple[Freshness, Any]:
+    """The freshness, and in the same statement the value of another question to the same database."""
+    nothing = Max(Value(None, output_field=other.output_field))
+    as_aggregate = Coalesce(nothing, other)  # Django wants one
+    found = _all_complete(workspace).aggregate(**_NEWEST, other=as_aggregate)
+    value = found.pop("other")
+    return Freshness(**found), value
+
+
+def _all_complete(workspace: str) -> QuerySet[SyncRun]:
+    return all_runs().filter(workspace=workspace, is_complete=True)
 
 
 def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:

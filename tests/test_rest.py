@@ -11,6 +11,7 @@ from django_orq.payloads import first_id
 from django_orq.reconcile import reconcile
 from django_orq.rest.views import ConversationViewSet
 
+from .brokering import messages
 from .resting import ALL, user_with
 from .values import answer, at, conversation, set_columns
 
@@ -75,9 +76,21 @@ class TestPages:
         assert len(listed(reader, page_size=100)) == 100
 
     @pytest.mark.parametrize(
-        "query", [{}, {"state": "live"}, {"created_after": "2000-01-01"}, {"state": "any"}], ids=str
+        "query",
+        [
+            {},
+            {"state": "live"},
+            {"created_after": "2000-01-01"},
+            {"state": "any"},
+            {"search": "no 1"},
+            {"search": "no 1", "state": "any"},
+            {"search": "conv_0"},
+        ],
+        ids=str,
     )
-    def test_page_costs_two_statements(self, reader, statements, query):
+    @pytest.mark.parametrize("most", [5, 1000])
+    def test_page_costs_two_statements(self, reader, statements, query, most, monkeypatch):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", most)
         fill(30)
         with statements() as executed:
             reader.get(LIST, query)
@@ -202,6 +215,24 @@ class TestSearch:
         assert listed(reader, search="no 1") == [remote_id(10), remote_id(1)]
         assert listed(reader, search="no 1", state="deleted") == [remote_id(11)]
 
+    @pytest.mark.parametrize("most", range(1, 14))
+    @pytest.mark.parametrize("state", ["", "any"])
+    def test_bound_that_the_list_reads_is_the_one_of_the_admin(self, reader, monkeypatch, most, state):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", most)
+        set_columns(row(11), deleted_at=at(5))
+
+        page = reader.get(LIST, {"search": "no", "state": state}).json()
+
+        looked_through = [number for number in range(11, -1, -1) if state or number != 11]
+        assert [item["remote_id"] for item in page["results"]] == [remote_id(n) for n in looked_through[:most]]
+        assert (page["searched_back_to"] is None) is (most >= len(looked_through))
+
+    def test_times_are_in_the_time_zone_of_all_others(self, reader, monkeypatch, settings):
+        settings.TIME_ZONE = "Asia/Tokyo"
+        monkeypatch.setattr(searching, "MAX_SEARCHED", 3)
+
+        assert reader.get(LIST, {"search": "no 1"}).json()["searched_back_to"] == "1970-01-01T09:00:00+09:00"
+
 
 class TestFreshness:
     def test_list_says_when_the_newest_complete_runs_began(self, reader):
@@ -220,6 +251,18 @@ class TestFreshness:
             "new": "2026-03-01T12:01:00Z",
             "everything": "2026-03-01T12:00:00Z",
         }
+
+    def test_search_says_it_as_well(self, reader):
+        SyncRun.objects.create(
+            workspace="default",
+            mode="full",
+            state="succeeded",
+            is_complete=True,
+            started_at=at(0),
+            finished_at=at(0),
+        )
+
+        assert reader.get(LIST, {"search": "no"}).json()["freshness"]["everything"] == "2026-03-01T12:00:00Z"
 
     def test_list_of_a_mirror_that_was_never_synced_says_so(self, reader):
         assert reader.get(LIST).json()["freshness"] == {"new": None, "everything": None}
@@ -301,3 +344,35 @@ def test_page_for_people_can_be_browsed(url):
 
     assert response.status_code == 200
     assert "<h1>" in response.content.decode()
+
+
+@pytest.mark.parametrize("url", [f"{LIST}{remote_id(0)}/refresh/", "/orq/sync-runs/1/cancel/"])
+def test_what_wants_no_body_offers_no_fields(url):
+    fill(1)
+    SyncRun.objects.create(pk=1, workspace="default", mode="full", slot="default:full")
+    client = APIClient()
+    client.force_authenticate(user_with(*ALL))
+
+    options = client.options(url)
+    page = client.get(url, headers={"Accept": "text/html"}).content.decode()
+
+    assert options.json()["actions"] == {"POST": {}}
+    assert "<h1>" in page
+    assert 'name="display_name"' not in page
+    assert 'name="mode"' not in page
+
+
+def test_run_started_within_a_transaction_is_handed_over_once_that_is_committed(
+    settings, queue, django_capture_on_commit_callbacks
+):
+    """As in a project's own tests, each of which is rolled back."""
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key"}}
+    client = APIClient()
+    client.force_authenticate(user_with(*ALL))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = client.post("/orq/sync-runs/", {"mode": "full"}, format="json")
+        assert queue.qsize() == 0
+
+    assert (response.status_code, response.json()["state"]) == (202, "queued")
+    assert messages(queue) == [("django_orq.walk_conversations", [response.json()["id"]])]

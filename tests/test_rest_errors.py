@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from rest_framework.authentication import BasicAuthentication
 
 from django_orq import mirror
@@ -23,6 +23,7 @@ from .walking import configure
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST, FETCH, RUNS = "/conversations/", "/conversations/fetch/", "/sync-runs/"
 NOWHERE = "conv_" + "0" * 26
+JSON = {"Content-Type": "application/json"}
 NOT_FOUND = {"status": 404, "body": '{"message": "Not here"}'}
 
 
@@ -67,17 +68,27 @@ each_verb = pytest.mark.parametrize("verb", VERBS)
 
 
 class TestTheCallersMistakes:
-    @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "two\nlines", 7.5, None, ["a"]])
+    @pytest.mark.parametrize(
+        "name", ["", "   ", "x" * 101, "two\nlines", "\ud800", None, 7, 7.5, True, ["a"], {"a": 1}], ids=repr
+    )
     @pytest.mark.parametrize("verb", ["post", "patch"])
     def test_bad_name_is_refused_before_anything_is_sent(self, program, remote, row, verb, name):
         url = LIST if verb == "post" else page_of(row)
-        if name == 7.5:
-            name = {"a": 1}
         response = program.request(verb, url, json={"display_name": name})
 
         assert response.status_code == 400
         assert error_of(response)["code"] in ("invalid_name", "invalid")
+        assert response.json()["errors"].keys() == {"display_name"}
         assert response.json()["remote_status"] is None
+        assert remote.count() == 0
+
+    @pytest.mark.parametrize("verb", ["post", "patch"])
+    def test_number_that_is_too_large_is_no_name(self, program, remote, row, verb):
+        url = LIST if verb == "post" else page_of(row)
+        response = program.request(verb, url, data='{"display_name": 1e400}', headers=JSON)
+
+        assert response.status_code == 400
+        assert error_of(response)["errors"].keys() == {"display_name"}
         assert remote.count() == 0
 
     def test_bad_name_is_called_that(self, program):
@@ -85,6 +96,7 @@ class TestTheCallersMistakes:
 
         assert answer["code"] == "invalid_name"
         assert answer["message"] == "A name has at most 100 characters; this one has 101."
+        assert answer["errors"] == {"display_name": [answer["message"]]}
 
     @pytest.mark.parametrize("verb", ["post", "patch"])
     def test_missing_name_is_named(self, program, row, verb):
@@ -109,6 +121,48 @@ class TestTheCallersMistakes:
 
         assert response.status_code == 400
         assert error_of(response)["code"] == "parse_error"
+
+    def test_body_that_is_nested_too_deeply_is_refused(self, program):
+        response = program.post(LIST, data="[" * 100_000, headers=JSON)
+
+        assert response.status_code == 400
+        assert error_of(response)["code"] == "parse_error"
+
+    @pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "undefined"])
+    @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"])
+    def test_charset_that_no_text_is_in_is_refused(self, program, remote, charset, kind):
+        headers = {"Content-Type": f"{kind}; boundary=x; charset={charset}"}
+        response = program.post(LIST, data='{"display_name": "Ä"}'.encode(), headers=headers)
+
+        assert response.status_code == 400
+        assert error_of(response)["code"] in ("parse_error", "invalid")
+        assert remote.count() == 0
+
+    @pytest.mark.parametrize("accept", ["application/json", "text/html"])
+    def test_body_that_is_too_large_is_413(self, program, remote, settings, accept):
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+
+        response = program.post(LIST, json={"display_name": "x" * 200}, headers={"Accept": accept})
+
+        assert response.status_code == 413
+        assert error_of(response)["code"] == "request_too_large"
+
+    @pytest.mark.parametrize("place", ["params", "data", "files"])
+    def test_too_many_fields_or_files_are_refused(self, program, remote, settings, place):
+        settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = settings.DATA_UPLOAD_MAX_NUMBER_FILES = 2
+        many = {name: name for name in ("display_name", "a", "b", "c")}
+
+        response = program.post(LIST, **{place: many})
+
+        assert response.status_code == 400
+        assert error_of(response)["code"] == "parse_error"
+        assert remote.count() == 0
+
+    def test_half_a_character_can_be_told_of(self, program):
+        response = program.post(RUNS, data='{"mode": "\\ud800"}', headers=JSON)
+
+        assert response.status_code == 400
+        assert error_of(response)["errors"] == {"mode": ['"\\ud800" is not a valid choice.']}
 
     def test_body_of_another_kind_is_415(self, program):
         response = program.post(LIST, data="name", headers={"Content-Type": "text/csv"})
@@ -166,6 +220,7 @@ class TestTheCallersMistakes:
 
         assert response.status_code == 400
         assert error_of(response)["code"] == "invalid"
+        assert response.json()["errors"].keys() == query.keys()
 
     @pytest.mark.parametrize("query", [{"mode": "half"}, {"state": "gone"}, {"page_size": "-1"}], ids=str)
     def test_query_of_runs_without_sense_is_refused_and_named(self, program, query):
@@ -250,6 +305,15 @@ class TestConflicts:
         assert program.patch(page_of(row), json=again).status_code == 200
         assert remote.get(row.remote_id)["displayName"] == "Mine"
 
+    def test_times_of_a_conflict_are_in_the_time_zone_of_all_others(self, program, remote, row, settings):
+        settings.TIME_ZONE = "Asia/Tokyo"
+        remote.rename(row.remote_id, "Somebody’s")
+
+        current = program.patch(page_of(row), json={"display_name": "Mine"}).json()["current"]
+
+        assert current["updated_at"].endswith("+09:00")
+        assert current["updated_at"] == program.get(page_of(row)).json()["remote_updated_at"]
+
     def test_rename_by_one_who_saw_an_older_name_is_409_though_the_mirror_is_up_to_date(self, program, remote, row):
         seen = program.get(page_of(row)).json()["remote_updated_at"]
         remote.rename(row.remote_id, "Somebody’s")
@@ -282,6 +346,16 @@ class TestOrqInTrouble:
 
         assert response.status_code == 429
         assert response.headers["Retry-After"] == str(SECONDS_TO_WAIT)
+
+    @each_verb
+    @pytest.mark.parametrize("seconds", [3_601, 7_200, 10**9])
+    def test_an_hour_is_the_longest_that_is_told_to_wait(self, program, remote, row, verb, seconds):
+        remote.fail(FIRST_ASKED[verb], status=429, headers={"Retry-After": str(seconds)})
+
+        response = write(program, row, verb)
+
+        assert response.status_code == 429
+        assert response.headers["Retry-After"] == "3600"
 
     @each_verb
     @pytest.mark.parametrize("status", [500, 503])
@@ -364,6 +438,39 @@ class TestOrqInTrouble:
         assert "Retry-After" not in response.headers
         assert impatient.count("create") == 1
 
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"drop": "before"},
+            {"drop": "after"},
+            {"delay": 2},
+            {"status": 502, "applied": True},
+            {"status": 504},
+            {"status": 200, "body": "<html>"},
+        ],
+        ids=str,
+    )
+    def test_delete_whose_outcome_nobody_knows_is_504_with_a_hint(self, program, impatient, row, fault):
+        impatient.fail("delete", **fault)
+
+        response = write(program, row, "delete")
+
+        assert response.status_code == 504
+        assert "Deleting it again does no harm" in error_of(response)["hint"]
+        assert "Retry-After" not in response.headers
+        assert impatient.count("delete") == 1
+
+    @pytest.mark.parametrize("verb", ["rename", "refresh", "fetch"])
+    @pytest.mark.parametrize("status", [502, 504])
+    def test_gateway_that_answers_a_question_is_trouble_of_orq(self, program, remote, row, verb, status):
+        remote.fail("retrieve", status=status)
+
+        response = write(program, row, verb)
+
+        assert response.status_code == 503
+        assert "hint" not in error_of(response)
+        assert (response.json()["code"], response.json()["remote_status"]) == ("server_error", status)
+
     def test_rename_whose_outcome_nobody_knows_is_504_with_a_hint(self, program, remote, row):
         remote.fail("update", drop="before")
         remote.fail("retrieve", after=1, status=500)
@@ -420,20 +527,53 @@ class TestThisSideInTrouble:
         assert response.status_code == 202
         assert error_of(response)["code"] == "mirror_behind"
         assert "Do not repeat it" in response.json()["message"]
+        assert response.json()["remote_id"] == remote.conversations[0]["_id"]
+        assert response.json()["replaced"] is None
 
-    def test_database_in_trouble_is_503(self, program, monkeypatch):
+    @pytest.mark.parametrize("kind", [OperationalError, InterfaceError, InternalError])
+    @pytest.mark.parametrize("accept", ["application/json", "text/html"])
+    def test_database_in_trouble_is_503(self, program, monkeypatch, kind, accept):
         """Patched at the database's side: no lock of ours lasts as long as the database waits for one."""
 
         def fail(*args: Any, **kwargs: Any) -> None:
-            raise OperationalError("database is locked")
+            raise kind("database is locked")
 
         monkeypatch.setattr(ConversationViewSet, "get_queryset", fail)
 
-        response = program.get(LIST)
+        response = program.get(LIST, headers={"Accept": accept})
 
         assert response.status_code == 503
         assert error_of(response)["code"] == "database_trouble"
         assert "locked" not in response.text
+
+    @pytest.mark.parametrize("accept", ["application/json", "text/html"])
+    def test_database_that_is_gone_before_anybody_is_known_is_503(self, program, monkeypatch, accept):
+        """Patched where a user is looked up: the page for people would look once more."""
+
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise OperationalError("connection refused")
+
+        monkeypatch.setattr(BasicAuthentication, "authenticate_credentials", fail)
+
+        response = program.get(LIST, headers={"Accept": accept})
+
+        assert response.status_code == 503
+        assert error_of(response)["code"] == "database_trouble"
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="there a database can be set so")
+    def test_database_that_can_only_be_read_is_503(self, program, remote, row):
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        remote.rename(row.remote_id, "Paid")
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            try:
+                responses = [write(program, row, verb) for verb in ("refresh", "fetch")]
+            finally:
+                cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+        assert [response.status_code for response in responses] == [503, 503]
+        assert [error_of(response)["code"] for response in responses] == ["database_trouble"] * 2
+        assert all(response.headers["Retry-After"] for response in responses)
 
     @pytest.mark.parametrize(
         "workspaces", [{"default": {"API_KEY": ""}}, {"default": {"API_KEY": "sëcret-key"}}, "secret-key"], ids=repr

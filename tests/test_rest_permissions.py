@@ -13,7 +13,6 @@ from rest_framework.test import APIClient
 
 from django_orq.models import Conversation, SyncRun
 from django_orq.reconcile import reconcile
-from django_orq.rest.base import WorkspaceViewSet
 from django_orq.rest.urls import urlpatterns
 
 from .resting import ERROR, user_with
@@ -25,7 +24,8 @@ RUN = 1_000_000_000
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 WRITES = {"post", "put", "patch", "delete"}
 READ = {"conversation": "view_conversation", "syncrun": "view_syncrun"}
-# What is demanded for writing, by the names of the patterns; a method that is not here is not offered.
+# What is demanded for writing, beside the permission to view, by the names of the patterns; a method that is not here
+# is not offered.
 WRITING = {
     ("conversation-list", "post"): "add_conversation",
     ("conversation-detail", "patch"): "change_conversation",
@@ -39,11 +39,17 @@ NO_READING = {"conversation-refresh", "conversation-fetch", "syncrun-cancel"}
 STOCK = {"post": "add", "put": "change", "patch": "change", "delete": "delete"}
 EVERY = {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in READ} | {"run_sync"}
 
-endpoints = pytest.mark.parametrize(
-    ("pattern", "method"),
-    list(itertools.product(urlpatterns, METHODS)),
-    ids=lambda value: value.name if isinstance(value, URLPattern) else value,
-)
+ROOT = "api-root"
+"""The page that names the lists: for everybody who is logged in."""
+rows_patterns = [pattern for pattern in urlpatterns if pattern.name != ROOT]
+
+
+def endpoints_of(patterns):
+    return pytest.mark.parametrize(
+        ("pattern", "method"),
+        list(itertools.product(patterns, METHODS)),
+        ids=lambda value: value.name if isinstance(value, URLPattern) else value,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -58,25 +64,31 @@ def url_of(pattern: URLPattern) -> str:
 
 
 def demanded(pattern: URLPattern, method: str) -> str:
+    """What is demanded beside the permission to view, or that one."""
     model = pattern.name.partition("-")[0]
     if (pattern.name, method) in WRITING:
         return WRITING[pattern.name, method]
     return f"{STOCK[method]}_{model}" if method in WRITES else READ[model]
 
 
-def ask(pattern: URLPattern, method: str, *permissions: str):
+def all_demanded(pattern: URLPattern, method: str) -> set[str]:
+    return {READ[pattern.name.partition("-")[0]], demanded(pattern, method)}
+
+
+def ask(pattern: URLPattern, method: str, *permissions: str, name: str = "agent"):
     client = APIClient()
-    client.force_authenticate(user_with(*permissions))
+    client.force_authenticate(user_with(*permissions, name=name))
     return getattr(client, method)(url_of(pattern), {}, format="json")
 
 
 def test_table_names_what_is_there():
     offered = {
-        (pattern.name, method) for pattern in urlpatterns for method in pattern.callback.actions if method in WRITES
+        (pattern.name, method) for pattern in rows_patterns for method in pattern.callback.actions if method in WRITES
     }
 
     assert offered == WRITING.keys()
     assert {url_of(pattern) for pattern in urlpatterns} == {
+        "/orq/",
         "/orq/conversations/",
         "/orq/conversations/fetch/",
         f"/orq/conversations/{REMOTE_ID}/",
@@ -87,12 +99,12 @@ def test_table_names_what_is_there():
     }
 
 
-@endpoints
+@endpoints_of(urlpatterns)
 @pytest.mark.parametrize(
     ("authenticators", "status"), [((BasicAuthentication,), 401), ((SessionAuthentication,), 403)], ids=["401", "403"]
 )
 def test_anonymous_callers_are_refused(pattern, method, authenticators, status, monkeypatch):
-    monkeypatch.setattr(WorkspaceViewSet, "authentication_classes", authenticators)
+    monkeypatch.setattr(pattern.callback.cls, "authentication_classes", authenticators)
 
     response = getattr(Client(), method)(url_of(pattern))
 
@@ -102,19 +114,20 @@ def test_anonymous_callers_are_refused(pattern, method, authenticators, status, 
     assert Conversation.objects.get().state == "live"
 
 
-@endpoints
-def test_every_permission_but_the_one_demanded_is_not_enough(pattern, method):
-    response = ask(pattern, method, *(EVERY - {demanded(pattern, method)}))
+@endpoints_of(rows_patterns)
+def test_all_permissions_but_one_that_is_demanded_are_not_enough(pattern, method):
+    for number, lacking in enumerate(all_demanded(pattern, method)):
+        response = ask(pattern, method, *(EVERY - {lacking}), name=f"agent {number}")
 
-    assert response.status_code == 403
-    assert method == "head" or response.json()["code"] == "permission_denied"
+        assert response.status_code == 403
+        assert method == "head" or response.json()["code"] == "permission_denied"
 
 
-@endpoints
-def test_the_permission_demanded_is_enough(pattern, method, settings):
+@endpoints_of(rows_patterns)
+def test_the_permissions_demanded_are_enough(pattern, method, settings):
     settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key", "BASE_URL": "http://127.0.0.1:9"}}
 
-    response = ask(pattern, method, demanded(pattern, method))
+    response = ask(pattern, method, *all_demanded(pattern, method))
 
     offered = method == "options" or method in pattern.callback.actions or (method == "head" and is_read(pattern))
     assert (response.status_code == 405) is not offered
@@ -123,6 +136,22 @@ def test_the_permission_demanded_is_enough(pattern, method, settings):
 
 def is_read(pattern: URLPattern) -> bool:
     return pattern.name not in NO_READING
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("get", 200), ("head", 200), ("options", 200), ("post", 405), ("delete", 405)]
+)
+def test_page_that_names_the_lists_is_for_everybody_who_is_logged_in(method, status):
+    (root,) = [pattern for pattern in urlpatterns if pattern.name == ROOT]
+
+    response = ask(root, method)
+
+    assert response.status_code == status
+    if method == "get":
+        assert response.json() == {
+            "conversations": "http://testserver/orq/conversations/",
+            "sync-runs": "http://testserver/orq/sync-runs/",
+        }
 
 
 def test_who_may_not_ask_learns_nothing_of_workspaces():

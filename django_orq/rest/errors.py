@@ -7,22 +7,27 @@ there is none.
 import math
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import BadRequest, ImproperlyConfigured, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, InternalError, OperationalError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ParseError, ValidationError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from .. import events
+from .. import events, waits
 from .. import exceptions as orq
 from ..exceptions import OrqError
+from .serializers import CurrentSerializer
 
 SECONDS_TO_WAIT = 5
 """What ``Retry-After`` says where nobody said how long."""
-_DATABASE_TROUBLE = (OperationalError, InterfaceError)
+_LONGEST = int(waits.LONGEST.total_seconds())
+_DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
+"""``InternalError``: among others, a database that can only be read, as while its servers change places."""
+_UNREADABLE = (SuspiciousOperation, BadRequest)
 _CODES = {orq.AuthenticationFailed.code: "remote_authentication_failed"}
 """Where REST framework has the same word for something else: here it is the server's key that was refused."""
 _HINTS = {
@@ -30,7 +35,7 @@ _HINTS = {
         "The conversation may exist in Orq all the same; the next sync shows it. Look for it before you create it "
         "again, or there may be two."
     ),
-    "update": _("The name may have changed all the same; the next sync shows it. Renaming again does no harm."),
+    "update": _("The name may have changed all the same; the next full sync shows it. Renaming again does no harm."),
     "delete": _("It may be deleted all the same. Deleting it again does no harm."),
 }
 
@@ -45,6 +50,11 @@ class NotInMirror(NotFound):
     default_code = "not_found"
 
 
+class NotAmongThese(NotFound):
+    default_detail = _("There is no such conversation among those that are shown here.")
+    default_code = "not_found"
+
+
 class NoSuchRun(NotFound):
     default_detail = _("There is no such sync run in this workspace. Old runs are removed in time.")
     default_code = "not_found"
@@ -53,6 +63,12 @@ class NoSuchRun(NotFound):
 class InvalidCursor(NotFound):
     default_detail = _("There is no such page. Begin with the first one, and follow next and previous.")
     default_code = "invalid_cursor"
+
+
+class RequestTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = _("The body is larger than this site reads.")
+    default_code = "request_too_large"
 
 
 class RunError(APIException):
@@ -81,6 +97,15 @@ class BrokerUnreachable(RunError):
 
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """The views' exception handler; ``None`` for a defect, which is left to Django."""
+    if isinstance(error, (*_DATABASE_TROUBLE, *_UNREADABLE)):
+        _show_no_page(context.get("request"))
+    answer = _answer(error, context)
+    if answer is not None:
+        answer.data = _printable(answer.data)
+    return answer
+
+
+def _answer(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, OrqError):
         return _answer_orq(error)
     if isinstance(error, ImproperlyConfigured):
@@ -92,7 +117,31 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
             error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True
         )
         return _answer_orq(orq.DatabaseTrouble(error=type(error).__name__))
+    if isinstance(error, _UNREADABLE):
+        error = _refused(error)
     return _reshape(exception_handler(error, context), error)
+
+
+def _refused(error: Exception) -> APIException:
+    """What Django refuses by itself, and would answer with a page of its own."""
+    if isinstance(error, RequestDataTooBig):
+        return RequestTooLarge()
+    return ParseError(gettext("The request can't be read: it has too many fields or files, or is not well formed."))
+
+
+def _show_no_page(request: Any) -> None:
+    """A page for people would read the body and the database once more."""
+    if request is not None:
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+
+
+def _printable(value: Any) -> Any:
+    """The same without halves of surrogate pairs, which an error may quote and no answer can hold."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {name: _printable(one) for name, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list) else value
 
 
 def _reshape(response: Response | None, error: Exception) -> Response | None:
@@ -136,6 +185,10 @@ def _answer_orq(error: OrqError) -> Response:
 
 
 def _status(error: OrqError) -> int:
+    if isinstance(error, orq.MirrorBehind):  # done in Orq: an error would have programs do it again
+        return status.HTTP_202_ACCEPTED
+    if error.leaves_doubt:
+        return status.HTTP_504_GATEWAY_TIMEOUT
     match error:
         case orq.InvalidName():
             return status.HTTP_400_BAD_REQUEST
@@ -145,10 +198,6 @@ def _status(error: OrqError) -> int:
             return status.HTTP_409_CONFLICT
         case orq.RateLimited():
             return status.HTTP_429_TOO_MANY_REQUESTS
-        case orq.MirrorBehind():  # done in Orq: an error would have programs do it again
-            return status.HTTP_202_ACCEPTED
-        case orq.OutcomeUnknown():
-            return status.HTTP_504_GATEWAY_TIMEOUT
         case orq.ServerError() | orq.MirrorContended() | orq.DatabaseTrouble():
             return status.HTTP_503_SERVICE_UNAVAILABLE
         case orq.TransportError(sent=False):
@@ -165,15 +214,19 @@ def _remote_status(error: OrqError) -> int | None:
 
 
 def _more(error: OrqError) -> dict[str, Any]:
-    if isinstance(error, orq.ConversationChanged):
-        names = ("remote_id", "display_name", "updated_at", "updated_by_id")
-        return {"current": {name: getattr(error, name) for name in names}}
+    match error:
+        case orq.ConversationChanged():
+            return {"current": dict(CurrentSerializer(error).data)}
+        case orq.InvalidName():
+            return {"errors": {"display_name": [error.message]}}
+        case orq.MirrorBehind():
+            return {"remote_id": error.remote_id, "replaced": error.replaced}
     hint = _HINTS.get(getattr(error, "operation", "")) if error.leaves_doubt else None
-    return {} if hint is None or isinstance(error, orq.MirrorBehind) else {"hint": str(hint)}
+    return {} if hint is None else {"hint": str(hint)}
 
 
 def _headers(error: OrqError, status_code: int) -> dict[str, str]:
     if status_code not in (status.HTTP_429_TOO_MANY_REQUESTS, status.HTTP_503_SERVICE_UNAVAILABLE):
         return {}
     seconds = SECONDS_TO_WAIT if error.retry_after is None else error.retry_after
-    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return {"Retry-After": str(max(1, math.ceil(min(seconds, _LONGEST))))}

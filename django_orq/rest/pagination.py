@@ -6,6 +6,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework import pagination
 from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.fields import DateTimeField
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -34,8 +35,9 @@ class MirrorPagination(pagination.CursorPagination):
     freshness: Freshness
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        # Before the page, which is then at least as fresh.
+        self.freshness = getattr(view, "freshness", None) or freshness(view.workspace)
         page: list[Any] | None = super().paginate_queryset(queryset, request, view)
-        self.freshness = freshness(view.workspace)
         return page
 
     def get_page_size(self, request: Request) -> int:
@@ -95,7 +97,8 @@ class ConversationPagination(MirrorPagination):
 
     def get_paginated_response(self, data: Any) -> Response:
         response = super().get_paginated_response(data)
-        response.data["searched_back_to"] = self.searched_back_to
+        back_to = self.searched_back_to
+        response.data["searched_back_to"] = back_to and DateTimeField().to_representation(back_to)
         return response
 
     def get_paginated_response_schema(self, schema: Any) -> Any:

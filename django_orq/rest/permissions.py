@@ -5,18 +5,18 @@ from rest_framework.request import Request
 
 __all__ = ["ModelPermissions"]
 
+_VIEW = "%(app_label)s.view_%(model_name)s"
+_STOCK = permissions.DjangoModelPermissions.perms_map
+
 
 class ModelPermissions(permissions.DjangoModelPermissions):
-    """Django's model permissions, with ``view`` demanded for reading, which the stock class does not.
+    """Django's model permissions, with ``view`` demanded by every method, for the answers show rows.
 
-    Where a view has ``action_permissions``, the permission named there for the action is demanded in their place.
+    Where a view has an ``action_permission``, it is demanded in the place of the one that the method does.
     """
 
     perms_map = {  # noqa: RUF012 # as in the class that it overrides
-        **permissions.DjangoModelPermissions.perms_map,
-        "GET": ["%(app_label)s.view_%(model_name)s"],
-        "HEAD": ["%(app_label)s.view_%(model_name)s"],
-        "OPTIONS": ["%(app_label)s.view_%(model_name)s"],
+        method: [_VIEW, *demanded] for method, demanded in _STOCK.items()
     }
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -25,6 +25,9 @@ class ModelPermissions(permissions.DjangoModelPermissions):
         return bool(request.user.has_perms(self._demanded(request, view)))
 
     def _demanded(self, request: Request, view: Any) -> list[str]:
-        own = getattr(view, "action_permissions", {}).get(getattr(view, "action", None))
         # Not by get_queryset(), which the stock class asks: it tells whether there is such a workspace.
-        return [own] if own else self.get_required_permissions(request.method or "", view.queryset.model)
+        model = view.queryset.model
+        own = getattr(view, "action_permission", None)
+        if own is None:
+            return self.get_required_permissions(request.method or "", model)
+        return [*self.get_required_permissions("GET", model), own]

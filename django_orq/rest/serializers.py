@@ -30,11 +30,44 @@ else:
     _Plain = _OfFreshness = serializers.Serializer
 
 
+class NameField(serializers.CharField):
+    """A name as it was typed: the mirror trims and checks it. Numbers are none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, **options})
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return data if data == "" else super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class NamedChoice(serializers.ChoiceField):
+    """A choice that bears one name in every description of the views, whatever else the project describes.
+
+    Shown as null where it was not made.
+    """
+
+    def __init__(self, *, choices: Any, schema_name: str, **options: Any) -> None:
+        self.schema_name = schema_name
+        super().__init__(choices=choices, **options)
+
+    def to_representation(self, value: Any) -> Any:
+        return super().to_representation(value) or None
+
+
+class NothingSerializer(_Plain):
+    """What an action reads that wants no body."""
+
+
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     """A conversation as the mirror has it. ``display_name`` is what can be written: 1 to 100 characters."""
 
-    display_name = serializers.CharField(allow_blank=True, trim_whitespace=False)  # the mirror trims and checks it
-    state = serializers.ChoiceField(choices=ConversationState.choices, read_only=True)
+    display_name = NameField()
+    state = NamedChoice(choices=ConversationState.choices, schema_name="ConversationState", read_only=True)
     metadata = serializers.DictField(read_only=True, allow_null=True)
     extra = serializers.DictField(read_only=True)
 
@@ -59,29 +92,35 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
         read_only_fields = tuple(name for name in fields if name != "display_name")
 
 
-class RenameSerializer(ConversationSerializer):
-    """A rename; its answer says what came between."""
+class RenameSerializer(_Plain):
+    """What a rename reads."""
 
+    display_name = NameField()
     expected_updated_at = serializers.DateTimeField(
         write_only=True,
         required=False,
         help_text=_("The remote_updated_at that you saw: somebody's newer rename is then not replaced (409)."),
     )
-    replaced = serializers.SerializerMethodField(
-        help_text=_("The name that somebody gave it at the same moment, and that yours replaced.")
-    )
-    overtaken_by = serializers.SerializerMethodField(help_text=_("The name that has replaced yours already."))
     renamed: Renamed | None = None
     """What the rename did; set by who calls for it."""
 
-    class Meta(ConversationSerializer.Meta):
-        fields = (*ConversationSerializer.Meta.fields, "expected_updated_at", "replaced", "overtaken_by")
 
-    def get_replaced(self, conversation: Conversation) -> str | None:
-        return self.renamed.replaced if self.renamed else None
+class CameBetweenSerializer(_Plain):
+    """What the answer to a rename says beside the conversation."""
 
-    def get_overtaken_by(self, conversation: Conversation) -> str | None:
-        return self.renamed.overtaken_by if self.renamed else None
+    replaced = serializers.CharField(
+        allow_null=True, help_text=_("The name that somebody gave it at the same moment, and that yours replaced.")
+    )
+    overtaken_by = serializers.CharField(allow_null=True, help_text=_("The name that has replaced yours already."))
+
+
+class CurrentSerializer(_Plain):
+    """What Orq has now."""
+
+    remote_id = serializers.CharField()
+    display_name = serializers.CharField()
+    updated_at = serializers.DateTimeField(help_text=_("To be expected by a rename that shall replace it."))
+    updated_by_id = serializers.CharField(allow_null=True)
 
 
 class FetchSerializer(_Plain):
@@ -102,10 +141,10 @@ class ConversationQuery(_Plain):
         required=False,
         help_text=_("Without it, all but deleted ones are listed."),
     )
-    created_after = serializers.DateTimeField(required=False)
-    created_before = serializers.DateTimeField(required=False)
-    updated_after = serializers.DateTimeField(required=False)
-    updated_before = serializers.DateTimeField(required=False)
+    created_after = serializers.DateTimeField(required=False, help_text=_("Created at this time or later."))
+    created_before = serializers.DateTimeField(required=False, help_text=_("Created before this time."))
+    updated_after = serializers.DateTimeField(required=False, help_text=_("Updated at this time or later."))
+    updated_before = serializers.DateTimeField(required=False, help_text=_("Updated before this time."))
 
 
 class ExtentSerializer(_Plain):
@@ -115,22 +154,31 @@ class ExtentSerializer(_Plain):
     total = serializers.IntegerField(allow_null=True, help_text=_("Null while nobody knows how long the list is."))
     text = serializers.CharField()
 
-
-class BlankAsNull(serializers.ChoiceField):
-    """Shows a choice that was not made as null."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, read_only=True, allow_null=True)
-
-    def to_representation(self, value: Any) -> Any:
-        return super().to_representation(value) or None
+    def to_representation(self, run: SyncRun) -> dict[str, Any]:
+        extent = how_far(run)
+        return super().to_representation({"done": extent.done, "total": extent.total, "text": counts(run)})
 
 
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
     """A sync run as a list shows it."""
 
-    wait = BlankAsNull(choices=SyncRun.Wait.choices, help_text=_("Why it waits."))
-    hold = BlankAsNull(choices=SyncRun.Hold.choices, help_text=_("Why missing conversations were not confirmed."))
+    mode = NamedChoice(choices=Mode.choices, schema_name="SyncRunMode", read_only=True)
+    state = NamedChoice(choices=SyncRun.State.choices, schema_name="SyncRunState", read_only=True)
+    phase = NamedChoice(choices=SyncRun.Phase.choices, schema_name="SyncRunPhase", read_only=True)
+    wait = NamedChoice(
+        choices=SyncRun.Wait.choices,
+        schema_name="SyncRunWait",
+        read_only=True,
+        allow_null=True,
+        help_text=_("Why it waits."),
+    )
+    hold = NamedChoice(
+        choices=SyncRun.Hold.choices,
+        schema_name="SyncRunHold",
+        read_only=True,
+        allow_null=True,
+        help_text=_("Why missing conversations were not confirmed."),
+    )
 
     class Meta:
         model = SyncRun
@@ -172,16 +220,12 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
 class SyncRunDetailSerializer(SyncRunSerializer):
     """A sync run with how far it is, and what a person should know about it."""
 
-    progress = serializers.SerializerMethodField()
+    progress = ExtentSerializer(source="*", read_only=True)
     remarks = serializers.SerializerMethodField()
 
     class Meta(SyncRunSerializer.Meta):
         fields = (*SyncRunSerializer.Meta.fields, "progress", "remarks")
         read_only_fields = fields
-
-    def get_progress(self, run: SyncRun) -> dict[str, Any]:
-        extent = how_far(run)
-        return {"done": extent.done, "total": extent.total, "text": counts(run)}
 
     def get_remarks(self, run: SyncRun) -> list[str]:
         return remarks(run)
@@ -192,8 +236,9 @@ STARTABLE = [(mode.value, mode.label) for mode in (Mode.INCREMENTAL, Mode.FULL)]
 
 
 class StartSerializer(_Plain):
-    mode = serializers.ChoiceField(
+    mode = NamedChoice(
         choices=STARTABLE,
+        schema_name="StartableMode",
         default=Mode.INCREMENTAL.value,
         help_text=_("incremental: what is new; full: everything, deletions too."),
     )

@@ -2,10 +2,12 @@
 
 from typing import Any, ClassVar
 
+from django.apps import apps
 from django.db.models import QuerySet
 from django.utils.translation import gettext
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -13,6 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from .. import handing_over, runs
 from ..handing_over import HandedOver
 from ..mirror import (
+    Renamed,
     create_conversation,
     delete_conversation,
     fetch_conversation,
@@ -22,12 +25,14 @@ from ..mirror import (
 from ..models import Conversation, SyncRun, write_database
 from ..payloads import is_remote_id
 from .base import WorkspaceViewSet
-from .errors import BrokerUnreachable, NoSuchRun, NotInMirror, RunFinished, RunUnfinished
+from .errors import BrokerUnreachable, NoSuchRun, NotAmongThese, NotInMirror, RunFinished, RunUnfinished
 from .filters import BoundedSearch, CreatedAndUpdated, ListedState, RunModeAndState
 from .pagination import ConversationPagination, SyncRunPagination
 from .serializers import (
+    CameBetweenSerializer,
     ConversationSerializer,
     FetchSerializer,
+    NothingSerializer,
     RenameSerializer,
     StartSerializer,
     SyncRunDetailSerializer,
@@ -35,6 +40,9 @@ from .serializers import (
 )
 
 __all__ = ["ConversationViewSet", "SyncRunViewSet"]
+
+_NOBODY = dict.fromkeys(("replaced", "overtaken_by"))
+"""Came between."""
 
 
 class ConversationViewSet(
@@ -62,13 +70,21 @@ class ConversationViewSet(
     )
     serializer_classes: ClassVar[dict[str, type[BaseSerializer[Any]]]] = {
         "partial_update": RenameSerializer,
+        "refresh": NothingSerializer,
         "fetch": FetchSerializer,
     }
 
+    def get_queryset(self) -> QuerySet[Conversation]:
+        """What is written about is read from where it is written to."""
+        queryset: QuerySet[Conversation] = super().get_queryset()
+        return queryset if self.request.method in SAFE_METHODS else queryset.using(write_database())
+
     def get_object(self) -> Conversation:
-        """Whatever its state: the filters are the list's."""
-        remote_id = self.kwargs[self.lookup_field]
-        found = self.get_queryset().filter(remote_id=remote_id).first() if is_remote_id(remote_id) else None
+        """Whatever its state: our filters are the list's."""
+        remote_id = self.kwargs[self.lookup_url_kwarg or self.lookup_field]
+        if not is_remote_id(remote_id):
+            raise NotInMirror
+        found = self.filter_queryset(self.get_queryset()).filter(remote_id=remote_id).first()
         if found is None:
             raise NotInMirror
         self.check_object_permissions(self.request, found)
@@ -76,32 +92,47 @@ class ConversationViewSet(
         return conversation
 
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        serializer = self.get_serializer(self.get_object(), data=request.data)
-        serializer.is_valid(raise_exception=True)
-        self.perform_update(serializer)
-        return Response(serializer.data)
+        """Renames in Orq first, unless somebody else renamed it since it was seen."""
+        reader = self.get_reader(self.get_object(), data=request.data)
+        reader.is_valid(raise_exception=True)
+        self.perform_update(reader)
+        renamed: Renamed | None = getattr(reader, "renamed", None)
+        return Response({**self.show(reader.instance), **CameBetweenSerializer(renamed or _NOBODY).data})
 
     @action(detail=True, methods=["post"])
     def refresh(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Mirror what Orq has now."""
         conversation = self.get_object()
         self.perform_refresh(conversation)
-        return Response(self._show(conversation))
+        return Response(self.show(conversation))
 
     @action(detail=False, methods=["post"])
     def fetch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Mirror one conversation by its Orq id, whether it is here already or not."""
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        conversation = self.perform_fetch(serializer)
-        return Response(self._show(conversation))
+        """Mirror one conversation by its Orq id, whether it is here already or not.
+
+        Who may not see it here learns nothing of it: a known one is looked at before Orq is asked, any before it is
+        shown.
+        """
+        reader = self.get_reader(data=request.data)
+        reader.is_valid(raise_exception=True)
+        remote_id = reader.validated_data["remote_id"]
+        if self._is_known(remote_id):
+            self._among_these(remote_id)
+        self.perform_fetch(reader)
+        return Response(self.show(self._among_these(remote_id)))
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
-        name = serializer.validated_data["display_name"]
+        name = serializer.validated_data.get("display_name", "")  # a subclass's serializer may not have it
         serializer.instance = create_conversation(display_name=name, workspace=self.workspace, interactive=True)
 
     def perform_update(self, serializer: Any) -> None:
-        serializer.renamed = rename_conversation(serializer.instance, **serializer.validated_data, interactive=True)
+        asked = serializer.validated_data
+        serializer.renamed = rename_conversation(
+            serializer.instance,
+            display_name=asked["display_name"],
+            expected_updated_at=asked.get("expected_updated_at"),
+            interactive=True,
+        )
 
     def perform_destroy(self, instance: Conversation) -> None:
         delete_conversation(instance, interactive=True)
@@ -110,10 +141,20 @@ class ConversationViewSet(
         refresh_conversation(instance, interactive=True)
 
     def perform_fetch(self, serializer: BaseSerializer[Any]) -> Conversation:
-        return fetch_conversation(**serializer.validated_data, workspace=self.workspace, interactive=True)
+        remote_id = serializer.validated_data["remote_id"]
+        return fetch_conversation(remote_id=remote_id, workspace=self.workspace, interactive=True)
 
-    def _show(self, conversation: Conversation) -> Any:
-        return self.serializer_class(conversation, context=self.get_serializer_context()).data
+    def _is_known(self, remote_id: str) -> bool:
+        known = Conversation.objects.using(write_database())
+        return known.filter(workspace=self.workspace, remote_id=remote_id).exists()
+
+    def _among_these(self, remote_id: str) -> Conversation:
+        """As if the address named it."""
+        self.kwargs[self.lookup_url_kwarg or self.lookup_field] = remote_id
+        try:
+            return self.get_object()
+        except NotInMirror:
+            raise NotAmongThese from None
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WorkspaceViewSet):
@@ -129,7 +170,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     serializer_classes: ClassVar[dict[str, type[BaseSerializer[Any]]]] = {
         "create": StartSerializer,
         "retrieve": SyncRunDetailSerializer,
-        "cancel": SyncRunDetailSerializer,
+        "cancel": NothingSerializer,
     }
 
     def get_queryset(self) -> QuerySet[SyncRun]:
@@ -138,9 +179,9 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         return queryset
 
     def get_object(self) -> SyncRun:
-        number = self.kwargs["pk"]
+        number = self.kwargs[self.lookup_url_kwarg or self.lookup_field]
         is_number = number.isascii() and number.isdecimal() and len(number) < 19
-        run = self.get_queryset().filter(pk=number).first() if is_number else None
+        run = self.filter_queryset(self.get_queryset()).filter(pk=number).first() if is_number else None
         if run is None:
             raise NoSuchRun
         self.check_object_permissions(self.request, run)
@@ -148,10 +189,10 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Start a run, or go on with one that is paused, waits for its budget, or that no worker knows of."""
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        handed_over = self.perform_create(serializer)
-        shown = self._show(handed_over.run)
+        reader = self.get_reader(data=request.data)
+        reader.is_valid(raise_exception=True)
+        handed_over = self.perform_create(reader)
+        shown = self.show(handed_over.run)
         if handed_over.is_untold:
             raise BrokerUnreachable(shown, handed_over.message())
         if handed_over.is_others:
@@ -166,8 +207,8 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         run.refresh_from_db(using=write_database())
         if not cancelled:
             message = gettext("Nothing was done: sync run %(run)s is %(state)s already.")
-            raise RunFinished(self._show(run), message % {"run": run.pk, "state": run.get_state_display()})
-        return Response(self._show(run))
+            raise RunFinished(self.show(run), message % {"run": run.pk, "state": run.get_state_display()})
+        return Response(self.show(run))
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> HandedOver:
         return handing_over.start_unless_walked(self.workspace, serializer.validated_data["mode"])
@@ -175,6 +216,6 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def perform_cancel(self, instance: SyncRun) -> bool:
         return runs.cancel(instance)
 
-    def _show(self, run: SyncRun) -> Any:
-        shown_as = self.serializer_classes.get("retrieve", self.serializer_class)
-        return shown_as(run, context=self.get_serializer_context()).data
+
+if apps.is_installed("drf_spectacular"):
+    from . import schema  # noqa: F401 # it registers itself, wherever views are routed
