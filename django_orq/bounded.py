@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.connection import allowed_gai_family, create_connection
 
 from . import __version__
+from .decompression import ACCEPTED
 
 MAX_BODY = 10_000_000
 """Bytes of an answer's body, decompressed, above which reading stops."""
@@ -176,7 +177,7 @@ class BoundSession(requests.Session):
             {
                 "User-Agent": f"django-orq/{__version__}",
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
+                "Accept-Encoding": ACCEPTED,
             }
         )
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

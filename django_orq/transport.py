@@ -9,6 +9,7 @@ import random
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ import urllib3
 from . import events
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
 from .conf import ApiKey, RetryConfig
+from .decompression import NotAccepted, decompressed
 from .exceptions import MalformedResponse, OrqError, TransportError
 from .wording import marked as _
 
@@ -195,17 +197,25 @@ def _read_body(raw: Any, exchange: Exchange) -> tuple[bytes, Defect | None]:
     body = bytearray()
     raw.enforce_content_length = True  # urllib3 1.26, which requests still admits, would not
     try:
-        while chunk := raw.read(_CHUNK, decode_content=True):
-            body += chunk
+        for piece in decompressed(_pieces(raw), encoding=raw.headers.get("Content-Encoding", "")):
+            body += piece
             if len(body) > MAX_BODY:
                 return bytes(body[:MAX_BODY]), _TOO_LONG
     except urllib3.exceptions.ReadTimeoutError:
         return bytes(body), Defect(reason=_("the answer did not end in time"), timed_out=True)
-    except urllib3.exceptions.DecodeError:
+    except NotAccepted:
+        return b"", Defect(reason=_("its compression is none that was asked for"))
+    except zlib.error:
         return bytes(body), Defect(reason=_("its compression is broken"))
     except (*_FAILURES, ValueError):  # ValueError: a chunk of negative length
         return bytes(body), _TOO_LONG if exchange.received > MAX_WIRE else _CUT_OFF
     return bytes(body), None
+
+
+def _pieces(raw: Any) -> Iterator[bytes]:
+    """As they are on the wire, framing aside."""
+    while piece := raw.read(_CHUNK, decode_content=False):
+        yield piece
 
 
 _TOO_LONG = Defect(reason=_("it is longer than 10 MB"))

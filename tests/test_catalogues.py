@@ -54,7 +54,6 @@ PLAIN = {
     "an operation is about 1 to {} conversations, not {}": "for developers: the admin counts before",
     "api_style must be one of {}.": "for developers",
     "conversation_id {} is none.": "for developers",
-    "gzip, deflate": "a header",
     "limit must be a whole number from 1 to {}.": "for developers",
     "nested too deeply": "told in other words",
     "nested too deeply to be shown": "in the place of a payload, and stored",

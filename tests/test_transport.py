@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 import traceback
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -204,6 +206,55 @@ def test_decompression_stops_at_10_mb(encoding: str) -> None:
         pytest.raises(MalformedResponse, match="longer than 10 MB"),
     ):
         service.list()
+
+
+def test_small_answer_does_not_fill_the_memory() -> None:
+    """Two kilobytes that would be a gigabyte."""
+    content = answer(nested_bomb(), "Content-Encoding: gzip, gzip")
+    tracemalloc.start()
+    try:
+        with scripted(always(content)) as server, connect(server) as service, pytest.raises(MalformedResponse):
+            service.list()
+        assert tracemalloc.get_traced_memory()[1] < 5 * MAX_BODY
+    finally:
+        tracemalloc.stop()
+
+
+def nested_bomb() -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [compressor.compress(b" " * MAX_BODY) for _ in range(100)]
+    bomb = gzip.compress(b"".join([*parts, compressor.flush()]))
+    assert len(bomb) < 2_500
+    return bomb
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, br", "gzip, gzip, gzip, gzip", "nonsense"])
+def test_compression_that_was_not_asked_for_is_not_undone(encoding: str) -> None:
+    content = answer(b'{"data": [], "has_more": false}', f"Content-Encoding: {encoding}")
+    with (
+        scripted(always(content)) as server,
+        connect(server) as service,
+        pytest.raises(MalformedResponse, match="none that was asked for"),
+    ):
+        service.list()
+
+
+def test_answer_without_a_body_may_name_any_compression() -> None:
+    with (
+        scripted(always(b"HTTP/1.1 204 No Content\r\nContent-Encoding: br\r\n\r\n")) as server,
+        connect(server) as service,
+    ):
+        service.delete(conversation_id="conv_01jj1hdhn79xas7a01wb3hysdb")
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "gzip", "GZip", "x-gzip", "gzip, gzip"])
+def test_compressed_answers_are_read(encoding: str) -> None:
+    body = b'{"data": [], "has_more": false}'
+    for _ in range(encoding.lower().count("gzip")):
+        body = gzip.compress(body)
+    content = answer(body, f"Content-Encoding: {encoding}")
+    with scripted(always(content)) as server, connect(server) as service:
+        assert service.list().entries == ()
 
 
 @pytest.mark.parametrize(
