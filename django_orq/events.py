@@ -231,7 +231,7 @@ REQUEST_ANSWERED = Event(
 REQUEST_OUTCOME_UNKNOWN = Event(
     name="request.outcome_unknown",
     level=logging.WARNING,
-    means="A write may have taken effect in Orq, and no answer tells. The next sync shows what happened.",
+    means="A write may have taken effect in Orq, and no answer tells. The next full sync shows what happened.",
     text="workspace %(workspace)s: nobody knows whether Orq carried out the %(call)s: %(error_code)s",
     fields=("workspace", "call", "error_code"),
 )

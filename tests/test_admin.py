@@ -300,7 +300,7 @@ def test_answer_that_could_not_be_stored_does_not_invite_to_try_again(remote, ad
     }[verb]()
 
     (warning,) = said(response)
-    assert "next sync brings it up to date" in warning
+    assert "refreshing it brings it up to date" in warning
     assert "again" not in warning
     assert response.status_code == 302
     assert remote.count("create") + remote.count("update") + remote.count("delete") == 1

@@ -26,7 +26,7 @@ _DOUBTFUL = {
         "The conversation may exist in Orq all the same; the next sync shows it. Look for it in the list before you "
         "save again, or there may be two."
     ),
-    "rename": _("The name may have changed all the same; the next sync shows it. Saving again does no harm."),
+    "rename": _("The name may have changed all the same; refreshing it shows that. Saving again does no harm."),
     "delete": _("It may be deleted all the same. Deleting it again does no harm."),
     "refresh": "",
 }
@@ -122,7 +122,7 @@ def _notes(item: OperationItem) -> list[str]:
         text = gettext("Somebody renamed it to “%(name)s” right after that.")
         found.append(text % {"name": isolated(item.note["overtaken"])})
     if item.error_code == MirrorBehind.code:
-        found.append(gettext("The row here could not follow yet; the next sync brings it up to date."))
+        found.append(gettext("The row here could not follow yet; refreshing it brings it up to date."))
     return found
 
 
