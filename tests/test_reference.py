@@ -31,14 +31,13 @@ from django_orq.management import commands
 from django_orq.models import Conversation
 from django_orq.rest import errors as rest
 from django_orq.rest.serializers import ConversationSerializer, SyncRunDetailSerializer
-from django_orq.rest.urls import urlpatterns
 from django_orq.rest.views import ConversationViewSet, SyncRunViewSet
 from django_orq.service import INTERACTIVE_SECONDS, TOTAL_SECONDS
 from django_orq.tasks import sync_conversations
 
 from .markdown import code, headings, numbers, rows, section, spans
 from .test_exceptions import ERRORS
-from .test_rest_permissions import demanded
+from .test_rest_permissions import demanded, rows_patterns
 from .walking import full_run
 
 ROOT = Path(__file__).parent.parent
@@ -121,12 +120,17 @@ TRANSPORT_ERRORS = [
     orq.TransportError(operation="list", reason="it broke", sent=sent, timed_out=timed_out)
     for sent, timed_out in ((False, False), (False, True), (True, False), (True, True))
 ]
+DOUBTS = [
+    orq.ServerError(operation="delete", status=502, headers={}),
+    orq.MalformedResponse(operation="delete", reason="it broke", status=200),
+    orq.TransportError(operation="delete", reason="it broke", sent=True),
+]
 
 
 def statuses_over_rest() -> dict[str, set[int]]:
     """By the code of an error, whatever else tells errors of one code apart."""
     found: dict[str, set[int]] = defaultdict(set)
-    for error in (*ERRORS, *TRANSPORT_ERRORS):
+    for error in (*ERRORS, *TRANSPORT_ERRORS, *DOUBTS):
         answer = rest.answer_error(error, {})
         assert answer is not None
         found[error.code].add(answer.status_code)
@@ -279,7 +283,7 @@ def test_each_field_of_events_is_listed():
 
 # REST
 
-EVERYWHERE = {401, 403, 404, 406, 500, 503}
+EVERYWHERE = {400, 401, 403, 404, 406, 429, 500, 503}
 """Statuses that every endpoint may answer with."""
 
 
@@ -309,7 +313,7 @@ def test_each_endpoint_is_listed_with_its_permission():
 
     assert listed == {
         f"{method.upper()} {_template(pattern)}": demanded(pattern, method)
-        for pattern in urlpatterns
+        for pattern in rows_patterns
         for method in pattern.callback.actions
     }
 

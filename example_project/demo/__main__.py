@@ -150,7 +150,7 @@ def invitation(plan: Plan) -> str:
     user, password = LOGIN
     return f"""
   Admin    {plan.site}/   (user {user}, password {password})
-  REST     {plan.site}/orq/conversations/   (described at {plan.site}/schema/page/)
+  REST     {plan.site}/orq/   (the same user; described at {plan.site}/schema/page/)
   Sandbox  {plan.sandbox}/v2/conversations   (Authorization: Bearer {KEY})
   Logs     {plan.folder.relative_to(ROOT)}/*.log
 
