@@ -106,7 +106,10 @@ def test_page_of_a_run_is_in_the_readers_language(reader, remote):
     page = text_of(reader.get(reverse(f"{ADMIN}syncrun_change", args=[run.pk])))
 
     assert run.state == SyncRun.State.PARTIAL
-    assert "1 Datensatz konnte nicht gespiegelt werden: Die Verwaltung führt ihn mit dem Grund auf." in page
+    assert (
+        "1 Eintrag der Liste von Orq war nicht zu lesen: Die Verwaltung führt ihn unter den unlesbaren Einträgen auf."
+        in page
+    )
     assert "„displayName“ ist kein Text" in page
     assert "1 Konversation, 1 Seite" in page
     assert english_in(page) == []
@@ -221,9 +224,9 @@ def test_large_numbers_are_written_as_the_reader_does(reader, remote):
     page = text_of(reader.get(reverse(f"{ADMIN}syncrun_change", args=[run.pk])))
 
     assert "12.345 Konversationen" in page
-    assert "1.000 Datensätze konnten nicht gespiegelt werden" in page
+    assert "1.000 Einträge der Liste von Orq waren nicht zu lesen" in page
     with translation.override("en"):
-        assert remarks(SyncRun.objects.get())[0].startswith("1,000 payloads could not be mirrored")
+        assert remarks(SyncRun.objects.get())[0].startswith("1,000 entries of Orq’s list could not be read")
 
 
 # REST
