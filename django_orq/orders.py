@@ -87,6 +87,12 @@ def was_sent(form_token: str) -> bool:
     return all_operations().filter(form_token=form_token).exists()
 
 
+def ordered_for(form_token: str) -> set[int]:
+    """The primary keys of the conversations that this form has ordered something for."""
+    items = _items().filter(operation__form_token=form_token, conversation__isnull=False)
+    return set(items.values_list("conversation_id", flat=True))
+
+
 def derive_token(form_token: str, *content: Any) -> str:
     """A form's token for one of several things that it may order: always the same for the same ``content`` (JSON)."""
     return hashlib.sha256(json.dumps([form_token, *content]).encode()).hexdigest()[:32]

@@ -4,6 +4,7 @@ Private to ``service``. Nothing of ``requests`` or ``urllib3`` leaves this modul
 frame, since theirs hold the Authorization header and Django's debug page prints what frames hold.
 """
 
+import html
 import http.client
 import random
 import socket
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import requests
 import urllib3
@@ -79,17 +81,28 @@ class _Bearer(requests.auth.AuthBase):
 
     def __init__(self, key: ApiKey) -> None:
         self._key = key.read()
+        self._spellings = _spellings(self._key)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
     def redact(self, text: str) -> str:
-        return text.replace(self._key, _REDACTED)
+        for spelling in self._spellings:
+            text = text.replace(spelling, _REDACTED)
+        return text
 
     def redact_body(self, body: bytes) -> bytes:
         """Orq's own answers hold no key; what a proxy or a test server echoes must go no further."""
-        return body.replace(self._key.encode(), _REDACTED.encode())
+        for spelling in self._spellings:
+            body = body.replace(spelling.encode(), _REDACTED.encode())
+        return body
+
+
+def _spellings(key: str) -> list[str]:
+    """The key as JSON, HTML and URLs may spell it, too; most keys look alike in all of them."""
+    escaped = (key.replace("/", "\\/"), html.escape(key), quote_plus(key), quote(key), quote(key, safe=""))
+    return sorted({key, *escaped}, key=len, reverse=True)
 
 
 class Transport:

@@ -344,6 +344,46 @@ class TestRowsThatOneMayNotTouch:
 
         assert OperationItem.objects.filter(conversation=guarded[0]).count() == 0
 
+    @pytest.mark.parametrize("number", [1, 2], ids=["alone", "beside another"])
+    def test_form_that_was_sent_before_does_not_touch_it_either(self, remote, guarded, admin_client, number):
+        token = {"form_token": "0123456789abcdef" * 2}
+        confirm_by_force(admin_client, "delete_selected", guarded[2:], **token)
+        assert remote.count("delete") == 1
+
+        response = confirm_by_force(admin_client, "delete_selected", guarded[:number], **token)
+
+        assert "You may not do this with “Three”." in said(response, constants.ERROR)
+        assert remote.get(guarded[0].remote_id) is not None
+        assert OperationItem.objects.filter(conversation=guarded[0]).count() == 0
+
+    @pytest.mark.parametrize("page", ["the action", "the page of one"])
+    def test_form_that_was_sent_for_another_does_nothing_to_a_deleted_one(self, remote, guarded, admin_client, page):
+        """Orq may have it still: whoever may not delete it must not ask."""
+        token = {"form_token": "0123456789abcdef" * 2}
+        confirm_by_force(admin_client, "delete_selected", guarded[2:], **token)
+        set_columns(guarded[0], deleted_at=guarded[0].mirrored_at)
+        remote.clear_requests()
+
+        if page == "the action":
+            response = confirm_by_force(admin_client, "delete_selected", guarded[:1], **token)
+        else:
+            url = reverse("admin:django_orq_conversation_delete", args=[guarded[0].pk])
+            response = admin_client.post(url, {"post": "yes", **token})
+
+        assert said(response, constants.WARNING) == ["“Three” is deleted already."]
+        assert remote.count() == 0
+
+    def test_form_that_was_sent_before_creates_nothing_anew_that_is_not_deleted(self, remote, rows, admin_client):
+        mirror.delete_conversation(rows[2])
+        token = {"form_token": "0123456789abcdef" * 2}
+        confirm_by_force(admin_client, "create_again", [Conversation.objects.get(pk=rows[2].pk)], **token)
+        assert remote.count("create") == 1
+
+        response = confirm_by_force(admin_client, "create_again", rows[:1], **token)
+
+        assert said(response, constants.WARNING) == ["“Three” is not deleted, so it was left alone."]
+        assert remote.count("create") == 1
+
     def test_it_is_not_tried_again_either(self, remote, guarded, admin_client):
         remote.fail("delete", status=500, times=None)
         operation, _ = orders.place("delete", [orders.Order(conversation=guarded[0])], by=orders.Orderer())

@@ -1,11 +1,13 @@
 """What the wire can do to us: every malformed answer, every pause, over real sockets."""
 
 import gzip
+import html
 import json
 import logging
 import pickle
 import signal
 import socket
+import ssl
 import threading
 import time
 import traceback
@@ -17,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 import urllib3
@@ -368,6 +371,24 @@ def test_body_of_an_error_that_drips_keeps_the_status() -> None:
     assert caught.value.status == 403
 
 
+def test_server_that_does_not_read_ends_with_the_total_time() -> None:
+    """No request of ours is as long as this one, whose key is; but then it could wait for ever."""
+    started = time.monotonic()
+
+    def talk(sock: socket.socket, _: int) -> None:
+        sock.recv(1)
+        time.sleep(2)
+
+    with scripted(talk) as server:
+        options: dict[str, object] = {"total_seconds": 0.4, "connect_timeout": 60, "read_timeout": 60}
+        with (
+            connect(server, api_key="k" * 30_000_000, retries=ONCE, **options) as service,
+            pytest.raises(TransportError, match="in time"),
+        ):
+            service.list()
+        assert time.monotonic() - started < 1.5
+
+
 def test_silence_ends_with_the_read_timeout(orq_sandbox: OrqSandbox) -> None:
     orq_sandbox.latency = 5
     with connect(orq_sandbox, read_timeout=0.1, retries=ONCE) as service:
@@ -513,6 +534,25 @@ def test_failed_tls_handshake_counts_as_not_sent() -> None:
             service.create(display_name="Parcel")
     assert not caught.value.sent
     assert server.connections == 3
+
+
+def test_certificate_that_is_not_trusted_gets_no_request() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
+    received: list[bytes] = []
+
+    def talk(sock: socket.socket, _: int) -> None:
+        with context.wrap_socket(sock, server_side=True) as secure:
+            received.append(secure.recv(65_536))
+
+    with scripted(talk) as server:
+        with (
+            connect(server, base_url=server.base_url.replace("http:", "https:"), retries=ONCE) as service,
+            pytest.raises(TransportError, match="certificate is not trusted") as caught,
+        ):
+            service.create(display_name="Parcel")
+        assert (caught.value.sent, server.connections) == (False, 1)
+    assert received == []
 
 
 def test_proxy_that_refuses_a_tunnel_counts_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -890,6 +930,27 @@ def test_key_appears_nowhere(
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records]) + repr(service)
     assert SECRET not in "".join(capsys.readouterr())
     assert any(record.name == "django_orq" for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [lambda key: key.replace("/", "\\/"), html.escape, quote_plus, quote, lambda key: quote(key, safe="")],
+    ids=["JSON", "HTML", "form", "path", "segment"],
+)
+def test_key_is_not_shown_in_the_spelling_of_another_language(spell: Callable[[str], str]) -> None:
+    key = "sk/orq+x7'<&>=" * 2
+    body = f'{{"message": "I got {spell(key)}"}}'.encode()
+    with (
+        scripted(always(answer(body, status="500 Oops"))) as server,
+        connect(server, api_key=key, retries=ONCE) as service,
+    ):
+        errors = list(call_all(service))
+    assert len(errors) == 5
+    for error in errors:
+        shown = " ".join(map(str, [error, *vars(error).values(), *error.details.values()]))
+        assert "[API key]" in shown
+        assert key not in shown
+        assert spell(key) not in shown
 
 
 def test_refused_connection_shows_no_key() -> None:

@@ -11,12 +11,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Operation, OperationItem
-from ..orders import Order, derive_token, was_sent
+from ..orders import Order, derive_token, ordered_for
 from .bulk_forms import SelectionForm, digest_of_names
 from .failures import row_follows
 from .forms import posted_token
 from .ordering import OrderingAdmin
 from .presentation import names
+from .remote_first import is_tombstone
 
 _Rows = list[Conversation]
 
@@ -75,13 +76,14 @@ class ActingAdmin(OrderingAdmin):
             self.message_user(request, message, messages.ERROR)
             return self._back(request)
         token, seen = form.cleaned_data["form_token"], form.cleaned_data["seen"]
-        rows = self._find_all(request, form.cleaned_data["selected"])
-        if not was_sent(token):
-            rows = choose(request, rows)
-            if verb == Operation.Verb.DELETE and rows and seen and seen != digest_of_names(rows):
-                message = gettext("Some of them have changed since you chose them. Look at them once more.")
-                self.message_user(request, message, messages.WARNING)
-                return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows)
+        found = self._find_all(request, form.cleaned_data["selected"])
+        deletes, ordered = verb == Operation.Verb.DELETE, ordered_for(token)
+        told_again = [row for row in found if deletes and row.pk in ordered and is_tombstone(row)]
+        rows = [*told_again, *choose(request, [row for row in found if row not in told_again])]
+        if deletes and not ordered and rows and seen and seen != digest_of_names(rows):
+            message = gettext("Some of them have changed since you chose them. Look at them once more.")
+            self.message_user(request, message, messages.WARNING)
+            return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows)
         if len(rows) > 1:
             return self._order(request, verb, [Order(conversation=row) for row in rows], token)
         for row in rows:

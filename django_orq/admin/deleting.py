@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 
 from ..models import Conversation, Operation, OperationItem
-from ..orders import Order, was_sent
+from ..orders import Order, ordered_for
 from .bulk_forms import digest_of_names
 from .failures import row_follows
 from .forms import new_token, posted_token
@@ -24,7 +24,7 @@ class DeletingAdmin(RemoteFirstAdmin):
         if conversation is None:
             return self._redirect_from_unknown(request, object_id)
         form_token = posted_token(request)
-        if is_tombstone(conversation) and not was_sent(form_token):
+        if is_tombstone(conversation) and conversation.pk not in ordered_for(form_token):
             self._say_gone(request, [conversation])
             return self.response_post_save_change(request, conversation)
         if request.method == "POST":
