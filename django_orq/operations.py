@@ -85,7 +85,7 @@ def do_once(verb: str, order: Order, *, by: Orderer, form_token: str) -> tuple[O
         item := orders.open_single(verb, order, by=by, form_token=form_token, token=token, lease_until=until)
     ) is None:
         outcome = _outcome_of(form_token)
-        if outcome is not None and _is_for(outcome, verb, order) and _stands(outcome):
+        if outcome is not None and _is_for(outcome, verb, order, by) and _stands(outcome):
             return outcome, False
         wanted = order.wanted or order.conversation.display_name
         form_token = orders.derive_token(form_token, verb, order.conversation.pk, order.conversation.workspace, wanted)
@@ -121,10 +121,10 @@ def _outcome_of(form_token: str) -> OperationItem | None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _is_for(item: OperationItem, verb: str, order: Order) -> bool:
+def _is_for(item: OperationItem, verb: str, order: Order, by: Orderer) -> bool:
     """Whether this is what the item was ordered for."""
     given = order.conversation
-    if item.operation.verb != verb:
+    if (item.operation.verb, item.operation.ordered_by_pk) != (verb, by.pk):
         return False
     if verb == Verb.CREATE:
         return (item.workspace, item.name) == (given.workspace, given.display_name)

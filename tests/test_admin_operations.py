@@ -605,6 +605,28 @@ class TestOnce:
             admin_client.post(url, {**fields, **hidden_fields(failed)})
             assert LogEntry.objects.count() == 1
 
+    def test_form_of_somebody_else_is_no_form_sent_before(self, remote, rows, admin_client):
+        url, fields = self.form(admin_client, "rename", rows[0])
+        admin_client.post(url, fields)
+        bob = Client()
+        bob.force_login(User.objects.create_superuser("bob"))
+
+        bob.post(url, fields | {"expected_updated_at": datetime.now(UTC).isoformat()})
+
+        assert [entry.user.username for entry in LogEntry.objects.order_by("pk")] == ["admin", "bob"]
+        assert remote.count("update") == 1  # it had the name already
+
+    @pytest.mark.parametrize("way", ["delete", "delete selected"])
+    def test_deletion_by_another_form_says_that_it_is_gone(self, remote, rows, admin_client, way):
+        url, fields = self.form(admin_client, way, rows[0])
+        other_url, other_fields = self.form(admin_client, way, rows[0])
+        admin_client.post(url, fields, follow=True)
+
+        response = admin_client.post(other_url, other_fields)
+
+        assert said(response) == ["“Three” is deleted already."]
+        assert remote.count("delete") == LogEntry.objects.count() == 1
+
     def test_refresh_of_several_is_ordered_once(self, remote, rows, admin_client, queue):
         token = list_token(admin_client)
 
