@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from . import tickets
 from .clock import DatabaseClock
@@ -123,8 +123,16 @@ def retryable(operation: Operation) -> QuerySet[OperationItem]:
 
 def adoptable() -> list[Operation]:
     """Unfinished operations that nobody works on, and that no fresh message is under way for."""
+    return list(idle())
+
+
+def idle(workspace: str | None = None) -> QuerySet[Operation]:
+    """The same, to be read; of those about conversations of that workspace, if one is given."""
     idle = tickets.idle(DatabaseClock(write_database()).now(), patience=timedelta(seconds=longest_lease()))
-    return list(all_operations().filter(idle, finished_at=None).order_by("pk"))
+    operations = all_operations().filter(idle, finished_at=None).order_by("pk")
+    if workspace is None:
+        return operations
+    return operations.filter(Exists(_items().filter(operation=OuterRef("pk"), workspace=workspace)))
 
 
 def longest_lease() -> float:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet, Subquery, Value
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
@@ -232,6 +232,19 @@ def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
     """The run that ended last, of that mode or of any."""
     ended = all_runs().filter(workspace=workspace).exclude(finished_at=None)
     return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
+
+
+def newest_held(workspace: str, *, since: Freshness) -> SyncRun | None:
+    """The newest run that waits for a person's word, unless what ``since`` tells of has settled it."""
+    held = Q(state=State.PARTIAL) & ~Q(hold="")
+    doubted = Q(state=State.FAILED, error_code=WorkspaceDoubted.code)
+    if since.everything is not None:
+        held &= Q(started_at__gte=since.everything)
+    if since.new is not None:
+        doubted &= Q(started_at__gte=since.new)
+    continued = all_runs().filter(continues=OuterRef("pk")).exclude(state__in=(State.FAILED, State.CANCELLED))
+    waiting = all_runs().filter(held | doubted, ~Exists(continued), workspace=workspace)
+    return waiting.order_by("-pk").first()
 
 
 def under_way(workspace: str) -> list[SyncRun]:

@@ -19,6 +19,7 @@ from django_orq.testing import OrqSandbox
 
 from .brokering import refusing_port
 from .celery import app
+from .test_mirror import in_thread
 from .test_operations import lose_the_worker
 from .walking import configure, full_run, work_on
 
@@ -196,7 +197,7 @@ def _operation_taken_over(remote: OrqSandbox) -> None:
     operation = orders.all_operations().get(pk=_order("refresh"))
 
     def take_over(_operation: str | None, _phase: str) -> None:
-        orders.all_operations().update(token="another")
+        in_thread(lambda: orders.all_operations().update(token="another")).join()
 
     remote.on_request = take_over
     operations.work_slice(operation.pk)
