@@ -48,10 +48,12 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
     Returns the operation and whether it is new. ``ValueError`` if it is about nothing, or about more than
-    ``MOST_ITEMS``.
+    ``MOST_ITEMS``, or is to create anew what has no name any more.
     """
     if not 1 <= len(orders) <= MOST_ITEMS:
         raise ValueError(f"an operation is about 1 to {MOST_ITEMS:,} conversations, not {len(orders):,}")
+    if verb == Verb.CREATE and any(order.conversation.is_scrubbed for order in orders):
+        raise ValueError("a scrubbed conversation can't be created again: its name is no longer kept")
     try:
         with transaction.atomic(using=write_database()):
             operation = _open(verb, by=by, form_token=form_token, total=len(orders))
