@@ -15,6 +15,7 @@ from django_orq.events import EVENTS, FIELDS
 from django_orq.exceptions import MirrorBehind, OrqError
 from django_orq.models import Conversation, SyncRun
 from django_orq.orders import Order, Orderer
+from django_orq.pruning import Ages, prune
 from django_orq.testing import OrqSandbox
 
 from .brokering import refusing_port
@@ -201,6 +202,11 @@ def _operation_taken_over(remote: OrqSandbox) -> None:
 
     remote.on_request = take_over
     operations.work_slice(operation.pk)
+
+
+@says("pruning.done")
+def _prune(remote: OrqSandbox) -> None:
+    list(prune(Ages(rejected=30), apply=True))
 
 
 @pytest.fixture
