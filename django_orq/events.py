@@ -37,6 +37,9 @@ FIELDS = {
     "id": "the number of that sync run or operation",
     "problem": "what the broker or the settings say, in words",
     "call": "the remote operation: “list”, “create”, “retrieve”, “update” or “delete”",
+    "kind": "what was pruned or scrubbed",
+    "count": "how many that were",
+    "kept": "how many were old enough, but needed or referred to",
     "answer": "the HTTP status, or the code of the error where no whole answer came",
 }
 
@@ -255,4 +258,11 @@ REST_FAILED = Event(
     means="A REST view failed for a reason on this side: wrong settings, or the database.",
     text="a REST view failed: %(problem)s",
     fields=("error_code", "problem"),
+)
+PRUNED = Event(
+    name="pruning.done",
+    level=logging.INFO,
+    means="orq_prune deleted or scrubbed old rows of one kind.",
+    text="pruned %(count)s %(kind)s; %(kept)s kept",
+    fields=("kind", "count", "kept"),
 )

@@ -142,6 +142,11 @@ class Conversation(models.Model):
     delete.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
 
     @property
+    def is_scrubbed(self) -> bool:
+        """Whether its name was taken out of its tombstone (``manage.py orq_prune --scrub-older-than``)."""
+        return self.deleted_at is not None and not self.display_name
+
+    @property
     def state(self) -> ConversationState:
         if self.deleted_at is not None:
             return ConversationState.DELETED

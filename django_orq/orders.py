@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from . import tickets
 from .clock import DatabaseClock
@@ -48,10 +48,12 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
     Returns the operation and whether it is new. ``ValueError`` if it is about nothing, or about more than
-    ``MOST_ITEMS``.
+    ``MOST_ITEMS``, or is to create anew what has no name any more.
     """
     if not 1 <= len(orders) <= MOST_ITEMS:
         raise ValueError(f"an operation is about 1 to {MOST_ITEMS:,} conversations, not {len(orders):,}")
+    if verb == Verb.CREATE and any(order.conversation.is_scrubbed for order in orders):
+        raise ValueError("a scrubbed conversation can't be created again: its name is no longer kept")
     try:
         with transaction.atomic(using=write_database()):
             operation = _open(verb, by=by, form_token=form_token, total=len(orders))
@@ -123,8 +125,16 @@ def retryable(operation: Operation) -> QuerySet[OperationItem]:
 
 def adoptable() -> list[Operation]:
     """Unfinished operations that nobody works on, and that no fresh message is under way for."""
+    return list(idle())
+
+
+def idle(workspace: str | None = None) -> QuerySet[Operation]:
+    """The same, to be read; of those about conversations of that workspace, if one is given."""
     idle = tickets.idle(DatabaseClock(write_database()).now(), patience=timedelta(seconds=longest_lease()))
-    return list(all_operations().filter(idle, finished_at=None).order_by("pk"))
+    operations = all_operations().filter(idle, finished_at=None).order_by("pk")
+    if workspace is None:
+        return operations
+    return operations.filter(Exists(_items().filter(operation=OuterRef("pk"), workspace=workspace)))
 
 
 def longest_lease() -> float:

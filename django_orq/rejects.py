@@ -13,6 +13,10 @@ def unresolved_keys(workspace: str) -> set[str]:
     return set(_unresolved(workspace).values_list("key", flat=True))
 
 
+def count_unresolved(workspace: str) -> int:
+    return _unresolved(workspace).count()
+
+
 def record(refused: Iterable[RefusedPayload], *, run: SyncRun, seen_at: datetime) -> None:
     """Keep what was refused on a page, one row for each id or digest."""
     latest = {payload.key: payload for payload in refused}

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet, Subquery, Value
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
@@ -234,6 +234,19 @@ def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
     return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
 
 
+def newest_held(workspace: str, *, since: Freshness) -> SyncRun | None:
+    """The newest run that waits for a person's word, unless what ``since`` tells of has settled it."""
+    held = Q(state=State.PARTIAL) & ~Q(hold="")
+    doubted = Q(state=State.FAILED, error_code=WorkspaceDoubted.code)
+    if since.everything is not None:
+        held &= Q(started_at__gte=since.everything)
+    if since.new is not None:
+        doubted &= Q(started_at__gte=since.new)
+    continued = all_runs().filter(continues=OuterRef("pk")).exclude(state__in=(State.FAILED, State.CANCELLED))
+    waiting = all_runs().filter(held | doubted, ~Exists(continued), workspace=workspace)
+    return waiting.order_by("-pk").first()
+
+
 def under_way(workspace: str) -> list[SyncRun]:
     """Unfinished runs, paused ones included."""
     return list(all_runs().filter(workspace=workspace).exclude(slot=None).order_by("pk"))
@@ -256,16 +269,20 @@ def set_stop(run: SyncRun) -> None:
 def prune(workspace: str, *, ended_run: int) -> None:
     """Delete old finished runs, those that changed nothing first; none that others need, or a person may let go."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
-    unchanged = finished.filter(
-        state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0
-    )
-    complete = [finished.filter(is_complete=True, mode=mode).values_list("pk", flat=True)[:1] for mode in Mode.values]
-    kept = {ended_run, *(pk for newest in complete for pk in newest)}
-    needed = Q(hold="") & ~Q(pk__in=all_runs().exclude(slot=None).exclude(continues=None).values("continues"))
-    for runs, count in ((unchanged, KEPT_UNCHANGED), (finished, KEPT)):
-        oldest_kept = runs.values_list("pk", flat=True)[count - 1 : count].first()
+    unchanged = Q(state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0)
+    for some, count in ((unchanged, KEPT_UNCHANGED), (Q(), KEPT)):
+        oldest_kept = finished.filter(some).values_list("pk", flat=True)[count - 1 : count].first()
         if oldest_kept is not None:
-            runs.filter(needed, pk__lt=oldest_kept).exclude(pk__in=kept).delete()
+            unneeded(workspace).filter(some, pk__lt=oldest_kept).exclude(pk=ended_run).delete()
+
+
+def unneeded(workspace: str) -> QuerySet[SyncRun]:
+    """Finished ones, but for those that were held or are being continued, and the newest complete of each mode."""
+    finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
+    complete = [finished.filter(is_complete=True, mode=mode).values_list("pk", flat=True)[:1] for mode in Mode.values]
+    newest = {pk for pks in complete for pk in pks}
+    continued = all_runs().exclude(slot=None).exclude(continues=None).values("continues")
+    return finished.filter(~Q(pk__in=continued), hold="").exclude(pk__in=newest)
 
 
 def _check_budget(max_pages: int | None, max_seconds: float | None) -> None:

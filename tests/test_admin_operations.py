@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from kombu.exceptions import OperationalError
 
-from django_orq import mirror, operations, orders, tasks
+from django_orq import mirror, operations, orders, tasks, tombstones
 from django_orq.admin import ConversationAdmin
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 
@@ -468,6 +468,33 @@ class TestCreateAgain:
 
         assert said(response) == ["“Three” is not deleted, so it was left alone."]
         assert remote.count() == 0
+
+    def test_scrubbed_one_is_refused_for_it_has_no_name(self, remote, gone, admin_client):
+        tombstones.scrub(gone[:1])
+
+        response = choose(admin_client, "create_again", gone[:1])
+
+        id_ = gone[0].remote_id
+        assert said(response) == [f"“{id_}” can't be created again: its name is no longer kept here."]
+        assert remote.count() == 0
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_one_that_is_scrubbed_while_the_page_asks_is_refused_too(self, remote, gone, admin_client, count):
+        page = choose(admin_client, "create_again", gone[:count])
+        tombstones.scrub(gone[:2])
+
+        response = confirm(admin_client, page)
+
+        refused = said(response, constants.ERROR)
+        assert ["no longer kept here" in message for message in refused] == [True]
+        assert remote.count("create") == (0 if count == 1 else 1)
+
+    def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
+        tombstones.scrub(gone[:1])
+
+        page = admin_client.get("/admin/django_orq/conversation/?state=deleted").content.decode()
+
+        assert f">{gone[0].remote_id}</a>" in page
 
 
 class TestAddOnce:

@@ -15,10 +15,12 @@ from django_orq.events import EVENTS, FIELDS
 from django_orq.exceptions import MirrorBehind, OrqError
 from django_orq.models import Conversation, SyncRun
 from django_orq.orders import Order, Orderer
+from django_orq.pruning import Ages, prune
 from django_orq.testing import OrqSandbox
 
 from .brokering import refusing_port
 from .celery import app
+from .test_mirror import in_thread
 from .test_operations import lose_the_worker
 from .walking import configure, full_run, work_on
 
@@ -196,10 +198,15 @@ def _operation_taken_over(remote: OrqSandbox) -> None:
     operation = orders.all_operations().get(pk=_order("refresh"))
 
     def take_over(_operation: str | None, _phase: str) -> None:
-        orders.all_operations().update(token="another")
+        in_thread(lambda: orders.all_operations().update(token="another")).join()
 
     remote.on_request = take_over
     operations.work_slice(operation.pk)
+
+
+@says("pruning.done")
+def _prune(remote: OrqSandbox) -> None:
+    list(prune(Ages(rejected=30), apply=True))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django_orq.comparison import Answer
 from django_orq.models import Conversation
 from django_orq.payloads import RemoteConversation
+from django_orq.reconcile import reconcile
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REMOTE_ID = "conv_01jj1hdhn79xas7a01wb3hysdb"
@@ -46,3 +47,13 @@ def mirrored_values(row: Conversation) -> dict[str, Any]:
     """All columns but the key, and what the database works out by itself."""
     fields = (field for field in row._meta.concrete_fields if not field.primary_key and not field.generated)
     return {field.name: getattr(row, field.name) for field in fields}
+
+
+def tombstone(number: int = 1, *, days: float = 10, **columns: Any) -> Conversation:
+    """A row of a conversation that was deleted so many days ago."""
+    remote_id = f"conv_{number:026d}"
+    workspace = columns.pop("workspace", "default")
+    reconcile(answer(conversation(remote_id=remote_id, display_name=f"Ticket {number}")), workspace=workspace)
+    row = Conversation.objects.get(workspace=workspace, remote_id=remote_id)
+    moment = datetime.now(UTC) - timedelta(days=days)
+    return set_columns(row, **{"deleted_at": moment, "mirrored_at": moment, **columns})

@@ -7,7 +7,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Operation, OperationItem
@@ -38,7 +38,7 @@ class ActingAdmin(OrderingAdmin):
 
     @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))
     def create_again(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        rows = self._tombstones(request, self._selected(request, queryset))
+        rows = self._recreatable(request, self._selected(request, queryset))
         return self._confirm(request, "create_again", gettext("Create conversations again"), rows) if rows else None
 
     @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
@@ -58,10 +58,23 @@ class ActingAdmin(OrderingAdmin):
 
     def create_again_view(self, request: HttpRequest) -> HttpResponse:
         refusal = self._check_posted(request, permitted=self.has_add_permission(request))
-        return refusal or self._act(request, Operation.Verb.CREATE, self._tombstones, self._create_again)
+        return refusal or self._act(request, Operation.Verb.CREATE, self._recreatable, self._create_again)
 
     def _deletable(self, request: HttpRequest, rows: _Rows) -> _Rows:
         return self._permitted(request, self._alive(request, rows), self.has_delete_permission)
+
+    def _recreatable(self, request: HttpRequest, rows: _Rows) -> _Rows:
+        """The tombstones of which the name is known; of the others it is said."""
+        tombstones = self._tombstones(request, rows)
+        scrubbed = [row for row in tombstones if row.is_scrubbed]
+        if scrubbed:
+            message = ngettext(
+                "%(names)s can't be created again: its name is no longer kept here.",
+                "%(names)s can't be created again: their names are no longer kept here.",
+                len(scrubbed),
+            )
+            self.message_user(request, message % {"names": names(scrubbed)}, messages.ERROR)
+        return [row for row in tombstones if not row.is_scrubbed]
 
     def _act(
         self,

@@ -106,6 +106,8 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
 
     @admin.display(description=_("name"))
     def name(self, conversation: Conversation) -> str:
+        if conversation.is_scrubbed:
+            return str(conversation)
         if is_blank(conversation.display_name):
             return gettext("(without a name)")  # something to click on
         return format_html("<bdi>{}</bdi>", conversation.display_name)

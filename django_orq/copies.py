@@ -1,0 +1,88 @@
+"""The copies of a conversation's name that operations and rejected payloads keep, and how they are scrubbed.
+
+Where a name was, the Orq id stands then.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from django.db.models import F, Q, QuerySet
+
+from .models import Conversation, OperationItem, RejectedPayload, write_database
+
+CHUNK = 500
+_FIELDS = ("name", "wanted", "error_params", "note")
+_SAID_BY_ORQ = {"updated_by_id": None, "server_message": None, "detail": ""}
+"""Parameters of errors that may hold what people wrote, and what stands in for it."""
+_NOTED_NAMES = ("replaced", "overtaken")
+
+
+def count_items(rows: Sequence[Conversation]) -> int:
+    return _named_items(rows).count()
+
+
+def scrub_items(rows: Sequence[Conversation]) -> int:
+    """In finished operations: a worker may have the others in hand."""
+    count = 0
+    while items := list(_named_items(rows).select_related("conversation")[:CHUNK]):
+        for item in items:
+            _scrub(item, item.conversation)
+        _items().bulk_update(items, _FIELDS)
+        count += len(items)
+    return count
+
+
+def let_items_go(rows: Sequence[Conversation]) -> None:
+    """Before their conversations are removed, within the transaction that does it, as its first write."""
+    items = _items_of(rows)
+    items.update(wanted="")
+    while chunk := list(items.select_related("conversation")[:CHUNK]):
+        for item in chunk:
+            _scrub(item, item.conversation)
+            item.conversation = None
+        _items().bulk_update(chunk, (*_FIELDS, "conversation"))
+
+
+def in_hand(rows: Sequence[Conversation]) -> set[int]:
+    """The keys of those that an unfinished operation is about."""
+    items = _items_of(rows).filter(operation__finished_at=None)
+    return {pk for pk in items.values_list("conversation", flat=True) if pk is not None}
+
+
+def count_payloads(rows: Sequence[Conversation]) -> int:
+    return _payloads(rows).count()
+
+
+def scrub_payloads(rows: Sequence[Conversation]) -> int:
+    return _payloads(rows).update(excerpt="")
+
+
+def _scrub(item: OperationItem, conversation: Conversation | None) -> None:
+    remote_id = "" if conversation is None else conversation.remote_id
+    item.name, item.wanted = remote_id, ""
+    stand_ins = _SAID_BY_ORQ | {"display_name": remote_id}
+    item.error_params |= {name: text for name, text in stand_ins.items() if name in item.error_params}
+    item.note = {what: noted for what, noted in item.note.items() if what not in _NOTED_NAMES}
+
+
+def _named_items(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
+    named = ~Q(name=F("conversation__remote_id")) | ~Q(wanted="")
+    return _items_of(rows).filter(named, operation__finished_at__isnull=False)
+
+
+def _items_of(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
+    return _items().filter(conversation__in=[row.pk for row in rows])
+
+
+def _items() -> QuerySet[OperationItem]:
+    return OperationItem.objects.using(write_database())
+
+
+def _payloads(rows: Sequence[Conversation]) -> QuerySet[RejectedPayload]:
+    ids = defaultdict(list)
+    for row in rows:
+        ids[row.workspace].append(row.remote_id)
+    theirs = Q(pk__in=())
+    for workspace, keys in ids.items():
+        theirs |= Q(workspace=workspace, key__in=keys)
+    return RejectedPayload.objects.using(write_database()).filter(theirs).exclude(excerpt="")

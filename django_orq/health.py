@@ -1,0 +1,238 @@
+"""Whether the mirror is in order, as the database has it: finding after finding, for people and for monitoring.
+
+Asks the database alone, a few statements for each workspace, and never Orq.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from django.db import Error as AnyDatabaseError
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from . import orders, rejects, runs
+from .clock import DatabaseClock
+from .conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
+from .durations import in_words
+from .models import Operation, SyncRun, write_database
+from .progress import counts
+from .remarks import PATIENCE, remarks, untaken_operation, untaken_run
+
+MAX_AGE = 900.0
+"""Seconds."""
+MAX_FULL_AGE = 26 * 3600.0
+"""Seconds: a full run every day, and two hours for it."""
+MOST_OPERATIONS = 10
+"""That are told one by one."""
+
+Mode, State = SyncRun.Mode, SyncRun.State
+_AGES = {
+    "new": (
+        _("Nothing has been mirrored yet. Run “manage.py orq_sync --full”, and schedule both modes."),
+        _(
+            "What is new was mirrored %(age)s ago, which is longer than %(limit)s. Look whether the schedule calls "
+            "sync_conversations and a worker runs; “manage.py orq_sync” does it now."
+        ),
+        _("What is new was mirrored %(age)s ago."),
+    ),
+    "everything": (
+        _(
+            "No full run has come to its end yet, so renames and deletions of old conversations are not mirrored. Run "
+            "“manage.py orq_sync --full”, and schedule it."
+        ),
+        _(
+            "Everything was mirrored %(age)s ago, which is longer than %(limit)s. Look whether full runs are "
+            "scheduled, and how the last one ended; “manage.py orq_sync --full” does it now."
+        ),
+        _("Everything was mirrored %(age)s ago."),
+    ),
+}
+"""What is said of each kind of freshness: if there is none, if it is too old, and if all is well."""
+
+
+class Level(StrEnum):
+    OK = "ok"
+    LOOK = "look"
+    """A person should look at it."""
+    FAIL = "fail"
+    """The mirror is not what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    code: str
+    """Stable: what it is about."""
+    level: Level
+    text: str
+    """What is so, and what a person can do."""
+    workspace: str | None = None
+    numbers: Mapping[str, object] = field(default_factory=dict)
+    """By stable names, what a program wants to know of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How old the newest complete run may be, in seconds: of any mode, and a full one."""
+
+    age: float = MAX_AGE
+    full_age: float = MAX_FULL_AGE
+
+    def __post_init__(self) -> None:
+        if not (self.age > 0 and self.full_age > 0):
+            raise ValueError("an age is a number of seconds, above 0")
+
+
+def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:
+    """All findings on one workspace, or on each that is configured; ends with a database that does not answer.
+
+    ``ImproperlyConfigured`` if there is no such workspace, or none at all.
+    """
+    aliases = workspace_aliases() if workspace is None else [workspace]
+    if workspace is not None or not aliases:
+        get_workspace(workspace or DEFAULT_ALIAS)
+    try:
+        now = DatabaseClock(write_database()).now()
+        for alias in aliases:
+            yield from _examine(alias, now, limits or Limits())
+        yield from _examine_operations(workspace)
+    except AnyDatabaseError as error:
+        text = gettext(
+            "The database does not answer as it should (%(error)s). Check DATABASES, and run “manage.py migrate”."
+        )
+        name = type(error).__name__
+        yield Finding(code="database", level=Level.FAIL, text=text % {"error": name}, numbers={"error": name})
+
+
+def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
+    fresh = runs.freshness(alias)
+    yield _judge_age("new", alias, fresh.new, now, limits.age)
+    yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
+    ended = _ended(alias)
+    yield from (_judge_ended(run, now) for run in ended)
+    held = runs.newest_held(alias, since=fresh)
+    if held is not None and held not in ended:
+        yield _tell_held(held)
+    yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
+    yield from _count_rejected(alias)
+
+
+def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, limit: float) -> Finding:
+    never, late, fine = _AGES[code]
+    if began is None:
+        return _tell_age(code, Level.FAIL, str(never), alias, None, limit)
+    age = now - began
+    is_late = age.total_seconds() > limit
+    text = (late if is_late else fine) % {"age": _long(age), "limit": _long(timedelta(seconds=limit))}
+    return _tell_age(code, Level.FAIL if is_late else Level.OK, text, alias, age.total_seconds(), limit)
+
+
+def _tell_age(code: str, level: Level, text: str, alias: str, age: float | None, limit: float) -> Finding:
+    numbers = {"age_seconds": age, "limit_seconds": limit}
+    return Finding(code=code, level=level, text=text, workspace=alias, numbers=numbers)
+
+
+def _long(length: timedelta) -> str:
+    """With plain spaces: the lines are for terminals, and are searched."""
+    return in_words(length).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _ended(alias: str) -> list[SyncRun]:
+    """The last run of each mode that has ended, unless a full one after it tells more."""
+    newest = [run for mode in Mode.values if (run := runs.newest_finished(alias, mode)) is not None]
+    full = next((run for run in newest if run.mode == Mode.FULL), None)
+    return [run for run in newest if full is None or run == full or _end(run) > _end(full)]
+
+
+def _end(run: SyncRun) -> datetime:
+    return run.finished_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _judge_ended(run: SyncRun, now: datetime) -> Finding:
+    words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
+    text = gettext("%(name)s %(state)s %(age)s ago.") % words
+    level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
+    if run.state == State.PARTIAL and run.hold and not runs.can_go_on(run):
+        return _tell_run("last_run", run, Level.OK, f"{text} {gettext('It was held, and a person let it go on.')}")
+    return _tell_run("last_run", run, level, " ".join([text, *remarks(run, for_terminal=True)]))
+
+
+def _tell_held(run: SyncRun) -> Finding:
+    text = " ".join([gettext("%(name)s was held.") % {"name": _name(run)}, *remarks(run, for_terminal=True)])
+    return _tell_run("held_run", run, Level.LOOK, text)
+
+
+def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
+    parts = [gettext("%(name)s is %(state)s (%(counts)s).") % _standing(run)]
+    if run.lease_until is not None and run.lease_until > now:
+        parts.append(gettext("The %(walker)s works on it.") % {"walker": run.walker})
+    if run.state == State.PAUSED:
+        parts.append(
+            gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
+        )
+    lease = None if run.lease_until is None else (run.lease_until - now).total_seconds()
+    waits = None if run.resume_at is None else (run.resume_at - now).total_seconds()
+    return _tell_run(
+        "unfinished_run",
+        run,
+        Level.LOOK if _stands_still(run, now) else Level.OK,
+        " ".join([*parts, *(() if _is_fresh(run, now) else remarks(run))]),
+        lease_seconds=lease,
+        wait_seconds=waits,
+    )
+
+
+def _standing(run: SyncRun) -> dict[str, object]:
+    return {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
+
+
+def _stands_still(run: SyncRun, now: datetime) -> bool:
+    """Whether nobody takes it, though the schedule would have done so by now."""
+    abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
+    return run.state == State.PAUSED or abandoned or bool(not _is_fresh(run, now) and untaken_run(run))
+
+
+def _is_fresh(run: SyncRun, now: datetime) -> bool:
+    """Whether it was opened a moment ago, so that no worker can be expected to have taken it."""
+    return run.state == State.QUEUED and now - run.queued_at < PATIENCE
+
+
+def _name(run: SyncRun) -> str:
+    words = {"run": run.pk, "mode": run.get_mode_display()}
+    return gettext("Sync run %(run)s (%(mode)s)") % words
+
+
+def _tell_run(code: str, run: SyncRun, level: Level, text: str, **numbers: object) -> Finding:
+    known = {"run": run.pk, "mode": run.mode, "state": run.state, "error_code": run.error_code or None}
+    return Finding(code=code, level=level, text=text, workspace=run.workspace, numbers=known | numbers)
+
+
+def _count_rejected(alias: str) -> Iterator[Finding]:
+    if count := rejects.count_unresolved(alias):
+        text = ngettext(
+            "%(count)s payload could not be mirrored; the admin lists it with the reason. Correct it in Orq.",
+            "%(count)s payloads could not be mirrored; the admin lists them with the reason. Correct them in Orq.",
+            count,
+        )
+        text %= {"count": f"{count:,}"}
+        yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
+
+
+def _examine_operations(workspace: str | None) -> Iterator[Finding]:
+    """Of operations that nobody takes; one may be about several workspaces."""
+    left = orders.idle(workspace)
+    for operation in left[:MOST_OPERATIONS]:
+        if why := untaken_operation(operation):
+            yield _tell_operation(operation, why)
+    more = left.count() - MOST_OPERATIONS
+    if more > 0:
+        text = ngettext("%(count)s more operation waits.", "%(count)s more operations wait.", more)
+        text %= {"count": f"{more:,}"}
+        yield Finding(code="operations", level=Level.LOOK, text=text, numbers={"count": more})
+
+
+def _tell_operation(operation: Operation, why: list[str]) -> Finding:
+    text = " ".join([gettext("Operation %(operation)s is not finished.") % {"operation": operation}, *why])
+    numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
+    return Finding(code="operation", level=Level.LOOK, text=text, numbers=numbers)

@@ -1,0 +1,78 @@
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from ...health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
+
+HEALTHY, UNHEALTHY, WRONG_USAGE, LOOK = 0, 1, 2, 3
+"""Exit codes."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Say how fresh the mirror is and what is wrong with it, from the database alone: Orq is not asked. Exit code "
+        "0 if all is well, 1 if the mirror is not what it should be, 3 if a person should look, 2 for wrong usage."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--workspace", metavar="ALIAS", help="its alias in ORQ_WORKSPACES; else all of them")
+        parser.add_argument(
+            "--max-age",
+            type=float,
+            default=MAX_AGE,
+            metavar="SECONDS",
+            help="how long ago the newest complete run of any mode may have begun (default: %(default)g)",
+        )
+        parser.add_argument(
+            "--max-full-age",
+            type=float,
+            default=MAX_FULL_AGE,
+            metavar="SECONDS",
+            help="the same for the newest complete full run (default: %(default)g)",
+        )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object, for programs")
+
+    def handle(
+        self, *args: Any, workspace: str | None, max_age: float, max_full_age: float, as_json: bool, **options: Any
+    ) -> None:
+        try:
+            findings = list(examine(workspace, limits=Limits(age=max_age, full_age=max_full_age)))
+        except (ImproperlyConfigured, ValueError) as error:
+            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        code = _exit_code(findings)
+        self._write_json(findings, code) if as_json else self._write_lines(findings, code)
+        if code:
+            sys.exit(code)
+
+    def _write_json(self, findings: Sequence[Finding], code: int) -> None:
+        described = [
+            {
+                "code": finding.code,
+                "level": finding.level,
+                "workspace": finding.workspace,
+                "text": finding.text,
+                **finding.numbers,
+            }
+            for finding in findings
+        ]
+        self.stdout.write(json.dumps({"healthy": not code, "exit_code": code, "findings": described}))
+
+    def _write_lines(self, findings: Sequence[Finding], code: int) -> None:
+        styles = {Level.OK: self.style.SUCCESS, Level.LOOK: self.style.WARNING, Level.FAIL: self.style.ERROR}
+        for finding in findings:
+            where = f"{finding.workspace}: " if finding.workspace else ""
+            self.stdout.write(styles[finding.level](f"{finding.level.upper():4}  {where}{finding.text}"))
+        if not code:
+            self.stdout.write("All is well.")
+
+
+def _exit_code(findings: Sequence[Finding]) -> int:
+    levels = {finding.level for finding in findings}
+    if Level.FAIL in levels:
+        return UNHEALTHY
+    return LOOK if Level.LOOK in levels else HEALTHY

@@ -1,0 +1,85 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+from django.utils.translation import gettext
+
+from ...pruning import Ages, Tally, prune
+
+FAILED, WRONG_USAGE, STOPPED = 1, 2, 4
+"""Exit codes; 0 if it came to its end."""
+_SECONDS_BETWEEN_LINES = 5.0
+_AGES = {
+    "runs": "delete sync runs that ended longer ago, but for the newest complete ones and those that others need",
+    "operations": "delete operations that were finished longer ago",
+    "rejected": "delete rejected payloads that were resolved longer ago",
+    "tombstones": (
+        "delete the rows of conversations that were deleted longer ago, but for those that anything refers to; names "
+        "in the admin's own history (“recent actions”) stay until they are scrubbed"
+    ),
+    "scrub": (
+        "in the rows of conversations that were deleted longer ago: take out name, previous name, metadata, other "
+        "fields, and who created and updated it; also their names in operations and rejected payloads, and in the "
+        "admin's own history (the object_repr of its LogEntry)"
+    ),
+}
+"""By what is pruned: what its option does."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete old rows that nobody needs, and scrub old names. Without --apply it changes nothing, and says what it "
+        "would do. At least one age must be given, in days. Exit code 0 if it came to its end, 1 if the database "
+        "failed, 2 for wrong usage, 4 if it was interrupted; what was done until then stays done."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--workspace", metavar="ALIAS", help="of one workspace only; else of all")
+        for name, help_ in _AGES.items():
+            parser.add_argument(f"--{name}-older-than", type=int, dest=name, metavar="DAYS", help=help_)
+        parser.add_argument("--apply", action="store_true", help="do it; else it is only counted")
+
+    def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
+        try:
+            ages = Ages(**{name: options[name] for name in _AGES})
+            for tally in prune(ages, workspace=workspace, apply=apply, on_progress=_Progress(self, apply=apply)):
+                self.stdout.write(_describe(tally, apply=apply))
+        except (ImproperlyConfigured, ValueError) as error:
+            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        except (DatabaseError, InterfaceError) as error:
+            text = gettext("The database failed (%(error)s). What was done until then stays done; run it again.")
+            raise CommandError(text % {"error": type(error).__name__}, returncode=FAILED) from error
+        except KeyboardInterrupt:
+            text = gettext("Interrupted. What was done until then stays done; run it again to go on.")
+            raise CommandError(text, returncode=STOPPED) from None
+        if not apply:
+            self.stdout.write(gettext("Nothing was changed. With --apply it is done."))
+
+
+class _Progress:
+    """A line every few seconds."""
+
+    def __init__(self, command: BaseCommand, *, apply: bool) -> None:
+        self._command = command
+        self._apply = apply
+        self._last_line_at = time.monotonic()
+
+    def __call__(self, tally: Tally) -> None:
+        if time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
+            self._last_line_at = time.monotonic()
+            self._command.stdout.write(f"… {_describe(tally, apply=self._apply)}")
+            self._command.stdout.flush()
+
+
+def _describe(tally: Tally, *, apply: bool) -> str:
+    """“sync runs: 12 deleted, 3 kept, since something needs or refers to them”."""
+    values = {"kind": tally.kind.label, "count": f"{tally.count:,}", "kept": f"{tally.kept:,}"}
+    if tally.kind.stays:
+        text = gettext("%(kind)s: %(count)s scrubbed") if apply else gettext("%(kind)s: %(count)s to scrub")
+    else:
+        text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
+    kept = gettext(", %(kept)s kept, since something needs or refers to them") if tally.kept else ""
+    return (text + kept) % values
