@@ -44,7 +44,11 @@ def test_stream_that_breaks_off_gives_what_there_is():
     assert TEXT.startswith(found)
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(TEXT)[:-1] + b"x", gzip.compress(b"one") + b"no gzip"])
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", gzip.compress(TEXT)[:-1] + b"x", gzip.compress(b"one") + b"no gzip"],
+    ids=["none", "wrong length", "something behind it"],
+)
 def test_broken_compression_is_an_error(body):
     with pytest.raises(zlib.error):
         list(decompressed([body], encoding="gzip"))
