@@ -12,8 +12,8 @@ from .models import Conversation, OperationItem, RejectedPayload, write_database
 
 CHUNK = 500
 _FIELDS = ("name", "wanted", "error_params", "note")
-_SAID_BY_ORQ = {"updated_by_id": None, "server_message": None, "detail": ""}
-"""Parameters of errors that may hold what people wrote, and what stands in for it."""
+_STAND_INS = {"updated_by_id": None, "replaced": None, "server_message": None, "said": ""}
+"""For parameters of errors that may hold what people wrote."""
 _NOTED_NAMES = ("replaced", "overtaken")
 
 
@@ -60,7 +60,7 @@ def scrub_payloads(rows: Sequence[Conversation]) -> int:
 def _scrub(item: OperationItem, conversation: Conversation | None) -> None:
     remote_id = "" if conversation is None else conversation.remote_id
     item.name, item.wanted = remote_id, ""
-    stand_ins = _SAID_BY_ORQ | {"display_name": remote_id}
+    stand_ins = _STAND_INS | {"display_name": remote_id}
     item.error_params |= {name: text for name, text in stand_ins.items() if name in item.error_params}
     item.note = {what: noted for what, noted in item.note.items() if what not in _NOTED_NAMES}
 

@@ -13,12 +13,14 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from . import orders, rejects, runs
+from .claim import process_in_words
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from .durations import in_words
 from .models import Operation, SyncRun, write_database
 from .progress import counts
 from .remarks import PATIENCE, remarks, untaken_operation, untaken_run
+from .wording import number
 
 MAX_AGE = 900.0
 """Seconds."""
@@ -81,7 +83,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not (self.age > 0 and self.full_age > 0):
-            raise ValueError("an age is a number of seconds, above 0")
+            raise ValueError(gettext("an age is a number of seconds, above 0"))
 
 
 def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:
@@ -166,7 +168,7 @@ def _tell_held(run: SyncRun) -> Finding:
 def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     parts = [gettext("%(name)s is %(state)s (%(counts)s).") % _standing(run)]
     if run.lease_until is not None and run.lease_until > now:
-        parts.append(gettext("The %(walker)s works on it.") % {"walker": run.walker})
+        parts.append(gettext("The %(walker)s works on it.") % {"walker": process_in_words(run.walker)})
     if run.state == State.PAUSED:
         parts.append(
             gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
@@ -211,11 +213,11 @@ def _tell_run(code: str, run: SyncRun, level: Level, text: str, **numbers: objec
 def _count_rejected(alias: str) -> Iterator[Finding]:
     if count := rejects.count_unresolved(alias):
         text = ngettext(
-            "%(count)s payload could not be mirrored; the admin lists it with the reason. Correct it in Orq.",
-            "%(count)s payloads could not be mirrored; the admin lists them with the reason. Correct them in Orq.",
+            "%(count)s entry of Orq’s list could not be read: the admin lists it among the unreadable entries.",
+            "%(count)s entries of Orq’s list could not be read: the admin lists them among the unreadable entries.",
             count,
         )
-        text %= {"count": f"{count:,}"}
+        text %= {"count": number(count)}
         yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
 
 
@@ -228,7 +230,7 @@ def _examine_operations(workspace: str | None) -> Iterator[Finding]:
     more = left.count() - MOST_OPERATIONS
     if more > 0:
         text = ngettext("%(count)s more operation waits.", "%(count)s more operations wait.", more)
-        text %= {"count": f"{more:,}"}
+        text %= {"count": number(more)}
         yield Finding(code="operations", level=Level.LOOK, text=text, numbers={"count": more})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from . import tickets
 from .clock import DatabaseClock
@@ -47,13 +48,11 @@ class Order:
 def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None) -> tuple[Operation, bool]:
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
-    Returns the operation and whether it is new. ``ValueError`` if it is about nothing, or about more than
-    ``MOST_ITEMS``, or is to create anew what has no name any more.
+    Returns the operation and whether it is new. ``ValueError`` if it is about nothing, about more than ``MOST_ITEMS``,
+    or about creating anew what has no name any more.
     """
     if not 1 <= len(orders) <= MOST_ITEMS:
         raise ValueError(f"an operation is about 1 to {MOST_ITEMS:,} conversations, not {len(orders):,}")
-    if verb == Verb.CREATE and any(order.conversation.is_scrubbed for order in orders):
-        raise ValueError("a scrubbed conversation can't be created again: its name is no longer kept")
     try:
         with transaction.atomic(using=write_database()):
             operation = _open(verb, by=by, form_token=form_token, total=len(orders))
@@ -68,7 +67,10 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
 def open_single(
     verb: str, order: Order, *, by: Orderer, form_token: str, token: str, lease_until: datetime
 ) -> OperationItem | None:
-    """Record what the caller is about to carry out itself; ``None`` if this form was sent before."""
+    """Record what the caller is about to carry out itself; ``None`` if this form was sent before.
+
+    ``ValueError`` if it is to create anew what has no name any more.
+    """
     try:
         with transaction.atomic(using=write_database()):
             operation = _open(verb, by=by, form_token=form_token, total=1)
@@ -166,6 +168,8 @@ def _open(verb: str, *, by: Orderer, form_token: str | None, total: int) -> Oper
 
 def _item(operation: Operation, order: Order) -> OperationItem:
     conversation = order.conversation
+    if operation.verb == Verb.CREATE and conversation.is_scrubbed:
+        raise ValueError(_("a scrubbed conversation can't be created again: its name is no longer kept"))
     return OperationItem(
         operation=operation,
         conversation=None if operation.verb == Verb.CREATE else conversation,

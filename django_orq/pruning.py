@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, QuerySet, TextChoices
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from . import copies, events, history, orders, runs, tombstones
@@ -23,6 +24,7 @@ from .conf import get_workspace
 from .models import Conversation, OperationItem, RejectedPayload, write_database
 from .references import References
 from .transactions import all_but_refused
+from .wording import number
 
 LONGEST = 36_500
 """Days."""
@@ -36,12 +38,12 @@ class Kind(TextChoices):
 
     SCRUBBED = "scrubbed_conversations", _("deleted conversations")
     ITEMS = "scrubbed_items", _("items of operations")
-    PAYLOADS = "scrubbed_payloads", _("rejected payloads")
+    PAYLOADS = "scrubbed_payloads", _("unreadable entries")
     HISTORY = "scrubbed_history", _("entries of the admin's history")
     TOMBSTONES = "conversations", _("deleted conversations")
     RUNS = "sync_runs", _("sync runs")
     OPERATIONS = "operations", _("operations")
-    REJECTED = "rejected_payloads", _("resolved rejected payloads")
+    REJECTED = "rejected_payloads", _("settled unreadable entries")
 
     @property
     def stays(self) -> bool:
@@ -62,9 +64,10 @@ class Ages:
     def __post_init__(self) -> None:
         given = [days for days in vars(self).values() if days is not None]
         if not given:
-            raise ValueError("say what is to be pruned, and how old it must be")
+            raise ValueError(gettext("say what is to be pruned, and how old it must be"))
         if not all(1 <= days <= LONGEST for days in given):
-            raise ValueError(f"an age is a whole number of days, from 1 to {LONGEST:,}")
+            text = gettext("an age is a whole number of days, from 1 to %(most)s")
+            raise ValueError(text % {"most": number(LONGEST)})
 
 
 @dataclass(kw_only=True)

@@ -135,7 +135,7 @@ class TestEndedRuns:
         full_run()
 
         assert orq_health()[0] == 3
-        assert "1 payloads could not be mirrored" in finding("last_run")["text"]
+        assert "1 entry of Orq’s list could not be read" in finding("last_run")["text"]
 
     def test_cancelled_run_is_what_a_person_wanted(self, synced):
         runs.cancel(runs.open_run("default", "full"))
@@ -307,7 +307,7 @@ class TestOperationsAndPayloads:
         code, output = orq_health()
 
         assert code == 3
-        assert "1 payload could not be mirrored; the admin lists it" in output
+        assert "1 entry of Orq’s list could not be read: the admin lists it" in output
         assert "secret" not in output
         RejectedPayload.objects.filter(pk=row.pk).update(resolved_at=seen)
         assert orq_health()[0] == 0

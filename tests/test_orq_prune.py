@@ -51,12 +51,12 @@ def test_without_apply_it_says_what_it_would_do(filled):
     assert orq_prune(*ALL) == [
         "deleted conversations: 2 to scrub",
         "items of operations: 1 to scrub",
-        "rejected payloads: 1 to scrub",
+        "unreadable entries: 1 to scrub",
         "entries of the admin's history: 1 to scrub",
         "deleted conversations: 1 to delete, 1 kept, since something needs or refers to them",
         "sync runs: 2 to delete, 1 kept, since something needs or refers to them",
         "operations: 1 to delete",
-        "resolved rejected payloads: 1 to delete",
+        "settled unreadable entries: 1 to delete",
         "Nothing was changed. With --apply it is done.",
     ]
     assert Conversation.objects.count() == 3
@@ -66,12 +66,12 @@ def test_with_apply_it_does_it(filled):
     assert orq_prune(*ALL, "--apply") == [
         "deleted conversations: 2 scrubbed",
         "items of operations: 1 scrubbed",
-        "rejected payloads: 1 scrubbed",
+        "unreadable entries: 1 scrubbed",
         "entries of the admin's history: 1 scrubbed",
         "deleted conversations: 1 deleted, 1 kept, since something needs or refers to them",
         "sync runs: 2 deleted, 1 kept, since something needs or refers to them",
         "operations: 1 deleted",
-        "resolved rejected payloads: 1 deleted",
+        "settled unreadable entries: 1 deleted",
     ]
     assert Conversation.objects.count() == 2
 

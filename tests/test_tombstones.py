@@ -242,6 +242,7 @@ class TestRemove:
         item.refresh_from_db()
         assert (item.conversation, item.name, item.wanted) == (None, row.remote_id, "")
         assert (item.note, item.error_params["display_name"]) == ({"untried": True}, row.remote_id)
+        assert "Secret" not in repr(item.error_params)
 
     def test_unfinished_operation_keeps_it(self):
         row = tombstone()
@@ -328,7 +329,14 @@ class TestRemove:
             wanted="Secret too",
             state="failed",
             error_code="conversation_changed",
-            error_params={"display_name": "Secret", "remote_id": row.remote_id, "updated_at": now()},
+            error_params={
+                "display_name": "Secret",
+                "updated_at": now(),
+                "updated_by_id": "Secret",
+                "replaced": "Secret",
+                "server_message": "Secret",
+                "said": ": {server_message}",
+            },
             note={"replaced": "Secret", "overtaken": "Secret", "untried": True},
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from ...health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
 
@@ -68,7 +69,7 @@ class Command(BaseCommand):
             where = f"{finding.workspace}: " if finding.workspace else ""
             self.stdout.write(styles[finding.level](f"{finding.level.upper():4}  {where}{finding.text}"))
         if not code:
-            self.stdout.write("All is well.")
+            self.stdout.write(_("All is well."))
 
 
 def _exit_code(findings: Sequence[Finding]) -> int:

@@ -1,5 +1,7 @@
 import time
 from argparse import ArgumentParser
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -8,25 +10,11 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext
 
 from ...pruning import Ages, Tally, prune
+from ...wording import number
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 4
 """Exit codes; 0 if it came to its end."""
 _SECONDS_BETWEEN_LINES = 5.0
-_AGES = {
-    "runs": "delete sync runs that ended longer ago, but for the newest complete ones and those that others need",
-    "operations": "delete operations that were finished longer ago",
-    "rejected": "delete rejected payloads that were resolved longer ago",
-    "tombstones": (
-        "delete the rows of conversations that were deleted longer ago, but for those that anything refers to; names "
-        "in the admin's own history (“recent actions”) stay until they are scrubbed"
-    ),
-    "scrub": (
-        "in the rows of conversations that were deleted longer ago: take out name, previous name, metadata, other "
-        "fields, and who created and updated it; also their names in operations and rejected payloads, and in the "
-        "admin's own history (the object_repr of its LogEntry)"
-    ),
-}
-"""By what is pruned: what its option does."""
 
 
 class Command(BaseCommand):
@@ -38,13 +26,26 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", metavar="ALIAS", help="of one workspace only; else of all")
-        for name, help_ in _AGES.items():
-            parser.add_argument(f"--{name}-older-than", type=int, dest=name, metavar="DAYS", help=help_)
+        add_age = partial(parser.add_argument, type=int, metavar="DAYS")
+        add_age("--runs-older-than", help="delete sync runs that ended longer ago, but for those that others need")
+        add_age("--operations-older-than", help="delete operations that were finished longer ago")
+        add_age("--rejected-older-than", help="delete unreadable entries (rejected payloads) settled longer ago")
+        add_age(
+            "--tombstones-older-than",
+            help="delete the rows of conversations that were deleted longer ago, but for those that anything refers "
+            "to; names in the admin's own history (“recent actions”) stay until they are scrubbed",
+        )
+        add_age(
+            "--scrub-older-than",
+            help="in the rows of conversations that were deleted longer ago: take out name, previous name, metadata, "
+            "other fields, and who created and updated it; also their names in operations, unreadable entries, and "
+            "the admin's own history (the object_repr of its LogEntry)",
+        )
         parser.add_argument("--apply", action="store_true", help="do it; else it is only counted")
 
     def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
         try:
-            ages = Ages(**{name: options[name] for name in _AGES})
+            ages = Ages(**{field.name: options[f"{field.name}_older_than"] for field in fields(Ages)})
             for tally in prune(ages, workspace=workspace, apply=apply, on_progress=_Progress(self, apply=apply)):
                 self.stdout.write(_describe(tally, apply=apply))
         except (ImproperlyConfigured, ValueError) as error:
@@ -76,7 +77,7 @@ class _Progress:
 
 def _describe(tally: Tally, *, apply: bool) -> str:
     """“sync runs: 12 deleted, 3 kept, since something needs or refers to them”."""
-    values = {"kind": tally.kind.label, "count": f"{tally.count:,}", "kept": f"{tally.kept:,}"}
+    values = {"kind": tally.kind.label, "count": number(tally.count), "kept": number(tally.kept)}
     if tally.kind.stays:
         text = gettext("%(kind)s: %(count)s scrubbed") if apply else gettext("%(kind)s: %(count)s to scrub")
     else:
