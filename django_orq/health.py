@@ -156,8 +156,10 @@ def _judge_ended(run: SyncRun, now: datetime) -> Finding:
     text = gettext("%(name)s %(state)s %(age)s ago.") % words
     level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
     if run.state == State.PARTIAL and run.hold and not runs.can_go_on(run):
-        return _tell_run("last_run", run, Level.OK, f"{text} {gettext('It was held, and a person let it go on.')}")
-    return _tell_run("last_run", run, level, " ".join([text, *remarks(run, for_terminal=True)]))
+        said, level = [gettext("It was held, and a person let it go on.")], Level.OK
+    else:
+        said = remarks(run, for_terminal=True)
+    return _tell_run("last_run", run, level, " ".join([text, *said]))
 
 
 def _tell_held(run: SyncRun) -> Finding:

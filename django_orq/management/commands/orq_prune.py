@@ -1,7 +1,6 @@
 import time
 from argparse import ArgumentParser
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -26,17 +25,27 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", metavar="ALIAS", help="of one workspace only; else of all")
-        add_age = partial(parser.add_argument, type=int, metavar="DAYS")
-        add_age("--runs-older-than", help="delete sync runs that ended longer ago, but for those that others need")
-        add_age("--operations-older-than", help="delete operations that were finished longer ago")
-        add_age("--rejected-older-than", help="delete unreadable entries (rejected payloads) settled longer ago")
-        add_age(
+        days: dict[str, Any] = {"type": int, "metavar": "DAYS"}
+        parser.add_argument(
+            "--runs-older-than",
+            **days,
+            help="delete sync runs that ended longer ago, but for those that others need",
+        )
+        parser.add_argument("--operations-older-than", **days, help="delete operations that were finished longer ago")
+        parser.add_argument(
+            "--rejected-older-than",
+            **days,
+            help="delete unreadable entries (rejected payloads) that were settled longer ago",
+        )
+        parser.add_argument(
             "--tombstones-older-than",
+            **days,
             help="delete the rows of conversations that were deleted longer ago, but for those that anything refers "
             "to; names in the admin's own history (“recent actions”) stay until they are scrubbed",
         )
-        add_age(
+        parser.add_argument(
             "--scrub-older-than",
+            **days,
             help="in the rows of conversations that were deleted longer ago: take out name, previous name, metadata, "
             "other fields, and who created and updated it; also their names in operations, unreadable entries, and "
             "the admin's own history (the object_repr of its LogEntry)",
