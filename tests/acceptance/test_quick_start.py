@@ -23,7 +23,7 @@ PAGE = "docs/quick-start.md"
 PORTS = ("8000", "8900")
 """As the page has them: where one is in use, another stands in for it."""
 ADMIN = ("admin", "admin")
-DATABASE = ("--host=127.0.0.1", "--username=django_orq", "orq_trial")
+DATABASE = "orq_trial"
 
 
 class Reader:
@@ -106,10 +106,19 @@ def reader(wheel, tmp_path) -> Iterator[Reader]:
 
 @pytest.fixture
 def no_database() -> Iterator[None]:
-    """What a walk that broke off leaves of the page's database."""
+    """The page makes its database, and a walk that broke off leaves none; one that is there is somebody else's."""
+    named = _postgresql(
+        "psql", "--no-psqlrc", "--tuples-only", "--command=SELECT datname FROM pg_database", "postgres"
+    )
+    assert DATABASE not in named.split(), f"there is a database {DATABASE} already"
     yield
-    words = ["dropdb", "--if-exists", "--force", *DATABASE]
-    subprocess.run(words, env=os.environ | {"PGPASSWORD": "django_orq"}, check=True)  # noqa: S603 # ours
+    _postgresql("dropdb", "--if-exists", "--force", DATABASE)
+
+
+def _postgresql(program: str, *words: str) -> str:
+    command = [program, "--host=127.0.0.1", "--username=django_orq", *words]
+    environment = os.environ | {"PGPASSWORD": "django_orq"}
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout  # noqa: S603 # ours
 
 
 def _environment() -> dict[str, str]:
@@ -119,7 +128,7 @@ def _environment() -> dict[str, str]:
     return environment() | own
 
 
-def test_newcomer_gets_from_an_empty_folder_to_a_scheduled_sync(no_database, reader, tmp_path):
+def test_newcomer_gets_from_an_empty_folder_to_a_scheduled_sync(reader, no_database, tmp_path):
     *before, clean_up = blocks_of(PAGE)
     for block in before:
         reader.follow(block)
