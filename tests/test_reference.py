@@ -24,7 +24,20 @@ from django.core.management.base import BaseCommand
 from rest_framework import exceptions as rest_framework
 from rest_framework.exceptions import APIException
 
-from django_orq import bounded, checks, events, operations, orders, payloads, runs, searching, signals, sync, waits
+from django_orq import (
+    bounded,
+    checks,
+    events,
+    health,
+    operations,
+    orders,
+    payloads,
+    runs,
+    searching,
+    signals,
+    sync,
+    waits,
+)
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
@@ -279,6 +292,34 @@ def test_each_field_of_events_is_listed():
     listed = {code(row["field"]): row["meaning"] for row in rows("monitoring.md", "Log events") if "field" in row}
 
     assert listed == events.FIELDS
+
+
+# Health
+
+
+def findings_listed() -> dict[str, list[str]]:
+    """The numbers of each finding, by its code."""
+    listed = [row for row in rows("monitoring.md", "The health command") if "numbers" in row]
+    return {code(row["code"]): spans(row["numbers"]) for row in listed}
+
+
+def test_each_kind_of_finding_is_listed():
+    source = inspect.getsource(health)
+    named = re.findall(r'(?:code=|_tell_run\(\s*)"(\w+)"', source)
+
+    assert {*findings_listed()} == {*named, *health._AGES}
+
+
+@pytest.mark.django_db
+def test_findings_have_the_numbers_that_are_listed(remote):
+    remote.transform_list = lambda answer: answer | {"data": ["no conversation", *answer["data"]]}
+    remote.add("A")
+    full_run()
+    runs.open_run("default", "incremental")
+    found = {finding.code: list(finding.numbers) for finding in health.examine()}
+
+    assert found.keys() == {"new", "everything", "last_run", "unfinished_run", "rejected"}
+    assert found == {name: numbers for name, numbers in findings_listed().items() if name in found}
 
 
 # REST
