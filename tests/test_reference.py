@@ -439,6 +439,15 @@ def test_each_target_of_make_is_listed():
     assert listed == {*phony[1].split()} - {"help"}
 
 
+def test_files_that_the_pages_name_are_there():
+    named = re.findall(
+        r"`([A-Z]+\.md)`", section("contributing.md") + section("security.md") + section("upgrading.md")
+    )
+
+    assert {*named} == {"CHANGELOG.md", "SECURITY.md"}
+    assert all((ROOT / name).is_file() for name in named)
+
+
 def test_each_layer_is_listed_with_its_modules():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
@@ -455,18 +464,18 @@ def test_what_it_runs_on_is_what_the_package_says():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
     wanted = dict(line.split(">=") for line in config["options"]["install_requires"].strip().splitlines())
-    classifiers = config["metadata"]["classifiers"].splitlines()
+    classifiers = config["metadata"]["classifiers"]
     listed = {
         row[""]: [row["oldest"], *re.findall(r"[\d.]+", row["and"])] for row in rows("upgrading.md", "What it runs on")
     }
 
-    def versions(of: str) -> list[str]:
-        return [found[1] for line in classifiers if (found := re.fullmatch(rf"{of} :: (\d+\.\d+)", line))]
+    def later(of: str) -> list[str]:
+        return re.findall(rf"^{of} :: (\d+\.\d+)$", classifiers, re.M)[1:]
 
     assert listed.pop("databases") == [""]
     assert listed == {
-        "Python": versions("Programming Language :: Python"),
-        "Django": versions("Framework :: Django"),
+        "Python": [config["options"]["python_requires"].removeprefix(">="), *later("Programming Language :: Python")],
+        "Django": [wanted["Django"], *later("Framework :: Django")],
         "Celery": [wanted["celery"]],
         "Django REST framework": [wanted["djangorestframework"]],
         "requests": [wanted["requests"]],
