@@ -24,7 +24,20 @@ from django.core.management.base import BaseCommand
 from rest_framework import exceptions as rest_framework
 from rest_framework.exceptions import APIException
 
-from django_orq import bounded, checks, events, operations, orders, payloads, runs, searching, signals, sync, waits
+from django_orq import (
+    bounded,
+    checks,
+    events,
+    health,
+    operations,
+    orders,
+    payloads,
+    runs,
+    searching,
+    signals,
+    sync,
+    waits,
+)
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
@@ -281,6 +294,34 @@ def test_each_field_of_events_is_listed():
     assert listed == events.FIELDS
 
 
+# Health
+
+
+def findings_listed() -> dict[str, list[str]]:
+    """The numbers of each finding, by its code."""
+    listed = [row for row in rows("monitoring.md", "The health command") if "numbers" in row]
+    return {code(row["code"]): spans(row["numbers"]) for row in listed}
+
+
+def test_each_kind_of_finding_is_listed():
+    source = inspect.getsource(health)
+    named = re.findall(r'(?:code=|_tell_run\(\s*)"(\w+)"', source)
+
+    assert {*findings_listed()} == {*named, *health._AGES}
+
+
+@pytest.mark.django_db
+def test_findings_have_the_numbers_that_are_listed(remote):
+    remote.transform_list = lambda answer: answer | {"data": ["no conversation", *answer["data"]]}
+    remote.add("A")
+    full_run()
+    runs.open_run("default", "incremental")
+    found = {finding.code: list(finding.numbers) for finding in health.examine()}
+
+    assert found.keys() == {"new", "everything", "last_run", "unfinished_run", "rejected"}
+    assert found == {name: numbers for name, numbers in findings_listed().items() if name in found}
+
+
 # REST
 
 EVERYWHERE = {400, 401, 403, 404, 406, 429, 500, 503}
@@ -398,6 +439,15 @@ def test_each_target_of_make_is_listed():
     assert listed == {*phony[1].split()} - {"help"}
 
 
+def test_files_that_the_pages_name_are_there():
+    named = re.findall(
+        r"`([A-Z]+\.md)`", section("contributing.md") + section("security.md") + section("upgrading.md")
+    )
+
+    assert {*named} == {"CHANGELOG.md", "SECURITY.md"}
+    assert all((ROOT / name).is_file() for name in named)
+
+
 def test_each_layer_is_listed_with_its_modules():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
@@ -414,18 +464,18 @@ def test_what_it_runs_on_is_what_the_package_says():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
     wanted = dict(line.split(">=") for line in config["options"]["install_requires"].strip().splitlines())
-    classifiers = config["metadata"]["classifiers"].splitlines()
+    classifiers = config["metadata"]["classifiers"]
     listed = {
         row[""]: [row["oldest"], *re.findall(r"[\d.]+", row["and"])] for row in rows("upgrading.md", "What it runs on")
     }
 
-    def versions(of: str) -> list[str]:
-        return [found[1] for line in classifiers if (found := re.fullmatch(rf"{of} :: (\d+\.\d+)", line))]
+    def later(of: str) -> list[str]:
+        return re.findall(rf"^{of} :: (\d+\.\d+)$", classifiers, re.M)[1:]
 
     assert listed.pop("databases") == [""]
     assert listed == {
-        "Python": versions("Programming Language :: Python"),
-        "Django": versions("Framework :: Django"),
+        "Python": [config["options"]["python_requires"].removeprefix(">="), *later("Programming Language :: Python")],
+        "Django": [wanted["Django"], *later("Framework :: Django")],
         "Celery": [wanted["celery"]],
         "Django REST framework": [wanted["djangorestframework"]],
         "requests": [wanted["requests"]],
