@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs messages schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test check audit docs messages schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
@@ -14,6 +14,8 @@ help:
 	@echo "make docs   the documentation, built strictly into docs/_build"
 	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
 	@echo "            (CHECK=1: only whether they are up to date)"
+	@echo "make audit  the newest versions of what the app needs, looked up among known vulnerabilities"
+	@echo "            (ORQ_AUDIT=required: no service to ask is a failure, not a warning)"
 	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
 	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
 	@echo "make wheel  build sdist and wheel into dist/"
@@ -63,6 +65,14 @@ ifndef CHECK
 	cd django_orq && ../$(BIN)/django-admin compilemessages --locale de --locale en
 endif
 	$(BIN)/python -m pytest --no-cov tests/test_catalogues.py $(ARGS)
+
+.venv-audit/.installed:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	@touch $@
+
+audit: .venv-audit/.installed
+	.venv-audit/bin/python -m tests.audit
 
 # An environment of its own: schemathesis would be a plugin of all other tests.
 .venv-schema/.installed: setup.cfg pyproject.toml

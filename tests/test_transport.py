@@ -371,22 +371,28 @@ def test_body_of_an_error_that_drips_keeps_the_status() -> None:
     assert caught.value.status == 403
 
 
-def test_server_that_does_not_read_ends_with_the_total_time() -> None:
-    """No request of ours is as long as this one, whose key is; but then it could wait for ever."""
-    started = time.monotonic()
+def test_server_that_does_not_read_ends_with_the_time_that_is_left() -> None:
+    """On a connection that is kept, whose earlier exchange had more time. No request is as long as this one's key."""
+    keys = iter(["k", "k" * 8_000_000])
+    over = threading.Event()
 
     def talk(sock: socket.socket, _: int) -> None:
-        sock.recv(1)
-        time.sleep(2)
+        read_request(sock)
+        sock.sendall(answer(b'{"data": [], "has_more": false}'))
+        over.wait(10)
 
     with scripted(talk) as server:
-        options: dict[str, object] = {"total_seconds": 0.4, "connect_timeout": 60, "read_timeout": 60}
-        with (
-            connect(server, api_key="k" * 30_000_000, retries=ONCE, **options) as service,
-            pytest.raises(TransportError, match="in time"),
-        ):
+        started = time.monotonic()
+        options: dict[str, object] = {"lifetime_seconds": 2.5, "connect_timeout": 60, "read_timeout": 60}
+        with connect(server, api_key=lambda: next(keys), retries=ONCE, **options) as service:
             service.list()
-        assert time.monotonic() - started < 1.5
+            time.sleep(1.5)
+            with pytest.raises(TransportError, match="in time"):
+                service.list()
+        elapsed = time.monotonic() - started
+        over.set()
+        assert elapsed < 3.3  # 4 with the time that the first had
+        assert server.connections == 1
 
 
 def test_silence_ends_with_the_read_timeout(orq_sandbox: OrqSandbox) -> None:
