@@ -41,5 +41,4 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-CELERY_BROKER_URL = "memory://"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
