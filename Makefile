@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PARALLEL = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+INTERPRETERS = python3.11 python3.12 python3.13 # of the matrix in setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit docs messages schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test matrix check audit docs messages schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
+	@echo "make matrix the tests on the built wheel, for each Python and Django of setup.cfg whose Python is here"
 	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
 	@echo "make docs   the documentation, built strictly into docs/_build"
 	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
@@ -38,7 +41,7 @@ demo: $(VENV)/.installed-demo
 	@exec $(BIN)/python -m example_project.demo $(if $(CHECK),--check)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .
@@ -94,13 +97,24 @@ conformance: $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed .venv-sdk-4.
 
 .venv-build/.installed:
 	$(PYTHON) -m venv .venv-build
-	.venv-build/bin/python -m pip install --quiet --disable-pip-version-check build
+	.venv-build/bin/python -m pip install --quiet --disable-pip-version-check build twine 'readme_renderer[md]'
 	@touch $@
 
-# By way of the sdist, so that both are whole; and dist/ holds this version alone.
+# By way of the sdist, so that both are whole; and dist/ holds this version alone. The README must show as a project page.
 wheel: .venv-build/.installed
 	rm -rf dist
 	.venv-build/bin/python -m build --quiet
+	.venv-build/bin/python -m twine --no-color check --strict dist/*
+
+.venv-tox/.installed:
+	$(PYTHON) -m venv .venv-tox
+	.venv-tox/bin/python -m pip install --quiet --disable-pip-version-check 'tox>=4.30'
+	@touch $@
+
+# What is missing is named and left out; .ci/run has it demanded.
+matrix: wheel .venv-tox/.installed
+	@found=$$(.ci/interpreters $(INTERPRETERS)); \
+	.venv-tox/bin/tox run --installpkg dist/*.whl $${found:+--discover $$found} $(ARGS)
 
 # The quick start is followed where ORQ_QUICK_START names a file for its transcript: it needs PostgreSQL and Redis.
 acceptance: wheel $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed

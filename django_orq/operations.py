@@ -101,7 +101,7 @@ def _carry_out_now(item: OperationItem, claim: "_Claim") -> None:
         claim.end(item, State.FAILED, error)
         claim.finish()
     except LeaseLost:  # this process slept, and another one has settled it
-        item.refresh_from_db(using=write_database())
+        item.refresh_from_db(from_queryset=_items().select_related("operation", "conversation"))
 
 
 def _outcome_of(form_token: str) -> OperationItem | None:

@@ -152,7 +152,7 @@ def go_on(run: SyncRun) -> SyncRun:
         return resume(run)
     if not run.is_finished:
         return run
-    following = run.continued_by.order_by("-pk").first()
+    following = newest_continuation(run)
     if following is not None and not following.is_finished:
         return go_on(following)
     if following is not None and _is_settled(run):
@@ -166,9 +166,9 @@ def go_on(run: SyncRun) -> SyncRun:
 
 def held_until(run: SyncRun) -> datetime:
     """Up to when a row must have been missing for a confirm run to take it: the end of the run that was held first."""
-    held = run.continues
-    while held is not None and held.mode == Mode.CONFIRM and held.continues is not None:
-        held = held.continues
+    held = _continued(run)
+    while held is not None and held.mode == Mode.CONFIRM and held.continues_id is not None:
+        held = _continued(held)
     return held.finished_at if held is not None and held.finished_at else run.queued_at
 
 
@@ -178,9 +178,22 @@ def disputed_until(workspace: str) -> datetime | None:
     return held.filter(continued_by=None).order_by("-finished_at").values_list("finished_at", flat=True).first()
 
 
+def newest_continuation(run: SyncRun) -> SyncRun | None:
+    """The run that continues it, if it was let go on."""
+    return _continuations(run).order_by("-pk").first()
+
+
+def _continued(run: SyncRun) -> SyncRun | None:
+    return None if run.continues_id is None else all_runs().filter(pk=run.continues_id).first()
+
+
+def _continuations(run: SyncRun) -> QuerySet[SyncRun]:
+    return all_runs().filter(continues=run.pk)
+
+
 def _is_settled(run: SyncRun) -> bool:
     """Whether a run that continues it came to its end, or is on the way."""
-    return run.continued_by.exclude(state__in=(State.FAILED, State.CANCELLED)).exists()
+    return _continuations(run).exclude(state__in=(State.FAILED, State.CANCELLED)).exists()
 
 
 def _continue(run: SyncRun) -> SyncRun:
@@ -192,7 +205,7 @@ def _continue(run: SyncRun) -> SyncRun:
             "workspace": run.workspace,
             "mode": mode,
             "phase": SyncRun.Phase.WALK if doubted else SyncRun.Phase.CONFIRM,
-            "continues": run,
+            "continues_id": run.pk,
             "is_vouched": doubted,
         },
     )

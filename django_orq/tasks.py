@@ -6,7 +6,7 @@ for `broker_connection_timeout` does not bind Redis and `retry_policy` bounds no
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from django.db import transaction
@@ -17,6 +17,11 @@ from .models import Operation, SyncRun, Work, write_database
 from .routing import OPERATE, WALK
 
 __all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]
+
+if TYPE_CHECKING:
+    _Task = Task[Any, Any]
+else:
+    _Task = Task  # takes no parameters before Celery 5.7
 
 LONGEST_COUNTDOWN = 300.0
 """Seconds; a message that is held back longer outlasts some brokers' patience: the schedule sees to such a run."""
@@ -34,7 +39,7 @@ _TRANSPORT_OPTIONS = {
 }
 
 
-class BoundedTask(Task[Any, Any]):
+class BoundedTask(_Task):
     """Tells within 3 s that the broker is out of reach: ``delay`` and ``apply_async`` raise ``Task.OperationalError``.
 
     Each message has a connection of its own (some milliseconds on a local network), because the time limits of one

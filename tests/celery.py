@@ -1,5 +1,5 @@
 from celery import Celery
 
-app = Celery("tests")
+app = Celery("tests", broker="memory://")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()

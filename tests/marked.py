@@ -9,7 +9,9 @@ from pathlib import Path
 from django.template import Template
 from django.templatetags.i18n import BlockTranslateNode, TranslateNode
 
-PACKAGE = Path(__file__).parent.parent / "django_orq"
+import django_orq
+
+PACKAGE = Path(django_orq.__file__).parent
 Message = tuple[str | None, str, str | None]
 """Context, text, plural."""
 

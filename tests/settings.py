@@ -3,7 +3,14 @@ import os
 import dj_database_url
 
 SECRET_KEY = "tests"
-DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL", "sqlite://:memory:"))}
+DATABASES = {
+    alias: dj_database_url.parse(os.environ.get("DATABASE_URL", "sqlite://:memory:"))
+    for alias in ("default", "orq", "replica")
+}
+for _alias in ("orq", "replica"):
+    if DATABASES[_alias]["NAME"] != ":memory:":
+        DATABASES[_alias]["NAME"] += f"_{_alias}"
+DATABASE_ROUTERS = ["tests.routers.Together"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "tests.urls"
@@ -41,5 +48,4 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-CELERY_BROKER_URL = "memory://"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import constants, get_messages
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -17,6 +17,7 @@ from django_orq.mirror import fetch_conversation, rename_conversation
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.reconcile import reconcile
 
+from .threads import disconnect
 from .values import answer, at, conversation, mirrored_values, set_columns
 
 pytestmark = pytest.mark.django_db
@@ -425,7 +426,7 @@ def test_simultaneous_rename_is_told(remote, admin_client, phase, name, words):
             remote.on_request = None
             remote.rename(row.remote_id, "Theirs")
             fetch_conversation(remote_id=row.remote_id)
-            connection.connection.close()  # this thread's own
+            disconnect()
 
     remote.on_request = rename_theirs
     response = save_name(admin_client, row, "Mine")

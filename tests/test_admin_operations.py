@@ -34,7 +34,7 @@ from .test_admin import (
     text_of,
     user_with,
 )
-from .test_mirror import in_thread
+from .threads import in_thread
 from .values import set_columns
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,7 +11,7 @@ from django_orq.models import Conversation, SyncRun
 from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
-from .test_mirror import in_thread
+from .threads import in_thread
 from .triggers import written_rows
 from .walking import configure, full_run, let_the_wait_pass, mirror_equals, work_on
 

@@ -20,8 +20,8 @@ from django_orq.testing import OrqSandbox
 
 from .brokering import refusing_port
 from .celery import app
-from .test_mirror import in_thread
 from .test_operations import lose_the_worker
+from .threads import in_thread
 from .walking import configure, full_run, work_on
 
 PACKAGE = Path(events.__file__).parent

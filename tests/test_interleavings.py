@@ -11,7 +11,7 @@ from django_orq import mirror
 from django_orq.models import Conversation
 from django_orq.testing import OrqSandbox
 
-from .test_mirror import in_thread
+from .threads import in_thread
 from .walking import full_run, incremental_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)

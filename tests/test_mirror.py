@@ -23,6 +23,7 @@ from django_orq.exceptions import (
 from django_orq.models import Conversation
 from django_orq.testing import OrqSandbox
 
+from .threads import in_thread
 from .values import mirrored_values, set_columns
 from .walking import configure, full_run, milliseconds, mirror_equals
 
@@ -374,18 +375,6 @@ def fail_to_keep_waits(run: Any, sql: str, params: Any, many: bool, context: Any
     if "workspacewait" in sql and not sql.startswith("SELECT"):
         raise OperationalError("database is locked")
     return run(sql, params, many, context)
-
-
-def in_thread(work: Any) -> threading.Thread:
-    def run() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
 
 
 def test_rename_asks_again_after_a_long_sleep_between_question_and_answer(remote, row, monkeypatch):

@@ -13,7 +13,7 @@ from django_orq.models import Conversation, Operation, OperationItem, WorkspaceW
 from django_orq.orders import Order, Orderer
 
 from .celery import app
-from .test_mirror import in_thread
+from .threads import in_thread
 from .values import set_columns
 from .walking import configure, full_run, incremental_run, mirror_equals
 

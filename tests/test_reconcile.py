@@ -1,10 +1,9 @@
-import threading
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection  # noqa: F401 # named by marks
 from django.db.models import QuerySet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from django_orq.exceptions import MirrorContended
 from django_orq.models import Conversation
 from django_orq.reconcile import mark_deleted, mark_missing, reconcile
 
+from .threads import in_thread
 from .values import REMOTE_ID, answer, at, conversation, mirrored_values, set_columns
 
 pytestmark = pytest.mark.django_db
@@ -354,21 +354,12 @@ def test_rename_committed_between_comparison_and_write_is_not_overwritten():
         if len(fences) > 1:
             return
         newer = answer(conversation(updated_at=at(9), display_name="renamed"), asked=201, listed=False)
-        thread = threading.Thread(target=_reconcile_and_disconnect, args=(newer,))
-        thread.start()
-        thread.join()
+        in_thread(lambda: reconcile(newer, workspace="default")).join()
 
     plan = reconcile(page, workspace="default", fence=rename_elsewhere)
 
     assert Conversation.objects.get().display_name == "renamed"
     assert plan.counts == {Verdict.SKIPPED: 1}
-
-
-def _reconcile_and_disconnect(given_answer: Answer) -> None:
-    try:
-        reconcile(given_answer, workspace="default")
-    finally:
-        connection.close()
 
 
 def _insert(remote: Any) -> None:

@@ -13,6 +13,7 @@ from django_orq.models import Conversation, SyncRun
 
 from .brokering import messages
 from .resting import Program
+from .threads import disconnect
 from .walking import full_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,7 +69,7 @@ class TestConversations:
                 remote.on_request = None
                 remote.rename(row.remote_id, "Theirs")
                 full_run()
-                connections.close_all()
+                disconnect()
 
         remote.on_request = rename_and_sync
         answer = program.patch(page_of(row), json={"display_name": "Ours"}).json()

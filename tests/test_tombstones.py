@@ -18,7 +18,7 @@ from django_orq.reconcile import reconcile
 from django_orq.references import References
 
 from .references import models as project
-from .test_mirror import in_thread
+from .threads import in_thread
 from .values import conversation, mirrored_values, set_columns, tombstone
 from .walking import full_run, mirror_equals
 

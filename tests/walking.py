@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from django_orq import runs, sync
 from django_orq.exceptions import OrqError
-from django_orq.models import Conversation, SyncRun, WorkspaceWait
+from django_orq.models import Conversation, SyncRun, WorkspaceWait, write_database
 from django_orq.testing import OrqSandbox
 
 
@@ -22,7 +22,7 @@ def work_on(run: SyncRun) -> SyncRun:
     with suppress(OrqError):
         while sync.run_slice(run.pk) is not None:
             pass
-    run.refresh_from_db()
+    run.refresh_from_db(using=write_database())
     return run
 
 

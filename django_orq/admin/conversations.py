@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Conversation
+from ..models import Conversation, write_database
 from ..payloads import is_blank
 from ..searching import MAX_TERM, by_id, is_id
 from .acting import ActingAdmin
@@ -24,7 +24,7 @@ from .pagination import BoundedPaginator
 from .presentation import as_told, pretty_json
 from .renaming import RenamingAdmin
 from .saving import SavingAdmin
-from .searching import is_completing, newest, offered
+from .searching import is_completing, is_listing, newest, offered
 from .workspaces import if_several
 
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
@@ -53,6 +53,11 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()), CreatedFilter)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        """To list and to complete, from where the router has them read; to act on, from where they are written."""
+        rows = super().get_queryset(request)
+        return rows if is_listing(request) else rows.using(write_database())
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
         return ConversationList

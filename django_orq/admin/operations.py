@@ -86,7 +86,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
         counts = {f"n_{state}": _number(state) for state in _SETTLED}
-        operations = super().get_queryset(request).annotate(**counts, lone_name=_LONE_NAME)
+        operations: QuerySet[Operation] = super().get_queryset(request).annotate(**counts, lone_name=_LONE_NAME)
         if super().has_view_permission(request):
             return operations
         return operations.filter(ordered_by_pk=str(request.user.pk))

@@ -1,12 +1,18 @@
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from ..models import write_database
 from .listing import CarefulChangeList
 
 
 class ReadOnly:
-    """Rows that only syncing writes."""
+    """Rows that only syncing writes, from where it writes them: those that have just been made are there."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc] # mixed into the admin's classes
+        return rows.using(write_database())
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -96,7 +96,7 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
             "offers_cancel": may_sync and not run.is_finished,
             "offers_go_on": may_sync and runs.can_go_on(run),
             "is_held": runs.is_held(run),
-            "following": run.continued_by.order_by("-pk").first(),
+            "following": runs.newest_continuation(run),
         }
 
     @admin.display(description=_("run"), ordering="pk")

@@ -11,7 +11,17 @@ _CUT = "django_orq_search_cut"
 
 def is_completing(request: HttpRequest) -> bool:
     """Whether this fills a field of another model, rather than the list."""
-    return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
+    return _view(request) == "autocomplete"
+
+
+def is_listing(request: HttpRequest) -> bool:
+    """Whether conversations are shown in numbers, and nothing is done with them."""
+    return request.method == "GET" and (is_completing(request) or _view(request).endswith("_changelist"))
+
+
+def _view(request: HttpRequest) -> str:
+    """The name of the URL that was asked for."""
+    return (request.resolver_match.url_name if request.resolver_match else None) or ""
 
 
 def offered(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:

@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -75,9 +74,9 @@ class ConversationViewSet(
     }
 
     def get_queryset(self) -> QuerySet[Conversation]:
-        """What is written about is read from where it is written to."""
+        """To list, from where the router has them read; one, which may just have been written, from there."""
         queryset: QuerySet[Conversation] = super().get_queryset()
-        return queryset if self.request.method in SAFE_METHODS else queryset.using(write_database())
+        return queryset if self.action == "list" else queryset.using(write_database())
 
     def get_object(self) -> Conversation:
         """Whatever its state: our filters are the list's."""

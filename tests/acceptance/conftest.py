@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from ..conformance.conftest import _sdk_rc29_process, sdk_rc29  # noqa: F401 # fixtures
 from .project import Project, environment
@@ -22,11 +24,17 @@ def wheel() -> Path:
 
 @pytest.fixture(scope="session")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of a fresh virtual environment with the wheel."""
+    """The `bin` folder of a fresh virtual environment with the wheel, on the versions that the tests run with."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder)
-    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(folder / "bin" / "python", *install, wheel, *required_as_here())
     return folder / "bin"
+
+
+def required_as_here() -> list[str]:
+    required = (Requirement(line) for line in requires("django-orq") or ())
+    return [f"{each.name}=={version(each.name)}" for each in required if each.marker is None]
 
 
 def run(*command: str | Path) -> None:

@@ -38,6 +38,7 @@ app.autodiscover_tasks()
 """
 # The project must find its settings, its packages and its workspace by itself.
 FOREIGN = ("CELERY_", "COV", "DATABASE_URL", "DJANGO_", "ORQ_", "PYTEST", "PYTHON", "VIRTUAL_ENV")
+DEPRECATIONS = "error::DeprecationWarning,error::PendingDeprecationWarning"
 GRACE = 30.0
 
 
@@ -47,7 +48,7 @@ class Project:
     def __init__(self, folder: Path, *, programs: Path, api_key: str, base_url: str) -> None:
         self.folder = folder
         self._programs = programs
-        self._environment = environment() | {"ORQ_API_KEY": api_key}
+        self._environment = environment() | {"ORQ_API_KEY": api_key, "PYTHONWARNINGS": DEPRECATIONS}
         self._run("django-admin", "startproject", "project", ".")
         self._append("settings.py", from_readme("mysite/settings.py"), SETTINGS.format(base_url=base_url))
         self._append("urls.py", from_readme("mysite/urls.py"))
@@ -91,6 +92,10 @@ class Project:
     @property
     def worker_log(self) -> str:
         return (self.folder / "worker.log").read_text(errors="replace")
+
+    def tables(self, database: str = "db.sqlite3") -> set[str]:
+        with closing(sqlite3.connect(self.folder / database)) as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def rows(self, model: str) -> list[dict[str, Any]]:
         """What SQLite holds, without the ORM in between; newest conversation, or latest run, first."""

@@ -1,13 +1,15 @@
-"""An empty project with the wheel mirrors, to the letter, what the vendor's SDK created."""
+"""An empty project with the wheel: it passes the checks, migrates, and mirrors to the letter what the SDK created."""
 
 import json
 from datetime import UTC, datetime, timedelta
 
+import django
 import pytest
 
 from ..conformance.names import NAMES
 from .project import group_exists, wait_until
 
+pytestmark = pytest.mark.xdist_group("acceptance")  # they share an environment that takes long to set up
 ON_THE_WIRE = {
     "remote_id": "_id",
     "display_name": "displayName",
@@ -65,11 +67,30 @@ def test_project_uses_the_wheel_and_not_this_folder(project, programs):
     assert where.startswith(str(programs.parent))
 
 
-def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
-    project.manage("migrate")
+def test_versions_are_those_that_the_tests_run_with(project):
+    assert project.python("-m", "django", "--version").strip() == django.get_version()
+
+
+def test_checks_pass_and_no_migration_is_missing(project):
     assert project.manage("check") == "System check identified no issues (0 silenced).\n"
     # Whatever the project's own DEFAULT_AUTO_FIELD is, it has no part in our tables.
     assert project.manage("makemigrations", "--check", "--dry-run") == "No changes detected\n"
+
+
+def test_migrations_go_to_the_end_and_back_to_nothing(project):
+    project.manage("migrate")
+    assert project.manage("migrate", "--check") == ""
+    assert {"django_orq_conversation", "django_orq_syncrun"} < project.tables()
+
+    project.manage("migrate", "django_orq", "zero")
+    assert not [table for table in project.tables() if table.startswith("django_orq")]
+
+    project.manage("migrate")
+    assert "django_orq_conversation" in project.tables()
+
+
+def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
+    project.manage("migrate")
     assert project.manage("orq_doctor").endswith("All is well.\n")
     summary = project.manage("orq_sync", "--full")
     assert "succeeded: 300 conversations in 3 pages and 3 requests; 300 new, 0 updated" in summary

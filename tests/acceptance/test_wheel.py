@@ -1,5 +1,9 @@
 """What the wheel holds: the package and its metadata, all of it and nothing else."""
 
+import shutil
+import subprocess
+import sys
+import tarfile
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -9,7 +13,18 @@ import pytest
 from django_orq import __version__
 
 METADATA = f"django_orq-{__version__}.dist-info"
-PACKAGE = Path(__file__).parents[2] / "django_orq"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "django_orq"
+OF_EACH_KIND = {
+    "django_orq/py.typed",
+    "django_orq/migrations/0001_initial.py",
+    "django_orq/static/django_orq/admin.css",
+    "django_orq/templates/admin/django_orq/conversation/change_list.html",
+    "django_orq/management/commands/orq_sync.py",
+    "django_orq/testing/plugin.py",
+}
+
+pytestmark = pytest.mark.skipif(not PACKAGE.is_dir(), reason="needs the sources: make acceptance")
 
 
 @pytest.fixture
@@ -33,8 +48,42 @@ def test_wheel_holds_every_file_of_the_package(archive):
         if path.is_file() and path.suffix != ".pyc"
     }
     assert {name for name in archive.namelist() if name.startswith("django_orq/")} == ours
-    assert {"django_orq/py.typed", "django_orq/migrations/0001_initial.py"} < ours
-    assert any(name.endswith(".html") for name in ours)
+    assert ours >= OF_EACH_KIND
+
+
+@pytest.mark.skipif(not (PACKAGE / "locale").is_dir(), reason="there are no translations yet")
+def test_wheel_holds_translations_as_text_and_compiled(archive):
+    names = archive.namelist()
+    texts = [name for name in names if name.startswith("django_orq/locale/") and name.endswith(".po")]
+
+    assert texts
+    assert {f"{text.removesuffix('.po')}.mo" for text in texts} <= set(names)
+
+
+def test_wheel_by_way_of_the_sdist_is_the_same_as_of_the_sources(archive, tmp_path):
+    sources = tmp_path / "sources"
+    shutil.copytree(PACKAGE, sources / "django_orq", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg"):
+        shutil.copy(ROOT / name, sources)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, sources]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True)  # noqa: S603 # the above
+
+    (direct,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(direct) as other:
+        assert _checksums(other) == _checksums(archive)
+
+
+def test_sdist_holds_no_tests(wheel):
+    (sdist,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        top = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+
+    assert top >= {"LICENSE", "README.md", "django_orq", "pyproject.toml", "setup.cfg"}
+    assert not top & {"docs", "example_project", "tests"}
+
+
+def _checksums(archive: zipfile.ZipFile) -> dict[str, int]:
+    return {entry.filename: entry.CRC for entry in archive.infolist()}
 
 
 def test_metadata_names_what_is_required(archive):
