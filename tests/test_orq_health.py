@@ -164,6 +164,13 @@ class TestHeldRuns:
 
         assert finding("held_run")["run"] == held.pk
 
+    def test_held_run_that_was_let_go_is_told_no_more(self, remote, held):
+        work_on(runs.go_on(held))
+        remote.fail("list", status=401)
+        full_run()
+
+        assert [each for each in findings() if each["code"] == "held_run"] == []
+
     def test_let_go_it_is_well(self, held):
         work_on(runs.go_on(held))
 

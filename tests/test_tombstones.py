@@ -278,6 +278,20 @@ class TestRemove:
         item.refresh_from_db()
         assert (item.conversation, item.name, item.note["replaced"]) == (row, "Secret", "Secret")
 
+    @pytest.mark.parametrize("way", ["no constraint", "generic", "cascade"])
+    def test_reference_made_after_the_first_look_keeps_its_row(self, monkeypatch, way):
+        kept, gone = tombstone(1), tombstone(2)
+        right_before(monkeypatch, "let_items_go", lambda: WAYS[way](kept))
+
+        assert (remove(), exists(kept), exists(gone)) == (1, True, False)
+
+    def test_reference_made_after_the_last_look_is_not_deleted_with_its_row(self, monkeypatch):
+        """The database is the last to say no, whatever ``on_delete`` says."""
+        row = tombstone()
+        right_before(monkeypatch, "scrub_payloads", lambda: WAYS["cascade"](row))
+
+        assert (remove(), exists(row)) == (0, True)
+
     def test_transaction_begins_with_a_write(self, statements):
         tombstone()
         (batch,) = tombstones.batches(before=now())
@@ -339,6 +353,17 @@ class TestRemove:
             },
             note={"replaced": "Secret", "overtaken": "Secret", "untried": True},
         )
+
+
+def right_before(monkeypatch: Any, step: str, work: Callable[[], object]) -> None:
+    """Have this done each time before a step of a removal, within its transaction."""
+    original = getattr(tombstones.copies, step)
+
+    def meanwhile(rows: Any) -> Any:
+        work()
+        return original(rows)
+
+    monkeypatch.setattr(tombstones.copies, step, meanwhile)
 
 
 class foreign_table:  # noqa: N801 # a context manager
@@ -456,8 +481,9 @@ class TestAtTheSameMoment:
 
 
 class TestBatches:
-    def test_every_old_tombstone_comes_once_oldest_first(self, monkeypatch):
-        monkeypatch.setattr(tombstones, "BATCH", 3)
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_every_old_tombstone_comes_once_oldest_first(self, monkeypatch, size):
+        monkeypatch.setattr(tombstones, "BATCH", size)
         moment = now() - timedelta(days=5)
         rows = [tombstone(number, days=number) for number in range(2, 10)]
         for row in rows[:5]:
@@ -469,7 +495,7 @@ class TestBatches:
         found = [row for batch in batches for row in batch]
         assert sorted(found, key=lambda row: row.pk) == sorted([*rows, twin], key=lambda row: row.pk)
         assert [row.deleted_at for row in found] == sorted(row.deleted_at for row in found)
-        assert [len(batch) for batch in batches] == [3, 3, 3]
+        assert {len(batch) for batch in batches} == {size}
 
     def test_of_one_workspace(self):
         tombstone(1)
