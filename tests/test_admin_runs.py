@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 
 from django_orq import runs
 from django_orq.admin import meanings
-from django_orq.models import Conversation, SyncRun, WorkspaceWait
+from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.remarks import remarks
 
 from .brokering import messages, refusing_port
@@ -459,10 +459,17 @@ def test_technical_details_are_folded_at_the_end(remote, admin_client):
 def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_client):
     assert "unreadable entries" not in text_of(admin_client.get(page(full_run())))
 
-    shown = text_of(admin_client.get(page(new_run(rejected=1)))).lower()
+    run = new_run(rejected=1)
+    moment = datetime.now(UTC)
+    RejectedPayload.objects.create(
+        workspace="default", key="f" * 64, reason="x", first_seen_at=moment, last_seen_at=moment, last_run=run
+    )
 
+    shown = text_of(admin_client.get(page(run))).lower()
     assert "unreadable entries that this run met last" in shown
     assert "lists it among the unreadable entries" in shown
+    viewer = staff_with("view_syncrun")  # and not these
+    assert "unreadable entries that this run met last" not in text_of(viewer.get(page(run))).lower()
 
 
 # Let go on, pause, cancel

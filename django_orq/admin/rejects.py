@@ -3,28 +3,23 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import RejectedPayload, SyncRun
+from ..models import RejectedPayload, SyncRun, write_database
 from .filters import ResolvedFilter, WorkspaceFilter
 from .read_only import Listed, ReadOnly
 from .workspaces import if_several
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
-    _TabularInline = admin.TabularInline[RejectedPayload, SyncRun]
-    _InlineFormSet = BaseInlineFormSet[RejectedPayload, SyncRun, Any]
 else:
     _ModelAdmin = admin.ModelAdmin
-    _TabularInline = admin.TabularInline
-    _InlineFormSet = BaseInlineFormSet
 
-_MAX_INLINE = 20
+_MAX_SHOWN = 20
+"""On the page of a run."""
 
 
 @admin.display(description=_("reason"))
@@ -33,21 +28,10 @@ def shown_reason(payload: RejectedPayload) -> str:
     return gettext(payload.reason)
 
 
-class _FirstFew(_InlineFormSet):
-    def get_queryset(self) -> QuerySet[RejectedPayload]:
-        if not hasattr(self, "_first_few"):
-            self._first_few = super().get_queryset()[:_MAX_INLINE]
-        return self._first_few
-
-
-class RejectedPayloadInline(ReadOnly, _TabularInline):
-    model = RejectedPayload
-    formset = _FirstFew
-    fields: ClassVar[Any] = (shown_reason, "last_seen_at", "resolved_at")
-    readonly_fields: ClassVar[Any] = fields
-    ordering = ("key",)
-    show_change_link = True
-    verbose_name_plural = _("unreadable entries that this run met last (the first 20)")
+def met_last(run: SyncRun) -> list[tuple[RejectedPayload, str]]:
+    """The first few that this run met last, and why they could not be read."""
+    payloads = RejectedPayload.objects.using(write_database()).filter(last_run=run).order_by("key")
+    return [(payload, shown_reason(payload)) for payload in payloads[:_MAX_SHOWN]]
 
 
 @admin.register(RejectedPayload)

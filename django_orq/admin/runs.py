@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
@@ -16,14 +15,15 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import runs
 from ..clock import DatabaseClock
-from ..models import SyncRun, write_database
+from ..models import RejectedPayload, SyncRun, write_database
 from ..progress import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
 from .live import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
 from .meanings import explained, of_mode, of_run
 from .read_only import Listed, ReadOnly
-from .rejects import RejectedPayloadInline
+from .rejects import met_last
+from .sight import may_see
 from .syncing import SyncingAdmin, is_watched
 from .times import ago
 from .workspaces import if_several
@@ -35,7 +35,6 @@ _MAX_REMARKS = 400
 @admin.register(SyncRun)
 class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
     ordering = ("-pk",)
-    inlines = (RejectedPayloadInline,)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -58,20 +57,16 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
         continued = ("continues",) if obj is not None and obj.continues_id is not None else ()
-        unreadable = ("all_rejected",) if obj is not None and obj.rejected else ()
         place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
         return [
             (None, {"fields": (*if_several("workspace"), "kind", *continued)}),
-            (_("Conversations"), {"fields": (*_lines(COUNTERS), *unreadable)}),
+            (_("Conversations"), {"fields": _lines(COUNTERS)}),
             (_("Times"), {"fields": _lines(TIMES)}),
             (_("Technical details"), {"fields": (*_lines(TECHNICAL), *place), "classes": ("collapse",)}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[Any, ...]:
-        return ("kind", "all_rejected", *LIVE.values())
-
-    def get_inlines(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
-        return self.inlines if obj is not None and obj.rejected else ()
+        return ("kind", *LIVE.values())
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"chosen_workspace": chosen_workspace(request), "may_sync": self.has_sync_permission(request)}
@@ -96,6 +91,7 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
             "offers_cancel": may_sync and not run.is_finished,
             "offers_go_on": may_sync and runs.can_go_on(run),
             "is_held": runs.is_held(run),
+            "unreadable": met_last(run) if may_see(request, self.admin_site, RejectedPayload) else [],
             "following": runs.newest_continuation(run),
         }
 
@@ -117,13 +113,6 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
     @admin.display(description=_("kind"))
     def kind(self, run: SyncRun) -> str:
         return explained(run.get_mode_display(), of_mode(run))
-
-    @admin.display(description=_("unreadable entries"))
-    def all_rejected(self, run: SyncRun) -> str:
-        url = reverse("admin:django_orq_rejectedpayload_changelist", current_app=self.admin_site.name)
-        return format_html(
-            '<a href="{}?last_run__id__exact={}">{}</a>', url, run.pk, _("Those that this run met last")
-        )
 
 
 def _lines(names: Iterable[Iterable[str]]) -> list[tuple[Shown, ...]]:
