@@ -3,14 +3,7 @@ import os
 import dj_database_url
 
 SECRET_KEY = "tests"
-DATABASES = {
-    alias: dj_database_url.parse(os.environ.get("DATABASE_URL", "sqlite://:memory:"))
-    for alias in ("default", "orq", "replica")
-}
-for _alias in ("orq", "replica"):
-    if DATABASES[_alias]["NAME"] != ":memory:":
-        DATABASES[_alias]["NAME"] += f"_{_alias}"
-DATABASE_ROUTERS = ["tests.routers.Together"]
+DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL", "sqlite://:memory:"))}
 USE_TZ = True
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "tests.urls"

@@ -17,6 +17,7 @@ from .scale import Shares, fill, rows_read
 
 pytestmark = [
     pytest.mark.django_db,
+    pytest.mark.xdist_group("scale"),  # they share a mirror that takes long to fill
     pytest.mark.skipif(connection.vendor != "postgresql", reason="reads the plans of PostgreSQL"),
 ]
 LIST = reverse("admin:django_orq_conversation_changelist")

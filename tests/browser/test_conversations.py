@@ -80,7 +80,7 @@ def click_twice(site, page, button, operation):
     middle = middle_of(page.get_by_role("button", name=button, exact=True))
     with held_requests(site.sandbox, operation) as arrived:
         page.mouse.click(*middle)
-        assert arrived.wait(20)
+        assert arrived.wait(50)
         page.mouse.click(*middle)
 
 

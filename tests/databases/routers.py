@@ -1,0 +1,31 @@
+"""Where a project may keep what."""
+
+from typing import Any
+
+OURS = ("django_orq", "references")
+OF_THE_REST = ("label", "tag")
+"""Models of ``references`` that refer to a conversation by its content type, and so live where content types do."""
+
+
+class Apart:
+    """What is ours in a database of its own, with what refers to it; the rest in the default one."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return self.db_for_write(model, **hints)
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "orq" if _is_ours(model._meta.app_label, model._meta.model_name) else None
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:
+        return _is_ours(app_label, model_name) is (db != "default")
+
+
+class Replicated(Apart):
+    """And what is ours is read from another than it is written to, wherever the rows at hand came from."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "replica" if _is_ours(model._meta.app_label, model._meta.model_name) else None
+
+
+def _is_ours(app_label: str, model_name: str | None) -> bool:
+    return app_label in OURS and model_name not in OF_THE_REST
