@@ -50,8 +50,8 @@ class Project:
         self._programs = programs
         self._environment = environment() | {"ORQ_API_KEY": api_key, "PYTHONWARNINGS": DEPRECATIONS}
         self._run("django-admin", "startproject", "project", ".")
-        self._append("settings.py", from_readme("mysite/settings.py"), SETTINGS.format(base_url=base_url))
-        self._append("urls.py", from_readme("mysite/urls.py"))
+        self.append("settings.py", from_readme("mysite/settings.py"), SETTINGS.format(base_url=base_url))
+        self.append("urls.py", from_readme("mysite/urls.py"))
         (folder / "project" / "celery.py").write_text(CELERY)
         (folder / "project" / "__init__.py").write_text("from .celery import app as celery_app\n")
         for name in ("queue", "control", "processed"):
@@ -97,15 +97,16 @@ class Project:
         with closing(sqlite3.connect(self.folder / database)) as connection:
             return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
-    def rows(self, model: str) -> list[dict[str, Any]]:
+    def rows(self, model: str, database: str = "db.sqlite3") -> list[dict[str, Any]]:
         """What SQLite holds, without the ORM in between; newest conversation, or latest run, first."""
-        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as connection:
+        with closing(sqlite3.connect(self.folder / database)) as connection:
             connection.row_factory = sqlite3.Row
             order = "remote_id" if model == "conversation" else "id"
             found = connection.execute(f"SELECT * FROM django_orq_{model} ORDER BY {order} DESC")  # noqa: S608 # ours
             return [dict(row) for row in found]
 
-    def _append(self, name: str, *texts: str) -> None:
+    def append(self, name: str, *texts: str) -> None:
+        """To one of the project's own files, made if it is not there."""
         with (self.folder / "project" / name).open("a") as file:
             file.writelines(texts)
 

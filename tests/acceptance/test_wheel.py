@@ -51,7 +51,6 @@ def test_wheel_holds_every_file_of_the_package(archive):
     assert ours >= OF_EACH_KIND
 
 
-@pytest.mark.skipif(not (PACKAGE / "locale").is_dir(), reason="there are no translations yet")
 def test_wheel_holds_translations_as_text_and_compiled(archive):
     names = archive.namelist()
     texts = [name for name in names if name.startswith("django_orq/locale/") and name.endswith(".po")]
