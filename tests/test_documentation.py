@@ -1,9 +1,11 @@
 """README and docs/: every block of code is run or read; `tests/documentation/__init__.py` says how."""
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from django.db import connection
 
 from .acceptance.project import environment
 from .documentation import formats, project
-from .documentation.blocks import ROOT, WrongPage, blocks_of, pages
-from .documentation.console import check_commands
+from .documentation.blocks import ROOT, Block, WrongPage, blocks_of, pages
+from .documentation.console import check_commands, commands_of
 
 NOT_RUN = {
     "README.md": 4,
@@ -38,15 +40,9 @@ def new_project(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def follow_page(new_project, tmp_path) -> Callable[..., str]:
-    """What is wrong with a page, or with the text given in its place; nothing if nothing is."""
-
-    def call(page: str, text: str | None = None) -> str:
-        folder = tmp_path / "project"
-        shutil.copytree(new_project, folder)
-        return follow(page, text, folder)
-
-    return call
+def follow_page(new_project, tmp_path) -> Callable[[str, str], str]:
+    """What is wrong with a page of this text; nothing if nothing is."""
+    return lambda page, text: follow(page, text, shutil.copytree(new_project, tmp_path / "project"))
 
 
 def follow(page: str, text: str | None, folder: Path) -> str:
@@ -64,12 +60,26 @@ def follow(page: str, text: str | None, folder: Path) -> str:
     return f"{page} ended with {done.returncode}:\n{done.stdout}" if done.returncode else ""
 
 
-@pytest.mark.parametrize("page", pages())
-def test_every_block_of_the_page_holds(page, follow_page):
-    if not blocks_of(page):
-        pytest.skip("has no blocks")
-    complaint = follow_page(page)
+@pytest.fixture(scope="session")
+def complaints(new_project, tmp_path_factory, request) -> Iterator[dict[str, Future[str]]]:
+    """What is wrong with each page that a test asks for; as many are followed at once as there are processors."""
+    asked_for = [item.callspec.params["page"] for item in request.session.items if item.name.startswith(EVERY_BLOCK)]
+
+    def follow_in_copy(page: str) -> str:
+        return follow(page, None, shutil.copytree(new_project, folder / page))
+
+    folder = tmp_path_factory.mktemp("pages")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {page: pool.submit(follow_in_copy, page) for page in asked_for}
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if "```" in (ROOT / page).read_text()])
+def test_every_block_of_the_page_holds(page, complaints):
+    complaint = complaints[page].result()
     assert not complaint, complaint
+
+
+EVERY_BLOCK = test_every_block_of_the_page_holds.__name__
 
 
 def test_what_is_not_run_is_counted_and_says_why():
@@ -165,6 +175,12 @@ def test_command_that_is_not_there_is_reported_though_it_is_not_run(command, com
     (block,) = blocks_of("docs/some.md", f"<!-- not run: slow -->\n```console\n$ {command}\n```")
     with pytest.raises(WrongPage, match=complaint):
         check_commands(block)
+
+
+def test_progress_of_a_slow_sync_is_no_part_of_what_it_is_to_say():
+    (command,) = commands_of(Block(page="docs/some.md", line=1, language="console", text="$ sync\nSync run 1 …\n"))
+    assert command.is_answered_by("1,200 conversations, 12 pages, 5 s\nSync run 1 succeeded\n")
+    assert not command.is_answered_by("1,200 conversations were lost\nSync run 1 succeeded\n")
 
 
 def test_page_is_followed_in_one_project_from_its_files_to_its_tests(follow_page):

@@ -17,6 +17,7 @@ from .blocks import PROJECT, Block, WrongPage
 
 EXIT_CODE = "; echo $?"
 _ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)", re.S)
+_PROGRESS = re.compile(r"[\d,]+ conversations?, [\d,]+ pages?.*, \d+ s")
 _PYTEST = ("python", "-m", "pytest")
 
 
@@ -160,4 +161,5 @@ def _manage(words: Sequence[str], assignments: dict[str, str]) -> tuple[str, int
 
 
 def _plain(output: str) -> str:
-    return "\n".join(line.rstrip() for line in output.splitlines())
+    """Without what a sync says in between where it takes long."""
+    return "\n".join(line.rstrip() for line in output.splitlines() if not _PROGRESS.fullmatch(line))
