@@ -51,6 +51,7 @@ def rename(page: Page, row: Row, name: str) -> None:
 
 def middle_of(element: Locator) -> tuple[float, float]:
     """Where a hand clicks that does not wait for the page, as clicks of Playwright's do."""
+    element.scroll_into_view_if_needed()
     box = element.bounding_box()
     assert box is not None
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
