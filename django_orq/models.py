@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, NoReturn
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models, router
+from django.db import InterfaceError, InternalError, OperationalError, models, router
 from django.db.models import Case, Q, Value, When
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
@@ -445,6 +445,10 @@ class RejectedPayload(models.Model):
     def __str__(self) -> str:
         """Of a digest, only so much as an id is long."""
         return Truncator(self.key).chars(31)
+
+
+DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
+"""What may pass. ``InternalError``: among others, a database that can only be read, as while servers change places."""
 
 
 def write_database() -> str:

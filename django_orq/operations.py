@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Coalesce
 
@@ -33,7 +33,7 @@ from .exceptions import (
     WalkersDied,
 )
 from .mirror import create_conversation, delete_conversation, refresh_conversation, rename_conversation
-from .models import Conversation, Operation, OperationItem, write_database
+from .models import DATABASE_TROUBLE, Conversation, Operation, OperationItem, write_database
 from .orders import Order, Orderer, all_operations, longest_lease
 from .wording import marked as _
 
@@ -64,7 +64,7 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
         return None
     except (RateLimited, PaceKept) as error:
         claim.rest(error)
-    except (OperationalError, InterfaceError) as error:
+    except DATABASE_TROUBLE as error:
         events.OPERATION_DATABASE_FAILED.log(operation=operation_id, exc_info=True)
         claim.rest(DatabaseTrouble(error=type(error).__name__))
     except BaseException:
@@ -210,6 +210,7 @@ class _Claim:
             item.save(using=using)
             if state == State.DONE and item.conversation is not None:
                 _note(item, item.conversation)
+        self.operation.trouble_since = None
         _tell_outcome(item)
 
     def rest(self, error: OrqError) -> None:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
 
 from . import events, rejects, runs, waits
 from .claim import Claim, LeaseLost, all_runs
@@ -29,7 +28,7 @@ from .exceptions import (
     PaceKept,
     WalkersDied,
 )
-from .models import Conversation, SyncRun, write_database
+from .models import DATABASE_TROUBLE, Conversation, SyncRun, write_database
 from .service import ConversationService
 from .walk import Walk
 
@@ -63,7 +62,7 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
     except OrqError as error:
         waits.heed(workspace.alias, error, clock=clock)
         _wait_or_fail(claim, error)
-    except (OperationalError, InterfaceError) as error:
+    except DATABASE_TROUBLE as error:
         events.SYNC_RUN_DATABASE_FAILED.log(run=run_id, workspace=workspace.alias, exc_info=True)
         _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
     except Exception as error:

@@ -257,6 +257,19 @@ class TestFailures:
         assert operation.is_finished
         assert states(operation) == ["failed"] * 3
 
+    def test_day_begins_anew_with_each_item_that_is_done(self, remote, rows):
+        remote.fail("update", status=429)
+        operation = operations.work_slice(rename_all(rows).pk)
+        yesterday = operation.ordered_at - timedelta(hours=25)
+        orders.all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
+        let_the_wait_pass(operation)
+        remote.fail("update", status=429, after=1)
+
+        operation = operations.work_slice(operation.pk)
+
+        assert states(operation) == ["done", "pending", "pending"]
+        assert operation.trouble_since > yesterday + timedelta(hours=24)
+
     def test_pace_is_kept(self, remote, rows, settings, monkeypatch):
         configure(settings, REQUESTS_PER_MINUTE=12)
         monkeypatch.setattr(operations.waits, "LONGEST_SLEEP", 1.0)

@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 from django.core.exceptions import BadRequest, ImproperlyConfigured, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, InternalError, OperationalError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
@@ -20,13 +19,12 @@ from rest_framework.views import exception_handler
 from .. import events, waits
 from .. import exceptions as orq
 from ..exceptions import OrqError
+from ..models import DATABASE_TROUBLE
 from .serializers import CurrentSerializer
 
 SECONDS_TO_WAIT = 5
 """What ``Retry-After`` says where nobody said how long."""
 _LONGEST = int(waits.LONGEST.total_seconds())
-_DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
-"""``InternalError``: among others, a database that can only be read, as while its servers change places."""
 _UNREADABLE = (SuspiciousOperation, BadRequest)
 _CODES = {orq.AuthenticationFailed.code: "remote_authentication_failed"}
 """Where REST framework has the same word for something else: here it is the server's key that was refused."""
@@ -97,7 +95,7 @@ class BrokerUnreachable(RunError):
 
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """The views' exception handler; ``None`` for a defect, which is left to Django."""
-    if isinstance(error, (*_DATABASE_TROUBLE, *_UNREADABLE)):
+    if isinstance(error, (*DATABASE_TROUBLE, *_UNREADABLE)):
         _show_no_page(context.get("request"))
     answer = _answer(error, context)
     if answer is not None:
@@ -112,7 +110,7 @@ def _answer(error: Exception, context: dict[str, Any]) -> Response | None:
         # In the words of conf, which hold no key.
         events.REST_FAILED.log(error_code=orq.NotConfigured.code, problem=str(error))
         return _answer_not_configured()
-    if isinstance(error, _DATABASE_TROUBLE):
+    if isinstance(error, DATABASE_TROUBLE):
         events.REST_FAILED.log(
             error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True
         )
