@@ -60,7 +60,7 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
     """
     get_workspace(workspace)
     mode = check_mode(mode)
-    _check_budget(max_pages, max_seconds)
+    check_budget(max_pages, max_seconds)
     run, created = all_runs().get_or_create(
         slot=_slot(workspace, mode), defaults={"workspace": workspace, "mode": mode}
     )
@@ -249,6 +249,10 @@ def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
 
 def newest_held(workspace: str, *, since: Freshness) -> SyncRun | None:
     """The newest run that waits for a person's word, unless what ``since`` tells of has settled it."""
+    return _awaiting_a_word(workspace, since=since).order_by("-pk").first()
+
+
+def _awaiting_a_word(workspace: str, *, since: Freshness) -> QuerySet[SyncRun]:
     held = Q(state=State.PARTIAL) & ~Q(hold="")
     doubted = Q(state=State.FAILED, error_code=WorkspaceDoubted.code)
     if since.everything is not None:
@@ -256,8 +260,7 @@ def newest_held(workspace: str, *, since: Freshness) -> SyncRun | None:
     if since.new is not None:
         doubted &= Q(started_at__gte=since.new)
     continued = all_runs().filter(continues=OuterRef("pk")).exclude(state__in=(State.FAILED, State.CANCELLED))
-    waiting = all_runs().filter(held | doubted, ~Exists(continued), workspace=workspace)
-    return waiting.order_by("-pk").first()
+    return all_runs().filter(held | doubted, ~Exists(continued), workspace=workspace)
 
 
 def under_way(workspace: str) -> list[SyncRun]:
@@ -290,15 +293,17 @@ def prune(workspace: str, *, ended_run: int) -> None:
 
 
 def unneeded(workspace: str) -> QuerySet[SyncRun]:
-    """Finished ones, but for those that were held or are being continued, and the newest complete of each mode."""
+    """Finished ones, but for those that a person may let go, that are being continued, or are the newest complete."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     complete = [finished.filter(is_complete=True, mode=mode).values_list("pk", flat=True)[:1] for mode in Mode.values]
     newest = {pk for pks in complete for pk in pks}
     continued = all_runs().exclude(slot=None).exclude(continues=None).values("continues")
-    return finished.filter(~Q(pk__in=continued), hold="").exclude(pk__in=newest)
+    awaiting = _awaiting_a_word(workspace, since=freshness(workspace))
+    return finished.filter(~Q(pk__in=continued)).exclude(pk__in=newest).exclude(pk__in=awaiting.values("pk"))
 
 
-def _check_budget(max_pages: int | None, max_seconds: float | None) -> None:
+def check_budget(max_pages: int | None, max_seconds: float | None) -> None:
+    """``ValueError`` if there is no sense in a budget."""
     if max_pages is not None and not 1 <= max_pages <= MOST_PAGES:
         text = _("max_pages must be a whole number from 1 to {most}")
         raise ValueError(format_lazy(text, most=number_lazy(MOST_PAGES)))

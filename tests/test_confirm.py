@@ -13,7 +13,7 @@ from django_orq.testing import OrqSandbox
 
 from .threads import in_thread
 from .triggers import written_rows
-from .walking import configure, full_run, let_the_wait_pass, mirror_equals, work_on
+from .walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
 
 pytestmark = pytest.mark.django_db
 
@@ -515,6 +515,23 @@ def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, setting
     assert full_run().tombstoned == 1
     row.refresh_from_db()
     assert row.state == "missing"
+
+
+def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remote, ids, settings, monkeypatch):
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    with OrqSandbox(conversations=5) as another:
+        ours = settings.ORQ_WORKSPACES
+        settings.ORQ_WORKSPACES = another.settings()
+        doubted = full_run()
+        incremental_run()
+    assert runs.can_go_on(SyncRun.objects.get(pk=doubted.pk))
+
+    settings.ORQ_WORKSPACES = ours
+    full_run()
+    incremental_run()
+
+    assert not SyncRun.objects.filter(pk=doubted.pk).exists()
 
 
 def test_run_that_a_person_may_let_go_and_its_successor_are_not_pruned(remote, ids, monkeypatch):

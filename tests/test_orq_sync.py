@@ -259,6 +259,18 @@ def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, setting
     assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
 
 
+def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it_is(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+
+    with pytest.raises(CommandError, match="max_pages"):
+        orq_sync("--full", "--fresh", "--max-pages", "0")
+
+    assert SyncRun.objects.get().pages == 2
+    assert not SyncRun.objects.get().is_finished
+
+
 def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
     configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
     fill(remote, 3)

@@ -58,6 +58,7 @@ class Command(BaseCommand):
             return self._go_on(go_on, alone=not full and max_pages is None and max_seconds is None)
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         unfinished = runs.unfinished(workspace, mode)
+        runs.check_budget(max_pages, max_seconds)  # before anything is cancelled for it
         if fresh and unfinished is not None:
             runs.cancel(unfinished)
         run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
