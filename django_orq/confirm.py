@@ -71,7 +71,8 @@ class Confirmation:
             try:
                 lives = self._lives(row)
             except OrqError:
-                self._claim.rows.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
+                if asked:
+                    self._claim.rows.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
                 raise
             asked.append(row)
             if not lives:

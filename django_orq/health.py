@@ -26,6 +26,8 @@ MAX_AGE = 900.0
 """Seconds."""
 MAX_FULL_AGE = 26 * 3600.0
 """Seconds: a full run every day, and two hours for it."""
+LONGEST = 36_500 * 86_400.0
+"""Seconds that a limit may be: a hundred years."""
 MOST_OPERATIONS = 10
 """That are told one by one."""
 
@@ -82,8 +84,8 @@ class Limits:
     full_age: float = MAX_FULL_AGE
 
     def __post_init__(self) -> None:
-        if not (self.age > 0 and self.full_age > 0):
-            raise ValueError(gettext("an age is a number of seconds, above 0"))
+        if not (0 < self.age <= LONGEST and 0 < self.full_age <= LONGEST):
+            raise ValueError(gettext("an age is a number of seconds, above 0 and at most a hundred years"))
 
 
 def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:

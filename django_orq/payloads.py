@@ -191,7 +191,7 @@ def created_at(remote_id: str) -> datetime:
 
 def first_id(moment: datetime) -> str:
     """The smallest id of a conversation created at this time: ids from it on are of then or later."""
-    milliseconds = round(moment.timestamp() * 1000)
+    milliseconds = -((_EPOCH - moment) // timedelta(milliseconds=1))  # rounded up
     time = "".join(_CROCKFORD[milliseconds >> shift & 31] for shift in range(45, -1, -5))
     return f"conv_{time}{'0' * 16}"
 

@@ -5,13 +5,13 @@ refuses connections, 4 s on a RabbitMQ that accepts them and never answers, and 
 for `broker_connection_timeout` does not bind Redis and `retry_policy` bounds no single attempt.
 """
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from django.db import transaction
 
 from . import events, operations, orders, runs, sync, tickets
+from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import Operation, SyncRun, Work, write_database
 from .routing import OPERATE, WALK
@@ -150,4 +150,8 @@ def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float
 
 def _seconds_left(work: Work) -> float:
     """Until what waits may go on."""
-    return 0.0 if work.resume_at is None else max(0.0, (work.resume_at - datetime.now(UTC)).total_seconds())
+    return (
+        0.0
+        if work.resume_at is None
+        else max(0.0, (work.resume_at - DatabaseClock(write_database()).now()).total_seconds())
+    )

@@ -349,6 +349,8 @@ class TestUsage:
         [
             (["--workspace", "other"], "no Orq workspace 'other'"),
             (["--max-age", "0"], "above 0"),
+            (["--max-age", "inf"], "at most a hundred years"),
+            (["--max-age", "nan"], "above 0"),
             (["--max-full-age", "-1"], "above 0"),
         ],
     )

@@ -137,7 +137,7 @@ class CreateForm(_NameForm):
         aliases = known_aliases()
         self.lone_workspace = aliases[0] if aliases else DEFAULT_ALIAS
         if len(aliases) > 1:
-            self.fields["workspace"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined]
+            self.fields["workspace"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined] # of a ChoiceField
         else:
             del self.fields["workspace"]
 

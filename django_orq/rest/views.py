@@ -157,7 +157,7 @@ class ConversationViewSet(
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WorkspaceViewSet):
-    """The sync runs of one workspace: watched, started, let go on and cancelled."""
+    """The sync runs of one workspace: watched, started and cancelled."""
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer

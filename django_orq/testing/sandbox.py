@@ -108,7 +108,8 @@ class OrqSandbox(Behaviour):
     def settings(self) -> dict[str, dict[str, str]]:
         """A value for the setting ORQ_WORKSPACES whose `default` workspace is this one."""
         workspace = {"API_KEY": self.api_key, "BASE_URL": self.base_url}
-        return {"default": workspace | ({"API_STYLE": "camel"} if self.style == "camel" else {})}
+        camel = {"API_STYLE": "camel", "PROJECT_ID": "sandbox"}  # a create is refused without a project there
+        return {"default": workspace | (camel if self.style == "camel" else {})}
 
     # What somebody else does in the workspace: no request, no check, at once.
 

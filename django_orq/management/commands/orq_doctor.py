@@ -232,7 +232,7 @@ def _check_items(page: Page) -> Iterator[Finding]:
         yield Finding(text=text % named, remedy=remedy)
     if more := max(0, len(page.refused) - SHOWN):
         text = ngettext("%(count)s more can't be mirrored", "%(count)s more can't be mirrored", more)
-        remedy = _("After a sync the admin lists all of them as rejected payloads.")
+        remedy = _("After a sync the admin lists all of them as unreadable entries.")
         yield Finding(text=text % {"count": more}, remedy=remedy)
     if page.conversations:
         yield _check_times(page)
