@@ -14,6 +14,11 @@ PATIENCE = 300.0
 """Seconds that a command may take."""
 
 
+def _heed_control_c() -> None:
+    """A shell that was started in the background passes on that it ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A shell in a folder; all that is typed and said goes into the transcript too."""
 
@@ -33,6 +38,7 @@ class Terminal:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_heed_control_c,
             )
 
     @property
