@@ -100,7 +100,7 @@ def rename_conversation(
             if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
                 answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
                 break
-    with _behind_if_not_written(workspace, "update", remote_id, names=(seen.display_name, name)):
+    with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
         plan = reconcile(answer, workspace=workspace, attempts=PATIENCE)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
@@ -177,25 +177,30 @@ def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> A
 
 @contextmanager
 def _behind_if_not_written(
-    workspace: str, operation: str, remote_id: str, *, names: tuple[str, ...] = ()
+    workspace: str,
+    operation: str,
+    remote_id: str,
+    *,
+    renamed: tuple[RemoteConversation, RemoteConversation] | None = None,
 ) -> Iterator[None]:
     """Orq has done it: whatever keeps the row from following must not look as if the order had failed.
 
-    ``names`` are what the conversation was called before and after: another one that the row has by now was replaced.
+    ``renamed`` is the conversation before and after: what the row may show of the time between was replaced.
     """
     try:
         yield
     except (MirrorContended, DatabaseError) as error:
         events.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation)
-        replaced = _came_between(workspace, remote_id, names) if names else None
+        replaced = _came_between(workspace, *renamed) if renamed else None
         raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
 
 
-def _came_between(workspace: str, remote_id: str, names: tuple[str, ...]) -> str | None:
-    """The row's name, if it is none of these and the database tells."""
+def _came_between(workspace: str, seen: RemoteConversation, ours: RemoteConversation) -> str | None:
+    """The row's name, if it is neither of these, no newer than ours, and the database tells."""
     with suppress(DatabaseError, Conversation.DoesNotExist):
-        name = _get(workspace, remote_id).display_name
-        return None if name in names else name
+        row = _get(workspace, ours.remote_id)
+        is_other = row.display_name not in (seen.display_name, ours.display_name)
+        return row.display_name if is_other and row.remote_updated_at <= ours.updated_at else None
     return None
 
 

@@ -294,6 +294,31 @@ class TestRename:
         assert (behind.value.remote_id, behind.value.replaced) == (row.remote_id, "Theirs")
 
     @pytest.mark.django_db(transaction=True)
+    def test_row_that_cannot_follow_does_not_take_a_later_name_for_a_replaced_one(self, remote, row, monkeypatch):
+        """Patched at the database's side, as above."""
+        other = Conversation.objects.get()
+
+        def contend(*args: Any, **kwargs: Any) -> None:
+            raise MirrorContended
+
+        def rename_after(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("update", "after"):
+                remote.on_request = None
+                in_thread(lambda: rename_once_more(other)).join()
+                monkeypatch.setattr(mirror, "reconcile", contend)
+
+        def rename_once_more(row: Conversation) -> None:
+            mirror.refresh_conversation(row)
+            mirror.rename_conversation(row, display_name="Theirs")
+
+        remote.on_request = rename_after
+        with pytest.raises(MirrorBehind) as behind:
+            mirror.rename_conversation(row, display_name="Mine")
+
+        assert behind.value.replaced is None
+        assert Conversation.objects.get().display_name == "Theirs"
+
+    @pytest.mark.django_db(transaction=True)
     def test_rename_says_that_another_has_replaced_it_already(self, remote, row):
         """Both ask, we rename, they rename, and their answer is mirrored before ours."""
         script = Overtaking(remote, Conversation.objects.get())
