@@ -16,7 +16,8 @@ from django.utils.translation import gettext
 from . import waits
 from .clock import DatabaseClock
 from .conf import Workspace
-from .models import SyncRun, write_database
+from .models import SyncRun
+from .primary import all_runs
 
 SECONDS_BETWEEN_CHECKS = 2.0
 _PROCESS = re.compile(r"process (?P<number>[0-9]+) on (?P<host>.+)")
@@ -122,7 +123,3 @@ def process_in_words(walker: str) -> str:
     """What ``this_process`` has stored, in the reader's language."""
     found = _PROCESS.fullmatch(walker)
     return gettext("process %(number)s on %(host)s") % found.groupdict() if found else walker
-
-
-def all_runs() -> QuerySet[SyncRun]:
-    return SyncRun.objects.using(write_database())

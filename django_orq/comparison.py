@@ -20,10 +20,11 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
-from .models import Conversation, write_database
+from .models import Conversation
 from .payloads import RemoteConversation
+from .primary import all_rows
 
 CONFIRMED_FOR = timedelta(days=1)
 """How long a missing row that answered for its id is taken to be alive."""
@@ -169,11 +170,6 @@ def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
         rows = list(all_rows().filter(stretch.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
         yield [row.pk for row in rows if is_absent(row, answer)]
         stretch = replace(stretch, after=rows[-1].remote_id) if len(rows) == CHUNK else None
-
-
-def all_rows() -> QuerySet[Conversation]:
-    """All rows, through the one query set that may write them."""
-    return QuerySet(Conversation, using=write_database())
 
 
 def _rows_for(

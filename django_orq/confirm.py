@@ -17,8 +17,9 @@ from .claim import Claim
 from .clock import DatabaseClock
 from .comparison import CONFIRMED_FOR, Answer, Plan
 from .exceptions import ConversationNotFound, MalformedResponse, OrqError
-from .models import Conversation, ConversationState, SyncRun, write_database
+from .models import Conversation, ConversationState, SyncRun
 from .payloads import RemoteConversation
+from .primary import kept_rows, write_database
 from .reconcile import mark_confirmed_gone, reconcile
 from .service import ConversationService
 
@@ -117,7 +118,7 @@ class Confirmation:
 
     def _canary_lives(self) -> bool:
         """Whether this key still finds a conversation that must be there."""
-        rows = self._rows().filter(missing_since=None)
+        rows = kept_rows(self.run.workspace).filter(missing_since=None)
         if self.run.mode == SyncRun.Mode.FULL:
             rows = rows.filter(mirrored_at__lt=self.run.started_at)
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
@@ -158,9 +159,6 @@ class Confirmation:
     def _due(self) -> QuerySet[Conversation]:
         return _due(self.run, now=self._clock.now())
 
-    def _rows(self) -> QuerySet[Conversation]:
-        return _rows(self.run)
-
     def _save(self, values: dict[str, Any]) -> None:
         values = self._claim.checkpoint(self._clock.now()) | values
         self._claim.save(values)
@@ -181,7 +179,7 @@ def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
     """Missing rows that did not answer for their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
     absent = (ConversationState.MISSING, ConversationState.UNLISTED)
-    due = _rows(run).filter(unconfirmed, indexed_state__in=absent)
+    due = kept_rows(run.workspace).filter(unconfirmed, indexed_state__in=absent)
     if run.mode == SyncRun.Mode.CONFIRM:
         return due.filter(missing_since__lte=runs.held_until(run))
     return due
@@ -189,8 +187,3 @@ def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
 
 def _ahead(run: SyncRun) -> Q:
     return Q() if run.cursor is None else Q(remote_id__gt=run.cursor)
-
-
-def _rows(run: SyncRun) -> QuerySet[Conversation]:
-    rows = Conversation.objects.using(write_database())
-    return rows.filter(workspace=run.workspace, deleted_at=None)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from django.db.models import F, Q, QuerySet
 
-from .models import Conversation, OperationItem, RejectedPayload, write_database
+from .models import Conversation, OperationItem, RejectedPayload
+from .primary import all_items, all_payloads
 
 CHUNK = 500
 _FIELDS = ("name", "wanted", "error_params", "note")
@@ -27,7 +28,7 @@ def scrub_items(rows: Sequence[Conversation]) -> int:
     while items := list(_named_items(rows).select_related("conversation")[:CHUNK]):
         for item in items:
             _scrub(item, item.conversation)
-        _items().bulk_update(items, _FIELDS)
+        all_items().bulk_update(items, _FIELDS)
         count += len(items)
     return count
 
@@ -40,7 +41,7 @@ def let_items_go(rows: Sequence[Conversation]) -> None:
         for item in chunk:
             _scrub(item, item.conversation)
             item.conversation = None
-        _items().bulk_update(chunk, (*_FIELDS, "conversation"))
+        all_items().bulk_update(chunk, (*_FIELDS, "conversation"))
 
 
 def in_hand(rows: Sequence[Conversation]) -> set[int]:
@@ -71,11 +72,7 @@ def _named_items(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
 
 
 def _items_of(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
-    return _items().filter(conversation__in=[row.pk for row in rows])
-
-
-def _items() -> QuerySet[OperationItem]:
-    return OperationItem.objects.using(write_database())
+    return all_items().filter(conversation__in=[row.pk for row in rows])
 
 
 def _payloads(rows: Sequence[Conversation]) -> QuerySet[RejectedPayload]:
@@ -85,4 +82,4 @@ def _payloads(rows: Sequence[Conversation]) -> QuerySet[RejectedPayload]:
     theirs = Q(pk__in=())
     for workspace, keys in ids.items():
         theirs |= Q(workspace=workspace, key__in=keys)
-    return RejectedPayload.objects.using(write_database()).filter(theirs).exclude(excerpt="")
+    return all_payloads().filter(theirs).exclude(excerpt="")

@@ -7,7 +7,8 @@ from django.db import connections
 from django.utils.translation import gettext
 
 from . import runs, tasks
-from .models import SyncRun, write_database
+from .models import SyncRun
+from .primary import write_database
 from .remarks import Tell, in_utc, remarks
 
 State = SyncRun.State

@@ -17,7 +17,8 @@ from .claim import process_in_words
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from .durations import in_words
-from .models import Operation, SyncRun, write_database
+from .models import Operation, SyncRun
+from .primary import write_database
 from .progress import counts
 from .remarks import PATIENCE, remarks, untaken_operation, untaken_run
 from .wording import number

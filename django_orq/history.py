@@ -10,8 +10,9 @@ from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import QuerySet
 
-from .models import Conversation, Operation, OperationItem, write_database
+from .models import Conversation, Operation, OperationItem
 from .payloads import is_remote_id
+from .primary import all_rows
 
 if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
@@ -64,7 +65,7 @@ def _entries() -> "QuerySet[LogEntry]":
 def _names_left(chunk: "Sequence[LogEntry]", before: datetime, workspace: str | None) -> dict[int, str]:
     """By an entry's key, what it is to say where it may say no name any more."""
     ids = [int(entry.object_id) for entry in chunk if entry.object_id]
-    rows = Conversation.objects.using(write_database()).only("workspace", "remote_id", "deleted_at").in_bulk(ids)
+    rows = all_rows().only("workspace", "remote_id", "deleted_at").in_bulk(ids)
     names = {entry.pk: _name_left(entry, rows, before, workspace) for entry in chunk}
     return {pk: name for pk, name in names.items() if name is not None}
 

@@ -17,8 +17,9 @@ from .clock import DatabaseClock
 from .comparison import Answer, Plan
 from .conf import DEFAULT_ALIAS
 from .exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError
-from .models import Conversation, write_database
+from .models import Conversation
 from .payloads import RemoteConversation, clean_display_name
+from .primary import all_rows, write_database
 from .reconcile import mark_deleted, mark_missing, reconcile
 from .service import ConversationService
 
@@ -134,7 +135,7 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
 
 def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False) -> Conversation:
     """Mirror one conversation by its Orq id, whether the mirror knows it or not."""
-    known = Conversation.objects.using(write_database()).filter(workspace=workspace, remote_id=remote_id).first()
+    known = all_rows().filter(workspace=workspace, remote_id=remote_id).first()
     if known is not None:
         refresh_conversation(known, interactive=interactive)
         return known
@@ -252,7 +253,7 @@ def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -
 
 
 def _get(workspace: str, remote_id: str) -> Conversation:
-    return Conversation.objects.using(write_database()).get(workspace=workspace, remote_id=remote_id)
+    return all_rows().get(workspace=workspace, remote_id=remote_id)
 
 
 def _reload(conversation: Conversation) -> None:

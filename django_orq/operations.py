@@ -33,8 +33,9 @@ from .exceptions import (
     WalkersDied,
 )
 from .mirror import create_conversation, delete_conversation, refresh_conversation, rename_conversation
-from .models import DATABASE_TROUBLE, Conversation, Operation, OperationItem, write_database
-from .orders import Order, Orderer, all_operations, longest_lease
+from .models import Conversation, Operation, OperationItem
+from .orders import Order, Orderer, longest_lease
+from .primary import DATABASE_TROUBLE, all_items, all_operations, write_database
 from .wording import marked as _
 
 SLICE_SECONDS = 20.0
@@ -101,14 +102,14 @@ def _carry_out_now(item: OperationItem, claim: "_Claim") -> None:
         claim.end(item, State.FAILED, error)
         claim.finish()
     except LeaseLost:  # this process slept, and another one has settled it
-        item.refresh_from_db(from_queryset=_items().select_related("operation", "conversation"))
+        item.refresh_from_db(from_queryset=all_items().select_related("operation", "conversation"))
 
 
 def _outcome_of(form_token: str) -> OperationItem | None:
     """What became of it, if need be after a while: the other request is under way. ``None`` if it may be done anew."""
     until = time.monotonic() + waits.LONGEST_SLEEP
     while True:
-        items = _items().select_related("operation", "conversation")
+        items = all_items().select_related("operation", "conversation")
         item = items.filter(operation__form_token=form_token, operation__total=1).first()
         if item is None:
             return None
@@ -230,7 +231,7 @@ class _Claim:
 
     def finish(self) -> None:
         self.release(finished_at=self._clock.now())
-        items = _items().filter(operation=self.operation)
+        items = all_items().filter(operation=self.operation)
         counts = dict(items.order_by().values_list("state").annotate(Count("pk")))
         events.OPERATION_FINISHED.log(
             operation=self.operation.pk,
@@ -252,7 +253,7 @@ class _Claim:
         return all_operations().filter(pk=self.operation.pk, token=self._token)
 
     def _next(self) -> OperationItem | None:
-        items = _items().select_related("operation", "conversation").order_by("pk")
+        items = all_items().select_related("operation", "conversation").order_by("pk")
         return items.filter(operation=self.operation, state__in=(State.PENDING, State.SENT)).first()
 
     def _turn(self, item: OperationItem) -> None:
@@ -278,7 +279,7 @@ class _Claim:
         try:
             self.carry_out(item)
         except RateLimited:
-            _items().filter(pk=item.pk, state=State.SENT).update(state=State.PENDING, attempts=item.attempts - 1)
+            all_items().filter(pk=item.pk, state=State.SENT).update(state=State.PENDING, attempts=item.attempts - 1)
             raise
 
     def _keep_pace(self, item: OperationItem) -> None:
@@ -308,7 +309,7 @@ class _Claim:
         }
         with transaction.atomic(using=write_database()):
             self._renew()
-            left = _items().filter(operation=self.operation, state=State.PENDING, **where).update(**untried)
+            left = all_items().filter(operation=self.operation, state=State.PENDING, **where).update(**untried)
         if left:
             events.OPERATION_GIVEN_UP.log(
                 operation=self.operation.pk, verb=self.operation.verb, items=left, error_code=error.code
@@ -376,7 +377,3 @@ def _conversation(item: OperationItem) -> Conversation:
 
 def _lease() -> timedelta:
     return timedelta(seconds=longest_lease())
-
-
-def _items() -> QuerySet[OperationItem]:
-    return OperationItem.objects.using(write_database())

@@ -16,7 +16,8 @@ from . import tickets
 from .clock import DatabaseClock
 from .conf import Workspace, get_workspace, workspace_aliases
 from .exceptions import ConversationChanged
-from .models import Conversation, Operation, OperationItem, write_database
+from .models import Conversation, Operation, OperationItem
+from .primary import all_items, all_operations, write_database
 
 MOST_ITEMS = 1_000
 _LEASE_SECONDS = Workspace.lease_seconds
@@ -56,7 +57,7 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
     try:
         with transaction.atomic(using=write_database()):
             operation = _open(verb, by=by, form_token=form_token, total=len(orders))
-            _items().bulk_create([_item(operation, order) for order in orders])
+            all_items().bulk_create([_item(operation, order) for order in orders])
     except IntegrityError:
         if form_token is None:
             raise
@@ -93,7 +94,7 @@ def was_sent(form_token: str) -> bool:
 
 def ordered_for(form_token: str) -> set[int]:
     """The primary keys of the conversations that this form has ordered something for."""
-    items = _items().filter(operation__form_token=form_token, conversation__isnull=False)
+    items = all_items().filter(operation__form_token=form_token, conversation__isnull=False)
     return set(items.values_list("conversation_id", flat=True))
 
 
@@ -116,13 +117,15 @@ def retry(operation: Operation, *, by: Orderer) -> bool:
         items = list(retryable(operation))
         for item in items:
             _forget_failure(item)
-        _items().bulk_update(items, ["state", "attempts", "error_code", "error_params", "note", "expected_updated_at"])
+        all_items().bulk_update(
+            items, ["state", "attempts", "error_code", "error_params", "note", "expected_updated_at"]
+        )
     return True
 
 
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
-    return _items().filter(operation=operation, state__in=failed)
+    return all_items().filter(operation=operation, state__in=failed)
 
 
 def adoptable() -> list[Operation]:
@@ -136,7 +139,7 @@ def idle(workspace: str | None = None) -> QuerySet[Operation]:
     operations = all_operations().filter(idle, finished_at=None).order_by("pk")
     if workspace is None:
         return operations
-    return operations.filter(Exists(_items().filter(operation=OuterRef("pk"), workspace=workspace)))
+    return operations.filter(Exists(all_items().filter(operation=OuterRef("pk"), workspace=workspace)))
 
 
 def longest_lease() -> float:
@@ -154,10 +157,6 @@ def prune(*, ended: Operation) -> None:
     oldest_kept = finished.values_list("pk", flat=True)[KEPT - 1 : KEPT].first()
     if oldest_kept is not None:
         finished.filter(pk__lt=oldest_kept).exclude(pk=ended.pk).delete()
-
-
-def all_operations() -> QuerySet[Operation]:
-    return Operation.objects.using(write_database())
 
 
 def _open(verb: str, *, by: Orderer, form_token: str | None, total: int) -> Operation:
@@ -185,7 +184,3 @@ def _forget_failure(item: OperationItem) -> None:
         item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
     item.state, item.attempts = State.PENDING, 0
     item.error_code, item.error_params, item.note = "", {}, {}
-
-
-def _items() -> QuerySet[OperationItem]:
-    return OperationItem.objects.using(write_database())

@@ -16,12 +16,11 @@ from django.db.models import Exists, OuterRef, QuerySet, TextChoices
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from . import copies, events, history, orders, runs, tombstones
-from .claim import all_runs
+from . import copies, events, history, runs, tombstones
 from .clock import DatabaseClock
-from .comparison import all_rows
 from .conf import get_workspace
-from .models import Conversation, OperationItem, RejectedPayload, write_database
+from .models import Conversation
+from .primary import all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from .references import References
 from .transactions import all_but_refused
 from .wording import number
@@ -121,7 +120,7 @@ def prune(
 
 
 def _is_known(workspace: str) -> bool:
-    return any(rows.filter(workspace=workspace).exists() for rows in (all_rows(), all_runs(), _payloads()))
+    return any(rows.filter(workspace=workspace).exists() for rows in (all_rows(), all_runs(), all_payloads()))
 
 
 def _steps(ages: Ages) -> list[tuple[Kind, int, _Step]]:
@@ -183,21 +182,17 @@ def _delete_runs(scope: _Scope) -> Iterator[tuple[int, int]]:
 
 def _delete_operations(scope: _Scope) -> Iterator[tuple[int, int]]:
     """Of one workspace: those that are about no other."""
-    old = orders.all_operations().filter(finished_at__lt=scope.before)
+    old = all_operations().filter(finished_at__lt=scope.before)
     if scope.workspace is not None:
-        items = OperationItem.objects.using(write_database()).filter(operation=OuterRef("pk"))
+        items = all_items().filter(operation=OuterRef("pk"))
         theirs = Exists(items.filter(workspace=scope.workspace))
         old = old.filter(theirs, ~Exists(items.exclude(workspace=scope.workspace)))
     yield from _delete(old, scope, at_once=OPERATIONS_AT_ONCE)
 
 
 def _delete_rejected(scope: _Scope) -> Iterator[tuple[int, int]]:
-    old = _payloads().filter(resolved_at__lt=scope.before)
+    old = all_payloads().filter(resolved_at__lt=scope.before)
     yield from _delete(old if scope.workspace is None else old.filter(workspace=scope.workspace), scope)
-
-
-def _payloads() -> QuerySet[RejectedPayload]:
-    return RejectedPayload.objects.using(write_database())
 
 
 def _delete(old: QuerySet[Any], scope: _Scope, *, at_once: int = CHUNK) -> Iterator[tuple[int, int]]:

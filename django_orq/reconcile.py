@@ -13,10 +13,11 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
-from .comparison import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, all_rows, compare
+from .comparison import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare
 from .exceptions import MirrorContended
-from .models import Conversation, SyncRun, write_database
+from .models import Conversation, SyncRun
 from .payloads import RemoteConversation
+from .primary import all_rows, write_database
 from .signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
 
 ATTEMPTS = 3

@@ -14,7 +14,8 @@ from django.core.exceptions import ValidationError
 from django.db import connections, router
 from django.db.models import Model, QuerySet
 
-from .models import Conversation, OperationItem, write_database
+from .models import Conversation, OperationItem
+from .primary import write_database
 
 
 class References:

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from .models import RejectedPayload, SyncRun, write_database
+from .models import RejectedPayload, SyncRun
 from .payloads import RefusedPayload
+from .primary import all_payloads
 
 
 def unresolved_keys(workspace: str) -> set[str]:
@@ -43,7 +44,7 @@ def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
 
 
 def _of(workspace: str) -> QuerySet[RejectedPayload]:
-    return RejectedPayload.objects.using(write_database()).filter(workspace=workspace)
+    return all_payloads().filter(workspace=workspace)
 
 
 def _unresolved(workspace: str) -> QuerySet[RejectedPayload]:

@@ -9,7 +9,8 @@ from django.utils.translation import ngettext, ngettext_lazy
 from .claim import process_in_words
 from .clock import DatabaseClock
 from .exceptions import MustWait, WorkspaceDoubted
-from .models import Operation, SyncRun, Work, write_database
+from .models import Operation, SyncRun, Work
+from .primary import write_database
 from .routing import OPERATE, WALK, queue_of
 from .wording import number
 

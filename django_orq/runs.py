@@ -11,11 +11,11 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from . import events, tickets
-from .claim import all_runs
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .exceptions import WorkspaceDoubted
-from .models import SyncRun, write_database
+from .models import SyncRun
+from .primary import all_runs, write_database
 from .signals import sync_run_finished
 from .wording import number_lazy
 

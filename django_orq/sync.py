@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from . import events, rejects, runs, waits
-from .claim import Claim, LeaseLost, all_runs
+from .claim import Claim, LeaseLost
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .confirm import Confirmation
@@ -28,7 +28,8 @@ from .exceptions import (
     PaceKept,
     WalkersDied,
 )
-from .models import DATABASE_TROUBLE, Conversation, SyncRun, write_database
+from .models import SyncRun
+from .primary import DATABASE_TROUBLE, all_runs, kept_rows, write_database
 from .service import ConversationService
 from .walk import Walk
 
@@ -104,8 +105,7 @@ def _begin(claim: Claim) -> None:
     if run.mode == SyncRun.Mode.INCREMENTAL:
         runs.set_stop(run)
     else:
-        rows = Conversation.objects.using(write_database())
-        run.mirrored_before = rows.filter(workspace=run.workspace, deleted_at=None).count()
+        run.mirrored_before = kept_rows(run.workspace).count()
         claim.rows.update(mirrored_before=run.mirrored_before)
 
 

@@ -13,7 +13,8 @@ from django.db import transaction
 from . import events, operations, orders, runs, sync, tickets
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, workspace_aliases
-from .models import Operation, SyncRun, Work, write_database
+from .models import Operation, SyncRun, Work
+from .primary import write_database
 from .routing import OPERATE, WALK
 
 __all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from .clock import DatabaseClock
-from .models import Work, write_database
+from .models import Work
+from .primary import write_database
 
 
 def issue(work: type[Work], pk: int, *, delay: float) -> str:

@@ -11,8 +11,8 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import Q, QuerySet
 
 from . import copies
-from .comparison import all_rows
-from .models import Conversation, write_database
+from .models import Conversation
+from .primary import all_rows, write_database
 from .references import References
 from .transactions import all_but_refused
 

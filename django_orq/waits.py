@@ -3,12 +3,12 @@
 import time
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from .clock import DatabaseClock
 from .conf import Workspace
 from .exceptions import MustWait, OrqError, PaceKept
-from .models import WorkspaceWait, write_database
+from .primary import all_waits
 
 LONGEST = timedelta(hours=1)
 LONGEST_SLEEP = 15.0
@@ -18,7 +18,7 @@ LONGEST_SLEEP = 15.0
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
     """``MustWait`` while Orq wants to be left alone."""
     now = clock.now()
-    until = _waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
+    until = all_waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
     if until is not None:
         raise MustWait(operation=operation, until=until, retry_after=(until - now).total_seconds())
 
@@ -28,8 +28,8 @@ def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
     if error.retry_after is None or isinstance(error, MustWait):
         return
     until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), LONGEST)
-    wait, _created = _waits().get_or_create(workspace=workspace)
-    _waits().filter(Q(until=None) | Q(until__lt=until), pk=wait.pk).update(until=until)
+    wait, _created = all_waits().get_or_create(workspace=workspace)
+    all_waits().filter(Q(until=None) | Q(until__lt=until), pk=wait.pk).update(until=until)
 
 
 def take_turn(workspace: str, *, per_minute: float, patience: float, clock: DatabaseClock) -> datetime:
@@ -39,12 +39,12 @@ def take_turn(workspace: str, *, per_minute: float, patience: float, clock: Data
     """
     interval = timedelta(seconds=60 / per_minute)
     while True:
-        wait, _created = _waits().get_or_create(workspace=workspace)
+        wait, _created = all_waits().get_or_create(workspace=workspace)
         now = clock.now()
         turn = max(now, wait.next_turn_at or now)
         if turn - now > timedelta(seconds=patience):
             return turn
-        if _waits().filter(pk=wait.pk, next_turn_at=wait.next_turn_at).update(next_turn_at=turn + interval):
+        if all_waits().filter(pk=wait.pk, next_turn_at=wait.next_turn_at).update(next_turn_at=turn + interval):
             return turn
 
 
@@ -57,7 +57,3 @@ def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
     if seconds > LONGEST_SLEEP:
         raise PaceKept(seconds=seconds)
     time.sleep(max(0.0, seconds))
-
-
-def _waits() -> QuerySet[WorkspaceWait]:
-    return WorkspaceWait.objects.using(write_database())

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from . import rejects
 from .claim import Claim
@@ -22,8 +21,9 @@ from .exceptions import (
     OrqError,
     WorkspaceDoubted,
 )
-from .models import Conversation, SyncRun, write_database
+from .models import SyncRun
 from .payloads import Page, created_at
+from .primary import all_rows, kept_rows, write_database
 from .reconcile import mark_absent, reconcile
 from .service import ConversationService
 from .wording import marked as _
@@ -136,7 +136,7 @@ class Walk:
         if self._steps_back == MAX_STEPS_BACK:
             reason = _("every conversation to go on from turned out to be gone")
             raise MalformedResponse(operation="list", reason=reason)
-        newer = self._mirrored().filter(remote_id__gt=lost).order_by("remote_id")
+        newer = kept_rows(self.run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back
         known = newer.values_list("remote_id", flat=True)[step - 1 : step]
         values = self._claim.checkpoint(self._clock.now()) | {"cursor": next(iter(known), None)}
@@ -220,7 +220,7 @@ class Walk:
 
     def _prove_workspace(self) -> None:
         """Before a strange page is written: is this list still of the workspace that is mirrored here?"""
-        newest = self._mirrored().order_by("-remote_id").values_list("remote_id", flat=True)
+        newest = kept_rows(self.run.workspace).order_by("-remote_id").values_list("remote_id", flat=True)
         known = list(newest[:PROOFS])
         if known and not any(map(self._knows, known)):
             raise WorkspaceDoubted(asked=len(known))
@@ -240,7 +240,7 @@ class Walk:
         rounds, rest = divmod(run.pages, PAGES_BETWEEN_LOOKS)
         if run.reached_end or rest or rounds & (rounds - 1) or not rounds:
             return
-        rows = Conversation.objects.using(write_database()).filter(workspace=run.workspace).count()
+        rows = all_rows().filter(workspace=run.workspace).count()
         if run.seen > 2 * (rows + run.rejected) + PAGES_BETWEEN_LOOKS * self._claim.workspace.page_size // 2:
             raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
 
@@ -272,10 +272,6 @@ class Walk:
             rejects.record(page.refused, run=self.run, seen_at=now)
         mirrored = {conversation.remote_id for conversation in page.conversations}
         rejects.resolve(self.run.workspace, self._unresolved & mirrored, now=now)
-
-    def _mirrored(self) -> QuerySet[Conversation]:
-        rows = Conversation.objects.using(write_database())
-        return rows.filter(workspace=self.run.workspace, deleted_at=None)
 
 
 def _newest(page: Page, now: datetime) -> str | None:

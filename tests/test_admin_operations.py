@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError
 from django_orq import mirror, operations, orders, tasks, tombstones
 from django_orq.admin import ConversationAdmin
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
+from django_orq.primary import all_operations
 
 from .test_admin import (
     ADD,
@@ -734,7 +735,7 @@ class TestPage:
 
     def test_what_no_worker_takes_is_told_with_the_queue_and_a_button(self, operation, admin_client, queue):
         long_ago = operation.ordered_at - timedelta(minutes=3)
-        orders.all_operations().filter(pk=operation.pk).update(enqueued_at=long_ago, ticket="t")
+        all_operations().filter(pk=operation.pk).update(enqueued_at=long_ago, ticket="t")
 
         shown = text_of(admin_client.get(page_of(operation)))
         assert "No worker has taken it for 3 minutes. Is a worker listening to the queue “celery”?" in shown
@@ -745,7 +746,7 @@ class TestPage:
 
     def test_worker_that_is_at_it_is_not_called_again(self, operation, admin_client, queue):
         a_while = operation.ordered_at + timedelta(minutes=5)
-        orders.all_operations().filter(pk=operation.pk).update(token="t", lease_until=a_while, ticket="t")
+        all_operations().filter(pk=operation.pk).update(token="t", lease_until=a_while, ticket="t")
 
         response = admin_client.post(page_of(operation, "go_on"))
 
@@ -754,7 +755,7 @@ class TestPage:
 
     def test_worker_that_was_killed_can_be_replaced_by_hand(self, operation, admin_client, queue):
         long_ago = operation.ordered_at - timedelta(minutes=5)
-        orders.all_operations().filter(pk=operation.pk).update(token="t", lease_until=long_ago, ticket="t")
+        all_operations().filter(pk=operation.pk).update(token="t", lease_until=long_ago, ticket="t")
         shown = text_of(admin_client.get(page_of(operation)))
         assert "being done" not in shown
         assert page_of(operation, "go_on") in shown

@@ -15,6 +15,7 @@ from django_orq.events import EVENTS, FIELDS
 from django_orq.exceptions import MirrorBehind, OrqError
 from django_orq.models import Conversation, SyncRun
 from django_orq.orders import Order, Orderer
+from django_orq.primary import all_operations
 from django_orq.pruning import Ages, prune
 from django_orq.testing import OrqSandbox
 
@@ -187,7 +188,7 @@ def _asked_to_wait_in_an_operation(remote: OrqSandbox) -> None:
 
 @says("operation.adopted")
 def _worker_of_an_operation_killed(remote: OrqSandbox) -> None:
-    operation = orders.all_operations().get(pk=_order("refresh"))
+    operation = all_operations().get(pk=_order("refresh"))
     operation.items.update(state="sent", attempts=1)
     lose_the_worker(operation)
     operations.work_slice(operation.pk)
@@ -195,10 +196,10 @@ def _worker_of_an_operation_killed(remote: OrqSandbox) -> None:
 
 @says("operation.lease_lost")
 def _operation_taken_over(remote: OrqSandbox) -> None:
-    operation = orders.all_operations().get(pk=_order("refresh"))
+    operation = all_operations().get(pk=_order("refresh"))
 
     def take_over(_operation: str | None, _phase: str) -> None:
-        in_thread(lambda: orders.all_operations().update(token="another")).join()
+        in_thread(lambda: all_operations().update(token="another")).join()
 
     remote.on_request = take_over
     operations.work_slice(operation.pk)

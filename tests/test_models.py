@@ -3,7 +3,8 @@ from django.db import models, router
 from django.template import Context, Template
 
 from django_orq.exceptions import StrayWrite
-from django_orq.models import Conversation, RejectedPayload, SyncRun, write_database
+from django_orq.models import Conversation, RejectedPayload, SyncRun
+from django_orq.primary import write_database
 from django_orq.reconcile import reconcile
 
 from .values import REMOTE_ID, answer, at, conversation, set_columns

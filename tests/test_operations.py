@@ -11,6 +11,7 @@ from django.db import IntegrityError, OperationalError, connection
 from django_orq import mirror, operations, orders, tasks
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 from django_orq.orders import Order, Orderer
+from django_orq.primary import all_operations
 
 from .celery import app
 from .threads import in_thread
@@ -47,7 +48,7 @@ def states(operation):
 
 
 def let_the_wait_pass(operation):
-    orders.all_operations().filter(pk=operation.pk).update(resume_at=None)
+    all_operations().filter(pk=operation.pk).update(resume_at=None)
     WorkspaceWait.objects.all().delete()
 
 
@@ -55,7 +56,7 @@ def lose_the_worker(operation):
     """As if the process had been killed, and its time had run out."""
     operation.refresh_from_db()
     past = operation.ordered_at - timedelta(hours=1)
-    orders.all_operations().filter(pk=operation.pk).update(token="another", lease_until=past)
+    all_operations().filter(pk=operation.pk).update(token="another", lease_until=past)
 
 
 class TestWork:
@@ -249,7 +250,7 @@ class TestFailures:
         remote.fail(status=429, times=None)
         operation = operations.work_slice(rename_all(rows).pk)
         yesterday = operation.ordered_at - timedelta(hours=25)
-        orders.all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
+        all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
         let_the_wait_pass(operation)
 
         operation = operations.work_slice(operation.pk)
@@ -261,7 +262,7 @@ class TestFailures:
         remote.fail("update", status=429)
         operation = operations.work_slice(rename_all(rows).pk)
         yesterday = operation.ordered_at - timedelta(hours=25)
-        orders.all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
+        all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
         let_the_wait_pass(operation)
         remote.fail("update", status=429, after=1)
 
@@ -328,7 +329,7 @@ class TestFailures:
     def test_wait_after_another_attempt_is_counted_anew(self, remote, rows):
         remote.fail("update", status=500, times=3)
         operation = operations.work_slice(rename_all(rows).pk)
-        orders.all_operations().filter(pk=operation.pk).update(trouble_since=operation.ordered_at - timedelta(days=2))
+        all_operations().filter(pk=operation.pk).update(trouble_since=operation.ordered_at - timedelta(days=2))
         orders.retry(operation, by=NOBODY)
         remote.fail("retrieve", status=429, headers={"Retry-After": "1"})
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from django_orq import runs, sync
 from django_orq.exceptions import OrqError
-from django_orq.models import Conversation, SyncRun, WorkspaceWait, write_database
+from django_orq.models import Conversation, SyncRun, WorkspaceWait
+from django_orq.primary import write_database
 from django_orq.testing import OrqSandbox
 
 

@@ -10,8 +10,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Conversation, write_database
+from ..models import Conversation
 from ..payloads import is_blank
+from ..primary import write_database
 from ..searching import MAX_TERM, by_id, is_id
 from .acting import ActingAdmin
 from .deleting import DeletingAdmin

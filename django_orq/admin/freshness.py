@@ -14,7 +14,8 @@ from django.utils.translation import gettext
 
 from .. import runs
 from ..clock import DatabaseClock
-from ..models import Conversation, SyncRun, write_database
+from ..models import Conversation, SyncRun
+from ..primary import write_database
 from .sight import may_see
 from .times import ago
 from .workspaces import known_aliases

@@ -3,7 +3,8 @@
 from django.utils.translation import gettext, ngettext
 
 from ..confirm import would_confirm
-from ..models import Conversation, SyncRun, write_database
+from ..models import Conversation, SyncRun
+from ..primary import write_database
 from ..progress import counts
 from ..wording import number
 from .pagination import MAX_LISTED

@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from ..claim import process_in_words
 from ..clock import DatabaseClock
 from ..durations import in_words
-from ..models import SyncRun, write_database
+from ..models import SyncRun
+from ..primary import write_database
 from ..remarks import remarks
 from ..wording import number
 from .meanings import of_run

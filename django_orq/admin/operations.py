@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from ..exceptions import ConversationChanged
-from ..models import Conversation, Operation, OperationItem, write_database
+from ..models import Conversation, Operation, OperationItem
 from ..orders import retry, retryable
+from ..primary import write_database
 from ..remarks import is_being_done, remarks_on_operation
 from ..transactions import outside_of_transactions
 from .calling import hand_over

@@ -3,7 +3,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ..models import write_database
+from ..primary import write_database
 from .listing import CarefulChangeList
 
 

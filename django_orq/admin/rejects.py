@@ -8,7 +8,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import RejectedPayload, SyncRun, write_database
+from ..models import RejectedPayload, SyncRun
+from ..primary import write_database
 from .filters import ResolvedFilter, WorkspaceFilter
 from .read_only import Listed, ReadOnly
 from .workspaces import if_several

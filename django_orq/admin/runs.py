@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import runs
 from ..clock import DatabaseClock
-from ..models import RejectedPayload, SyncRun, write_database
+from ..models import RejectedPayload, SyncRun
+from ..primary import write_database
 from ..progress import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace

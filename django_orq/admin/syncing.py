@@ -15,10 +15,10 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from .. import runs
-from ..claim import all_runs
 from ..conf import workspace_aliases
 from ..handing_over import HandedOver, hand_over, start
-from ..models import Conversation, ConversationState, SyncRun, write_database
+from ..models import Conversation, ConversationState, SyncRun
+from ..primary import all_runs, write_database
 from ..progress import counts, how_far
 from ..transactions import outside_of_transactions
 from .going_on import consequences

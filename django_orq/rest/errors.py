@@ -19,7 +19,7 @@ from rest_framework.views import exception_handler
 from .. import events, waits
 from .. import exceptions as orq
 from ..exceptions import OrqError
-from ..models import DATABASE_TROUBLE
+from ..primary import DATABASE_TROUBLE
 from .serializers import CurrentSerializer
 
 SECONDS_TO_WAIT = 5

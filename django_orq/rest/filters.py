@@ -10,8 +10,9 @@ from rest_framework import filters
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from ..models import Conversation, write_database
+from ..models import Conversation
 from ..payloads import created_at, first_id
+from ..primary import write_database
 from ..runs import freshness_and
 from ..searching import MAX_TERM, by_id, is_id, oldest_searched_in_database
 from .serializers import ConversationQuery, SyncRunQuery

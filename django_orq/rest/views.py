@@ -21,8 +21,9 @@ from ..mirror import (
     refresh_conversation,
     rename_conversation,
 )
-from ..models import Conversation, SyncRun, write_database
+from ..models import Conversation, SyncRun
 from ..payloads import is_remote_id
+from ..primary import all_rows, write_database
 from .base import WorkspaceViewSet
 from .errors import BrokerUnreachable, NoSuchRun, NotAmongThese, NotInMirror, RunFinished, RunUnfinished
 from .filters import BoundedSearch, CreatedAndUpdated, ListedState, RunModeAndState
@@ -144,8 +145,7 @@ class ConversationViewSet(
         return fetch_conversation(remote_id=remote_id, workspace=self.workspace, interactive=True)
 
     def _is_known(self, remote_id: str) -> bool:
-        known = Conversation.objects.using(write_database())
-        return known.filter(workspace=self.workspace, remote_id=remote_id).exists()
+        return all_rows().filter(workspace=self.workspace, remote_id=remote_id).exists()
 
     def _among_these(self, remote_id: str) -> Conversation:
         """As if the address named it."""

@@ -23,8 +23,8 @@ from ...exceptions import (
     OrqError,
     RateLimited,
 )
-from ...models import write_database
 from ...payloads import Page, RemoteConversation
+from ...primary import write_database
 from ...service import INTERACTIVE_SECONDS, ConversationService
 from ...wording import number
 

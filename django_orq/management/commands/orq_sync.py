@@ -8,10 +8,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ... import runs, sync
-from ...claim import all_runs
 from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
-from ...models import SyncRun, write_database
+from ...models import SyncRun
+from ...primary import all_runs, write_database
 from ...remarks import remarks
 from ...wording import number
 from ..progress import Progress

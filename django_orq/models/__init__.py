@@ -1,0 +1,13 @@
+"""The mirror: ``Conversation`` rows, the runs that fill them, and the payloads that could not be mirrored."""
+
+from .conversations import Conversation, ConversationState
+from .conversations import (
+    ConversationQuerySet as ConversationQuerySet,  # for annotations; not listed, as the next ones
+)
+from .operations import Operation, OperationItem
+from .rejects import RejectedPayload
+from .runs import SyncRun
+from .waits import WorkspaceWait as WorkspaceWait
+from .work import Work as Work
+
+__all__ = ["Conversation", "ConversationState", "Operation", "OperationItem", "RejectedPayload", "SyncRun"]

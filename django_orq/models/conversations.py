@@ -1,0 +1,149 @@
+"""The mirror: conversations as Orq last described them, which nothing but its answers may write."""
+
+from typing import Any, ClassVar, NoReturn
+
+from django.db import models
+from django.db.models import Case, Q, Value, When
+from django.utils.translation import gettext_lazy as _
+
+from ..exceptions import StrayWrite
+from ..fields import BytewiseCharField, PlainJSONEncoder
+from ..payloads import is_blank
+
+
+class ConversationState(models.TextChoices):
+    LIVE = "live", _("live")
+    UNLISTED = "unlisted", _("unlisted")
+    MISSING = "missing", _("missing")
+    DELETED = "deleted", _("deleted")
+
+
+_ALIVE = Q(deleted_at=None)
+_UNCONFIRMED = Q(missing_since__isnull=False, confirmed_at=None)
+
+
+def _refuse(verb: str) -> NoReturn:
+    raise StrayWrite(
+        "Conversation rows mirror Orq, so only answers of Orq change them. "
+        f"Call django_orq.mirror.{verb}() to change the conversation itself."
+    )
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def live(self) -> "ConversationQuerySet":
+        """What Orq has, as far as we know; conversations that its list leaves out included."""
+        return self.filter(_ALIVE).exclude(_UNCONFIRMED)
+
+    def missing(self) -> "ConversationQuerySet":
+        """Not found lately, and neither confirmed as alive nor as deleted."""
+        return self.filter(_ALIVE & _UNCONFIRMED)
+
+    def deleted(self) -> "ConversationQuerySet":
+        return self.filter(deleted_at__isnull=False)
+
+    def create(self, **kwargs: Any) -> NoReturn:
+        _refuse("create_conversation")
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("create_conversation")
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        _refuse("rename_conversation")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("rename_conversation")
+
+    def delete(self) -> NoReturn:
+        _refuse("delete_conversation")
+
+    for _write in (create, bulk_create, update, bulk_update, delete):
+        _write.alters_data = True  # type: ignore[attr-defined]  # templates must not call them
+    delete.queryset_only = True  # type: ignore[attr-defined]  # as Django has it
+    del _write
+
+
+class Conversation(models.Model):
+    """One conversation of an Orq workspace, as Orq last described it.
+
+    Join your own models to it with a foreign key. Its columns are written by answers of Orq alone; the verbs in
+    ``django_orq.mirror`` change the conversation there.
+    """
+
+    workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
+    remote_id = BytewiseCharField(_("Orq id"), max_length=64, editable=False)
+    display_name = models.TextField(_("name"))
+    previous_name = models.TextField(null=True, editable=False)  # noqa: DJ001 # absent is not ""
+    """The name before the newest one: what a rename replaced is known although a sync was faster."""
+    remote_created_at = models.DateTimeField(_("created"), editable=False)
+    remote_updated_at = models.DateTimeField(_("updated"), editable=False)
+    created_by_id = models.TextField(_("created by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
+    updated_by_id = models.TextField(_("updated by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
+    metadata = models.JSONField(_("metadata"), encoder=PlainJSONEncoder, null=True, editable=False)
+    extra = models.JSONField(_("other fields"), encoder=PlainJSONEncoder, default=dict, editable=False)
+    mirrored_at = models.DateTimeField(
+        _("last news"), editable=False, help_text=_("When Orq last told something new about this conversation.")
+    )
+    missing_since = models.DateTimeField(_("missing since"), null=True, editable=False)
+    confirmed_at = models.DateTimeField(
+        _("found by its id"),
+        null=True,
+        editable=False,
+        help_text=_("When Orq was last asked for this very conversation, and had it."),
+    )
+    deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
+    indexed_state = models.GeneratedField(
+        expression=Case(
+            When(deleted_at__isnull=False, then=Value(ConversationState.DELETED.value)),
+            When(missing_since=None, then=Value(ConversationState.LIVE.value)),
+            When(confirmed_at=None, then=Value(ConversationState.MISSING.value)),
+            default=Value(ConversationState.UNLISTED.value),
+        ),
+        output_field=models.CharField(max_length=20),
+        db_persist=True,
+    )
+    """``state`` as the database works it out when it writes the row, for the indexes of the list."""
+
+    objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        constraints = (
+            models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
+        )
+        indexes = (
+            # The list by age, in one workspace and in all of them: what is not deleted, one state, everything (for one
+            # workspace the constraint's index has that). However rare what is listed may be, nothing else is read.
+            models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
+            models.Index(fields=("deleted_at", "remote_id", "id"), name="django_orq_conv_kept"),
+            models.Index(fields=("workspace", "indexed_state", "remote_id"), name="django_orq_conv_of_state"),
+            models.Index(fields=("indexed_state", "remote_id", "id"), name="django_orq_conv_state"),
+            models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
+            # What programs ask for again and again: what was updated since they asked last.
+            models.Index(fields=("workspace", "remote_updated_at"), name="django_orq_conv_updated"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.remote_id) if is_blank(self.display_name) else self.display_name
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("create_conversation" if self._state.adding else "rename_conversation")
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse("delete_conversation")
+
+    save.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
+    delete.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
+
+    @property
+    def is_scrubbed(self) -> bool:
+        """Whether its name was taken out of its tombstone (``manage.py orq_prune --scrub-older-than``)."""
+        return self.deleted_at is not None and not self.display_name
+
+    @property
+    def state(self) -> ConversationState:
+        if self.deleted_at is not None:
+            return ConversationState.DELETED
+        if self.missing_since is None:
+            return ConversationState.LIVE
+        return ConversationState.MISSING if self.confirmed_at is None else ConversationState.UNLISTED
