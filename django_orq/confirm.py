@@ -73,7 +73,7 @@ class Confirmation:
                 lives = self._lives(row)
             except OrqError:
                 if asked:
-                    self._claim.rows.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
+                    self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
                 raise
             asked.append(row)
             if not lives:
@@ -113,7 +113,7 @@ class Confirmation:
         with transaction.atomic(using=write_database()):
             self._claim.save(values)
             buried = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
-            self._claim.rows.update(tombstoned=self.run.tombstoned + buried)
+            self._claim.ours.update(tombstoned=self.run.tombstoned + buried)
         self._claim.adopt(values | {"tombstoned": self.run.tombstoned + buried})
 
     def _canary_lives(self) -> bool:

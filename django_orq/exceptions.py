@@ -166,7 +166,6 @@ class RateLimited(APIError):
     """429: too many requests; ``retry_after`` where Orq said how long to wait."""
 
     code = "rate_limited"
-    concerns_all = True
     template = _("Orq asks us to slow down (429 to {operation}). Try again later.")
     retryable = True
 

@@ -13,10 +13,10 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from . import orders, rejects, runs
-from .claim import process_in_words
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from .durations import in_words
+from .leases import process_in_words
 from .models import Operation, SyncRun
 from .primary import write_database
 from .progress import counts

@@ -16,6 +16,7 @@ from . import tickets
 from .clock import DatabaseClock
 from .conf import Workspace, get_workspace, workspace_aliases
 from .exceptions import ConversationChanged
+from .leases import claimed as claimed_by_us
 from .models import Conversation, Operation, OperationItem
 from .primary import all_items, all_operations, write_database
 
@@ -59,24 +60,22 @@ def place(verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | 
             operation = _open(verb, by=by, form_token=form_token, total=len(orders))
             all_items().bulk_create([_item(operation, order) for order in orders])
     except IntegrityError:
-        if form_token is None:
+        earlier = None if form_token is None else all_operations().filter(form_token=form_token).first()
+        if earlier is None:
             raise
-        return all_operations().get(form_token=form_token), False
+        return earlier, False
     return operation, True
 
 
-def open_single(
-    verb: str, order: Order, *, by: Orderer, form_token: str, token: str, lease_until: datetime
-) -> OperationItem | None:
+def open_single(verb: str, order: Order, *, by: Orderer, form_token: str, now: datetime) -> OperationItem | None:
     """Record what the caller is about to carry out itself; ``None`` if this form was sent before.
 
     ``ValueError`` if it is to create anew what has no name any more.
     """
     try:
         with transaction.atomic(using=write_database()):
-            operation = _open(verb, by=by, form_token=form_token, total=1)
-            claimed = {"token": token, "lease_until": lease_until, "started_at": operation.ordered_at}
-            all_operations().filter(pk=operation.pk).update(**claimed)
+            claimed = claimed_by_us(seconds=longest_lease(), now=now)
+            operation = _open(verb, by=by, form_token=form_token, total=1, started_at=now, **claimed)
             item = _item(operation, order)
             item.state, item.attempts = State.SENT, 1
             item.save(using=write_database())
@@ -159,10 +158,8 @@ def prune(*, ended: Operation) -> None:
         finished.filter(pk__lt=oldest_kept).exclude(pk=ended.pk).delete()
 
 
-def _open(verb: str, *, by: Orderer, form_token: str | None, total: int) -> Operation:
-    return all_operations().create(
-        verb=Verb(verb), ordered_by=by.name[:255], ordered_by_pk=by.pk, form_token=form_token, total=total
-    )
+def _open(verb: str, *, by: Orderer, **columns: Any) -> Operation:
+    return all_operations().create(verb=Verb(verb), ordered_by=by.name[:255], ordered_by_pk=by.pk, **columns)
 
 
 def _item(operation: Operation, order: Order) -> OperationItem:

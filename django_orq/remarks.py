@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, ngettext_lazy
 
-from .claim import process_in_words
 from .clock import DatabaseClock
 from .exceptions import MustWait, WorkspaceDoubted
+from .leases import process_in_words
 from .models import Operation, SyncRun, Work
 from .primary import write_database
 from .routing import OPERATE, WALK, queue_of

@@ -14,6 +14,7 @@ from . import events, tickets
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .exceptions import WorkspaceDoubted
+from .leases import unclaimed
 from .models import SyncRun
 from .primary import all_runs, write_database
 from .signals import sync_run_finished
@@ -315,12 +316,11 @@ def check_budget(max_pages: int | None, max_seconds: float | None) -> None:
 def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:
     """Unless somebody walks the run right now under the budget of an earlier call."""
     now = DatabaseClock(write_database()).now()
-    free = Q(lease_until=None) | Q(lease_until__lt=now)
     values = {
         "budget_pages": None if max_pages is None else run.pages + max_pages,
         "budget_until": None if max_seconds is None else now + timedelta(seconds=max_seconds),
     }
-    all_runs().filter(free, pk=run.pk).update(**values)
+    all_runs().filter(unclaimed(now), pk=run.pk).update(**values)
     spent = all_runs().filter(pk=run.pk, state=State.WAITING, wait=SyncRun.Wait.BUDGET)
     spent.update(state=State.QUEUED, wait="", **values)
     run.refresh_from_db(using=write_database())

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from . import events, rejects, runs, waits
-from .claim import Claim, LeaseLost
+from .claim import Claim
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .confirm import Confirmation
@@ -28,6 +28,7 @@ from .exceptions import (
     PaceKept,
     WalkersDied,
 )
+from .leases import LeaseLost
 from .models import SyncRun
 from .primary import DATABASE_TROUBLE, all_runs, kept_rows, write_database
 from .service import ConversationService
@@ -106,7 +107,7 @@ def _begin(claim: Claim) -> None:
         runs.set_stop(run)
     else:
         run.mirrored_before = kept_rows(run.workspace).count()
-        claim.rows.update(mirrored_before=run.mirrored_before)
+        claim.ours.update(mirrored_before=run.mirrored_before)
 
 
 def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from .clock import DatabaseClock
+from .leases import due, unclaimed
 from .models import Work
 from .primary import write_database
 
@@ -30,10 +31,8 @@ def is_newest(work: type[Work], pk: int, ticket: str) -> bool:
 
 def idle(now: datetime, *, patience: timedelta) -> Q:
     """Work that nobody does, whose wait is over, and that no message younger than ``patience`` is under way for."""
-    unclaimed = Q(lease_until=None) | Q(lease_until__lt=now)
-    due = Q(resume_at=None) | Q(resume_at__lte=now)
     uncalled = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience)
-    return unclaimed & due & uncalled
+    return unclaimed(now) & due(now) & uncalled
 
 
 def _row(work: type[Work], pk: int) -> QuerySet[Work]:

@@ -7,10 +7,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import settings
 
+from django_orq.models import Conversation
 from django_orq.testing import OrqSandbox
 
 from .celery import app
 from .resting import ALL, Program, user_with
+from .walking import full_run
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
 settings.load_profile("any machine")
@@ -24,6 +26,16 @@ def remote(settings, orq_sandbox: OrqSandbox) -> OrqSandbox:
     options = orq_sandbox.settings()["default"]
     settings.ORQ_WORKSPACES = {"default": options | {"RETRIES": {"attempts": 1}}}
     return orq_sandbox
+
+
+@pytest.fixture
+def rows(remote):
+    """Three mirrored conversations, the newest first; none of these requests counts."""
+    for name in ("One", "Two", "Three"):
+        remote.add(name)
+    full_run()
+    remote.clear_requests()
+    return list(Conversation.objects.order_by("-remote_id"))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from django_orq.testing import OrqSandbox
 
 from .brokering import refusing_port
 from .celery import app
-from .test_operations import lose_the_worker
+from .ordering import lose_the_worker
 from .threads import in_thread
 from .walking import configure, full_run, work_on
 
@@ -238,7 +238,7 @@ class TestRecords:
 
     def test_database_that_fails_in_an_operation(self, remote, said, broken):
         pk = _order("rename")
-        broken("django_orq.operations.rename_conversation", OperationalError("gone away"))
+        broken("django_orq.execution.rename_conversation", OperationalError("gone away"))
         operations.work_slice(pk)
 
         self.assert_as_in_the_table(said("operation.database_failed"), "operation.database_failed")

@@ -6,57 +6,21 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError, connection
+from django.db import IntegrityError, OperationalError
 
-from django_orq import mirror, operations, orders, tasks
-from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
+from django_orq import execution, mirror, operations, orders, tasks
+from django_orq.execution import Execution
+from django_orq.models import Conversation, Operation, OperationItem
 from django_orq.orders import Order, Orderer
 from django_orq.primary import all_operations
 
 from .celery import app
+from .ordering import NOBODY, let_the_wait_pass, lose_the_worker, meanwhile, place, raising, rename_all, states
 from .threads import in_thread
 from .values import set_columns
-from .walking import configure, full_run, incremental_run, mirror_equals
+from .walking import configure, incremental_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-NOBODY = Orderer()
-
-
-@pytest.fixture
-def rows(remote):
-    """Three conversations, the newest first."""
-    for name in ("One", "Two", "Three"):
-        remote.add(name)
-    full_run()
-    remote.clear_requests()
-    return list(Conversation.objects.order_by("-remote_id"))
-
-
-def rename_all(rows, **options):
-    return place("rename", rows, **options)
-
-
-def place(verb, rows, *, by=NOBODY, **options):
-    wanted = [Order(conversation=row, wanted=f"{row} anew") for row in rows]
-    operation, _is_new = orders.place(verb, wanted, by=by, **options)
-    return operation
-
-
-def states(operation):
-    return list(operation.items.order_by("pk").values_list("state", flat=True))
-
-
-def let_the_wait_pass(operation):
-    all_operations().filter(pk=operation.pk).update(resume_at=None)
-    WorkspaceWait.objects.all().delete()
-
-
-def lose_the_worker(operation):
-    """As if the process had been killed, and its time had run out."""
-    operation.refresh_from_db()
-    past = operation.ordered_at - timedelta(hours=1)
-    all_operations().filter(pk=operation.pk).update(token="another", lease_until=past)
 
 
 class TestWork:
@@ -103,10 +67,10 @@ class TestWork:
         operation = rename_all(rows)
         outcomes = []
 
-        def meanwhile():
+        def work_too():
             in_thread(lambda: outcomes.append(operations.work_slice(operation.pk))).join()
 
-        once(remote, "update", "before", meanwhile)
+        meanwhile(remote, "update", "before", work_too)
         operations.work_slice(operation.pk)
 
         assert outcomes == [None]
@@ -121,6 +85,12 @@ class TestWork:
     def test_form_that_is_sent_twice_orders_once(self, rows):
         assert rename_all(rows, form_token="f" * 32) == rename_all(rows, form_token="f" * 32)
         assert OperationItem.objects.count() == 3
+
+    def test_row_that_is_gone_for_good_is_no_form_sent_before(self, remote, rows):
+        gone = Conversation(pk=4711, workspace="default", display_name="Gone")
+
+        with pytest.raises(IntegrityError):
+            place("refresh", [gone], form_token="f" * 32)
 
     def test_oldest_finished_operations_are_pruned(self, remote, rows, monkeypatch):
         monkeypatch.setattr(orders, "KEPT", 2)
@@ -143,17 +113,6 @@ class TestWork:
 
         assert states(operation) == ["done"] * 3
         assert orders.adoptable() == []
-
-
-def once(remote, operation, phase, work):
-    """Have this done, on a connection of its own, while the next such request is under way."""
-
-    def act(called, now):
-        if (called, now) == (operation, phase):
-            remote.on_request = None
-            work()
-
-    remote.on_request = act
 
 
 class TestFailures:
@@ -299,7 +258,7 @@ class TestFailures:
     def test_failing_database_makes_it_rest_and_the_next_slice_goes_on(self, remote, rows, monkeypatch, caplog):
         operation = rename_all(rows)
         with monkeypatch.context() as patch:
-            patch.setattr(operations, "rename_conversation", _raise(OperationalError("gone away")))
+            patch.setattr(execution, "rename_conversation", raising(OperationalError("gone away")))
             with caplog.at_level(logging.ERROR, "django_orq"):
                 operation = operations.work_slice(operation.pk)
         assert (operation.error_code, states(operation)) == ("database_trouble", ["sent", "pending", "pending"])
@@ -310,7 +269,7 @@ class TestFailures:
     def test_defect_of_ours_is_raised_and_leaves_nothing_locked(self, remote, rows, monkeypatch):
         operation = rename_all(rows)
         with monkeypatch.context() as patch:
-            patch.setattr(operations, "rename_conversation", _raise(ZeroDivisionError))
+            patch.setattr(execution, "rename_conversation", raising(ZeroDivisionError))
             with pytest.raises(ZeroDivisionError):
                 operations.work_slice(operation.pk)
 
@@ -338,20 +297,13 @@ class TestFailures:
         assert (operation.is_finished, states(operation)) == (False, ["pending"] * 3)
 
     def test_history_that_can_not_be_written_undoes_nothing(self, remote, rows, monkeypatch, caplog):
-        monkeypatch.setattr(operations.history, "note", _raise(OperationalError("no space left")))
+        monkeypatch.setattr(execution.history, "note", raising(OperationalError("no space left")))
 
         with caplog.at_level(logging.ERROR, "django_orq"):
             operation = operations.work_slice(rename_all(rows).pk)
 
         assert states(operation) == ["done"] * 3
         assert "history could not be written" in caplog.text
-
-
-def _raise(error):
-    def raise_(*_args, **_options):
-        raise error
-
-    return raise_
 
 
 class TestDeadProcesses:
@@ -365,8 +317,8 @@ class TestDeadProcesses:
             operation = place(verb, rows)
             request = {"rename": "update", "delete": "delete", "create": "create", "refresh": "retrieve"}[verb]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(operations._Claim, "end", _raise(SystemExit))
-                patch.setattr(operations._Claim, "release", lambda self: None)
+                patch.setattr(Execution, "end", raising(SystemExit))
+                patch.setattr(Execution, "release", lambda self: None)
                 with pytest.raises(SystemExit):
                     operations.work_slice(operation.pk)
             assert remote.count(request) == 1
@@ -414,197 +366,12 @@ class TestDeadProcesses:
 
     def test_process_that_slept_beyond_its_time_records_nothing(self, remote, rows):
         operation = rename_all(rows)
-        once(remote, "update", "after", lambda: in_thread(lambda: lose_the_worker(operation)).join())
+        meanwhile(remote, "update", "after", lambda: in_thread(lambda: lose_the_worker(operation)).join())
 
         assert operations.work_slice(operation.pk) is None
         assert states(operation) == ["sent", "pending", "pending"]
         assert states(operations.work_slice(operation.pk)) == ["done"] * 3
         assert remote.count("update") == 3
-
-
-class TestCreateOnce:
-    def create(self):
-        template = Conversation(workspace="default", display_name="Refund")
-        return operations.do_once("create", Order(conversation=template), by=NOBODY, form_token="f" * 32)
-
-    def test_same_form_sent_again_has_the_same_outcome(self, remote):
-        item, is_first = self.create()
-        again, is_first_again = self.create()
-
-        assert (is_first, is_first_again) == (True, False)
-        assert item.conversation == again.conversation == Conversation.objects.get()
-        assert remote.count("create") == 1
-
-    def test_same_form_sent_at_the_same_time_waits_for_the_outcome(self, remote):
-        if connection.vendor == "sqlite":
-            pytest.skip("two connections can't use SQLite's memory at the same time; other databases can")
-        outcomes, threads = [], []
-
-        def second():
-            threads.append(in_thread(lambda: outcomes.append(self.create())))
-
-        once(remote, "create", "before", second)
-        first, _ = self.create()
-        threads[0].join()
-
-        ((second_item, is_first),) = outcomes
-        assert (second_item.conversation, is_first) == (first.conversation, False)
-        assert remote.count("create") == 1
-
-    def test_unknown_outcome_is_the_same_when_the_form_is_sent_again(self, remote):
-        remote.fail("create", drop="after")
-
-        item, _ = self.create()
-        again, is_first = self.create()
-
-        assert (item.state, again.state, again.error_code) == ("unknown", "unknown", "outcome_unknown")
-        assert (is_first, remote.count("create")) == (False, 1)
-
-    @pytest.mark.parametrize(
-        ("fault", "code"),
-        [
-            ({"status": 401}, "authentication_failed"),
-            ({"status": 429, "headers": {"Retry-After": "7"}}, "rate_limited"),
-        ],
-        ids=str,
-    )
-    def test_form_that_failed_is_tried_again_when_it_is_sent_again(self, remote, fault, code):
-        remote.fail("create", **fault)
-        item, _ = self.create()
-        assert (item.state, item.error_code) == ("failed", code)
-        WorkspaceWait.objects.all().delete()
-
-        again, is_first = self.create()
-
-        assert (again.state, is_first) == ("done", True)
-        assert len(remote) == 1
-
-    def test_process_that_slept_beyond_its_time_reports_what_was_settled(self, remote):
-        def take_over():
-            operation = Operation.objects.get()
-            lose_the_worker(operation)
-            operations.work_slice(operation.pk)
-
-        once(remote, "create", "after", lambda: in_thread(take_over).join())
-
-        item, _ = self.create()
-
-        assert (item.state, item.error_code) == ("unknown", "outcome_unknown")
-
-    def test_form_whose_process_was_killed_has_an_unknown_outcome(self, remote, monkeypatch):
-        with monkeypatch.context() as patch:
-            patch.setattr(operations._Claim, "carry_out", _raise(SystemExit))
-            with pytest.raises(SystemExit):
-                self.create()
-        monkeypatch.setattr(operations.waits, "LONGEST_SLEEP", 0.1)
-        item, _ = self.create()
-        assert (item.state, item.error_code) == ("unknown", "outcome_unknown")
-
-        lose_the_worker(item.operation)
-        operations.work_slice(item.operation.pk)
-
-        assert states(item.operation) == ["unknown"]
-        assert remote.count("create") == 0
-
-
-REQUESTS = {"rename": "update", "delete": "delete", "refresh": "retrieve"}
-each_verb = pytest.mark.parametrize("verb", REQUESTS)
-
-
-class TestDoOnce:
-    def do(self, verb, row, *, wanted="Anew"):
-        order = Order(conversation=Conversation.objects.get(pk=row.pk), wanted=wanted if verb == "rename" else "")
-        return operations.do_once(verb, order, by=NOBODY, form_token="f" * 32)
-
-    @each_verb
-    def test_same_form_sent_again_has_the_same_outcome(self, remote, rows, verb):
-        item, is_first = self.do(verb, rows[0])
-        again, is_first_again = self.do(verb, rows[0])
-
-        assert (item, item.state, is_first, is_first_again) == (again, "done", True, False)
-        assert remote.count(REQUESTS[verb]) == 1
-
-    @each_verb
-    def test_same_form_sent_at_the_same_time_waits_for_the_outcome(self, remote, rows, verb):
-        if connection.vendor == "sqlite":
-            pytest.skip("two connections can't use SQLite's memory at the same time; other databases can")
-        outcomes, threads = [], []
-
-        def second():
-            threads.append(in_thread(lambda: outcomes.append(self.do(verb, rows[0]))))
-
-        once(remote, REQUESTS[verb], "before", second)
-        first, _ = self.do(verb, rows[0])
-        threads[0].join()
-
-        assert outcomes == [(first, False)]
-        assert remote.count(REQUESTS[verb]) == 1
-
-    def test_form_sent_with_another_name_renames_once_more_and_that_once_too(self, remote, rows):
-        self.do("rename", rows[0], wanted="First")
-
-        outcomes = [self.do("rename", rows[0], wanted="Second") for _ in range(2)]
-
-        assert [is_first for _, is_first in outcomes] == [True, False]
-        assert remote.get(rows[0].remote_id)["displayName"] == "Second"
-        assert remote.count("update") == 2
-
-    def test_rename_that_somebody_replaced_since_is_no_longer_taken_for_done(self, remote, rows):
-        self.do("rename", rows[0])
-        mirror.rename_conversation(Conversation.objects.get(pk=rows[0].pk), display_name="Theirs")
-
-        _item, is_first = self.do("rename", rows[0])
-
-        assert is_first
-
-    def test_deletion_that_was_undone_since_is_no_longer_taken_for_done(self, remote, rows):
-        self.do("delete", rows[0])
-        set_columns(rows[0], deleted_at=None)
-
-        _item, is_first = self.do("delete", rows[0])
-
-        assert is_first
-
-    @each_verb
-    def test_form_that_failed_is_tried_again_when_it_is_sent_again(self, remote, rows, verb):
-        remote.fail(status=401, times=2)
-        failed = [self.do(verb, rows[0]) for _ in range(2)]
-
-        item, is_first = self.do(verb, rows[0])
-
-        assert [(one.state, first) for one, first in failed] == [("failed", True)] * 2
-        assert (item.state, is_first) == ("done", True)
-
-    @each_verb
-    def test_what_a_killed_process_left_is_settled_by_the_next_worker(self, remote, rows, verb, monkeypatch):
-        with monkeypatch.context() as patch:
-            patch.setattr(operations._Claim, "end", _raise(SystemExit))
-            with pytest.raises(SystemExit):
-                self.do(verb, rows[0])
-        operation = Operation.objects.get()
-        lose_the_worker(operation)
-
-        operations.work_slice(operation.pk)
-
-        assert states(operation) == ["done"]
-        assert self.do(verb, rows[0])[1] is False
-
-    def test_row_that_is_gone_for_good_is_no_form_sent_before(self, remote, rows):
-        order = Order(conversation=Conversation(pk=4711, workspace="default", display_name="Gone"))
-
-        with pytest.raises(IntegrityError):
-            operations.do_once("refresh", order, by=NOBODY, form_token="f" * 32)
-
-    def test_operations_on_one_conversation_displace_none_on_several(self, remote, rows, monkeypatch):
-        monkeypatch.setattr(orders, "KEPT", 2)
-        several = rename_all(rows)
-        operations.work_slice(several.pk)
-
-        for number in range(4):
-            self.do("rename", rows[0], wanted=f"Number {number}")
-
-        assert Operation.objects.filter(total=1).count() == 2
-        assert Operation.objects.get(total=3) == several
 
 
 class TestHistory:

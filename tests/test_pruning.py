@@ -15,8 +15,8 @@ from django_orq.models import Conversation, Operation, OperationItem, RejectedPa
 from django_orq.orders import Order, Orderer
 from django_orq.pruning import Ages, Kind
 
+from .ordering import states
 from .references.models import Dependent
-from .test_operations import states
 from .values import set_columns, tombstone
 from .walking import full_run, incremental_run
 

@@ -9,9 +9,9 @@ from django.contrib.admin.utils import display_for_field
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from ..claim import process_in_words
 from ..clock import DatabaseClock
 from ..durations import in_words
+from ..leases import process_in_words
 from ..models import SyncRun
 from ..primary import write_database
 from ..remarks import remarks

@@ -11,7 +11,7 @@ from django.urls import URLPattern
 from django.utils.translation import ngettext
 
 from ..models import Conversation, OperationItem
-from ..operations import do_once
+from ..once import do_once
 from ..orders import Order
 from ..transactions import outside_of_transactions
 from .failures import conflict, explain_item, explain_repetition, was_eventful

@@ -421,7 +421,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("note", models.JSONField(default=dict, editable=False)),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
                 (
                     "conversation",
                     models.ForeignKey(

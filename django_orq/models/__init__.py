@@ -1,9 +1,7 @@
 """The mirror: ``Conversation`` rows, the runs that fill them, and the payloads that could not be mirrored."""
 
 from .conversations import Conversation, ConversationState
-from .conversations import (
-    ConversationQuerySet as ConversationQuerySet,  # for annotations; not listed, as the next ones
-)
+from .conversations import ConversationQuerySet as ConversationQuerySet
 from .operations import Operation, OperationItem
 from .rejects import RejectedPayload
 from .runs import SyncRun

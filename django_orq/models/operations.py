@@ -67,7 +67,6 @@ class OperationItem(models.Model):
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     note = models.JSONField(default=dict, editable=False)
     """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one."""
-    finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
         verbose_name = _("item of an operation")
