@@ -37,13 +37,13 @@ class Confirmation:
 
     def begin(self) -> None:
         """Turn from the walk to the confirmation, unless the guard holds it."""
-        values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None}
+        values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
         doubtful, disputed = self._too_many(), self._disputed()
         if doubtful:
             values |= {"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful}
         elif disputed:
             values |= {"hold": SyncRun.Hold.NO_CANARY, "held": disputed}
-        self._save(values | {"is_complete": not (doubtful or disputed)})
+        self._save(values)
 
     def turn(self, *, stop: float) -> bool:
         """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""

@@ -33,12 +33,14 @@ KEPT_UNCHANGED = 100
 """Of those that changed nothing."""
 
 
-_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=Q(mode=Mode.FULL))}
+_SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), hold="")
+"""Runs that found out what became of all that their walk had missed."""
+_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=_SETTLED)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """When the newest complete run of each kind began; ``None`` if there was none."""
+    """When the newest complete runs began; ``None`` if there was none."""
 
     new: datetime | None
     """From then on back, every conversation that existed is mirrored."""
@@ -296,8 +298,8 @@ def prune(workspace: str, *, ended_run: int) -> None:
 def unneeded(workspace: str) -> QuerySet[SyncRun]:
     """Finished ones, but for those that a person may let go, that are being continued, or are the newest complete."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
-    complete = [finished.filter(is_complete=True, mode=mode).values_list("pk", flat=True)[:1] for mode in Mode.values]
-    newest = {pk for pks in complete for pk in pks}
+    kinds = (*(Q(mode=mode) for mode in Mode.values), _SETTLED)
+    newest = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
     continued = all_runs().exclude(slot=None).exclude(continues=None).values("continues")
     awaiting = _awaiting_a_word(workspace, since=freshness(workspace))
     return finished.filter(~Q(pk__in=continued)).exclude(pk__in=newest).exclude(pk__in=awaiting.values("pk"))

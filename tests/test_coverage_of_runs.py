@@ -150,6 +150,48 @@ def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote):
     assert runs.freshness("default") == runs.Freshness(new=incremental.started_at, everything=full.started_at)
 
 
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_run_that_is_held_has_walked_through_the_list_but_settled_no_deletion(remote, settings, when):
+    """Whenever its confirmation is held: ``before`` the first question, or ``while`` it asks."""
+    ids = fill(remote, 5)
+    full = full_run()
+    configure(settings, MASS_DELETE_MIN=0 if when == "before" else 10, MASS_DELETE_SHARE=0)
+    remote.remove(ids[2])
+    if when == "while":  # no canary
+        remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
+
+    held = full_run()
+
+    assert (held.state, bool(held.hold), held.is_complete) == ("partial", True, True)
+    assert runs.freshness("default") == runs.Freshness(new=held.started_at, everything=full.started_at)
+    assert runs.newest_held("default", since=runs.freshness("default")) == held
+
+
+def test_run_that_failed_in_its_confirmation_has_settled_no_deletion(remote):
+    ids = fill(remote, 5)
+    full = full_run()
+    remote.remove(ids[2])
+    remote.fail("retrieve", status=401)
+
+    failed = full_run()
+
+    assert (failed.state, failed.is_complete) == ("failed", True)
+    assert runs.freshness("default") == runs.Freshness(new=failed.started_at, everything=full.started_at)
+
+
+def test_incremental_run_stops_where_a_held_run_has_been(remote, settings):
+    ids = fill(remote, 5)
+    full_run()
+    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
+    remote.remove(ids[2])
+    (newest,) = fill(remote, 1)
+    full_run()
+
+    run = incremental_run()
+
+    assert (run.stop_id, run.is_complete) == (newest, True)
+
+
 def test_incremental_run_never_marks_anything_missing(remote):
     ids = fill(remote, 5)
     full_run()
