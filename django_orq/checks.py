@@ -15,6 +15,7 @@ Read live, without network and database; a callable key is not called. The ids a
 | ``django_orq.W006`` | a schedule entry for ``django_orq.sync_conversations`` does not expire |
 | ``django_orq.W007`` | the guard against mass deletion never holds |
 | ``django_orq.W008`` | Celery's configuration can't be read, so W005 and W006 were not looked for |
+| ``django_orq.W009`` | the dialect wants a ``PROJECT_ID`` to create a conversation |
 """
 
 import ipaddress
@@ -30,11 +31,11 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from .conf import Workspace, get_workspace, workspace_aliases
+from .routing import SYNC
 from .service import TOTAL_SECONDS
 
 WRITING_SECONDS = 15.0
 """What writing a page, or a batch of confirmations, may take at most on a busy database."""
-SYNC_TASK = "django_orq.sync_conversations"  # tasks.py can't be imported before the models are
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -102,6 +103,13 @@ def _check_workspace(workspace: Workspace) -> Iterator[CheckMessage]:
             id="django_orq.W003",
         )
     yield from _check_lease(workspace)
+    if workspace.api_style == "camel" and workspace.project_id is None:
+        yield checks.Warning(
+            f"{_option(workspace, 'PROJECT_ID')} is not set, and with API_STYLE 'camel' Orq wants it for each new "
+            "conversation.",
+            hint="Set it to the project's id in Orq; where nobody creates conversations, silence this.",
+            id="django_orq.W009",
+        )
     if workspace.mass_delete_share >= 1:
         yield checks.Warning(
             f"{_option(workspace, 'MASS_DELETE_SHARE')} is 1, so a full run may take every conversation for deleted "
@@ -178,9 +186,9 @@ def _check_visibility(workspace: Workspace, timeout: object) -> Iterator[CheckMe
 
 def _check_entry(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """``entry`` has the keys of Celery's documentation; a ``ScheduleEntry`` gives the same ones."""
-    if entry.get("task") == SYNC_TASK and (entry.get("options") or {}).get("expires") is None:
+    if entry.get("task") == SYNC and (entry.get("options") or {}).get("expires") is None:
         yield checks.Warning(
-            f"The schedule entry {name!r} calls {SYNC_TASK} without “expires”.",
+            f"The schedule entry {name!r} calls {SYNC} without “expires”.",
             hint='While no worker runs its messages pile up. Add "options": {"expires": …}, in seconds, for '
             "example the entry's own interval.",
             id="django_orq.W006",

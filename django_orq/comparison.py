@@ -60,7 +60,7 @@ class Stretch:
     after: str | None
     to: str | None
     met: frozenset[str]
-    """Ids that need no mark: on this page, on the one before, or refused."""
+    """Ids that need no mark: on this page, refused ones too, on the one before, or met where they don't belong."""
 
     @property
     def condition(self) -> Q:

@@ -18,6 +18,8 @@ __all__ = ["RetryConfig", "Workspace", "get_workspace", "workspace_aliases"]
 DEFAULT_BASE_URL = "https://my.orq.ai"
 DEFAULT_ALIAS = "default"
 API_STYLES = ("snake", "camel")
+MAX_ALIAS = 100
+"""Characters; each row of the workspace holds them."""
 MAX_PAGE_SIZE = 100
 
 
@@ -85,9 +87,9 @@ class Workspace:
     requests_per_minute: float | None = None
     """The pace of background work; people's own requests are not held up."""
     mass_delete_min: int = 50
-    """So many missing rows a full run may always confirm by itself."""
+    """How many missing rows a full run may always confirm by itself."""
     mass_delete_share: float = 0.2
-    """So many, as a share of the rows that were there before, it may as well."""
+    """How many more, as a share of the rows that were there before."""
 
     def __post_init__(self) -> None:
         for name, problem in _problems(self):
@@ -142,7 +144,16 @@ def _configured() -> dict[str, _Options]:
     if not isinstance(configured, Mapping):
         del configured  # perhaps the key
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
+    for alias in configured:
+        if not _is_alias(alias):
+            raise ImproperlyConfigured(
+                f"ORQ_WORKSPACES has the alias {alias!r}: write a string of 1 to {MAX_ALIAS} characters."
+            )
     return {alias: _Options(alias, values) for alias, values in configured.items()}
+
+
+def _is_alias(alias: object) -> bool:
+    return isinstance(alias, str) and 1 <= len(alias) <= MAX_ALIAS and alias.isprintable()
 
 
 def _lone_key() -> Any:
@@ -233,7 +244,7 @@ def _check_retries(value: object) -> str | None:
 
 def _check_pace(value: object) -> str | None:
     fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 12 <= value <= 1_000_000
-    return None if value is None or fits else "must be a number, 12 or more, or None"
+    return None if value is None or fits else "must be a number from 12 to 1,000,000, or None"
 
 
 def _check_count(value: object) -> str | None:

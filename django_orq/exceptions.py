@@ -299,7 +299,7 @@ class DatabaseTrouble(OrqError):
 
 
 class InternalError(OrqError):
-    """A defect or a failing database stopped a run; the log has the traceback."""
+    """A defect or wrong settings ended a run; the log has the traceback."""
 
     code = "internal_error"
     template = _("The run broke off with {error}. The log says more; the next run starts anew.")

@@ -20,7 +20,7 @@ from .leases import process_in_words
 from .models import Operation, SyncRun
 from .primary import write_database
 from .progress import counts
-from .remarks import PATIENCE, remarks, untaken_operation, untaken_run
+from .remarks import PATIENCE, counted_in_words, remarks, untaken_operation, untaken_run
 from .wording import number
 
 MAX_AGE = 900.0
@@ -217,12 +217,7 @@ def _tell_run(code: str, run: SyncRun, level: Level, text: str, **numbers: objec
 
 def _count_rejected(alias: str) -> Iterator[Finding]:
     if count := rejects.count_unresolved(alias):
-        text = ngettext(
-            "%(count)s entry of Orq’s list could not be read: the admin lists it among the unreadable entries.",
-            "%(count)s entries of Orq’s list could not be read: the admin lists them among the unreadable entries.",
-            count,
-        )
-        text %= {"count": number(count)}
+        text = counted_in_words("rejected", count)
         yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
 
 

@@ -17,12 +17,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from . import copies, events, history, runs, tombstones
+from .bisection import all_but_refused
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .models import Conversation
 from .primary import all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from .references import References
-from .transactions import all_but_refused
 from .wording import number
 
 LONGEST = 36_500

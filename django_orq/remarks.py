@@ -33,7 +33,6 @@ _COUNTED = {
         "counted",
     ),
 }
-"""What is said of the columns that count what was not as it should be."""
 
 Tell = Callable[[datetime], str]
 """How a door says a time."""
@@ -58,9 +57,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
     elif run.state == SyncRun.State.RUNNING and run.lease_until:
         found.extend(_working(run, run.lease_until, tell if for_terminal else None))
     found.extend(untaken_run(run))
-    for counter, text in _COUNTED.items():
-        if counted := getattr(run, counter):
-            found.append(str(text % {"counted": counted, "count": number(counted)}))
+    found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.fell_short:
         found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
     if run.hold:
@@ -68,6 +65,11 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
         if for_terminal:
             found.append(_("To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
     return found
+
+
+def counted_in_words(counter: str, counted: int) -> str:
+    """What is said of a column that counts what was not as it should be."""
+    return str(_COUNTED[counter] % {"counted": counted, "count": number(counted)})
 
 
 def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:

@@ -1,7 +1,9 @@
-"""Where Celery sends the message that calls for a slice."""
+"""The names of the tasks, and where Celery sends their messages."""
 
 from celery import current_app
 
+SYNC = "django_orq.sync_conversations"
+"""The name of the task that people schedule."""
 WALK = "django_orq.walk_conversations"
 """The name of the task that works on a run for one slice."""
 OPERATE = "django_orq.work_off_operation"

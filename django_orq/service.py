@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from .answers import check_answer, malformed, parse_answer
 from .conf import (
     API_STYLES,
     DEFAULT_ALIAS,
@@ -30,7 +29,8 @@ from .exceptions import (
     TransportError,
 )
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
-from .transport import Answer, Call, Transport
+from .replies import check_reply, malformed, parse_reply
+from .transport import Call, Reply, Transport
 from .wording import marked as _
 
 __all__ = ["ConversationService"]
@@ -132,7 +132,7 @@ class ConversationService:
         query = {names[name]: cursor for name, cursor in cursors.items() if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
         call = Call(operation="list", method="GET", path=_PATH + slash, query={"limit": limit, **query})
-        return parse_answer(call, self._send(call, retries, frozenset({200})), parse_page)
+        return parse_reply(call, self._send(call, retries, frozenset({200})), parse_page)
 
     def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """A new conversation; ``InvalidName`` before sending, ``OutcomeUnknown`` if it may or may not exist now."""
@@ -141,7 +141,7 @@ class ConversationService:
             body["projectId"] = self._project_id
         call = Call(operation="create", method="POST", path=_PATH, body=body)
         try:
-            return parse_answer(call, self._send(call, retries, frozenset({200, 201})), parse_conversation)
+            return parse_reply(call, self._send(call, retries, frozenset({200, 201})), parse_conversation)
         except OrqError as error:
             if not error.leaves_doubt:
                 raise
@@ -196,19 +196,19 @@ class ConversationService:
     def _conversation(
         self, call: Call, retries: RetryConfig | None, seconds: float | None = None
     ) -> RemoteConversation:
-        answer = self._send(call, retries, frozenset({200}), seconds)
-        conversation = parse_answer(call, answer, parse_conversation)
+        reply = self._send(call, retries, frozenset({200}), seconds)
+        conversation = parse_reply(call, reply, parse_conversation)
         if conversation.remote_id != call.remote_id:
-            raise malformed(call, answer, _("it is about another conversation"))
+            raise malformed(call, reply, _("it is about another conversation"))
         return conversation
 
     def _send(
         self, call: Call, retries: RetryConfig | None, expected: frozenset[int], seconds: float | None = None
-    ) -> Answer:
+    ) -> Reply:
         left = self._seconds_left() if seconds is None else seconds
-        answer = self._transport.send(call, retries=retries or self._retries, seconds=left)
-        check_answer(call, answer, expected)
-        return answer
+        reply = self._transport.send(call, retries=retries or self._retries, seconds=left)
+        check_reply(call, reply, expected)
+        return reply
 
     def _seconds_left(self) -> float:
         return max(0.0, min(self._total_seconds, self._until - time.monotonic()))

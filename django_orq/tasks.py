@@ -15,7 +15,7 @@ from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, workspace_aliases
 from .models import Operation, SyncRun, Work
 from .primary import write_database
-from .routing import OPERATE, WALK
+from .routing import OPERATE, SYNC, WALK
 
 __all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]
 
@@ -68,7 +68,7 @@ class BoundedTask(_Task):
         return self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS)
 
 
-@shared_task(name="django_orq.sync_conversations", base=BoundedTask, ignore_result=True)
+@shared_task(name=SYNC, base=BoundedTask, ignore_result=True)
 def sync_conversations(
     workspace: str | None = DEFAULT_ALIAS,
     mode: str = SyncRun.Mode.INCREMENTAL.value,

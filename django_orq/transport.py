@@ -61,7 +61,7 @@ class Defect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Reply:
     """What came back: the body as far as it could be read."""
 
     status: int
@@ -118,7 +118,7 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Answer:
+    def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Reply:
         """Make the call, with its repetitions, within ``seconds``.
 
         Any whole answer is returned, whatever its status. ``TransportError`` if none came; ``MalformedResponse`` if
@@ -137,19 +137,19 @@ class Transport:
             raise outcome
         return outcome
 
-    def _attempt(self, call: Call, deadline: float) -> Answer | OrqError:
+    def _attempt(self, call: Call, deadline: float) -> Reply | OrqError:
         bearer = _Bearer(self._api_key)
         exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
-        verdict = outcome.status if isinstance(outcome, Answer) else outcome.code
+        verdict = outcome.status if isinstance(outcome, Reply) else outcome.code
         events.REQUEST_ANSWERED.log(call=call.operation, answer=verdict, seconds=time.monotonic() - started)
         return outcome
 
-    def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Answer | OrqError:
+    def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Reply | OrqError:
         token = current_exchange.set(exchange)
         try:
-            answer = self._perform(call, bearer, exchange)
+            reply = self._perform(call, bearer, exchange)
         except _FAILURES as error:
             return _failure(call, exchange, error)
         except BaseException as error:  # a soft time limit, Ctrl-C, a defect: without the frames that hold the key
@@ -157,11 +157,11 @@ class Transport:
             raise error.with_traceback(None) from None
         finally:
             current_exchange.reset(token)
-        if answer.succeeded and answer.defect and answer.defect.timed_out:
-            return TransportError(operation=call.operation, reason=answer.defect.reason, sent=True, timed_out=True)
-        return answer
+        if reply.succeeded and reply.defect and reply.defect.timed_out:
+            return TransportError(operation=call.operation, reason=reply.defect.reason, sent=True, timed_out=True)
+        return reply
 
-    def _perform(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Answer:
+    def _perform(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Reply:
         if call.method == "POST":
             self._session.close()  # a kept connection may be stale, and then nobody knows whether this was sent
         with self._session.request(
@@ -176,7 +176,7 @@ class Transport:
         ) as response:
             body, defect = _read_body(response.raw, exchange)
             headers = {bearer.redact(name): bearer.redact(text) for name, text in response.headers.items()}
-            return Answer(
+            return Reply(
                 status=response.status_code,
                 headers=headers,
                 body=bearer.redact_body(body),
@@ -192,18 +192,18 @@ def _pauses(retries: RetryConfig) -> Iterator[float]:
         interval = min(interval * 2, retries.max_interval)
 
 
-def _worth_repeating(call: Call, outcome: Answer | OrqError, retries: RetryConfig) -> bool:
+def _worth_repeating(call: Call, outcome: Reply | OrqError, retries: RetryConfig) -> bool:
     if isinstance(outcome, TransportError):
         return retries.connection_errors and (call.idempotent or not outcome.sent)
-    if not isinstance(outcome, Answer) or not call.idempotent:
+    if not isinstance(outcome, Reply) or not call.idempotent:
         return False
     if outcome.succeeded:
         return retries.connection_errors and outcome.defect is not None and outcome.defect.broken
     return outcome.status in _REPEATABLE_STATUSES and not _has_retry_after(outcome)
 
 
-def _has_retry_after(answer: Answer) -> bool:
-    return any(name.lower() == "retry-after" for name in answer.headers)
+def _has_retry_after(reply: Reply) -> bool:
+    return any(name.lower() == "retry-after" for name in reply.headers)
 
 
 def _read_body(raw: Any, exchange: Exchange) -> tuple[bytes, Defect | None]:

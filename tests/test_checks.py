@@ -14,11 +14,12 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_orq import tasks
-from django_orq.checks import SYNC_TASK, check_settings
+from django_orq.checks import check_settings
+from django_orq.routing import SYNC
 
 ROOT = Path(__file__).parent.parent
 KEY = "sk-4711-hidden"
-ENTRY = {"task": SYNC_TASK, "schedule": 60.0}
+ENTRY = {"task": SYNC, "schedule": 60.0}
 
 
 @pytest.fixture(autouse=True)
@@ -265,8 +266,8 @@ def test_w006_names_each_such_entry_and_no_other_task(settings) -> None:
 def test_w006_schedule_of_the_loaded_app(celery_app: Celery) -> None:
     celery_app.conf.beat_schedule = {
         "dictionary": ENTRY,
-        "entry": ScheduleEntry(name="entry", task=SYNC_TASK, schedule=60, app=celery_app),
-        "sound": ScheduleEntry(name="sound", task=SYNC_TASK, schedule=60, app=celery_app, options={"expires": 60}),
+        "entry": ScheduleEntry(name="entry", task=SYNC, schedule=60, app=celery_app),
+        "sound": ScheduleEntry(name="sound", task=SYNC, schedule=60, app=celery_app, options={"expires": 60}),
     }
 
     assert found() == ["W006", "W006"]
@@ -293,5 +294,16 @@ def test_no_app_is_made_up_where_none_is_loaded() -> None:
     assert _state.default_app is None
 
 
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [({}, ["W009"]), ({"PROJECT_ID": "p-1"}, []), ({"API_STYLE": "snake"}, [])],
+    ids=str,
+)
+def test_dialect_that_wants_a_project_for_each_new_conversation(configure, options, ids) -> None:
+    configure(**({"API_STYLE": "camel"} | options))
+
+    assert found() == ids
+
+
 def test_task_bears_the_name_that_is_looked_for() -> None:
-    assert tasks.sync_conversations.name == SYNC_TASK
+    assert tasks.sync_conversations.name == SYNC

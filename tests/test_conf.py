@@ -82,6 +82,15 @@ def test_unknown_alias_is_answered_with_those_there_are() -> None:
         get_workspace()
 
 
+@pytest.mark.parametrize("alias", [5, None, "", "a" * 101, "two\nlines"], ids=repr)
+def test_alias_that_no_row_could_hold_is_refused(alias: Any) -> None:
+    with (
+        override_settings(ORQ_WORKSPACES={alias: {"API_KEY": "sk-1"}}),
+        pytest.raises(ImproperlyConfigured, match="100 characters"),
+    ):
+        workspace_aliases()
+
+
 @pytest.mark.parametrize("configured", [["default"], "default", 5])
 def test_workspaces_that_are_no_dictionary_are_refused(configured: Any) -> None:
     with override_settings(ORQ_WORKSPACES=configured), pytest.raises(ImproperlyConfigured, match="dictionary"):

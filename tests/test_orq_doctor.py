@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from django_orq.management.commands.orq_doctor import UNKNOWN_ID
+from django_orq.examination import UNKNOWN_ID
 from django_orq.models import WorkspaceWait
 from django_orq.payloads import is_remote_id
 from django_orq.testing import OrqSandbox

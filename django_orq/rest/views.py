@@ -41,8 +41,8 @@ from .serializers import (
 
 __all__ = ["ConversationViewSet", "SyncRunViewSet"]
 
-_NOBODY = dict.fromkeys(("replaced", "overtaken_by"))
-"""Came between."""
+_NOTHING_BETWEEN = dict.fromkeys(("replaced", "overtaken_by"))
+"""No other name came between."""
 
 
 class ConversationViewSet(
@@ -97,7 +97,7 @@ class ConversationViewSet(
         reader.is_valid(raise_exception=True)
         self.perform_update(reader)
         renamed: Renamed | None = getattr(reader, "renamed", None)
-        return Response({**self.show(reader.instance), **CameBetweenSerializer(renamed or _NOBODY).data})
+        return Response({**self.show(reader.instance), **CameBetweenSerializer(renamed or _NOTHING_BETWEEN).data})
 
     @action(detail=True, methods=["post"])
     def refresh(self, request: Request, *args: Any, **kwargs: Any) -> Response:

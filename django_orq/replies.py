@@ -16,7 +16,7 @@ from .exceptions import (
     ServerError,
 )
 from .payloads import Page, Refused, RemoteConversation, decode
-from .transport import Answer, Call
+from .transport import Call, Reply
 from .wording import marked as _
 
 Parsed = TypeVar("Parsed", Page, RemoteConversation)
@@ -24,44 +24,44 @@ _MAX_EXCERPT = 500
 _MAX_MESSAGE = 200
 
 
-def check_answer(call: Call, answer: Answer, expected: frozenset[int]) -> None:
+def check_reply(call: Call, reply: Reply, expected: frozenset[int]) -> None:
     """Raise ``APIError`` for a 4XX or 5XX, ``MalformedResponse`` for a status not expected or a body not whole."""
-    if 400 <= answer.status < 600:
-        raise _api_error(call, answer)
-    if 300 <= answer.status < 400:
-        raise malformed(call, answer, _("it sends us elsewhere; check BASE_URL"))
-    if answer.status not in expected:
-        raise malformed(call, answer, _("its status is {status}"))
-    if answer.defect:
-        raise malformed(call, answer, answer.defect.reason)
+    if 400 <= reply.status < 600:
+        raise _api_error(call, reply)
+    if 300 <= reply.status < 400:
+        raise malformed(call, reply, _("it sends us elsewhere; check BASE_URL"))
+    if reply.status not in expected:
+        raise malformed(call, reply, _("its status is {status}"))
+    if reply.defect:
+        raise malformed(call, reply, reply.defect.reason)
 
 
-def parse_answer(call: Call, answer: Answer, parser: Callable[[Any], Parsed]) -> Parsed:
+def parse_reply(call: Call, reply: Reply, parser: Callable[[Any], Parsed]) -> Parsed:
     try:
-        return parser(decode(answer.body))
+        return parser(decode(reply.body))
     except Refused as refusal:
         reason = str(refusal)
     except ValueError:
         reason = _("it is not JSON")
-    raise malformed(call, answer, reason)
+    raise malformed(call, reply, reason)
 
 
-def malformed(call: Call, answer: Answer, reason: str) -> MalformedResponse:
+def malformed(call: Call, reply: Reply, reason: str) -> MalformedResponse:
     """``reason`` is a template of ours."""
-    return MalformedResponse(operation=call.operation, reason=reason, status=answer.status)
+    return MalformedResponse(operation=call.operation, reason=reason, status=reply.status)
 
 
-def _api_error(call: Call, answer: Answer) -> APIError:
-    message = _server_message(answer)
-    kind, more = _kind(call, answer.status, message)
+def _api_error(call: Call, reply: Reply) -> APIError:
+    message = _server_message(reply)
+    kind, more = _kind(call, reply.status, message)
     return kind(
         operation=call.operation,
-        status=answer.status,
-        headers=answer.headers,
-        body=_printable(answer, answer.body.decode(errors="replace"))[:_MAX_EXCERPT],
+        status=reply.status,
+        headers=reply.headers,
+        body=_printable(reply, reply.body.decode(errors="replace"))[:_MAX_EXCERPT],
         server_message=message,
-        hint=_hint(call) if answer.status == 404 and kind is APIError else "",
-        retry_after=_retry_after(answer.headers),
+        hint=_hint(call) if reply.status == 404 and kind is APIError else "",
+        retry_after=_retry_after(reply.headers),
         **more,
     )
 
@@ -81,18 +81,18 @@ def _hint(call: Call) -> str:
     return _(" (is BASE_URL right, and does API_STYLE fit it?)")
 
 
-def _server_message(answer: Answer) -> str | None:
+def _server_message(reply: Reply) -> str | None:
     try:
-        content = decode(answer.body)
+        content = decode(reply.body)
     except ValueError:
         return None
     message = content.get("message") if isinstance(content, dict) else None
-    return _printable(answer, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
+    return _printable(reply, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
 
 
-def _printable(answer: Answer, text: str) -> str:
+def _printable(reply: Reply, text: str) -> str:
     """Without the key, and without characters that some database or terminal can't take."""
-    return answer.redact("".join(character for character in text[:100_000] if character.isprintable()))
+    return reply.redact("".join(character for character in text[:100_000] if character.isprintable()))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
