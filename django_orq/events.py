@@ -129,8 +129,8 @@ SYNC_RUN_FINISHED = Event(
     level=logging.INFO,
     means="The run came to its end: “succeeded”, or, at WARNING, “partial”, which did not see everything.",
     text=(
-        "sync run %(run)s %(state)s: %(seen)s seen, %(new)s created, %(updated)s updated, %(deleted)s deleted, "
-        "%(rejected)s rejected, %(requests)s requests"
+        "sync run %(run)s %(state)s: seen %(seen)s, new %(new)s, updated %(updated)s, deleted %(deleted)s, "
+        "rejected %(rejected)s; requests %(requests)s"
     ),
     fields=(
         *("run", "workspace", "mode", "state", "pages", "requests", "seen", "new", "updated", "restored", "deleted"),
@@ -141,7 +141,7 @@ SYNC_RUN_FAILED = Event(
     name="sync_run.failed",
     level=logging.ERROR,
     means="The run ended without reaching its end. The next scheduled call starts a new one.",
-    text="sync run %(run)s failed after %(pages)s pages: %(error_code)s",
+    text="sync run %(run)s failed after page %(pages)s: %(error_code)s",
     fields=("run", "workspace", "mode", "pages", "requests", "error_code", "seconds"),
 )
 SYNC_RUN_DATABASE_FAILED = Event(
@@ -190,7 +190,7 @@ OPERATION_GIVEN_UP = Event(
     name="operation.given_up",
     level=logging.WARNING,
     means="What was left of the operation was not tried, since it would have fared like the item before.",
-    text="operation %(operation)s: %(items)s items were not tried: %(error_code)s",
+    text="operation %(operation)s gave up: %(error_code)s; items not tried: %(items)s",
     fields=("operation", "verb", "items", "error_code"),
 )
 OPERATION_FINISHED = Event(

@@ -20,7 +20,7 @@ from .leases import process_in_words
 from .models import Operation, SyncRun
 from .primary import write_database
 from .progress import counts
-from .remarks import PATIENCE, counted_in_words, remarks, untaken_operation, untaken_run
+from .remarks import PATIENCE, counted_in_words, database_in_words, remarks, untaken_operation, untaken_run
 from .wording import number
 
 MAX_AGE = 900.0
@@ -103,11 +103,8 @@ def examine(workspace: str | None = None, *, limits: Limits | None = None) -> It
             yield from _examine(alias, now, limits or Limits())
         yield from _examine_operations(workspace)
     except AnyDatabaseError as error:
-        text = gettext(
-            "The database does not answer as it should (%(error)s). Check DATABASES, and run “manage.py migrate”."
-        )
         name = type(error).__name__
-        yield Finding(code="database", level=Level.FAIL, text=text % {"error": name}, numbers={"error": name})
+        yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
 
 
 def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:

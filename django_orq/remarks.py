@@ -1,4 +1,4 @@
-"""What a person should know about a sync run or an operation: how it ended, or why it stands still."""
+"""What a person should know: how a sync run ended, why it or an operation stands still, what the database lacks."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -70,6 +70,12 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
 def counted_in_words(counter: str, counted: int) -> str:
     """What is said of a column that counts what was not as it should be."""
     return str(_COUNTED[counter] % {"counted": counted, "count": number(counted)})
+
+
+def database_in_words(error: Exception) -> str:
+    """What a person should know whom the database gave this error."""
+    text = _("The database does not answer as it should (%(error)s). Check DATABASES, and run “manage.py migrate”.")
+    return text % {"error": type(error).__name__}
 
 
 def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:

@@ -1,7 +1,4 @@
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -148,19 +145,3 @@ def test_help_says_where_else_names_are():
     parser.print_help(stdout)
 
     assert "object_repr" in stdout.getvalue()
-
-
-@pytest.mark.parametrize("url", ["sqlite:////no-such-folder/db.sqlite3", "sqlite://:memory:"], ids=["gone", "empty"])
-def test_database_out_of_reach_exits_with_1(url):
-    """In a process of its own, as cron runs it."""
-    environment = os.environ | {
-        "DATABASE_URL": url,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "ORQ_API_KEY": "orq-key-of-the-tests",
-    }
-    command = [sys.executable, "-m", "django", "orq_prune", "--runs-older-than", "90"]
-    outcome = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 # our own words
-
-    assert outcome.returncode == 1
-    assert "The database failed (OperationalError)" in outcome.stderr
-    assert "Traceback" not in outcome.stderr

@@ -2,15 +2,16 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ...conf import DEFAULT_ALIAS, Workspace, get_workspace
 from ...examination import Finding, examine
+from ..database import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Ask the Orq server of a workspace whether the mirror can work with it. Writes nothing, there or here. "
         "Exit code 0 if all is well, else 1."

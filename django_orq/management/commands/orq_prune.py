@@ -9,6 +9,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext
 
 from ...pruning import Ages, Tally, prune
+from ...remarks import database_in_words
 from ...wording import number
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 4
@@ -61,8 +62,8 @@ class Command(BaseCommand):
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
         except (DatabaseError, InterfaceError) as error:
-            text = gettext("The database failed (%(error)s). What was done until then stays done; run it again.")
-            raise CommandError(text % {"error": type(error).__name__}, returncode=FAILED) from error
+            text = gettext("What was done until then stays done; run it again.")
+            raise CommandError(f"{database_in_words(error)} {text}", returncode=FAILED) from error
         except KeyboardInterrupt:
             text = gettext("Interrupted. What was done until then stays done; run it again to go on.")
             raise CommandError(text, returncode=STOPPED) from None

@@ -3,7 +3,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -14,15 +14,16 @@ from ...models import SyncRun
 from ...primary import all_runs, write_database
 from ...remarks import remarks
 from ...wording import number
+from ..database import FAILED, DatabaseCommand
 from ..progress import Progress
 
-FAILED, WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 1, 2, 3, 4, 5
-"""Exit codes; 0 is for a run that succeeded."""
+WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 2, 3, 4, 5
+"""Exit codes, beside ``FAILED``; 0 is for a run that succeeded."""
 
 State = SyncRun.State
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Mirror the conversations of an Orq workspace, here and now, without Celery."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
