@@ -22,8 +22,9 @@ from .exceptions import (
     RateLimited,
 )
 from .payloads import Page, RemoteConversation
-from .primary import write_database
+from .primary import kept_rows, write_database
 from .service import INTERACTIVE_SECONDS, ConversationService
+from .walk import PROOFS
 from .wording import number
 
 VENDOR_URLS = ("https://my.orq.ai", "https://api.orq.ai")
@@ -67,6 +68,7 @@ class _Examination:
             yield from _check_items(page)
             if self._newest is not None:
                 yield from self._check_conversations(page, self._newest)
+                yield from self._check_mirror(page)
             yield from self._check_unknown_cursor()
         except OrqError as error:
             yield Finding(text=error.message, remedy=self._remedy(error))
@@ -88,6 +90,27 @@ class _Examination:
         text = _("the objects look like those of %(dialect)s")
         yield Finding(text=text % {"dialect": _dialect(page, retrieved, self._workspace.api_style)})
         yield self._check_cursor(page, newest)
+
+    def _check_mirror(self, page: Page) -> Iterator[Finding]:
+        """Nothing if nothing is mirrored yet, or the database, as was said before, does not tell."""
+        try:
+            rows = kept_rows(self._workspace.alias)
+            newest = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:PROOFS])
+            is_listed = rows.filter(remote_id__in=page.ids).exists()
+        except DatabaseError:
+            return
+        if is_listed:
+            yield Finding(text=_("the list shows conversations that are mirrored here"))
+        elif any(self._retrieve(remote_id) for remote_id in newest):
+            text = _("the list shows only new conversations; what is mirrored here can be retrieved")
+            yield Finding(text=text)
+        elif newest:
+            yield Finding(
+                text=_("the server knows nothing of what is mirrored here"),
+                remedy=_(
+                    "Check that API_KEY and BASE_URL are those of the workspace that is mirrored under this alias."
+                ),
+            )
 
     def _retrieve(self, remote_id: str) -> RemoteConversation | None:
         try:

@@ -17,7 +17,7 @@ from django_orq.models import WorkspaceWait
 from django_orq.payloads import is_remote_id
 from django_orq.testing import OrqSandbox
 
-from .walking import configure
+from .walking import configure, full_run
 
 pytestmark = pytest.mark.django_db
 
@@ -272,6 +272,34 @@ def test_refused_items_are_told_with_their_reasons(filled):
     assert "an item without a usable id can't be mirrored: its “_id” is not" in other
     assert verdict.says("ids and times are well formed in 1 of 3")
     assert verdict.error == "2 of these findings need a person."
+
+
+def test_mirror_of_this_workspace_is_recognized(filled):
+    full_run()
+
+    assert Verdict().says("the list shows conversations that are mirrored here")
+
+
+def test_mirror_of_this_workspace_is_recognized_behind_many_new_conversations(filled):
+    full_run()
+    for number in range(100):
+        filled.add(f"New {number}")
+
+    verdict = Verdict()
+
+    assert verdict.all_is_well()
+    assert verdict.says("the list shows only new conversations; what is mirrored here can be retrieved")
+
+
+def test_mirror_of_another_workspace_is_said(filled, settings):
+    full_run()
+    with OrqSandbox(conversations=3) as other:
+        configure(settings, BASE_URL=other.base_url)
+
+        failing = Verdict().only_failing()
+
+    assert "nothing of what is mirrored here" in failing
+    assert "API_KEY and BASE_URL" in failing
 
 
 def test_many_refused_items_are_counted(settings):
