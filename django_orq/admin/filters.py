@@ -1,3 +1,5 @@
+"""What the lists can be filtered by, beside columns."""
+
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -7,7 +9,6 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationState
@@ -20,11 +21,29 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-class StateFilter(admin.SimpleListFilter):
+class KnownChoiceFilter(admin.SimpleListFilter):
+    """Takes a value of the query string that is none of the choices for no choice at all."""
+
+    all_label: Any = None
+    """What is listed while nothing is chosen; ``None`` for Django's word."""
+
+    def value(self) -> str | None:
+        value = super().value()
+        return value if value in [choice for choice, _label in self.lookup_choices] else None
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        choices = super().choices(changelist)
+        stock = next(choices)
+        yield {**stock, "display": self.all_label or stock["display"]}
+        yield from choices
+
+
+class StateFilter(KnownChoiceFilter):
     """Which states are listed; deleted conversations only if they are asked for."""
 
     title = _("state")
     parameter_name = "state"
+    all_label = _("All but deleted ones")
 
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
         return [
@@ -35,9 +54,6 @@ class StateFilter(admin.SimpleListFilter):
             ("any", _("All, deleted ones too")),
         ]
 
-    def value(self) -> str | None:
-        return _known(super().value(), self)
-
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         match self.value():
             case None:
@@ -47,13 +63,8 @@ class StateFilter(admin.SimpleListFilter):
             case state:
                 return queryset.filter(indexed_state=state)
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        choices = super().choices(changelist)
-        yield {**next(choices), "display": gettext("All but deleted ones")}
-        yield from choices
 
-
-class WorkspaceFilter(admin.SimpleListFilter):
+class WorkspaceFilter(KnownChoiceFilter):
     """One of the configured workspaces: to offer those that occur in the table, all of it would have to be read."""
 
     title = _("workspace")
@@ -62,18 +73,16 @@ class WorkspaceFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
         return [(alias, alias) for alias in known_aliases()]
 
-    def value(self) -> str | None:
-        return _known(super().value(), self)
-
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(workspace=self.value()) if self.value() else queryset
 
 
-class CreatedFilter(admin.SimpleListFilter):
+class CreatedFilter(KnownChoiceFilter):
     """The spans of time that the stock filter offers. Ids sort by creation, so each is a range of ids."""
 
     title = _("created")
     parameter_name = "created"
+    all_label = _("Any date")
 
     def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
         return [
@@ -83,9 +92,6 @@ class CreatedFilter(admin.SimpleListFilter):
             ("year", _("This year")),
         ]
 
-    def value(self) -> str | None:
-        return _known(super().value(), self)
-
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         value = self.value()
         if value is None:
@@ -93,13 +99,8 @@ class CreatedFilter(admin.SimpleListFilter):
         since, until = _span(value)
         return queryset.filter(remote_id__gte=first_id(since), remote_id__lt=first_id(until))
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        choices = super().choices(changelist)
-        yield {**next(choices), "display": gettext("Any date")}
-        yield from choices
 
-
-class SeveralFilter(admin.SimpleListFilter):
+class SeveralFilter(KnownChoiceFilter):
     """Operations on several conversations, which workers carry out, or on a single one, which the request did."""
 
     title = _("number of conversations")
@@ -117,7 +118,7 @@ class SeveralFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ResolvedFilter(admin.SimpleListFilter):
+class ResolvedFilter(KnownChoiceFilter):
     """Whether what was rejected has been mirrored since, or is listed no more."""
 
     title = _("state")
@@ -128,11 +129,6 @@ class ResolvedFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset
-
-
-def _known(value: str | None, spec: admin.SimpleListFilter) -> str | None:
-    """What a query string asks for, if it is one of the choices."""
-    return value if value in [choice for choice, _label in spec.lookup_choices] else None
 
 
 def _span(value: str) -> tuple[datetime, datetime]:
