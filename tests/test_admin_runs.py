@@ -108,6 +108,11 @@ def said(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
+def history_of(run: SyncRun) -> list[str]:
+    entries = LogEntry.objects.filter(object_id=str(run.pk)).order_by("pk")
+    return [entry.get_change_message() for entry in entries]
+
+
 def staff_with(*permissions: str, client: Client | None = None) -> Client:
     user = User.objects.create_user("agent", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
@@ -576,6 +581,40 @@ def test_paused_run_goes_on_without_a_question(remote, admin_client, queue):
     run.refresh_from_db()
     assert (run.state, response.url) == ("queued", page(run))
     assert messages(queue) == [(WALK, [run.pk])]
+
+
+@pytest.mark.parametrize(
+    ("columns", "entries"),
+    [
+        ({"state": "paused"}, ["Let go on."]),
+        ({"state": "queued"}, ["Handed over to a worker."]),
+        ({"state": "running", "token": "a", "lease_until": before(days=-1)}, []),
+    ],
+    ids=["paused", "idle", "walked"],
+)
+def test_history_says_what_a_click_on_go_on_did(remote, admin_client, queue, columns, entries):
+    run = new_run(**columns)
+
+    admin_client.post(page(run, "go_on"))
+
+    assert history_of(run) == entries
+
+
+def test_history_of_a_held_run_says_once_that_it_was_let_go_on(held_run, admin_client, queue):
+    for _click in range(2):
+        admin_client.post(page(held_run, "go_on"), {"post": "yes"})
+
+    assert history_of(held_run) == ["Let go on."]
+
+
+def test_history_says_nothing_of_a_run_under_way_of_which_no_worker_could_be_told(
+    remote, admin_client, broker_out_of_reach
+):
+    run = new_run(state="queued")
+
+    admin_client.post(page(run, "go_on"))
+
+    assert history_of(run) == []
 
 
 def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):

@@ -83,12 +83,17 @@ class SyncingAdmin(_ModelAdmin):
     def _go_on(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
         if request.method != "POST":  # a page that was opened too late
             return self._say_too_late(request, run)
+        is_under_way = _is_under_way(run)
         try:
             following = runs.go_on(run)
         except ValueError as error:
             return self._say(request, run, str(error), messages.WARNING)
-        self.log_change(request, run, "Let go on.")
-        self._tell(request, hand_over(following))
+        handed_over = hand_over(following)
+        if not is_under_way:
+            self.log_change(request, run, "Let go on.")
+        elif not (handed_over.is_others or handed_over.is_untold):
+            self.log_change(request, run, "Handed over to a worker.")
+        self._tell(request, handed_over)
         return self._leave(request, following)
 
     @method_decorator(require_POST)
@@ -199,6 +204,12 @@ class SyncingAdmin(_ModelAdmin):
 def is_watched(run: SyncRun) -> bool:
     """Whether the run may change without a person's word."""
     return not run.is_finished and run.state != State.PAUSED
+
+
+def _is_under_way(run: SyncRun) -> bool:
+    """Whether nobody has to let it go on any more: it goes on already, or a run that continues it does."""
+    unfinished = runs.newest_continuation(run) if run.is_finished else run
+    return unfinished is not None and is_watched(unfinished)
 
 
 def _find(run_id: int) -> SyncRun | None:
