@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from django_orq import runs
-from django_orq.admin import meanings
+from django_orq.admin import help_texts
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.remarks import remarks
 
@@ -427,7 +427,7 @@ def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_clie
 
     words = words_of(admin_client.get(page(run)))
 
-    assert f"State: {state} {meanings.of_run(run)}" in words
+    assert f"State: {state} {help_texts.of_run(run)}" in words
     assert JARGON.findall(words) == []
 
 
@@ -440,7 +440,7 @@ def test_reasons_and_steps_are_no_jargon(kind):
 def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
     run = new_run(mode=mode)
 
-    assert f"Kind: {run.get_mode_display()} {meanings.of_mode(run)}" in words_of(admin_client.get(page(run)))
+    assert f"Kind: {run.get_mode_display()} {help_texts.of_mode(run)}" in words_of(admin_client.get(page(run)))
 
 
 def test_running_says_what_the_worker_does(remote, admin_client):
@@ -521,7 +521,7 @@ def test_question_of_a_run_that_doubted_its_workspace_says_what_is_at_stake(remo
 
     assert "Of the 3 conversations that are here now" in text_of(admin_client.get(page(doubting, "go_on")))
 
-    monkeypatch.setattr("django_orq.admin.going_on.MAX_LISTED", 2)
+    monkeypatch.setattr("django_orq.admin.consequences.MAX_LISTED", 2)
     assert "Of the more than 2 conversations" in text_of(admin_client.get(page(doubting, "go_on")))
 
 

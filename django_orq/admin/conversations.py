@@ -13,16 +13,16 @@ from django.utils.translation import gettext_lazy as _
 from ..models import Conversation, write_database
 from ..payloads import is_blank
 from ..searching import MAX_TERM, by_id, is_id
-from .acting import ActingAdmin
+from .bulk_actions import BulkActionsAdmin
+from .bulk_renaming import BulkRenamingAdmin
 from .deleting import DeletingAdmin
 from .filters import CreatedFilter, StateFilter, WorkspaceFilter
 from .forms import RenameForm, SelectionActionForm
 from .freshness import FreshnessAdmin
+from .help_texts import OF_CONVERSATIONS, explained
 from .listing import ConversationList
-from .meanings import OF_CONVERSATIONS, explained
 from .pagination import BoundedPaginator
 from .presentation import as_told, pretty_json
-from .renaming import RenamingAdmin
 from .saving import SavingAdmin
 from .searching import is_completing, is_listing, newest, offered
 from .workspaces import if_several
@@ -31,7 +31,7 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
+class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenamingAdmin, BulkActionsAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses

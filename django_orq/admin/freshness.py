@@ -15,8 +15,8 @@ from django.utils.translation import gettext
 from .. import runs
 from ..clock import DatabaseClock
 from ..models import Conversation, SyncRun, write_database
-from .sight import may_see
 from .times import ago
+from .users import may_see
 from .workspaces import known_aliases
 
 if TYPE_CHECKING:

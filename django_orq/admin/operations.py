@@ -19,12 +19,12 @@ from ..models import Conversation, Operation, OperationItem, write_database
 from ..orders import retry, retryable
 from ..remarks import is_being_done, remarks_on_operation
 from ..transactions import outside_of_transactions
-from .calling import hand_over
-from .failures import explain_item
 from .filters import SeveralFilter
-from .orderers import orderer
+from .handing_over import hand_over
+from .outcomes import explain_item
 from .read_only import Listed, ReadOnly
 from .times import local
+from .users import orderer
 from .workspaces import if_several
 
 if TYPE_CHECKING:

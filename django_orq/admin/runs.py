@@ -19,13 +19,13 @@ from ..models import RejectedPayload, SyncRun, write_database
 from ..progress import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
-from .live import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
-from .meanings import explained, of_mode, of_run
+from .help_texts import explained, of_mode, of_run
 from .read_only import Listed, ReadOnly
 from .rejects import met_last
-from .sight import may_see
-from .syncing import SyncingAdmin, is_watched
+from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
+from .run_views import RunViewsAdmin, is_watched
 from .times import ago
+from .users import may_see
 from .workspaces import if_several
 
 _MAX_REMARKS = 400
@@ -33,7 +33,7 @@ _MAX_REMARKS = 400
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
+class SyncRunAdmin(ReadOnly, Listed, RunViewsAdmin):
     ordering = ("-pk",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

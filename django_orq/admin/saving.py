@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
 from ..models import Conversation, Operation, OperationItem
-from .failures import conflict, row_follows
 from .forms import CreateForm, RenameForm
+from .outcomes import conflict, row_follows
 from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone
 

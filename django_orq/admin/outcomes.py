@@ -1,4 +1,4 @@
-"""What it means for the person who ordered something that Orq did not do it, or not surely."""
+"""What became of what a person ordered in Orq, and what that means for them."""
 
 import math
 from collections.abc import Mapping

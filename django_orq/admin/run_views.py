@@ -21,10 +21,10 @@ from ..handing_over import HandedOver, hand_over, start
 from ..models import Conversation, ConversationState, SyncRun, write_database
 from ..progress import counts, how_far
 from ..transactions import outside_of_transactions
-from .going_on import consequences
-from .live import live_values
-from .sight import may_see
+from .consequences import consequences
+from .run_columns import live_values
 from .times import local
+from .users import may_see
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[SyncRun]
@@ -34,7 +34,7 @@ else:
 State = SyncRun.State
 
 
-class SyncingAdmin(_ModelAdmin):
+class RunViewsAdmin(_ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, str, Callable[..., HttpResponse]]] = [
             ("start", "start/", self.start_view),

@@ -10,16 +10,16 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Operation, OperationItem
 from ..orders import MOST_ITEMS, Order
+from .bulk import BulkAdmin
 from .bulk_forms import RenameSelectedForm
-from .failures import conflict, row_follows
-from .ordering import OrderingAdmin
+from .outcomes import conflict, row_follows
 from .presentation import isolated
 
 _OTHER_FIELDS = 20
 """Of a form, beside the names: Django takes only so many in all."""
 
 
-class RenamingAdmin(OrderingAdmin):
+class BulkRenamingAdmin(BulkAdmin):
     def own_urls(self) -> list[URLPattern]:
         return [self._own_url("rename_selected", self.rename_selected_view), *super().own_urls()]
 

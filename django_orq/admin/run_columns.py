@@ -15,7 +15,7 @@ from ..durations import in_words
 from ..models import SyncRun, write_database
 from ..remarks import remarks
 from ..wording import number
-from .meanings import of_run
+from .help_texts import of_run
 from .times import local
 
 Shown = Callable[[SyncRun], str]

@@ -15,16 +15,16 @@ from django.utils.translation import gettext, ngettext
 from ..models import Conversation, Operation
 from ..orders import MOST_ITEMS, Order, place
 from ..wording import number
-from .calling import hand_over
-from .orderers import orderer
+from .handing_over import hand_over
 from .presentation import names
 from .remote_first import RemoteFirstAdmin
+from .users import orderer
 
 View = Callable[[HttpRequest], HttpResponse]
 Permission = Callable[[HttpRequest, Conversation], bool]
 
 
-class OrderingAdmin(RemoteFirstAdmin):
+class BulkAdmin(RemoteFirstAdmin):
     """An action shows a page that asks; the page's form is sent to a view of its own."""
 
     def _own_url(self, name: str, view: View) -> URLPattern:

@@ -12,17 +12,17 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Operation, OperationItem
 from ..orders import Order, derive_token, ordered_for
+from .bulk import BulkAdmin
 from .bulk_forms import SelectionForm, digest_of_names
-from .failures import row_follows
 from .forms import posted_token
-from .ordering import OrderingAdmin
+from .outcomes import row_follows
 from .presentation import names
 from .remote_first import is_tombstone
 
 _Rows = list[Conversation]
 
 
-class ActingAdmin(OrderingAdmin):
+class BulkActionsAdmin(BulkAdmin):
     def own_urls(self) -> list[URLPattern]:
         ours = (
             self._own_url("delete_selected", self.delete_selected_view),
