@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from django_orq import searching
-from django_orq.admin import listing, pagination, presentation
+from django_orq.admin import listing, names, pagination
 from django_orq.models import Conversation, Operation, RejectedPayload
 from django_orq.payloads import created_at, first_id
 from django_orq.reconcile import reconcile
@@ -482,12 +482,12 @@ def test_field_takes_the_direction_of_what_is_typed(admin_client):
     ],
 )
 def test_only_a_name_that_would_disturb_a_sentence_is_isolated(name, expected):
-    assert presentation.isolated(name) == expected
+    assert names.isolated(name) == expected
 
 
 def test_each_name_is_isolated_where_the_page_runs_from_right_to_left():
     with translation.override("he"):
-        assert presentation.isolated("Refund (1)") == isolated("Refund (1)")
+        assert names.isolated("Refund (1)") == isolated("Refund (1)")
 
 
 @pytest.mark.parametrize("name", ["", " ", "\u3000\u200b\u2003"])

@@ -16,7 +16,7 @@ from ..models import Conversation, Operation
 from ..orders import MOST_ITEMS, Order, place
 from ..wording import number
 from .handing_over import hand_over
-from .presentation import names
+from .names import names
 from .remote_first import RemoteFirstAdmin
 from .users import orderer
 

@@ -15,8 +15,8 @@ from ..orders import Order, derive_token, ordered_for
 from .bulk import BulkAdmin
 from .bulk_forms import SelectionForm, digest_of_names
 from .forms import posted_token
+from .names import names
 from .outcomes import row_follows
-from .presentation import names
 from .remote_first import is_tombstone
 
 _Rows = list[Conversation]

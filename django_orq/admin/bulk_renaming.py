@@ -12,8 +12,8 @@ from ..models import Conversation, Operation, OperationItem
 from ..orders import MOST_ITEMS, Order
 from .bulk import BulkAdmin
 from .bulk_forms import RenameSelectedForm
+from .names import isolated
 from .outcomes import conflict, row_follows
-from .presentation import isolated
 
 _OTHER_FIELDS = 20
 """Of a form, beside the names: Django takes only so many in all."""

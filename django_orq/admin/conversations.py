@@ -1,5 +1,6 @@
 """Conversations in the admin: their list, and what the page of one shows."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
@@ -21,8 +22,8 @@ from .forms import RenameForm, SelectionActionForm
 from .freshness import FreshnessAdmin
 from .help_texts import OF_CONVERSATIONS, explained
 from .listing import ConversationList
+from .names import as_told
 from .pagination import BoundedPaginator
-from .presentation import as_told, pretty_json
 from .saving import SavingAdmin
 from .searching import is_completing, is_listing, newest, offered
 from .workspaces import if_several
@@ -131,8 +132,15 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
 
     @admin.display(description=_("metadata"))
     def shown_metadata(self, conversation: Conversation) -> str:
-        return pretty_json(conversation.metadata)
+        return _pretty_json(conversation.metadata)
 
     @admin.display(description=_("other fields"))
     def shown_extra(self, conversation: Conversation) -> str:
-        return pretty_json(conversation.extra)
+        return _pretty_json(conversation.extra)
+
+
+def _pretty_json(content: Any) -> str:
+    """Indented, as markup; nothing for what is empty."""
+    if not content:
+        return "-"
+    return format_html("<pre>{}</pre>", json.dumps(content, indent=2, ensure_ascii=False))

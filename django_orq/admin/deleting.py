@@ -11,8 +11,8 @@ from ..models import Conversation, Operation, OperationItem
 from ..orders import Order, ordered_for
 from .bulk_forms import digest_of_names
 from .forms import new_token, posted_token
+from .names import as_told
 from .outcomes import row_follows
-from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone, to_field
 
 

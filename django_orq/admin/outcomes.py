@@ -13,7 +13,7 @@ from ..durations import in_words
 from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
 from ..models import OperationItem
 from ..wording import Words
-from .presentation import isolated
+from .names import isolated
 
 _UNDONE = {
     "create": _("No conversation was created."),

@@ -14,8 +14,8 @@ from ..models import Conversation, OperationItem
 from ..operations import do_once
 from ..orders import Order
 from ..transactions import outside_of_transactions
+from .names import names
 from .outcomes import conflict, explain_item, explain_repetition, was_eventful
-from .presentation import names
 from .users import orderer
 from .workspaces import if_several
 

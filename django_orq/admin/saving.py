@@ -10,8 +10,8 @@ from django.utils.translation import gettext
 
 from ..models import Conversation, Operation, OperationItem
 from .forms import CreateForm, RenameForm
+from .names import as_told
 from .outcomes import conflict, row_follows
-from .presentation import as_told
 from .remote_first import RemoteFirstAdmin, is_tombstone
 
 
