@@ -44,8 +44,6 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
     ordering = ("-remote_id",)  # newest first, for ids sort by creation
     sortable_by = ("created",)
     paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     action_form = SelectionActionForm
     actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 

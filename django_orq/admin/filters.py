@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -14,11 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from ..models import Conversation, ConversationState
 from ..payloads import first_id
 from .workspaces import known_aliases
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
 
 class KnownChoiceFilter(admin.SimpleListFilter):
@@ -45,7 +40,7 @@ class StateFilter(KnownChoiceFilter):
     parameter_name = "state"
     all_label = _("All but deleted ones")
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [
             (ConversationState.LIVE, _("Live: Orq has them")),
             (ConversationState.UNLISTED, _("Unlisted: found, though Orq’s list leaves them out")),
@@ -70,7 +65,7 @@ class WorkspaceFilter(KnownChoiceFilter):
     title = _("workspace")
     parameter_name = "workspace"
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [(alias, alias) for alias in known_aliases()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -84,7 +79,7 @@ class CreatedFilter(KnownChoiceFilter):
     parameter_name = "created"
     all_label = _("Any date")
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [
             ("today", _("Today")),
             ("week", _("Past 7 days")),
@@ -106,7 +101,7 @@ class SeveralFilter(KnownChoiceFilter):
     title = _("number of conversations")
     parameter_name = "conversations"
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("several", _("Several at once")), ("one", _("A single one"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -124,7 +119,7 @@ class ResolvedFilter(KnownChoiceFilter):
     title = _("state")
     parameter_name = "resolved"
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("no", _("Not settled yet")), ("yes", _("Settled"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

@@ -20,7 +20,7 @@ from ..progress import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
 from .help_texts import explained, of_mode, of_run
-from .read_only import Listed, ReadOnly
+from .read_only import ReadOnlyAdmin
 from .rejects import met_last
 from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
 from .run_views import RunViewsAdmin, is_watched
@@ -33,14 +33,8 @@ _MAX_REMARKS = 400
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnly, Listed, RunViewsAdmin):
+class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
     ordering = ("-pk",)
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-
-    class Media:
-        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
-        js = ("django_orq/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         # Read once, however many runs are listed.
