@@ -81,12 +81,11 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
 
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": (*if_several("workspace"), "display_name", "form_token")})]
-        hidden = ("expected_updated_at", "form_token") if self.has_change_permission(request, obj) else ()
+            return [(None, {"fields": (*if_several("workspace"), "display_name")})]
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
-            (None, {"fields": ("display_name", *hidden, "explained_state")}),
+            (None, {"fields": ("display_name", "explained_state")}),
             (
                 _("In Orq"),
                 {"fields": (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")},
