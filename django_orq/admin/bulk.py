@@ -15,7 +15,6 @@ from ..orders import MOST_ITEMS, Order, place
 from ..wording import number
 from .base import url_to
 from .handing_over import hand_over
-from .names import names
 from .remote_first import RemoteFirstAdmin
 from .users import orderer
 
@@ -50,7 +49,7 @@ class BulkAdmin(RemoteFirstAdmin):
         refused = [row for row in rows if not may(request, row)]
         if refused:
             message = gettext("You may not do this with %(names)s.")
-            self.message_user(request, message % {"names": names(refused)}, messages.ERROR)
+            self._say_of(request, refused, message, messages.ERROR)
         return [row for row in rows if row not in refused]
 
     def _alive(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
@@ -69,7 +68,7 @@ class BulkAdmin(RemoteFirstAdmin):
                 "%(names)s are not deleted, so they were left alone.",
                 len(alive),
             )
-            self.message_user(request, message % {"names": names(alive)}, messages.WARNING)
+            self._say_of(request, alive, message, messages.WARNING)
         return [row for row in selected if row.deleted_at is not None]
 
     def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> list[Conversation]:

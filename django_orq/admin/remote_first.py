@@ -69,7 +69,11 @@ class RemoteFirstAdmin(OrqAdmin[Conversation]):
 
     def _say_gone(self, request: HttpRequest, conversations: list[Conversation]) -> None:
         message = ngettext("%(names)s is deleted already.", "%(names)s are deleted already.", len(conversations))
-        self.message_user(request, message % {"names": names(conversations)}, messages.WARNING)
+        self._say_of(request, conversations, message, messages.WARNING)
+
+    def _say_of(self, request: HttpRequest, conversations: list[Conversation], message: str, level: int) -> None:
+        """``message`` has a place for their ``names``."""
+        self.message_user(request, message % {"names": names(conversations)}, level)
 
     def _page(self, request: HttpRequest, title: str) -> dict[str, Any]:
         return {
