@@ -55,13 +55,10 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
             return False
         conversations: Any = self.admin_site.get_model_admin(Conversation)
         rows = [item.conversation for item in retryable(operation).select_related("conversation")]
-        match operation.verb:
-            case Verb.CREATE:
-                return bool(conversations.has_add_permission(request))
-            case Verb.DELETE:
-                may = conversations.has_delete_permission
-            case _:
-                may = conversations.has_change_permission
+        if operation.verb == Verb.CREATE:
+            return bool(conversations.has_add_permission(request))
+        deletes = operation.verb == Verb.DELETE
+        may = conversations.has_delete_permission if deletes else conversations.has_change_permission
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
