@@ -51,7 +51,7 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
         return ("name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()), CreatedFilter)
+        return (StateFilter, *if_several(WorkspaceFilter), CreatedFilter)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """To list and to complete, from where the router has them read; to act on, from where they are written."""

@@ -26,7 +26,7 @@ from .progress import ProgressAdmin, answer_progress
 from .read_only import ReadOnlyAdmin
 from .times import local
 from .users import orderer
-from .workspaces import if_several
+from .workspaces import are_several
 
 State, Verb = OperationItem.State, Operation.Verb
 _SETTLED = (State.DONE, State.FAILED, State.UNKNOWN)
@@ -124,7 +124,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
             "remarks": "\n".join(remarks),
             "items": [(item, _state_and_outcome(item)) for item in _items(operation)],
             "renames": operation.verb == Verb.RENAME,
-            "several_workspaces": bool(if_several("workspace")),
+            "several_workspaces": are_several(),
             "links": self.admin_site.is_registered(Conversation),
             "offers_go_on": may_order and bool(remarks) and not operation.is_finished,
             "offers_retry": may_order and operation.is_finished and retryable(operation).exists(),

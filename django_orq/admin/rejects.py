@@ -50,7 +50,7 @@ class RejectedPayloadAdmin(ReadOnlyAdmin[RejectedPayload]):
         return ("short_key", *if_several("workspace"), "short_reason", "last_seen_at", "is_resolved")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (ResolvedFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
+        return (ResolvedFilter, *if_several(WorkspaceFilter))
 
     @admin.display(description=_("Orq id or fingerprint"), ordering="key")
     def short_key(self, payload: RejectedPayload) -> str:

@@ -18,7 +18,7 @@ from .base import OrqAdmin
 from .names import names
 from .outcomes import conflict, explain_item, explain_repetition, was_eventful
 from .users import orderer
-from .workspaces import if_several
+from .workspaces import are_several
 
 _REPEATS = "django_orq_repeats"
 """Of a request: whether its form had been sent before."""
@@ -81,7 +81,7 @@ class RemoteFirstAdmin(OrqAdmin[Conversation]):
             "is_popup": IS_POPUP_VAR in request.POST or IS_POPUP_VAR in request.GET,
             "to_field": to_field(request),
             "preserved_filters": self.get_preserved_filters(request),
-            "several_workspaces": bool(if_several("workspace")),
+            "several_workspaces": are_several(),
         }
 
 

@@ -47,7 +47,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
         return ("name", "state", started, "conversations", "problem")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
+        return ("state", "mode", *if_several(WorkspaceFilter))
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
         continued = ("continues",) if obj is not None and obj.continues_id is not None else ()
