@@ -684,6 +684,17 @@ def test_awkward_names_are_shown_as_themselves_on_every_page(remote, admin_clien
         assert AWKWARD in unescape(text_of(response))
 
 
+def test_only_inputs_that_are_shown_have_labels(remote, admin_client):
+    row = mirrored(remote)
+    pages = [admin_client.get(url) for url in (ADD, LIST, page(row), page(row, "delete"))]
+
+    for response in [*pages, choose(admin_client, "rename_selected", [row])]:
+        hidden = [one for one in re.findall(r"<input [^>]*>", text_of(response)) if 'type="hidden"' in one]
+        ids = re.findall(r'\bid="([^"]*)"', " ".join(hidden))
+        assert "form_token" in hidden_fields(response)
+        assert {*ids}.isdisjoint(re.findall(r'<label [^>]*for="([^"]*)"', text_of(response)))
+
+
 def test_pages_carry_no_inline_script_or_style(remote, admin_client):
     row = mirrored(remote)
     conflict = remote.rename(row.remote_id, "Other") and save_name(admin_client, row, "Mine")

@@ -268,8 +268,8 @@ class TestDelete:
         assert not Operation.objects.exists()
 
     def test_more_than_a_thousand_are_refused(self, remote, rows, admin_client, monkeypatch):
-        monkeypatch.setattr("django_orq.admin.ordering.MOST_ITEMS", 2)
-        monkeypatch.setattr("django_orq.admin.ordering.OrderingAdmin._selected.__kwdefaults__", {"most": 2})
+        monkeypatch.setattr("django_orq.admin.bulk.MOST_ITEMS", 2)
+        monkeypatch.setattr("django_orq.admin.bulk.BulkAdmin._selected.__kwdefaults__", {"most": 2})
 
         response = choose(admin_client, "delete_selected", rows)
         forged = confirm_by_force(admin_client, "delete_selected", rows)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from django_orq import runs
-from django_orq.admin import meanings
+from django_orq.admin import help_texts
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.remarks import remarks
 
@@ -106,6 +106,11 @@ def words_of(response) -> str:
 
 def said(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+def history_of(run: SyncRun) -> list[str]:
+    entries = LogEntry.objects.filter(object_id=str(run.pk)).order_by("pk")
+    return [entry.get_change_message() for entry in entries]
 
 
 def staff_with(*permissions: str, client: Client | None = None) -> Client:
@@ -422,7 +427,7 @@ def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_clie
 
     words = words_of(admin_client.get(page(run)))
 
-    assert f"State: {state} {meanings.of_run(run)}" in words
+    assert f"State: {state} {help_texts.of_run(run)}" in words
     assert JARGON.findall(words) == []
 
 
@@ -435,7 +440,7 @@ def test_reasons_and_steps_are_no_jargon(kind):
 def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
     run = new_run(mode=mode)
 
-    assert f"Kind: {run.get_mode_display()} {meanings.of_mode(run)}" in words_of(admin_client.get(page(run)))
+    assert f"Kind: {run.get_mode_display()} {help_texts.of_mode(run)}" in words_of(admin_client.get(page(run)))
 
 
 def test_running_says_what_the_worker_does(remote, admin_client):
@@ -516,7 +521,7 @@ def test_question_of_a_run_that_doubted_its_workspace_says_what_is_at_stake(remo
 
     assert "Of the 3 conversations that are here now" in text_of(admin_client.get(page(doubting, "go_on")))
 
-    monkeypatch.setattr("django_orq.admin.going_on.MAX_LISTED", 2)
+    monkeypatch.setattr("django_orq.admin.consequences.MAX_LISTED", 2)
     assert "Of the more than 2 conversations" in text_of(admin_client.get(page(doubting, "go_on")))
 
 
@@ -576,6 +581,40 @@ def test_paused_run_goes_on_without_a_question(remote, admin_client, queue):
     run.refresh_from_db()
     assert (run.state, response.url) == ("queued", page(run))
     assert messages(queue) == [(WALK, [run.pk])]
+
+
+@pytest.mark.parametrize(
+    ("columns", "entries"),
+    [
+        ({"state": "paused"}, ["Let go on."]),
+        ({"state": "queued"}, ["Handed over to a worker."]),
+        ({"state": "running", "token": "a", "lease_until": before(days=-1)}, []),
+    ],
+    ids=["paused", "idle", "walked"],
+)
+def test_history_says_what_a_click_on_go_on_did(remote, admin_client, queue, columns, entries):
+    run = new_run(**columns)
+
+    admin_client.post(page(run, "go_on"))
+
+    assert history_of(run) == entries
+
+
+def test_history_of_a_held_run_says_once_that_it_was_let_go_on(held_run, admin_client, queue):
+    for _click in range(2):
+        admin_client.post(page(held_run, "go_on"), {"post": "yes"})
+
+    assert history_of(held_run) == ["Let go on."]
+
+
+def test_history_says_nothing_of_a_run_under_way_of_which_no_worker_could_be_told(
+    remote, admin_client, broker_out_of_reach
+):
+    run = new_run(state="queued")
+
+    admin_client.post(page(run, "go_on"))
+
+    assert history_of(run) == []
 
 
 def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):

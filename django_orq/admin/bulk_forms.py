@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from ..orders import Order
 from .forms import NameField, Renewable, TokenField, describe_change, name_widget, parse_moment
 
 _KEY = re.compile(r"[0-9]{1,18}")
+_NAME = "name-"
+"""What the fields of new names begin with, before the primary key."""
 
 
 class RenameSelectedForm(Renewable, forms.Form):
@@ -31,14 +33,14 @@ class RenameSelectedForm(Renewable, forms.Form):
         super().__init__(data, initial={"seen": json.dumps(seen)})
         self.conversations = conversations
         for row in conversations:
-            # Checked by `clean`, and only if it was changed: what Orq has need not be what we would send.
-            self.fields[f"name-{row.pk}"] = forms.CharField(
+            # Checked by ``clean``, and only if it was changed: what Orq has need not be what we would send.
+            self.fields[f"{_NAME}{row.pk}"] = forms.CharField(
                 label=str(row), initial=row.display_name, widget=name_widget(), required=False
             )
 
     @property
     def rows(self) -> list[tuple[Conversation, forms.BoundField]]:
-        return [(row, self[f"name-{row.pk}"]) for row in self.conversations]
+        return [(row, self[f"{_NAME}{row.pk}"]) for row in self.conversations]
 
     def clean_seen(self) -> dict[str, tuple[datetime, str]]:
         try:
@@ -70,10 +72,20 @@ class RenameSelectedForm(Renewable, forms.Form):
     def ask_again(self, order: Order, change: ConversationChanged) -> None:
         """Say what one of them has become; sending the form once more replaces that name."""
         key = str(order.conversation.pk)
-        self.add_error(f"name-{key}", ValidationError(describe_change(change), code=change.code))
+        self.add_error(f"{_NAME}{key}", ValidationError(describe_change(change), code=change.code))
         seen = {pk: [time.isoformat(), name] for pk, (time, name) in self.cleaned_data["seen"].items()}
         seen[key] = [change.updated_at.isoformat(), change.display_name]
         self.data = {name: self.data[name] for name in self.data} | {"seen": json.dumps(seen)}
+
+
+def keys_to_rename(posted: Iterable[str]) -> list[int]:
+    """Of the names of a sent form's fields, the primary keys of the conversations that it has a field for."""
+    return _parse_keys(name.removeprefix(_NAME) for name in posted if name.startswith(_NAME))
+
+
+def _parse_keys(texts: Iterable[str]) -> list[int]:
+    """Those that are primary keys, as every database can compare with them."""
+    return [int(text) for text in texts if _KEY.fullmatch(text)]
 
 
 def _parse_seen(time: str, name: str) -> tuple[datetime, str]:
@@ -98,10 +110,11 @@ class SelectionForm(forms.Form):
     """A digest of the names that the person saw."""
 
     def clean_selected(self) -> list[int]:
-        keys = self.cleaned_data["selected"].split(",")
-        if not all(_KEY.fullmatch(key) for key in keys):
+        texts = self.cleaned_data["selected"].split(",")
+        keys = _parse_keys(texts)
+        if len(keys) < len(texts):
             raise ValidationError(gettext("This page is incomplete. Load it again."), code="incomplete")
-        return [int(key) for key in keys]
+        return keys
 
 
 def digest_of_names(rows: Sequence[Conversation]) -> str:

@@ -1,5 +1,6 @@
 """Conversations in the admin: their list, and what the page of one shows."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
@@ -14,16 +15,16 @@ from ..models import Conversation
 from ..payloads import is_blank
 from ..primary import write_database
 from ..searching import MAX_TERM, by_id, is_id
-from .acting import ActingAdmin
+from .bulk_actions import BulkActionsAdmin
+from .bulk_renaming import BulkRenamingAdmin
 from .deleting import DeletingAdmin
 from .filters import CreatedFilter, StateFilter, WorkspaceFilter
 from .forms import RenameForm, SelectionActionForm
 from .freshness import FreshnessAdmin
+from .help_texts import OF_CONVERSATIONS, explained
 from .listing import ConversationList
-from .meanings import OF_CONVERSATIONS, explained
+from .names import as_told
 from .pagination import BoundedPaginator
-from .presentation import as_told, pretty_json
-from .renaming import RenamingAdmin
 from .saving import SavingAdmin
 from .searching import is_completing, is_listing, newest, offered
 from .workspaces import if_several
@@ -32,7 +33,7 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmin, ActingAdmin):
+class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenamingAdmin, BulkActionsAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
@@ -44,8 +45,6 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
     ordering = ("-remote_id",)  # newest first, for ids sort by creation
     sortable_by = ("created",)
     paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     action_form = SelectionActionForm
     actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
@@ -53,7 +52,7 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
         return ("name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (StateFilter, *((WorkspaceFilter,) if if_several("workspace") else ()), CreatedFilter)
+        return (StateFilter, *if_several(WorkspaceFilter), CreatedFilter)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """To list and to complete, from where the router has them read; to act on, from where they are written."""
@@ -83,12 +82,11 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
 
     def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": (*if_several("workspace"), "display_name", "form_token")})]
-        hidden = ("expected_updated_at", "form_token") if self.has_change_permission(request, obj) else ()
+            return [(None, {"fields": (*if_several("workspace"), "display_name")})]
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
-            (None, {"fields": ("display_name", *hidden, "explained_state")}),
+            (None, {"fields": ("display_name", "explained_state")}),
             (
                 _("In Orq"),
                 {"fields": (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")},
@@ -132,8 +130,15 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, RenamingAdmi
 
     @admin.display(description=_("metadata"))
     def shown_metadata(self, conversation: Conversation) -> str:
-        return pretty_json(conversation.metadata)
+        return _pretty_json(conversation.metadata)
 
     @admin.display(description=_("other fields"))
     def shown_extra(self, conversation: Conversation) -> str:
-        return pretty_json(conversation.extra)
+        return _pretty_json(conversation.extra)
+
+
+def _pretty_json(content: Any) -> str:
+    """Indented, as markup; nothing for what is empty."""
+    if not content:
+        return "-"
+    return format_html("<pre>{}</pre>", json.dumps(content, indent=2, ensure_ascii=False))

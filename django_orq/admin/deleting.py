@@ -10,9 +10,9 @@ from django.utils.translation import gettext
 from ..models import Conversation, Operation, OperationItem
 from ..orders import Order, ordered_for
 from .bulk_forms import digest_of_names
-from .failures import row_follows
 from .forms import new_token, posted_token
-from .presentation import as_told
+from .names import as_told
+from .outcomes import row_follows
 from .remote_first import RemoteFirstAdmin, is_tombstone, to_field
 
 

@@ -1,32 +1,46 @@
+"""What the lists can be filtered by, beside columns."""
+
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationState
 from ..payloads import first_id
 from .workspaces import known_aliases
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
+
+class KnownChoiceFilter(admin.SimpleListFilter):
+    """Takes a value of the query string that is none of the choices for no choice at all."""
+
+    all_label: Any = None
+    """What is listed while nothing is chosen; ``None`` for Django's word."""
+
+    def value(self) -> str | None:
+        value = super().value()
+        return value if value in [choice for choice, _label in self.lookup_choices] else None
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        choices = super().choices(changelist)
+        stock = next(choices)
+        yield {**stock, "display": self.all_label or stock["display"]}
+        yield from choices
 
 
-class StateFilter(admin.SimpleListFilter):
+class StateFilter(KnownChoiceFilter):
     """Which states are listed; deleted conversations only if they are asked for."""
 
     title = _("state")
     parameter_name = "state"
+    all_label = _("All but deleted ones")
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [
             (ConversationState.LIVE, _("Live: Orq has them")),
             (ConversationState.UNLISTED, _("Unlisted: found, though Orq’s list leaves them out")),
@@ -34,9 +48,6 @@ class StateFilter(admin.SimpleListFilter):
             (ConversationState.DELETED, _("Deleted: gone from Orq")),
             ("any", _("All, deleted ones too")),
         ]
-
-    def value(self) -> str | None:
-        return _known(super().value(), self)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         match self.value():
@@ -47,44 +58,34 @@ class StateFilter(admin.SimpleListFilter):
             case state:
                 return queryset.filter(indexed_state=state)
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        choices = super().choices(changelist)
-        yield {**next(choices), "display": gettext("All but deleted ones")}
-        yield from choices
 
-
-class WorkspaceFilter(admin.SimpleListFilter):
+class WorkspaceFilter(KnownChoiceFilter):
     """One of the configured workspaces: to offer those that occur in the table, all of it would have to be read."""
 
     title = _("workspace")
     parameter_name = "workspace"
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [(alias, alias) for alias in known_aliases()]
-
-    def value(self) -> str | None:
-        return _known(super().value(), self)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(workspace=self.value()) if self.value() else queryset
 
 
-class CreatedFilter(admin.SimpleListFilter):
+class CreatedFilter(KnownChoiceFilter):
     """The spans of time that the stock filter offers. Ids sort by creation, so each is a range of ids."""
 
     title = _("created")
     parameter_name = "created"
+    all_label = _("Any date")
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [
             ("today", _("Today")),
             ("week", _("Past 7 days")),
             ("month", _("This month")),
             ("year", _("This year")),
         ]
-
-    def value(self) -> str | None:
-        return _known(super().value(), self)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         value = self.value()
@@ -93,19 +94,14 @@ class CreatedFilter(admin.SimpleListFilter):
         since, until = _span(value)
         return queryset.filter(remote_id__gte=first_id(since), remote_id__lt=first_id(until))
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        choices = super().choices(changelist)
-        yield {**next(choices), "display": gettext("Any date")}
-        yield from choices
 
-
-class SeveralFilter(admin.SimpleListFilter):
+class SeveralFilter(KnownChoiceFilter):
     """Operations on several conversations, which workers carry out, or on a single one, which the request did."""
 
     title = _("number of conversations")
     parameter_name = "conversations"
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("several", _("Several at once")), ("one", _("A single one"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -117,22 +113,17 @@ class SeveralFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ResolvedFilter(admin.SimpleListFilter):
+class ResolvedFilter(KnownChoiceFilter):
     """Whether what was rejected has been mirrored since, or is listed no more."""
 
     title = _("state")
     parameter_name = "resolved"
 
-    def lookups(self, request: HttpRequest, model_admin: _ModelAdmin) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("no", _("Not settled yet")), ("yes", _("Settled"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset
-
-
-def _known(value: str | None, spec: admin.SimpleListFilter) -> str | None:
-    """What a query string asks for, if it is one of the choices."""
-    return value if value in [choice for choice, _label in spec.lookup_choices] else None
 
 
 def _span(value: str) -> tuple[datetime, datetime]:

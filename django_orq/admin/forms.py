@@ -20,7 +20,7 @@ from ..exceptions import ConversationChanged, InvalidName
 from ..models import Conversation
 from ..orders import Order
 from ..payloads import clean_display_name
-from .presentation import isolated
+from .names import isolated
 from .workspaces import known_aliases
 
 if TYPE_CHECKING:

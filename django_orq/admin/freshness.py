@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
@@ -16,14 +15,10 @@ from .. import runs
 from ..clock import DatabaseClock
 from ..models import Conversation, SyncRun
 from ..primary import write_database
-from .sight import may_see
+from .base import OrqAdmin, url_to
 from .times import ago
+from .users import may_see
 from .workspaces import known_aliases
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Conversation]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +33,7 @@ class WorkspaceFreshness:
     under_way: list[str]
 
 
-class FreshnessAdmin(_ModelAdmin):
-    class Media:
-        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
-
+class FreshnessAdmin(OrqAdmin[Conversation]):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context: dict[str, Any] = {"freshness": [], "chosen_workspace": chosen_workspace(request)}
         if request.method == "GET":
@@ -84,5 +76,4 @@ def _name(run: SyncRun) -> str:
 
 
 def _link(run: SyncRun, *, site: admin.AdminSite) -> str:
-    url = reverse("admin:django_orq_syncrun_change", args=[run.pk], current_app=site.name)
-    return format_html('<a href="{}">{}</a>', url, _name(run))
+    return format_html('<a href="{}">{}</a>', url_to(site, SyncRun, "change", run.pk), _name(run))

@@ -1,13 +1,13 @@
 """Operations in the admin: how far they are, and what became of each conversation."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -18,52 +18,32 @@ from ..exceptions import ConversationChanged
 from ..models import Conversation, Operation, OperationItem
 from ..orders import retry, retryable
 from ..primary import write_database
+from ..progress import Extent
 from ..remarks import is_being_done, remarks_on_operation
-from ..transactions import outside_of_transactions
-from .calling import hand_over
-from .failures import explain_item
 from .filters import SeveralFilter
-from .orderers import orderer
-from .read_only import Listed, ReadOnly
+from .handing_over import hand_over
+from .outcomes import explain_item
+from .progress import ProgressAdmin, answer_progress
+from .read_only import ReadOnlyAdmin
 from .times import local
-from .workspaces import if_several
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Operation]
-else:
-    _ModelAdmin = admin.ModelAdmin
+from .users import orderer
+from .workspaces import are_several
 
 State, Verb = OperationItem.State, Operation.Verb
 _SETTLED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
 @admin.register(Operation)
-class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
+class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
     """Whoever ordered an operation may look at it; with the permission to view operations, at those of others too."""
 
     ordering = ("-pk",)
     list_filter = (SeveralFilter, "verb")
     search_fields = ("ordered_by",)
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
 
-    class Media:
-        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
-        js = ("django_orq/progress.js",)
-
-    def get_urls(self) -> list[URLPattern]:
+    def own_urls(self) -> list[URLPattern]:
         views = {"progress": self.progress_view, "go_on": self.go_on_view, "retry": self.retry_view}
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        patterns = [
-            path(
-                f"<int:operation_id>/{name.replace('_', '-')}/",
-                self.admin_site.admin_view(view),
-                name=f"{prefix}_{name}",
-            )
-            for name, view in views.items()
-        ]
-        outside_of_transactions(patterns)
-        return [*patterns, *super().get_urls()]
+        return [self._own_url(name, view, below="<int:operation_id>/") for name, view in views.items()]
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         if super().has_view_permission(request, obj):
@@ -76,13 +56,10 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
             return False
         conversations: Any = self.admin_site.get_model_admin(Conversation)
         rows = [item.conversation for item in retryable(operation).select_related("conversation")]
-        match operation.verb:
-            case Verb.CREATE:
-                return bool(conversations.has_add_permission(request))
-            case Verb.DELETE:
-                may = conversations.has_delete_permission
-            case _:
-                may = conversations.has_change_permission
+        if operation.verb == Verb.CREATE:
+            return bool(conversations.has_add_permission(request))
+        deletes = operation.verb == Verb.DELETE
+        may = conversations.has_delete_permission if deletes else conversations.has_change_permission
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
@@ -104,19 +81,13 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
         """How far it is, for the page that shows it."""
         operation = self._find(request, operation_id)
         counts = _counts(operation)
-        items = {f"item-{item.pk}": _state_and_outcome(item) for item in _items(operation)}
-        answer = {
-            "finished": operation.is_finished,
-            "value": _settled(counts),
-            "max": operation.total,
-            "text": _in_words(operation, counts),
-            "fields": {
-                "state": _standing(operation),
-                "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
-                **items,
-            },
+        fields = {
+            "state": _standing(operation),
+            "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
+            **{f"item-{item.pk}": _state_and_outcome(item) for item in _items(operation)},
         }
-        return JsonResponse(answer)
+        text = _in_words(operation, counts)
+        return answer_progress(_extent(operation, counts), is_finished=operation.is_finished, text=text, fields=fields)
 
     @method_decorator(require_POST)
     def go_on_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
@@ -149,12 +120,12 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
         remarks = remarks_on_operation(operation, tell=local)
         return {
             "standing": _standing(operation),
-            "extent": {"done": _settled(counts), "total": operation.total},
+            "extent": _extent(operation, counts),
             "counts": _in_words(operation, counts),
             "remarks": "\n".join(remarks),
             "items": [(item, _state_and_outcome(item)) for item in _items(operation)],
             "renames": operation.verb == Verb.RENAME,
-            "several_workspaces": bool(if_several("workspace")),
+            "several_workspaces": are_several(),
             "links": self.admin_site.is_registered(Conversation),
             "offers_go_on": may_order and bool(remarks) and not operation.is_finished,
             "offers_retry": may_order and operation.is_finished and retryable(operation).exists(),
@@ -177,8 +148,7 @@ class OperationAdmin(ReadOnly, Listed, _ModelAdmin):
 
     def _say(self, request: HttpRequest, operation: Operation, message: str, level: int) -> HttpResponse:
         self.message_user(request, message, level)
-        url = reverse("admin:django_orq_operation_change", args=[operation.pk], current_app=self.admin_site.name)
-        return HttpResponseRedirect(url)
+        return HttpResponseRedirect(self._url_to("change", operation.pk))
 
     @admin.display(description=_("operation"), ordering="pk")
     def name(self, operation: Operation) -> str:
@@ -225,13 +195,14 @@ def _counts(operation: Operation) -> dict[str, int]:
     return dict(_items(operation).select_related(None).order_by().values_list("state").annotate(Count("pk")))
 
 
-def _settled(counts: dict[str, int]) -> int:
-    return sum(counts.get(state, 0) for state in _SETTLED)
+def _extent(operation: Operation, counts: dict[str, int]) -> Extent:
+    return Extent(done=sum(counts.get(state, 0) for state in _SETTLED), total=operation.total)
 
 
 def _in_words(operation: Operation, counts: dict[str, int]) -> str:
     """“12 of 30: 10 done, 2 failed”."""
-    part, named = gettext("%(count)d %(state)s"), {"settled": _settled(counts), "total": operation.total}
+    part, extent = gettext("%(count)d %(state)s"), _extent(operation, counts)
+    named = {"settled": extent.done, "total": extent.total}
     parts = [part % {"count": counts[state], "state": state.label} for state in _SETTLED if counts.get(state)]
     if not parts:
         return gettext("%(settled)d of %(total)d") % named

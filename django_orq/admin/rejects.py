@@ -1,6 +1,6 @@
 """What Orq sent and the mirror could not take, to look at."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -11,13 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from ..models import RejectedPayload, SyncRun
 from ..primary import write_database
 from .filters import ResolvedFilter, WorkspaceFilter
-from .read_only import Listed, ReadOnly
+from .read_only import ReadOnlyAdmin
 from .workspaces import if_several
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
 _MAX_SHOWN = 20
 """On the page of a run."""
@@ -36,10 +31,7 @@ def met_last(run: SyncRun) -> list[tuple[RejectedPayload, str]]:
 
 
 @admin.register(RejectedPayload)
-class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
-    class Media:
-        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
-
+class RejectedPayloadAdmin(ReadOnlyAdmin[RejectedPayload]):
     ordering = ("-last_seen_at", "-pk")
     search_fields = ("key__startswith",)
     fields: ClassVar[Any] = (
@@ -54,14 +46,12 @@ class RejectedPayloadAdmin(ReadOnly, Listed, _ModelAdmin):
     )
     readonly_fields: ClassVar[Any] = fields
     search_help_text = _("The beginning of an Orq id (conv_…) or of a fingerprint.")
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("short_key", *if_several("workspace"), "short_reason", "last_seen_at", "is_resolved")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (ResolvedFilter, *((WorkspaceFilter,) if if_several("workspace") else ()))
+        return (ResolvedFilter, *if_several(WorkspaceFilter))
 
     @admin.display(description=_("Orq id or fingerprint"), ordering="key")
     def short_key(self, payload: RejectedPayload) -> str:

@@ -1,8 +1,8 @@
 """What the views that ask Orq share."""
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.contrib.admin.utils import unquote
@@ -14,21 +14,17 @@ from ..models import Conversation, OperationItem
 from ..once import do_once
 from ..orders import Order
 from ..transactions import outside_of_transactions
-from .failures import conflict, explain_item, explain_repetition, was_eventful
-from .orderers import orderer
-from .presentation import names
-from .workspaces import if_several
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Conversation]
-else:
-    _ModelAdmin = admin.ModelAdmin
+from .base import OrqAdmin
+from .names import names
+from .outcomes import conflict, explain_item, explain_repetition, was_eventful
+from .users import orderer
+from .workspaces import are_several
 
 _REPEATS = "django_orq_repeats"
 """Of a request: whether its form had been sent before."""
 
 
-class RemoteFirstAdmin(_ModelAdmin):
+class RemoteFirstAdmin(OrqAdmin[Conversation]):
     """Asks Orq first, in views that no transaction surrounds.
 
     The stock views of the admin save within a transaction and answer an exception with a server error that loses
@@ -37,12 +33,9 @@ class RemoteFirstAdmin(_ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Ours and the stock ones, each outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked."""
-        patterns: list[URLPattern] = [*self.own_urls(), *super().get_urls()]
+        patterns = super().get_urls()
         outside_of_transactions(patterns)
         return patterns
-
-    def own_urls(self) -> list[URLPattern]:
-        return []
 
     def _do_once(self, request: HttpRequest, verb: str, order: Order, form_token: str) -> OperationItem:
         """Do it in Orq, once for each form, and say it if that did not go as ever (but for a conflict)."""
@@ -76,19 +69,19 @@ class RemoteFirstAdmin(_ModelAdmin):
 
     def _say_gone(self, request: HttpRequest, conversations: list[Conversation]) -> None:
         message = ngettext("%(names)s is deleted already.", "%(names)s are deleted already.", len(conversations))
-        self.message_user(request, message % {"names": names(conversations)}, messages.WARNING)
+        self._say_of(request, conversations, message, messages.WARNING)
+
+    def _say_of(self, request: HttpRequest, conversations: list[Conversation], message: str, level: int) -> None:
+        """``message`` has a place for their ``names``."""
+        self.message_user(request, message % {"names": names(conversations)}, level)
 
     def _page(self, request: HttpRequest, title: str) -> dict[str, Any]:
         return {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "subtitle": None,
-            "opts": self.opts,
-            "app_label": self.opts.app_label,
+            **super()._page(request, title),
             "is_popup": IS_POPUP_VAR in request.POST or IS_POPUP_VAR in request.GET,
             "to_field": to_field(request),
             "preserved_filters": self.get_preserved_filters(request),
-            "several_workspaces": bool(if_several("workspace")),
+            "several_workspaces": are_several(),
         }
 
 

@@ -20,13 +20,13 @@ from ..primary import write_database
 from ..progress import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
-from .live import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
-from .meanings import explained, of_mode, of_run
-from .read_only import Listed, ReadOnly
+from .help_texts import explained, of_mode, of_run
+from .read_only import ReadOnlyAdmin
 from .rejects import met_last
-from .sight import may_see
-from .syncing import SyncingAdmin, is_watched
+from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
+from .run_views import RunViewsAdmin, is_watched
 from .times import ago
+from .users import may_see
 from .workspaces import if_several
 
 _MAX_REMARKS = 400
@@ -34,14 +34,8 @@ _MAX_REMARKS = 400
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
+class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
     ordering = ("-pk",)
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-
-    class Media:
-        css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
-        js = ("django_orq/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         # Read once, however many runs are listed.
@@ -54,7 +48,7 @@ class SyncRunAdmin(ReadOnly, Listed, SyncingAdmin):
         return ("name", "state", started, "conversations", "problem")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("state", "mode", *((WorkspaceFilter,) if if_several("workspace") else ()))
+        return ("state", "mode", *if_several(WorkspaceFilter))
 
     def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
         continued = ("continues",) if obj is not None and obj.continues_id is not None else ()

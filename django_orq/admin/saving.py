@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
 from ..models import Conversation, Operation, OperationItem
-from .failures import conflict, row_follows
 from .forms import CreateForm, RenameForm
-from .presentation import as_told
+from .names import as_told
+from .outcomes import conflict, row_follows
 from .remote_first import RemoteFirstAdmin, is_tombstone
 
 
@@ -89,16 +89,12 @@ class SavingAdmin(RemoteFirstAdmin):
         offers_sync: bool = False,
     ) -> HttpResponse:
         """The stock page around one of our forms."""
-        add = conversation is None
-        told = None if conversation is None else as_told(conversation)
         fieldsets: Any = list(self.get_fieldsets(request, conversation))
         readonly = self.get_readonly_fields(request, conversation)
         admin_form = AdminForm(form, fieldsets, {}, readonly, model_admin=self)
         context = {
             **self._page(request, self._title(request, conversation)),
-            "subtitle": told and str(told),
-            "original": told,
-            "object_id": None if conversation is None else str(conversation.pk),
+            **_original(conversation),
             "adminform": admin_form,
             "media": self.media + admin_form.media,
             "inline_admin_formsets": [],
@@ -106,6 +102,7 @@ class SavingAdmin(RemoteFirstAdmin):
             "offers_sync": offers_sync,
             **extra_context,
         }
+        add = conversation is None
         return self.render_change_form(request, context, add=add, change=not add, obj=conversation, form_url=form_url)
 
     def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
@@ -116,6 +113,14 @@ class SavingAdmin(RemoteFirstAdmin):
         else:
             title = gettext("View %s")
         return title % self.opts.verbose_name
+
+
+def _original(conversation: Conversation | None) -> dict[str, Any]:
+    """What the stock page is told of the row that it shows; nothing of one that is yet to be created."""
+    if conversation is None:
+        return {"subtitle": None, "original": None, "object_id": None}
+    told = as_told(conversation)
+    return {"subtitle": str(told), "original": told, "object_id": str(conversation.pk)}
 
 
 def _posted(request: HttpRequest) -> Any:

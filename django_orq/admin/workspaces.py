@@ -1,8 +1,12 @@
 """The configured workspaces, as the admin's pages need them."""
 
+from typing import TypeVar
+
 from django.core.exceptions import ImproperlyConfigured
 
 from ..conf import workspace_aliases
+
+Shown = TypeVar("Shown")
 
 
 def known_aliases() -> list[str]:
@@ -13,6 +17,11 @@ def known_aliases() -> list[str]:
         return []
 
 
-def if_several(*names: str) -> tuple[str, ...]:
-    """These names of columns or fields, where several workspaces need telling apart."""
-    return names if len(known_aliases()) > 1 else ()
+def are_several() -> bool:
+    """Whether workspaces need telling apart."""
+    return len(known_aliases()) > 1
+
+
+def if_several(*shown: Shown) -> tuple[Shown, ...]:
+    """These columns, fields or filters, where workspaces need telling apart; else nothing."""
+    return shown if are_several() else ()

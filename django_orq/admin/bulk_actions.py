@@ -12,17 +12,16 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Operation, OperationItem
 from ..orders import Order, derive_token, ordered_for
+from .bulk import BulkAdmin
 from .bulk_forms import SelectionForm, digest_of_names
-from .failures import row_follows
 from .forms import posted_token
-from .ordering import OrderingAdmin
-from .presentation import names
+from .outcomes import row_follows
 from .remote_first import is_tombstone
 
 _Rows = list[Conversation]
 
 
-class ActingAdmin(OrderingAdmin):
+class BulkActionsAdmin(BulkAdmin):
     def own_urls(self) -> list[URLPattern]:
         ours = (
             self._own_url("delete_selected", self.delete_selected_view),
@@ -73,7 +72,7 @@ class ActingAdmin(OrderingAdmin):
                 "%(names)s can't be created again: their names are no longer kept here.",
                 len(scrubbed),
             )
-            self.message_user(request, message % {"names": names(scrubbed)}, messages.ERROR)
+            self._say_of(request, scrubbed, message, messages.ERROR)
         return [row for row in tombstones if not row.is_scrubbed]
 
     def _act(
@@ -88,12 +87,10 @@ class ActingAdmin(OrderingAdmin):
             message = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
             self.message_user(request, message, messages.ERROR)
             return self._back(request)
-        token, seen = form.cleaned_data["form_token"], form.cleaned_data["seen"]
-        found = self._find_all(request, form.cleaned_data["selected"])
-        deletes, ordered = verb == Operation.Verb.DELETE, ordered_for(token)
-        told_again = [row for row in found if deletes and row.pk in ordered and is_tombstone(row)]
+        found, token = self._find_all(request, form.cleaned_data["selected"]), form.cleaned_data["form_token"]
+        told_again = _deleted_by(token, found) if verb == Operation.Verb.DELETE else []
         rows = [*told_again, *choose(request, [row for row in found if row not in told_again])]
-        if deletes and not ordered and rows and seen and seen != digest_of_names(rows):
+        if verb == Operation.Verb.DELETE and _have_changed(rows, form):
             message = gettext("Some of them have changed since you chose them. Look at them once more.")
             self.message_user(request, message, messages.WARNING)
             return self._confirm(request, "delete_selected", gettext("Delete conversations"), rows)
@@ -116,12 +113,25 @@ class ActingAdmin(OrderingAdmin):
     def _act_once(self, request: HttpRequest, verb: str, row: Conversation, token: str, *, done: str) -> None:
         item = self._do_once(request, verb, Order(conversation=row), token)
         if item.state == OperationItem.State.DONE and row_follows(item):
-            self.message_user(request, done % {"names": names([row])}, messages.SUCCESS)
+            self._say_of(request, [row], done, messages.SUCCESS)
 
     def _confirm(self, request: HttpRequest, name: str, title: str, rows: _Rows) -> HttpResponse:
         keys = ",".join(str(row.pk) for row in rows)
         form = SelectionForm(initial={"selected": keys, "seen": digest_of_names(rows)})
         return self._ask(request, name, title, form=form, conversations=rows)
+
+
+def _deleted_by(form_token: str, rows: _Rows) -> _Rows:
+    """Those that this form has had deleted when it was sent before: it says so once more."""
+    ordered = ordered_for(form_token)
+    return [row for row in rows if row.pk in ordered and is_tombstone(row)]
+
+
+def _have_changed(rows: _Rows, form: SelectionForm) -> bool:
+    """Whether they are no longer what the person saw; of a form that was sent before, it no longer matters."""
+    seen = form.cleaned_data["seen"]
+    is_other = bool(rows and seen) and seen != digest_of_names(rows)
+    return is_other and not ordered_for(form.cleaned_data["form_token"])
 
 
 def _token_of_selection(request: HttpRequest) -> str:

@@ -1,7 +1,8 @@
-"""What it means for the person who ordered something that Orq did not do it, or not surely."""
+"""What became of what a person ordered in Orq, and what that means for them."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,64 +12,72 @@ from django.utils.translation import gettext_lazy as _
 from .. import exceptions
 from ..durations import in_words
 from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
-from ..models import OperationItem
+from ..models import Operation, OperationItem
 from ..wording import Words
-from .presentation import isolated
+from .names import isolated
 
-_UNDONE = {
-    "create": _("No conversation was created."),
-    "rename": _("The name was not changed."),
-    "delete": _("It was not deleted."),
-    "refresh": _("It was not refreshed."),
-}
-_DOUBTFUL = {
-    "create": _(
-        "The conversation may exist in Orq all the same; the next sync shows it. Look for it in the list before you "
-        "save again, or there may be two."
+Verb, State = Operation.Verb, OperationItem.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sentences:
+    """What is said of an item of one verb."""
+
+    done: Any
+    undone: Any
+    doubtful: Any
+    """What may have come of it all the same; empty if that does not matter."""
+    repeated: Any
+    """Of a form that was sent before."""
+
+
+_SENTENCES = {
+    Verb.CREATE: _Sentences(
+        done=_("Created."),
+        undone=_("No conversation was created."),
+        doubtful=_(
+            "The conversation may exist in Orq all the same; the next sync shows it. Look for it in the list before "
+            "you save again, or there may be two."
+        ),
+        repeated=_("This form was sent more than once; the conversation was created once."),
     ),
-    "rename": _("The name may have changed all the same; refreshing it shows that. Saving again does no harm."),
-    "delete": _("It may be deleted all the same. Deleting it again does no harm."),
-    "refresh": "",
-}
-_DONE = {
-    "create": _("Created."),
-    "rename": _("Renamed."),
-    "delete": _("Deleted."),
-    "refresh": _("Up to date."),
-}
-_ONCE = {
-    "create": _("This form was sent more than once; the conversation was created once."),
-    "rename": _("This form was sent more than once; the conversation was renamed once."),
-    "delete": _("This form was sent more than once; the conversation was deleted once."),
-    "refresh": _("This form was sent more than once; the conversation was refreshed once."),
+    Verb.RENAME: _Sentences(
+        done=_("Renamed."),
+        undone=_("The name was not changed."),
+        doubtful=_("The name may have changed all the same; refreshing it shows that. Saving again does no harm."),
+        repeated=_("This form was sent more than once; the conversation was renamed once."),
+    ),
+    Verb.DELETE: _Sentences(
+        done=_("Deleted."),
+        undone=_("It was not deleted."),
+        doubtful=_("It may be deleted all the same. Deleting it again does no harm."),
+        repeated=_("This form was sent more than once; the conversation was deleted once."),
+    ),
+    Verb.REFRESH: _Sentences(
+        done=_("Up to date."),
+        undone=_("It was not refreshed."),
+        doubtful="",
+        repeated=_("This form was sent more than once; the conversation was refreshed once."),
+    ),
 }
 
 
 def explain_item(item: OperationItem) -> str:
-    """What became of one conversation of an operation."""
-    State, verb = OperationItem.State, item.operation.verb  # noqa: N806 # a class
+    """What became of one conversation of an operation; empty while nothing did."""
     match item.state:
         case State.PENDING | State.SENT:
             return ""
         case State.DONE:
-            return " ".join([str(_DONE[verb]), *_notes(item)])
-    text = _compose(
-        verb,
-        item.error_code,
-        item.error_params,
-        doubtful=item.state == State.UNKNOWN,
-        retry_after=item.note.get("retry_after"),
-    )
-    return (
-        gettext("Not tried, since it would have fared like one before it: %(why)s") % {"why": text}
-        if item.note.get("untried")
-        else text
-    )
+            return " ".join([str(_sentences(item).done), *_notes(item)])
+    why = _explain_failure(item)
+    if item.note.get("untried"):
+        return gettext("Not tried, since it would have fared like one before it: %(why)s") % {"why": why}
+    return why
 
 
 def explain_repetition(verb: str) -> str:
     """That a form which was sent before did nothing more."""
-    return str(_ONCE[verb])
+    return str(_SENTENCES[Verb(verb)].repeated)
 
 
 def conflict(item: OperationItem) -> ConversationChanged | None:
@@ -90,13 +99,19 @@ def row_follows(item: OperationItem) -> bool:
     return item.conversation is not None and not item.error_code and "overtaken" not in item.note
 
 
-def _compose(verb: str, code: str, params: Mapping[str, Any], *, doubtful: bool, retry_after: float | None) -> str:
+def _sentences(item: OperationItem) -> _Sentences:
+    return _SENTENCES[Verb(item.operation.verb)]
+
+
+def _explain_failure(item: OperationItem) -> str:
+    """That Orq did not do it, or perhaps did."""
+    is_doubtful = item.state == State.UNKNOWN
     sentences = [
-        "" if doubtful else _UNDONE[verb],
-        _cause(code, params),
-        _DOUBTFUL[verb] if doubtful else "",
-        gettext("It is marked as missing here.") if code == ConversationNotFound.code else "",
-        _wait(retry_after),
+        "" if is_doubtful else _sentences(item).undone,
+        _cause(item.error_code, item.error_params),
+        _sentences(item).doubtful if is_doubtful else "",
+        gettext("It is marked as missing here.") if item.error_code == ConversationNotFound.code else "",
+        _wait(item.note.get("retry_after")),
     ]
     return " ".join(str(sentence) for sentence in sentences if sentence)
 

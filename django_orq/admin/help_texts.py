@@ -1,4 +1,4 @@
-"""What states and kinds mean, in a person's words."""
+"""What states and kinds mean, as help beside them."""
 
 from typing import Any
 

@@ -1,15 +1,13 @@
 """What a person does with sync runs: start them, let them go on, pause and cancel them, watch them."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -20,35 +18,26 @@ from ..handing_over import HandedOver, hand_over, start
 from ..models import Conversation, ConversationState, SyncRun
 from ..primary import all_runs, write_database
 from ..progress import counts, how_far
-from ..transactions import outside_of_transactions
-from .going_on import consequences
-from .live import live_values
-from .sight import may_see
+from .base import url_to
+from .consequences import consequences
+from .progress import ProgressAdmin, answer_progress
+from .run_columns import live_values
 from .times import local
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[SyncRun]
-else:
-    _ModelAdmin = admin.ModelAdmin
+from .users import may_see
 
 State = SyncRun.State
 
 
-class SyncingAdmin(_ModelAdmin):
-    def get_urls(self) -> list[URLPattern]:
-        views: list[tuple[str, str, Callable[..., HttpResponse]]] = [
-            ("start", "start/", self.start_view),
-            ("go_on", "<int:run_id>/go-on/", self.go_on_view),
-            ("pause", "<int:run_id>/pause/", self.pause_view),
-            ("cancel", "<int:run_id>/cancel/", self.cancel_view),
-            ("progress", "<int:run_id>/progress/", self.progress_view),
-        ]
-        patterns = [
-            path(route, self.admin_site.admin_view(view), name=f"{self.opts.app_label}_{self.opts.model_name}_{name}")
-            for name, route, view in views
-        ]
-        outside_of_transactions(patterns)  # so that a worker is told, or not, before the person is
-        return [*patterns, *super().get_urls()]
+class RunViewsAdmin(ProgressAdmin[SyncRun]):
+    def own_urls(self) -> list[URLPattern]:
+        views: dict[str, Callable[..., HttpResponse]] = {
+            "go_on": self.go_on_view,
+            "pause": self.pause_view,
+            "cancel": self.cancel_view,
+            "progress": self.progress_view,
+        }
+        of_one = [self._own_url(name, view, below="<int:run_id>/") for name, view in views.items()]
+        return [self._own_url("start", self.start_view), *of_one]
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.run_sync")
@@ -83,12 +72,17 @@ class SyncingAdmin(_ModelAdmin):
     def _go_on(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
         if request.method != "POST":  # a page that was opened too late
             return self._say_too_late(request, run)
+        is_under_way = _is_under_way(run)
         try:
             following = runs.go_on(run)
         except ValueError as error:
             return self._say(request, run, str(error), messages.WARNING)
-        self.log_change(request, run, "Let go on.")
-        self._tell(request, hand_over(following))
+        handed_over = hand_over(following)
+        if not is_under_way:
+            self.log_change(request, run, "Let go on.")
+        elif not (handed_over.is_others or handed_over.is_untold):
+            self.log_change(request, run, "Handed over to a worker.")
+        self._tell(request, handed_over)
         return self._leave(request, following)
 
     @method_decorator(require_POST)
@@ -131,38 +125,22 @@ class SyncingAdmin(_ModelAdmin):
         run = _find(run_id)
         if run is None:
             raise Http404
-        extent = how_far(run)
-        answer = {
-            "finished": not is_watched(run),
-            "value": extent.done if extent.total else None,
-            "max": extent.total,
-            "text": counts(run),
-            "fields": live_values(run),
-        }
-        return JsonResponse(answer)
+        return answer_progress(
+            how_far(run), is_finished=not is_watched(run), text=counts(run), fields=live_values(run)
+        )
 
     def _check(self, request: HttpRequest) -> None:
         if not self.has_sync_permission(request):
             raise PermissionDenied
 
     def _ask(self, request: HttpRequest, run: SyncRun, verb: str, title: str, **more: Any) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        context = {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "subtitle": str(run),
-            "opts": self.opts,
-            "object": run,
-            "media": self.media,
-            **more,
-        }
-        return TemplateResponse(request, f"admin/django_orq/syncrun/{verb}_confirmation.html", context)
+        return self._render(request, f"{verb}_confirmation", title, subtitle=str(run), object=run, **more)
 
     def _missing(self, request: HttpRequest, run: SyncRun) -> str:
         """Where the missing ones are listed, for whoever may look at them before the decision; else empty."""
         if not run.hold or not may_see(request, self.admin_site, Conversation):
             return ""
-        url = reverse("admin:django_orq_conversation_changelist", current_app=self.admin_site.name)
+        url = url_to(self.admin_site, Conversation, "changelist")
         return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
 
     def _tell(self, request: HttpRequest, handed_over: HandedOver) -> None:
@@ -187,18 +165,24 @@ class SyncingAdmin(_ModelAdmin):
 
     def _leave(self, request: HttpRequest, run: SyncRun | None = None) -> HttpResponse:
         """For the run's page, or the nearest that the person may see."""
-        to = partial(reverse, current_app=self.admin_site.name)
         if self.has_view_permission(request):
-            page = ("changelist", []) if run is None else ("change", [run.pk])
-            return HttpResponseRedirect(to(f"admin:django_orq_syncrun_{page[0]}", args=page[1]))
-        if may_see(request, self.admin_site, Conversation):
-            return HttpResponseRedirect(to("admin:django_orq_conversation_changelist"))
-        return HttpResponseRedirect(to("admin:index"))
+            url = self._url_to("changelist") if run is None else self._url_to("change", run.pk)
+        elif may_see(request, self.admin_site, Conversation):
+            url = url_to(self.admin_site, Conversation, "changelist")
+        else:
+            url = reverse("admin:index", current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
 
 
 def is_watched(run: SyncRun) -> bool:
     """Whether the run may change without a person's word."""
     return not run.is_finished and run.state != State.PAUSED
+
+
+def _is_under_way(run: SyncRun) -> bool:
+    """Whether nobody has to let it go on any more: it goes on already, or a run that continues it does."""
+    unfinished = runs.newest_continuation(run) if run.is_finished else run
+    return unfinished is not None and is_watched(unfinished)
 
 
 def _find(run_id: int) -> SyncRun | None:

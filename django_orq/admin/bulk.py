@@ -8,28 +8,21 @@ from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 
 from ..models import Conversation, Operation
 from ..orders import MOST_ITEMS, Order, place
 from ..wording import number
-from .calling import hand_over
-from .orderers import orderer
-from .presentation import names
+from .base import url_to
+from .handing_over import hand_over
 from .remote_first import RemoteFirstAdmin
+from .users import orderer
 
-View = Callable[[HttpRequest], HttpResponse]
 Permission = Callable[[HttpRequest, Conversation], bool]
 
 
-class OrderingAdmin(RemoteFirstAdmin):
+class BulkAdmin(RemoteFirstAdmin):
     """An action shows a page that asks; the page's form is sent to a view of its own."""
-
-    def _own_url(self, name: str, view: View) -> URLPattern:
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        return path(f"{name.replace('_', '-')}/", self.admin_site.admin_view(view), name=f"{prefix}_{name}")
 
     def _check_posted(self, request: HttpRequest, *, permitted: bool) -> HttpResponse | None:
         """The refusal, if it is none of ours to do."""
@@ -56,7 +49,7 @@ class OrderingAdmin(RemoteFirstAdmin):
         refused = [row for row in rows if not may(request, row)]
         if refused:
             message = gettext("You may not do this with %(names)s.")
-            self.message_user(request, message % {"names": names(refused)}, messages.ERROR)
+            self._say_of(request, refused, message, messages.ERROR)
         return [row for row in rows if row not in refused]
 
     def _alive(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
@@ -75,7 +68,7 @@ class OrderingAdmin(RemoteFirstAdmin):
                 "%(names)s are not deleted, so they were left alone.",
                 len(alive),
             )
-            self.message_user(request, message % {"names": names(alive)}, messages.WARNING)
+            self._say_of(request, alive, message, messages.WARNING)
         return [row for row in selected if row.deleted_at is not None]
 
     def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> list[Conversation]:
@@ -98,25 +91,14 @@ class OrderingAdmin(RemoteFirstAdmin):
             self.message_user(request, message, messages.INFO)
         if not self.admin_site.is_registered(Operation):
             return self._back(request)
-        name = f"{self.admin_site.name}:{self.opts.app_label}_operation_change"
-        return HttpResponseRedirect(reverse(name, args=[operation.pk]))
+        return HttpResponseRedirect(url_to(self.admin_site, Operation, "change", operation.pk))
 
     def _back(self, request: HttpRequest) -> HttpResponse:
         """To the list, with the filters that it had."""
-        url = reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist")
         filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
-        return HttpResponseRedirect(add_preserved_filters(filters, url))
+        return HttpResponseRedirect(add_preserved_filters(filters, self._url_to("changelist")))
 
     def _ask(self, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
         """The page whose form is sent to the view ``name``."""
-        request.current_app = self.admin_site.name
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        url = reverse(f"{self.admin_site.name}:{prefix}_{name}")
-        filters = self.get_preserved_filters(request)
-        context = {
-            **self._page(request, title),
-            "form_url": f"{url}?{filters}" if filters else url,
-            "media": self.media,
-            **context,
-        }
-        return TemplateResponse(request, f"admin/{self.opts.app_label}/{self.opts.model_name}/{name}.html", context)
+        url, filters = self._url_to(name), self.get_preserved_filters(request)
+        return self._render(request, name, title, form_url=f"{url}?{filters}" if filters else url, **context)

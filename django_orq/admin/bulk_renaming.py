@@ -10,16 +10,16 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Operation, OperationItem
 from ..orders import MOST_ITEMS, Order
-from .bulk_forms import RenameSelectedForm
-from .failures import conflict, row_follows
-from .ordering import OrderingAdmin
-from .presentation import isolated
+from .bulk import BulkAdmin
+from .bulk_forms import RenameSelectedForm, keys_to_rename
+from .names import isolated
+from .outcomes import conflict, row_follows
 
 _OTHER_FIELDS = 20
 """Of a form, beside the names: Django takes only so many in all."""
 
 
-class RenamingAdmin(OrderingAdmin):
+class BulkRenamingAdmin(BulkAdmin):
     def own_urls(self) -> list[URLPattern]:
         return [self._own_url("rename_selected", self.rename_selected_view), *super().own_urls()]
 
@@ -32,7 +32,7 @@ class RenamingAdmin(OrderingAdmin):
         refusal = self._check_posted(request, permitted=self.has_change_permission(request))
         if refusal:
             return refusal
-        rows = self._renamable(request, self._find_all(request, _keys(request)))
+        rows = self._renamable(request, self._find_all(request, keys_to_rename(request.POST)))
         form = RenameSelectedForm(rows, request.POST)
         if not rows:
             return self._back(request)
@@ -73,8 +73,3 @@ class RenamingAdmin(OrderingAdmin):
 def _most_fields() -> int:
     limit = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
     return MOST_ITEMS if limit is None else min(MOST_ITEMS, max(1, limit - _OTHER_FIELDS))
-
-
-def _keys(request: HttpRequest) -> list[int]:
-    keys = (name.removeprefix("name-") for name in request.POST if name.startswith("name-"))
-    return [int(key) for key in keys if key.isdecimal() and len(key) <= 18]

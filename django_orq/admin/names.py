@@ -1,10 +1,9 @@
-import json
+"""How conversations are called in sentences and titles."""
+
 import unicodedata
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
 
-from django.utils.html import format_html
 from django.utils.text import get_text_list
 from django.utils.translation import get_language_bidi, gettext, ngettext
 
@@ -15,13 +14,6 @@ _ISOLATE, _END = "\u2068", "\u2069"
 _ISOLATES = dict.fromkeys(range(0x2066, 0x206A))
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI", "PDF", "PDI"})
 """Classes of characters, in Unicode's algorithm, that may change the order of others."""
-
-
-def pretty_json(content: Any) -> str:
-    """Indented, as markup; nothing for what is empty."""
-    if not content:
-        return "-"
-    return format_html("<pre>{}</pre>", json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def isolated(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What it means to let a run go on, for the person who is to decide."""
+"""What follows from letting a run go on, for the person who is to decide."""
 
 from django.utils.translation import gettext, ngettext
 

@@ -16,7 +16,7 @@ from ..models import SyncRun
 from ..primary import write_database
 from ..remarks import remarks
 from ..wording import number
-from .meanings import of_run
+from .help_texts import of_run
 from .times import local
 
 Shown = Callable[[SyncRun], str]
