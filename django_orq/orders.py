@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from . import tickets
 from .clock import DatabaseClock
 from .conf import Workspace, get_workspace, workspace_aliases
+from .deletion import delete_unless_refused
 from .exceptions import ConversationChanged
 from .leases import claimed as claimed_by_us
 from .models import Conversation, Operation, OperationItem
@@ -24,6 +25,8 @@ MOST_ITEMS = 1_000
 _LEASE_SECONDS = Workspace.lease_seconds
 KEPT = 500
 """Finished operations that are kept: so many on several conversations, and so many on a single one."""
+PRUNED_AT_ONCE = 10
+"""The newest of the others; older ones may be there because something refuses to let them go."""
 
 Verb, State = Operation.Verb, OperationItem.State
 
@@ -155,7 +158,8 @@ def prune(*, ended: Operation) -> None:
     finished = all_operations().filter(alike, finished_at__isnull=False).order_by("-pk")
     oldest_kept = finished.values_list("pk", flat=True)[KEPT - 1 : KEPT].first()
     if oldest_kept is not None:
-        finished.filter(pk__lt=oldest_kept).exclude(pk=ended.pk).delete()
+        old = finished.filter(pk__lt=oldest_kept).exclude(pk=ended.pk)
+        delete_unless_refused(old, list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]))
 
 
 def _open(verb: str, *, by: Orderer, **columns: Any) -> Operation:

@@ -11,15 +11,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, QuerySet, TextChoices
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from . import copies, events, history, runs, tombstones
-from .bisection import all_but_refused
 from .clock import DatabaseClock
 from .conf import get_workspace
+from .deletion import delete_unless_refused
 from .models import Conversation
 from .primary import all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from .references import References
@@ -201,16 +200,9 @@ def _delete(old: QuerySet[Any], scope: _Scope, *, at_once: int = CHUNK) -> Itera
         yield old.count(), 0
         return
 
-    def try_to(pks: Sequence[int]) -> bool:
-        try:
-            old.filter(pk__in=pks).delete()
-        except IntegrityError:  # among them what PROTECT and RESTRICT raise
-            return False
-        return True
-
     keys = old.order_by("pk").values_list("pk", flat=True)
     chunk = list(keys[:at_once])
     while chunk:
-        count = all_but_refused(chunk, try_to)
+        count = delete_unless_refused(old, chunk)
         yield count, len(chunk) - count
         chunk = list(keys.filter(pk__gt=chunk[-1])[:at_once])

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from . import events, tickets
 from .clock import DatabaseClock
 from .conf import get_workspace
+from .deletion import delete_unless_refused
 from .exceptions import WorkspaceDoubted
 from .leases import unclaimed
 from .models import SyncRun
@@ -31,6 +32,8 @@ KEPT = 500
 """Finished runs of a workspace that are kept."""
 KEPT_UNCHANGED = 100
 """Of those that changed nothing."""
+PRUNED_AT_ONCE = 50
+"""The newest of the others; older ones may be there because something refuses to let them go."""
 
 
 _SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), hold="")
@@ -292,7 +295,8 @@ def prune(workspace: str, *, ended_run: int) -> None:
     for some, count in ((unchanged, KEPT_UNCHANGED), (Q(), KEPT)):
         oldest_kept = finished.filter(some).values_list("pk", flat=True)[count - 1 : count].first()
         if oldest_kept is not None:
-            unneeded(workspace).filter(some, pk__lt=oldest_kept).exclude(pk=ended_run).delete()
+            old = unneeded(workspace).filter(some, pk__lt=oldest_kept).exclude(pk=ended_run)
+            delete_unless_refused(old, list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]))
 
 
 def unneeded(workspace: str) -> QuerySet[SyncRun]:

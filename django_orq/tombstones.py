@@ -11,7 +11,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import Q, QuerySet
 
 from . import copies
-from .bisection import all_but_refused
+from .deletion import all_but_refused
 from .models import Conversation
 from .primary import all_rows, write_database
 from .references import References

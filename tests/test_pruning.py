@@ -16,7 +16,7 @@ from django_orq.orders import Order, Orderer
 from django_orq.pruning import Ages, Kind
 
 from .ordering import states
-from .references.models import Dependent
+from .references.models import Dependent, Report
 from .values import set_columns, tombstone
 from .walking import full_run, incremental_run
 
@@ -103,6 +103,12 @@ class TestRuns:
 
         assert prune(runs=1) == {Kind.RUNS: (2, 2)}
         assert not SyncRun.objects.filter(pk=ended[0].pk).exists()
+
+    def test_one_that_the_project_protects_stays(self, ended):
+        Report.objects.create(run=ended[0])
+
+        assert prune(runs=9) == {Kind.RUNS: (1, 3)}
+        assert SyncRun.objects.filter(pk=ended[0].pk).exists()
 
     def test_of_one_workspace(self, ended):
         SyncRun.objects.update(workspace="research")

@@ -16,6 +16,7 @@ from django_orq.models import Conversation, SyncRun
 from django_orq.signals import sync_run_finished
 from django_orq.testing import OrqSandbox
 
+from .references.models import Report
 from .walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
 
 pytestmark = pytest.mark.django_db
@@ -444,6 +445,17 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
     assert set(SyncRun.objects.values_list("pk", flat=True)) >= set(changing[1:])
     assert SyncRun.objects.count() <= 5
     assert SyncRun.objects.filter(mode="incremental").count() == 2
+
+
+def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    ended = [full_run()]
+    Report.objects.create(run=ended[0])
+    ended += [full_run() for _time in range(3)]
+
+    assert {run.state for run in ended} == {"succeeded"}
+    assert set(SyncRun.objects.all()) == {ended[0], ended[3]}
 
 
 def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch):

@@ -4,7 +4,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelatio
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
-from django_orq.models import Conversation
+from django_orq.models import Conversation, Operation, SyncRun
 
 
 class Row(models.Model):
@@ -74,3 +74,10 @@ class TicketReference(Row):
     """Refers to a proxy of the model."""
 
     ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="+")
+
+
+class Report(Row):
+    """Lets go of neither the run nor the operation that it is about."""
+
+    run = models.ForeignKey(SyncRun, models.PROTECT, null=True, related_name="+")
+    operation = models.ForeignKey(Operation, models.PROTECT, null=True, related_name="+")
