@@ -5,7 +5,7 @@ is enough for a single workspace. Wrong settings raise ``ImproperlyConfigured``,
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -62,11 +62,19 @@ class ApiKey:
 
     def read(self) -> str:
         """The key of this moment; ``ImproperlyConfigured`` if there is none that a request can carry."""
-        key = self._source() if callable(self._source) else self._source
+        key = self._call(self._source) if callable(self._source) else self._source
         if problem := check_api_key(key):
             del key
             raise ImproperlyConfigured(f"{self._called} {problem}.")
         return str(key).strip()
+
+    def _call(self, source: Callable[[], object]) -> object:
+        """Without the frames and the text of an error, since these may hold the key."""
+        try:
+            return source()
+        except Exception as error:
+            raised = type(error).__name__
+        raise ImproperlyConfigured(f"{self._called} is a callable that raised {raised}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,14 +153,15 @@ def _configured() -> dict[str, _Options]:
         del configured  # perhaps the key
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
     for alias in configured:
-        if not _is_alias(alias):
+        if not is_alias(alias):
             raise ImproperlyConfigured(
                 f"ORQ_WORKSPACES has the alias {alias!r}: write a string of 1 to {MAX_ALIAS} characters."
             )
     return {alias: _Options(alias, values) for alias, values in configured.items()}
 
 
-def _is_alias(alias: object) -> bool:
+def is_alias(alias: object) -> bool:
+    """Whether a workspace may be called that."""
     return isinstance(alias, str) and 1 <= len(alias) <= MAX_ALIAS and alias.isprintable()
 
 

@@ -262,7 +262,7 @@ REST_FAILED = Event(
 PRUNED = Event(
     name="pruning.done",
     level=logging.INFO,
-    means="orq_prune deleted or scrubbed old rows of one kind.",
+    means="orq_prune deleted or scrubbed old rows of one kind, of all or as far as it came.",
     text="pruned %(count)s %(kind)s; %(kept)s kept",
     fields=("kind", "count", "kept"),
 )

@@ -3,11 +3,13 @@
 Asks the database alone, a few statements for each workspace, and never Orq.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -29,32 +31,38 @@ MAX_FULL_AGE = 26 * 3600.0
 """Seconds: a full run every day, and two hours for it."""
 LONGEST = 36_500 * 86_400.0
 """Seconds that a limit may be: a hundred years."""
+LONGEST_HOLD = timedelta(days=1)
+"""No lease and no wait ends later than that."""
 MOST_OPERATIONS = 10
 """That are told one by one."""
 
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
     "new": (
-        _("Nothing has been mirrored yet. Run “manage.py orq_sync --full”, and schedule both modes."),
+        _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule both modes."),
         _(
             "What is new was mirrored %(age)s ago, which is longer than %(limit)s. Look whether the schedule calls "
-            "sync_conversations and a worker runs; “manage.py orq_sync” does it now."
+            "sync_conversations and a worker runs; “%(command)s” does it now."
         ),
         _("What is new was mirrored %(age)s ago."),
     ),
     "everything": (
         _(
             "No full run has come to its end yet, so renames and deletions of old conversations are not mirrored. Run "
-            "“manage.py orq_sync --full”, and schedule it."
+            "“%(command)s --full”, and schedule it."
         ),
         _(
             "Everything was mirrored %(age)s ago, which is longer than %(limit)s. Look whether full runs are "
-            "scheduled, and how the last one ended; “manage.py orq_sync --full” does it now."
+            "scheduled, and how the last one ended; “%(command)s --full” does it now."
         ),
         _("Everything was mirrored %(age)s ago."),
     ),
 }
 """What is said of each kind of freshness: if there is none, if it is too old, and if all is well."""
+_FROM_THE_FUTURE = _(
+    "The newest complete run began in the future: the database's clock was ahead then, or is behind now. How fresh "
+    "the mirror is can't be told until that time has come."
+)
 
 
 class Level(StrEnum):
@@ -96,7 +104,7 @@ def examine(workspace: str | None = None, *, limits: Limits | None = None) -> It
     """
     aliases = workspace_aliases() if workspace is None else [workspace]
     if workspace is not None or not aliases:
-        get_workspace(workspace or DEFAULT_ALIAS)
+        get_workspace(DEFAULT_ALIAS if workspace is None else workspace)
     try:
         now = DatabaseClock(write_database()).now()
         for alias in aliases:
@@ -108,6 +116,7 @@ def examine(workspace: str | None = None, *, limits: Limits | None = None) -> It
 
 
 def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
+    yield from _check_settings(alias)
     fresh = runs.freshness(alias)
     yield _judge_age("new", alias, fresh.new, now, limits.age)
     yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
@@ -120,14 +129,29 @@ def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
     yield from _count_rejected(alias)
 
 
+def _check_settings(alias: str) -> Iterator[Finding]:
+    try:
+        get_workspace(alias)
+    except ImproperlyConfigured as error:
+        yield Finding(code="settings", level=Level.FAIL, text=str(error), workspace=alias)
+
+
 def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, limit: float) -> Finding:
     never, late, fine = _AGES[code]
+    words = {"command": _command(alias), "limit": _long(timedelta(seconds=limit))}
     if began is None:
-        return _tell_age(code, Level.FAIL, str(never), alias, None, limit)
+        return _tell_age(code, Level.FAIL, never % words, alias, None, limit)
     age = now - began
-    is_late = age.total_seconds() > limit
-    text = (late if is_late else fine) % {"age": _long(age), "limit": _long(timedelta(seconds=limit))}
-    return _tell_age(code, Level.FAIL if is_late else Level.OK, text, alias, age.total_seconds(), limit)
+    seconds = age.total_seconds()
+    if age < -PATIENCE:
+        return _tell_age(code, Level.LOOK, str(_FROM_THE_FUTURE), alias, seconds, limit)
+    level, text = (Level.FAIL, late) if seconds > limit else (Level.OK, fine)
+    return _tell_age(code, level, text % (words | {"age": _long(age)}), alias, seconds, limit)
+
+
+def _command(alias: str) -> str:
+    """What a person types to sync that workspace."""
+    return "manage.py orq_sync" + ("" if alias == DEFAULT_ALIAS else f" --workspace {shlex.quote(alias)}")
 
 
 def _tell_age(code: str, level: Level, text: str, alias: str, age: float | None, limit: float) -> Finding:
@@ -175,6 +199,9 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
         parts.append(
             gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
         )
+    if _is_kept_too_long(run, now):
+        text = gettext("No lease and no wait is so long: the database's clock was ahead. To start anew: %(command)s")
+        parts.append(text % {"command": f"{_command(run.workspace)}{_option(run)} --fresh"})
     lease = None if run.lease_until is None else (run.lease_until - now).total_seconds()
     waits = None if run.resume_at is None else (run.resume_at - now).total_seconds()
     return _tell_run(
@@ -194,7 +221,16 @@ def _standing(run: SyncRun) -> dict[str, object]:
 def _stands_still(run: SyncRun, now: datetime) -> bool:
     """Whether nobody takes it, though the schedule would have done so by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
-    return run.state == State.PAUSED or abandoned or bool(not _is_fresh(run, now) and untaken_run(run))
+    kept = run.state == State.PAUSED or _is_kept_too_long(run, now)
+    return kept or abandoned or bool(not _is_fresh(run, now) and untaken_run(run))
+
+
+def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
+    return any(until is not None and until - now > LONGEST_HOLD for until in (run.lease_until, run.resume_at))
+
+
+def _option(run: SyncRun) -> str:
+    return " --full" if run.mode == Mode.FULL else ""
 
 
 def _is_fresh(run: SyncRun, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError
+from django.utils.translation import gettext
 
 from . import events, waits
 from .clock import DatabaseClock
@@ -18,7 +19,7 @@ from .comparison import Answer, Plan
 from .conf import DEFAULT_ALIAS
 from .exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError
 from .models import Conversation
-from .payloads import RemoteConversation, clean_display_name
+from .payloads import RemoteConversation, clean_display_name, is_remote_id
 from .primary import all_rows, write_database
 from .reconcile import mark_deleted, mark_missing, reconcile
 from .service import ConversationService
@@ -134,7 +135,13 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
 
 
 def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False) -> Conversation:
-    """Mirror one conversation by its Orq id, whether the mirror knows it or not."""
+    """Mirror one conversation by its Orq id, whether the mirror knows it or not.
+
+    ``ValueError``, before anything is sent, if that is no such id.
+    """
+    if not is_remote_id(remote_id):
+        text = gettext("remote_id must be “conv_” and 26 lower-case letters or digits, not %(given)s")
+        raise ValueError(text % {"given": repr(remote_id)[:100]})
     known = all_rows().filter(workspace=workspace, remote_id=remote_id).first()
     if known is not None:
         refresh_conversation(known, interactive=interactive)

@@ -161,6 +161,8 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 
 def clean_display_name(display_name: str) -> str:
     """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
+    if not isinstance(display_name, str):
+        raise InvalidName(reason=_("A name is text, not {kind}."), kind=type(display_name).__name__)
     name = display_name.strip()
     if is_blank(name):
         raise InvalidName(reason=_("A conversation needs a name."))

@@ -108,13 +108,15 @@ def prune(
     for kind, days, step in _steps(ages):
         tally = Tally(kind=kind)
         scope = _Scope(before=now - timedelta(days=days), workspace=workspace, apply=apply)
-        for count, kept in step(scope):
-            tally.count += count
-            tally.kept += kept
-            if on_progress:
-                on_progress(tally)
-        if apply:
-            events.PRUNED.log(kind=kind.value, count=tally.count, kept=tally.kept)
+        try:
+            for count, kept in step(scope):
+                tally.count += count
+                tally.kept += kept
+                if on_progress:
+                    on_progress(tally)
+        finally:  # what was done before it broke off is done
+            if apply:
+                events.PRUNED.log(kind=kind.value, count=tally.count, kept=tally.kept)
         yield tally
 
 

@@ -311,12 +311,17 @@ def unneeded(workspace: str) -> QuerySet[SyncRun]:
 
 def check_budget(max_pages: int | None, max_seconds: float | None) -> None:
     """``ValueError`` if there is no sense in a budget."""
-    if max_pages is not None and not 1 <= max_pages <= MOST_PAGES:
+    if max_pages is not None and not (_is_a(int, max_pages) and 1 <= max_pages <= MOST_PAGES):
         text = _("max_pages must be a whole number from 1 to {most}")
         raise ValueError(format_lazy(text, most=number_lazy(MOST_PAGES)))
-    if max_seconds is not None and not 0 < max_seconds <= LONGEST_BUDGET:
+    if max_seconds is not None and not (_is_a((int, float), max_seconds) and 0 < max_seconds <= LONGEST_BUDGET):
         text = _("max_seconds must be a number above 0 and at most {most}")
         raise ValueError(format_lazy(text, most=number_lazy(LONGEST_BUDGET)))
+
+
+def _is_a(kinds: type | tuple[type, ...], given: object) -> bool:
+    """As a task's arguments may be anything; ``True`` is no number."""
+    return isinstance(given, kinds) and not isinstance(given, bool)
 
 
 def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:

@@ -226,7 +226,8 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
         return SyncRun.Wait.PACE, error.seconds
     if error.retry_after is not None:
         return SyncRun.Wait.ASKED, _asked_for(error)
-    return SyncRun.Wait.BACKOFF, _backoff(run.failures)
+    cause = SyncRun.Wait.DATABASE if isinstance(error, DatabaseTrouble) else SyncRun.Wait.BACKOFF
+    return cause, _backoff(run.failures)
 
 
 def _asked_for(error: OrqError) -> float:

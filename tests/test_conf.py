@@ -116,6 +116,19 @@ def test_unknown_option_is_answered_with_those_there_are(name: Any) -> None:
 # The key
 
 
+def test_callable_key_that_raises_is_said_without_what_it_says() -> None:
+    def read() -> str:
+        raise FileNotFoundError(f"no {SECRET} here")
+
+    with pytest.raises(
+        ImproperlyConfigured, match=r"\['API_KEY'\] is a callable that raised FileNotFoundError"
+    ) as caught:
+        workspace(API_KEY=read).read_key()
+
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 def test_callable_key_is_read_each_time() -> None:
     keys = iter(["old", "new"])
     found = workspace(API_KEY=lambda: next(keys))

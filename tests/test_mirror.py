@@ -491,6 +491,13 @@ class TestRefreshAndFetch:
 
         assert mirror.fetch_conversation(remote_id=row.remote_id).display_name == "Newer"
 
+    @pytest.mark.parametrize("remote_id", ["conv_x\0", "../x", "", "x" * 100_000, None])
+    def test_fetch_of_what_is_no_id_asks_nobody(self, remote, remote_id):
+        with pytest.raises(ValueError, match="remote_id must be"):
+            mirror.fetch_conversation(remote_id=remote_id)
+
+        assert remote.count() == 0
+
     def test_fetch_of_an_unknown_id_stores_nothing(self, remote):
         with pytest.raises(ConversationNotFound):
             mirror.fetch_conversation(remote_id="conv_01jj1hdhn79xas7a01wb3hysdb")

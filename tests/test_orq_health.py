@@ -72,6 +72,23 @@ class TestFreshness:
         assert "FAIL  default: Nothing has been mirrored yet. Run “manage.py orq_sync --full”" in output
         assert "All is well" not in output
 
+    def test_advice_names_a_workspace_that_is_not_the_default_one(self, remote, settings):
+        settings.ORQ_WORKSPACES = {"the shop": settings.ORQ_WORKSPACES["default"]}
+
+        assert "Run “manage.py orq_sync --workspace 'the shop' --full”" in finding("new")["text"]
+
+    @pytest.mark.parametrize(("seconds", "level"), [(30, "ok"), (90, "look")])
+    def test_run_that_began_in_the_future_is_to_be_looked_at(self, synced, seconds, level):
+        age(synced, started_at=timedelta(seconds=-seconds))
+
+        assert (finding("new")["level"], finding("everything")["level"]) == (level, level)
+
+    def test_settings_that_can_not_be_used_are_unhealthy(self, synced, settings):
+        configure(settings, LEASE_SECONDS="soon")
+
+        assert orq_health()[0] == 1
+        assert "LEASE_SECONDS" in finding("settings")["text"]
+
     def test_workspace_without_a_full_run_is_unhealthy(self, remote):
         incremental_run()
 
@@ -219,6 +236,15 @@ class TestUnfinishedRuns:
 
         assert orq_health()[0] == 3
         assert "listening to the queue “celery”" in finding("unfinished_run")["text"]
+
+    @pytest.mark.parametrize("until", ["lease_until", "resume_at"])
+    def test_lease_or_wait_of_a_clock_that_was_ahead_is_for_a_person(self, queued, until):
+        SyncRun.objects.filter(pk=queued.pk).update(
+            state="running", **{until: datetime.now(UTC) + timedelta(days=300)}
+        )
+
+        assert orq_health()[0] == 3
+        assert "manage.py orq_sync --full --fresh" in finding("unfinished_run")["text"]
 
     def test_live_lease_names_who_works_on_it(self, queued):
         soon = datetime.now(UTC) + timedelta(seconds=60)

@@ -1,9 +1,6 @@
 import io
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,8 +12,6 @@ from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
 
 from .walking import configure, let_the_wait_pass, mirror_equals
-
-ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.django_db
 
@@ -35,26 +30,6 @@ def orq_sync(*arguments: str, stdout: io.StringIO | None = None) -> str:
 def fill(remote: OrqSandbox, count: int) -> None:
     for number in range(count):
         remote.add(f"Ticket {number}")
-
-
-@pytest.mark.parametrize("command", ["orq_sync", "orq_doctor", "orq_prune --runs-older-than=90", "orq_health"])
-@pytest.mark.parametrize("url", ["sqlite:////no-such-folder/db.sqlite3", "sqlite://:memory:"], ids=["gone", "empty"])
-def test_database_out_of_reach_or_without_our_tables_is_told_plainly(command, url):
-    """In a process of its own, as a person or cron runs it."""
-    environment = os.environ | {
-        "DATABASE_URL": url,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "ORQ_API_KEY": "orq-key-of-the-tests",
-        "ORQ_BASE_URL": "http://127.0.0.1:1",
-    }
-    words = [sys.executable, "-m", "django", *command.split()]
-    outcome = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 # our own words
-
-    told = outcome.stdout + outcome.stderr
-    assert outcome.returncode == 1
-    assert "(OperationalError)" in told
-    assert "Check DATABASES, and run “manage.py migrate”." in told
-    assert "Traceback" not in told
 
 
 def test_full_run_mirrors_everything_and_sums_up(remote):
@@ -239,6 +214,7 @@ def test_fresh_cancels_a_run_that_has_no_page_yet(remote):
         ("--max-seconds", "1e300"),
         ("--go-on", "1", "--max-pages", "1"),
         ("--go-on", "1", "--full"),
+        ("--go-on", "1", "--workspace", "default"),
     ],
     ids=" ".join,
 )

@@ -320,9 +320,12 @@ def test_name_is_trimmed(given_name: str, name: str) -> None:
         ("a\x7fb", "control"),
         ("a\0b", "control"),
         ("a\ud800b", "control"),
+        (5, "text, not int"),
+        (None, "text, not NoneType"),
+        (b"Refund", "text, not bytes"),
     ],
 )
-def test_name_that_orq_would_refuse_is_refused_with_its_reason(given_name: str, reason: str) -> None:
+def test_name_that_orq_would_refuse_is_refused_with_its_reason(given_name: Any, reason: str) -> None:
     with pytest.raises(InvalidName, match=reason):
         clean_display_name(given_name)
 

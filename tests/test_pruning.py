@@ -353,6 +353,14 @@ class TestAll:
             (tally.kind.value, tally.count, tally.kept) for tally in tallies
         ]
 
+    def test_what_was_done_before_it_broke_off_is_said_too(self, filled, caplog):
+        caplog.set_level(logging.INFO, "django_orq")
+
+        assert self.breaks_off_after(0)
+
+        said = [record for record in caplog.records if record.__dict__.get("event") == "pruning.done"]
+        assert [(record.kind, record.count > 0) for record in said] == [(Kind.SCRUBBED.value, True)]
+
     def test_mirror_works_on_as_before(self, remote, filled):
         list(pruning.prune(EVERYTHING, apply=True))
 

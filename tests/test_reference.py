@@ -238,7 +238,7 @@ def _plain(parameter: inspect.Parameter) -> str:
 COMMANDS = [module.name for module in pkgutil.iter_modules(commands.__path__)]
 EXIT_CODES: dict[str, tuple[str, ...]] = {
     "orq_sync": ("FAILED", "WRONG_USAGE", "PARTIAL", "UNFINISHED", "BUSY"),
-    "orq_health": ("HEALTHY", "UNHEALTHY", "WRONG_USAGE", "LOOK"),
+    "orq_health": ("HEALTHY", "FAILED", "WRONG_USAGE", "LOOK"),
     "orq_prune": ("FAILED", "WRONG_USAGE", "STOPPED"),
 }
 """What the commands' modules call them; one that is not here has Django's own: 0, 1, and 2 for wrong usage."""

@@ -783,3 +783,27 @@ def test_a_port_in_use_is_one_clear_line(orq_sandbox, capsys):
     assert main(["--port", str(orq_sandbox.port)]) == 1
     expected = f"Port {orq_sandbox.port} is in use: choose another with --port.\n"
     assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--port", "-1"),
+        ("--port", "99999"),
+        ("--conversations", "-5"),
+        ("--conversations", "99999999999999999999"),
+        ("--conversations", "many"),
+        ("--latency", "nan"),
+        ("--latency", "-1"),
+        ("--latency", "1e300"),
+        ("--key", ""),
+        ("--key", "ké"),
+    ],
+    ids=" ".join,
+)
+def test_nonsense_is_wrong_usage(words, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        main(words)
+
+    assert refusal.value.code == 2
+    assert f"argument {words[0]}: " in capsys.readouterr().err

@@ -384,6 +384,14 @@ def test_budget_of_pages_makes_the_run_wait_for_the_next_call(remote, settings):
     assert (again.pk, again.state, again.pages) == (run.pk, "succeeded", 4)
 
 
+@pytest.mark.parametrize("budget", [{"max_pages": 1.5}, {"max_pages": True}, {"max_pages": "3"}, {"max_seconds": "9"}])
+def test_budget_that_is_no_number_is_refused(remote, budget):
+    with pytest.raises(ValueError, match=r"max_\w+ must be a"):
+        runs.open_run("default", "full", **budget)
+
+    assert not SyncRun.objects.exists()
+
+
 def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)

@@ -349,6 +349,7 @@ class Migration(migrations.Migration):
                             ("asked", "Orq asked us to wait"),
                             ("pace", "Orq is asked only so many times a minute from here"),
                             ("backoff", "Orq is in trouble or out of reach"),
+                            ("database", "the database is in trouble or out of reach"),
                             ("budget", "its budget of time or pages is used up"),
                         ],
                         default="",

@@ -39,6 +39,7 @@ class SyncRun(Work):
         ASKED = "asked", _("Orq asked us to wait")
         PACE = "pace", _("Orq is asked only so many times a minute from here")
         BACKOFF = "backoff", _("Orq is in trouble or out of reach")
+        DATABASE = "database", _("the database is in trouble or out of reach")
         BUDGET = "budget", _("its budget of time or pages is used up")
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)

@@ -5,20 +5,47 @@ import errno
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from .sandbox import OrqSandbox
+
+MOST_CONVERSATIONS = 10_000_000
+LONGEST_LATENCY = 3600.0
+"""Seconds."""
+Number = TypeVar("Number", int, float)
 
 
 def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m django_orq.testing", description=__doc__)
-    parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
-    parser.add_argument("--conversations", type=int, default=2500)
-    parser.add_argument("--key", default="sandbox-key", help="the API key that is accepted")
+    parser.add_argument("--port", type=_between(int, 0, 65_535), default=8900, help="0 takes a free one")
+    parser.add_argument("--conversations", type=_between(int, 0, MOST_CONVERSATIONS), default=2500)
+    parser.add_argument("--key", type=_key, default="sandbox-key", help="the API key that is accepted")
     parser.add_argument("--style", choices=["snake", "camel"], default="snake")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument(
+        "--latency", type=_between(float, 0, LONGEST_LATENCY), default=0.0, help="seconds before each answer"
+    )
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(words)
+
+
+def _between(kind: type[Number], least: float, most: float) -> Callable[[str], Number]:
+    """The type of an argument that is a number from ``least`` to ``most``."""
+
+    def parse(text: str) -> Number:
+        number = kind(text)
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least:,} to {most:,}")
+        return number
+
+    parse.__name__ = kind.__name__  # argparse names it where there is no number at all
+    return parse
+
+
+def _key(text: str) -> str:
+    if not (text and text.isascii() and text.isprintable()) or text != text.strip():
+        raise argparse.ArgumentTypeError("must be what an HTTP header can carry")
+    return text
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -8,23 +8,23 @@ from django.utils.translation import ngettext
 
 from ...conf import DEFAULT_ALIAS, Workspace, get_workspace
 from ...examination import Finding, examine
-from ..database import DatabaseCommand
+from ..base import WRONG_USAGE, OrqCommand, alias
 
 
-class Command(DatabaseCommand):
+class Command(OrqCommand):
     help = (
         "Ask the Orq server of a workspace whether the mirror can work with it. Writes nothing, there or here. "
         "Exit code 0 if all is well, else 1."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", default=DEFAULT_ALIAS, help="its alias in ORQ_WORKSPACES")
+        parser.add_argument("--workspace", type=alias, default=DEFAULT_ALIAS, help="its alias in ORQ_WORKSPACES")
 
     def handle(self, *args: Any, workspace: str, **options: Any) -> None:
         try:
             failures = self._examine(get_workspace(workspace))
         except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), returncode=WRONG_USAGE) from None
         if failures:
             text = ngettext(
                 "%(count)s of these findings needs a person.", "%(count)s of these findings need a person.", failures

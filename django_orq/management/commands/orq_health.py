@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
 from ...health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
+from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 
-HEALTHY, UNHEALTHY, WRONG_USAGE, LOOK = 0, 1, 2, 3
-"""Exit codes."""
+HEALTHY, LOOK = 0, 3
+"""Exit codes, beside the common ones."""
 
 
-class Command(BaseCommand):
+class Command(OrqCommand):
     help = (
         "Say how fresh the mirror is and what is wrong with it, from the database alone: Orq is not asked. Exit code "
         "0 if all is well, 1 if the mirror is not what it should be, 3 if a person should look, 2 for wrong usage."
@@ -22,7 +23,9 @@ class Command(BaseCommand):
     requires_system_checks = ()  # some ask the database, and of one out of reach we tell ourselves
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", metavar="ALIAS", help="its alias in ORQ_WORKSPACES; else all of them")
+        parser.add_argument(
+            "--workspace", type=alias, metavar="ALIAS", help="its alias in ORQ_WORKSPACES; else all of them"
+        )
         parser.add_argument(
             "--max-age",
             type=float,
@@ -76,5 +79,5 @@ class Command(BaseCommand):
 def _exit_code(findings: Sequence[Finding]) -> int:
     levels = {finding.level for finding in findings}
     if Level.FAIL in levels:
-        return UNHEALTHY
+        return FAILED
     return LOOK if Level.LOOK in levels else HEALTHY

@@ -11,13 +11,14 @@ from django.utils.translation import gettext
 from ...pruning import Ages, Tally, prune
 from ...remarks import database_in_words
 from ...wording import number
+from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 
-FAILED, WRONG_USAGE, STOPPED = 1, 2, 4
-"""Exit codes; 0 if it came to its end."""
+STOPPED = 4
+"""An exit code, beside the common ones; 0 if it came to its end."""
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class Command(BaseCommand):
+class Command(OrqCommand):
     help = (
         "Delete old rows that nobody needs, and scrub old names. Without --apply it changes nothing, and says what it "
         "would do. At least one age must be given, in days. Exit code 0 if it came to its end, 1 if the database "
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # some ask the database, and of one out of reach we tell ourselves
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", metavar="ALIAS", help="of one workspace only; else of all")
+        parser.add_argument("--workspace", type=alias, metavar="ALIAS", help="of one workspace only; else of all")
         days: dict[str, Any] = {"type": int, "metavar": "DAYS"}
         parser.add_argument(
             "--runs-older-than",
@@ -57,9 +58,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
         try:
             ages = Ages(**{field.name: options[f"{field.name}_older_than"] for field in fields(Ages)})
+        except ValueError as error:
+            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        try:
             for tally in prune(ages, workspace=workspace, apply=apply, on_progress=_Progress(self, apply=apply)):
                 self.stdout.write(_describe(tally, apply=apply))
-        except (ImproperlyConfigured, ValueError) as error:
+        except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
         except (DatabaseError, InterfaceError) as error:
             text = gettext("What was done until then stays done; run it again.")

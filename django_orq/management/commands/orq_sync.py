@@ -14,20 +14,20 @@ from ...models import SyncRun
 from ...primary import all_runs, write_database
 from ...remarks import remarks
 from ...wording import number
-from ..database import FAILED, DatabaseCommand
+from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 from ..progress import Progress
 
-WRONG_USAGE, PARTIAL, UNFINISHED, BUSY = 2, 3, 4, 5
-"""Exit codes, beside ``FAILED``; 0 is for a run that succeeded."""
+PARTIAL, UNFINISHED, BUSY = 3, 4, 5
+"""Exit codes, beside the common ones; 0 is for a run that succeeded."""
 
 State = SyncRun.State
 
 
-class Command(DatabaseCommand):
+class Command(OrqCommand):
     help = "Mirror the conversations of an Orq workspace, here and now, without Celery."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", default=DEFAULT_ALIAS, help="its alias in ORQ_WORKSPACES")
+        parser.add_argument("--workspace", type=alias, help=f"its alias in ORQ_WORKSPACES; else {DEFAULT_ALIAS}")
         parser.add_argument("--full", action="store_true", help="everything, deletions too; else what is new")
         parser.add_argument("--max-pages", type=int, metavar="N", help="leave the rest to the next call after N pages")
         parser.add_argument("--max-seconds", type=float, metavar="S", help="the same after S seconds")
@@ -47,7 +47,7 @@ class Command(DatabaseCommand):
     def _choose(
         self,
         *,
-        workspace: str,
+        workspace: str | None,
         full: bool,
         max_pages: int | None,
         max_seconds: float | None,
@@ -56,7 +56,8 @@ class Command(DatabaseCommand):
         **options: Any,
     ) -> SyncRun:
         if go_on is not None:
-            return self._go_on(go_on, alone=not full and max_pages is None and max_seconds is None)
+            return self._go_on(go_on, alone=not full and {workspace, max_pages, max_seconds} == {None})
+        workspace = workspace or DEFAULT_ALIAS
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         unfinished = runs.unfinished(workspace, mode)
         runs.check_budget(max_pages, max_seconds)  # before anything is cancelled for it
@@ -68,7 +69,9 @@ class Command(DatabaseCommand):
 
     def _go_on(self, pk: int, *, alone: bool) -> SyncRun:
         if not alone:
-            raise CommandError(_("--go-on stands alone: the run has its own mode."), returncode=WRONG_USAGE)
+            raise CommandError(
+                _("--go-on stands alone: the run has its own workspace and mode."), returncode=WRONG_USAGE
+            )
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise CommandError(_("There is no sync run %(run)s.") % {"run": pk}, returncode=WRONG_USAGE)

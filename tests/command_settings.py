@@ -1,0 +1,9 @@
+"""For commands in processes of their own: the address of Orq comes from the environment too."""
+
+import os
+
+from .settings import *  # noqa: F403 # all of them
+
+ORQ_WORKSPACES = {
+    "default": {"API_KEY": "sandbox-key", "BASE_URL": os.environ["ORQ_BASE_URL"], "RETRIES": {"attempts": 1}}
+}
