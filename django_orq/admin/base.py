@@ -23,6 +23,8 @@ else:
 
 
 class OrqAdmin(_ModelAdmin[Row]):
+    """Counts no table for its own sake, and has views of its own."""
+
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
