@@ -23,6 +23,8 @@ else:
 
 
 class OrqAdmin(_ModelAdmin[Row]):
+    """Counts no table for its own sake, and has views of its own."""
+
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -30,10 +32,11 @@ class OrqAdmin(_ModelAdmin[Row]):
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
 
     def own_urls(self) -> list[URLPattern]:
-        """Those of our own views, which are called outside of ``ATOMIC_REQUESTS``."""
+        """Those of our own views, which ``_own_url`` makes."""
         return []
 
     def get_urls(self) -> list[URLPattern]:
+        """Ours outside of ``ATOMIC_REQUESTS``, so that a worker is told, or not, before the person is."""
         patterns = self.own_urls()
         outside_of_transactions(patterns)
         return [*patterns, *super().get_urls()]

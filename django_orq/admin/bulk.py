@@ -22,7 +22,7 @@ Permission = Callable[[HttpRequest, Conversation], bool]
 
 
 class BulkAdmin(RemoteFirstAdmin):
-    """An action shows a page that asks; the page's form is sent to a view of its own."""
+    """An action that asks first shows a page, the form of which is sent to a view of its own."""
 
     def _check_posted(self, request: HttpRequest, *, permitted: bool) -> HttpResponse | None:
         """The refusal, if it is none of ours to do."""

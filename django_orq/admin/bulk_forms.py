@@ -75,7 +75,7 @@ class RenameSelectedForm(Renewable, forms.Form):
         self.add_error(f"{_NAME}{key}", ValidationError(describe_change(change), code=change.code))
         seen = {pk: [time.isoformat(), name] for pk, (time, name) in self.cleaned_data["seen"].items()}
         seen[key] = [change.updated_at.isoformat(), change.display_name]
-        self.data = {name: self.data[name] for name in self.data} | {"seen": json.dumps(seen)}
+        self.show_again(seen=json.dumps(seen))
 
 
 def keys_to_rename(posted: Iterable[str]) -> list[int]:

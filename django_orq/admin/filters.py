@@ -21,6 +21,11 @@ class KnownChoiceFilter(admin.SimpleListFilter):
 
     all_label: Any = None
     """What is listed while nothing is chosen; ``None`` for Django's word."""
+    offered: tuple[tuple[str, Any], ...] = ()
+    """The choices, each with its label."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*self.offered]
 
     def value(self) -> str | None:
         value = super().value()
@@ -39,15 +44,13 @@ class StateFilter(KnownChoiceFilter):
     title = _("state")
     parameter_name = "state"
     all_label = _("All but deleted ones")
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            (ConversationState.LIVE, _("Live: Orq has them")),
-            (ConversationState.UNLISTED, _("Unlisted: found, though Orq’s list leaves them out")),
-            (ConversationState.MISSING, _("Missing: not found when last looked for")),
-            (ConversationState.DELETED, _("Deleted: gone from Orq")),
-            ("any", _("All, deleted ones too")),
-        ]
+    offered = (
+        (ConversationState.LIVE, _("Live: Orq has them")),
+        (ConversationState.UNLISTED, _("Unlisted: found, though Orq’s list leaves them out")),
+        (ConversationState.MISSING, _("Missing: not found when last looked for")),
+        (ConversationState.DELETED, _("Deleted: gone from Orq")),
+        ("any", _("All, deleted ones too")),
+    )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         match self.value():
@@ -78,14 +81,12 @@ class CreatedFilter(KnownChoiceFilter):
     title = _("created")
     parameter_name = "created"
     all_label = _("Any date")
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("today", _("Today")),
-            ("week", _("Past 7 days")),
-            ("month", _("This month")),
-            ("year", _("This year")),
-        ]
+    offered = (
+        ("today", _("Today")),
+        ("week", _("Past 7 days")),
+        ("month", _("This month")),
+        ("year", _("This year")),
+    )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         value = self.value()
@@ -100,9 +101,7 @@ class SeveralFilter(KnownChoiceFilter):
 
     title = _("number of conversations")
     parameter_name = "conversations"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("several", _("Several at once")), ("one", _("A single one"))]
+    offered = (("several", _("Several at once")), ("one", _("A single one")))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -118,9 +117,7 @@ class ResolvedFilter(KnownChoiceFilter):
 
     title = _("state")
     parameter_name = "resolved"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("no", _("Not settled yet")), ("yes", _("Settled"))]
+    offered = (("no", _("Not settled yet")), ("yes", _("Settled")))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset

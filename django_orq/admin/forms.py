@@ -1,4 +1,7 @@
-"""The two forms of a conversation. They never write their instance: Orq's answers do."""
+"""The two forms of a conversation, and what others have in common with them.
+
+None writes its instance: Orq's answers do.
+"""
 
 import re
 import uuid
@@ -106,13 +109,17 @@ class NameField(forms.CharField):
 
 
 class Renewable:
-    """A form with a ``form_token``."""
+    """A form with a ``form_token`` that may be shown again as it was sent."""
 
     data: Any
 
     def renew(self) -> None:
         """What this form ordered has failed: sent again, it orders anew."""
-        self.data = {name: self.data[name] for name in self.data} | {"form_token": new_token()}
+        self.show_again(form_token=new_token())
+
+    def show_again(self, **changed: str) -> None:
+        """As it was sent, but for these fields."""
+        self.data = {name: self.data[name] for name in self.data} | changed
 
 
 class _NameForm(Renewable, _ModelForm):
@@ -173,8 +180,7 @@ class RenameForm(_NameForm):
     def ask_again(self, change: ConversationChanged) -> None:
         """Say what the name has become; saving the same form once more replaces it."""
         self.add_error("display_name", ValidationError(describe_change(change), code=change.code))
-        posted = {name: self.data[name] for name in self.data}
-        self.data = posted | {"expected_updated_at": change.updated_at.isoformat()}
+        self.show_again(expected_updated_at=change.updated_at.isoformat())
 
 
 def describe_change(change: ConversationChanged) -> str:

@@ -9,6 +9,8 @@ from .base import OrqAdmin, Row
 
 
 class ProgressAdmin(OrqAdmin[Row]):
+    """Brings the script to the pages."""
+
     class Media:
         js = ("django_orq/progress.js",)
 

@@ -32,7 +32,7 @@ class RemoteFirstAdmin(OrqAdmin[Conversation]):
     """
 
     def get_urls(self) -> list[URLPattern]:
-        """Ours and the stock ones, each outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked."""
+        """The stock ones outside of ``ATOMIC_REQUESTS`` too: no transaction is open while Orq is asked."""
         patterns = super().get_urls()
         outside_of_transactions(patterns)
         return patterns

@@ -38,10 +38,10 @@ _COLUMNS = tuple(chain(*COUNTERS, *TIMES, *TECHNICAL))
 
 def live_values(run: SyncRun) -> dict[str, str]:
     values = {name: shown(run, name) for name in ("state", *_COLUMNS)}
-    return values | {"meaning": of_run(run), "remarks": "\n".join(told(run))}
+    return values | {"meaning": of_run(run), "remarks": "\n".join(remarks_on(run))}
 
 
-def told(run: SyncRun) -> list[str]:
+def remarks_on(run: SyncRun) -> list[str]:
     """What a person should know of it."""
     return remarks(run, tell=local)
 

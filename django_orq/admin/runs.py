@@ -23,7 +23,7 @@ from .freshness import chosen_workspace
 from .help_texts import explained, of_mode, of_run
 from .read_only import ReadOnlyAdmin
 from .rejects import met_last
-from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, shown, told
+from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, remarks_on, shown
 from .run_views import RunViewsAdmin, is_watched
 from .times import ago
 from .users import may_see
@@ -80,7 +80,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
             "extent": how_far(run),
             "counts": counts(run),
             "meaning": of_run(run),
-            "remarks": "\n".join(told(run)),
+            "remarks": "\n".join(remarks_on(run)),
             "is_watched": is_watched(run),
             "offers_pause": may_sync and is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
@@ -103,7 +103,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(told(run)) or EMPTY).chars(_MAX_REMARKS)
+        return Truncator(" ".join(remarks_on(run)) or EMPTY).chars(_MAX_REMARKS)
 
     @admin.display(description=_("kind"))
     def kind(self, run: SyncRun) -> str:

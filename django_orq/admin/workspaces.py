@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..conf import workspace_aliases
 
-Shown = TypeVar("Shown")
+Named = TypeVar("Named")
 
 
 def known_aliases() -> list[str]:
@@ -22,6 +22,6 @@ def are_several() -> bool:
     return len(known_aliases()) > 1
 
 
-def if_several(*shown: Shown) -> tuple[Shown, ...]:
+def if_several(*shown: Named) -> tuple[Named, ...]:
     """These columns, fields or filters, where workspaces need telling apart; else nothing."""
     return shown if are_several() else ()
