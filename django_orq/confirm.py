@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from . import runs
+from . import holds
 from .claim import Claim
 from .clock import DatabaseClock
 from .comparison import CONFIRMED_FOR, Answer, Plan
@@ -148,7 +148,7 @@ class Confirmation:
 
     def _disputed(self) -> int:
         """How many rows an earlier run, which a person had vouched for, left to a person for want of a canary."""
-        until = runs.disputed_until(self.run.workspace)
+        until = holds.disputed_until(self.run.workspace)
         return 0 if until is None else self._due().filter(missing_since__lte=until).count()
 
     def _most(self) -> int:
@@ -181,7 +181,7 @@ def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
     absent = (ConversationState.MISSING, ConversationState.UNLISTED)
     due = kept_rows(run.workspace).filter(unconfirmed, indexed_state__in=absent)
     if run.mode == SyncRun.Mode.CONFIRM:
-        return due.filter(missing_since__lte=runs.held_until(run))
+        return due.filter(missing_since__lte=holds.held_until(run))
     return due
 
 

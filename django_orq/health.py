@@ -14,7 +14,7 @@ from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from . import orders, rejects, runs
+from . import holds, orders, rejects, runs
 from .clock import DatabaseClock
 from .conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from .durations import in_words
@@ -122,7 +122,7 @@ def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
     yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
     ended = _ended(alias)
     yield from (_judge_ended(run, now) for run in ended)
-    held = runs.newest_held(alias, since=fresh)
+    held = holds.newest_held(alias, since=fresh)
     if held is not None and held not in ended:
         yield _tell_held(held)
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
@@ -179,7 +179,7 @@ def _judge_ended(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
     text = gettext("%(name)s %(state)s %(age)s ago.") % words
     level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
-    if run.state == State.PARTIAL and run.hold and not runs.can_go_on(run):
+    if run.state == State.PARTIAL and run.hold and not holds.can_go_on(run):
         said, level = [gettext("It was held, and a person let it go on.")], Level.OK
     else:
         said = remarks(run, for_terminal=True)

@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, QuerySet, TextChoices
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from . import copies, events, history, runs, tombstones
+from . import copies, events, history, retention, tombstones
 from .clock import DatabaseClock
 from .conf import get_workspace
 from .deletion import delete_unless_refused
@@ -176,7 +176,7 @@ def _delete_runs(scope: _Scope) -> Iterator[tuple[int, int]]:
         [scope.workspace] if scope.workspace else list(old.order_by().values_list("workspace", flat=True).distinct())
     )
     for alias in aliases:
-        unneeded = runs.unneeded(alias).filter(finished_at__lt=scope.before)
+        unneeded = retention.unneeded(alias).filter(finished_at__lt=scope.before)
         yield 0, old.filter(workspace=alias).count() - unneeded.count()
         yield from _delete(unneeded, scope)
 

@@ -1,11 +1,11 @@
-"""Sync runs as people and schedules handle them: opened, paused, cancelled, let go on; how fresh the mirror is."""
+"""Sync runs as people and schedules handle them: opened, resumed, paused, cancelled; how fresh the mirror is."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Max, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
@@ -13,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from . import events, tickets
 from .clock import DatabaseClock
 from .conf import get_workspace
-from .deletion import delete_unless_refused
-from .exceptions import WorkspaceDoubted
 from .leases import unclaimed
 from .models import SyncRun
 from .primary import all_runs, write_database
@@ -28,17 +26,9 @@ UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
 MOST_PAGES = 1_000_000_000
 LONGEST_BUDGET = 30 * 86_400
 """Seconds."""
-KEPT = 500
-"""Finished runs of a workspace that are kept."""
-KEPT_UNCHANGED = 100
-"""Of those that changed nothing."""
-PRUNED_AT_ONCE = 50
-"""The newest of the others; older ones may be there because something refuses to let them go."""
-
-
-_SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), hold="")
+SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), hold="")
 """Runs that found out what became of all that their walk had missed."""
-_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=_SETTLED)}
+_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=SETTLED)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +58,7 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
     mode = check_mode(mode)
     check_budget(max_pages, max_seconds)
     run, created = all_runs().get_or_create(
-        slot=_slot(workspace, mode), defaults={"workspace": workspace, "mode": mode}
+        slot=slot_of(workspace, mode), defaults={"workspace": workspace, "mode": mode}
     )
     if created:
         events.SYNC_RUN_QUEUED.log(run=run.pk, workspace=workspace, mode=mode.value)
@@ -80,7 +70,7 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
 
 
 def unfinished(workspace: str, mode: str) -> SyncRun | None:
-    return all_runs().filter(slot=_slot(workspace, check_mode(mode))).first()
+    return all_runs().filter(slot=slot_of(workspace, check_mode(mode))).first()
 
 
 def resume(run: SyncRun, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
@@ -137,91 +127,6 @@ def _tell(run_id: int) -> None:
         sync_run_finished.send_robust(SyncRun, run=all_runs().get(pk=run_id))
 
 
-def can_go_on(run: SyncRun) -> bool:
-    """Whether a person can let this run go: it is paused, or the guard, the canary or the workspace proof held it."""
-    return run.state == State.PAUSED or (is_held(run) and not _is_settled(run))
-
-
-def is_held(run: SyncRun) -> bool:
-    """Whether the guard, the canary or the workspace proof held this run: letting it go on is a decision."""
-    doubted = run.state == State.FAILED and run.error_code == WorkspaceDoubted.code
-    return doubted or (run.state == State.PARTIAL and bool(run.hold))
-
-
-def go_on(run: SyncRun) -> SyncRun:
-    """Let a paused or held run go, and return the run to work on. ``ValueError`` if there is nothing to let go.
-
-    A person's word: a held confirmation goes on without the guard, limited to what was missing when the run ended; a
-    run that doubted its workspace goes on as a full run that does not. An unfinished run is simply worked on.
-    """
-    if run.state == State.PAUSED:
-        return resume(run)
-    if not run.is_finished:
-        return run
-    following = newest_continuation(run)
-    if following is not None and not following.is_finished:
-        return go_on(following)
-    if following is not None and _is_settled(run):
-        text = _("sync run {run} is continued by run {following} already")
-        raise ValueError(format_lazy(text, run=run.pk, following=following.pk))
-    if not is_held(run):
-        text = _("sync run {run} is {state}: there is nothing to let go on")
-        raise ValueError(format_lazy(text, run=run.pk, state=State(run.state).label))
-    return _continue(run)
-
-
-def held_until(run: SyncRun) -> datetime:
-    """Up to when a row must have been missing for a confirm run to take it: the end of the run that was held first."""
-    held = _continued(run)
-    while held is not None and held.mode == Mode.CONFIRM and held.continues_id is not None:
-        held = _continued(held)
-    return held.finished_at if held is not None and held.finished_at else run.queued_at
-
-
-def disputed_until(workspace: str) -> datetime | None:
-    """Rows missing since before then wait for a person: the run that missed them was vouched for, and was held."""
-    held = all_runs().filter(workspace=workspace, is_vouched=True).exclude(hold="").exclude(finished_at=None)
-    return held.filter(continued_by=None).order_by("-finished_at").values_list("finished_at", flat=True).first()
-
-
-def newest_continuation(run: SyncRun) -> SyncRun | None:
-    """The run that continues it, if it was let go on."""
-    return _continuations(run).order_by("-pk").first()
-
-
-def _continued(run: SyncRun) -> SyncRun | None:
-    return None if run.continues_id is None else all_runs().filter(pk=run.continues_id).first()
-
-
-def _continuations(run: SyncRun) -> QuerySet[SyncRun]:
-    return all_runs().filter(continues=run.pk)
-
-
-def _is_settled(run: SyncRun) -> bool:
-    """Whether a run that continues it came to its end, or is on the way."""
-    return _continuations(run).exclude(state__in=(State.FAILED, State.CANCELLED)).exists()
-
-
-def _continue(run: SyncRun) -> SyncRun:
-    doubted = run.state == State.FAILED
-    mode = Mode.FULL if doubted else Mode.CONFIRM
-    following, created = all_runs().get_or_create(
-        slot=_slot(run.workspace, mode),
-        defaults={
-            "workspace": run.workspace,
-            "mode": mode,
-            "phase": SyncRun.Phase.WALK if doubted else SyncRun.Phase.CONFIRM,
-            "continues_id": run.pk,
-            "is_vouched": doubted,
-        },
-    )
-    if not created:
-        text = _("sync run {run} is unfinished (orq_sync --go-on {run}); it comes first")
-        raise ValueError(format_lazy(text, run=following.pk))
-    events.SYNC_RUN_QUEUED.log(run=following.pk, workspace=following.workspace, mode=following.mode)
-    return following
-
-
 def adoptable(workspace: str) -> list[SyncRun]:
     """Unfinished runs that nobody works on, that nothing keeps from it, and that no fresh message is under way for."""
     now = DatabaseClock(write_database()).now()
@@ -253,22 +158,6 @@ def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
     return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
 
 
-def newest_held(workspace: str, *, since: Freshness) -> SyncRun | None:
-    """The newest run that waits for a person's word, unless what ``since`` tells of has settled it."""
-    return _awaiting_a_word(workspace, since=since).order_by("-pk").first()
-
-
-def _awaiting_a_word(workspace: str, *, since: Freshness) -> QuerySet[SyncRun]:
-    held = Q(state=State.PARTIAL) & ~Q(hold="")
-    doubted = Q(state=State.FAILED, error_code=WorkspaceDoubted.code)
-    if since.everything is not None:
-        held &= Q(started_at__gte=since.everything)
-    if since.new is not None:
-        doubted &= Q(started_at__gte=since.new)
-    continued = all_runs().filter(continues=OuterRef("pk")).exclude(state__in=(State.FAILED, State.CANCELLED))
-    return all_runs().filter(held | doubted, ~Exists(continued), workspace=workspace)
-
-
 def under_way(workspace: str) -> list[SyncRun]:
     """Unfinished runs, paused ones included."""
     return list(all_runs().filter(workspace=workspace).exclude(slot=None).order_by("pk"))
@@ -280,33 +169,12 @@ def set_stop(run: SyncRun) -> None:
     While there is none, at that of the unfinished first full run: then it rests on that one.
     """
     complete = all_runs().filter(workspace=run.workspace, is_complete=True).order_by("-started_at", "-pk").first()
-    base = complete or all_runs().filter(slot=_slot(run.workspace, Mode.FULL)).first()
+    base = complete or all_runs().filter(slot=slot_of(run.workspace, Mode.FULL)).first()
     if base is None or base.head_id is None:
         return
     run.stop_id = base.head_id
     run.rests_on = base.rests_on if complete else base
     all_runs().filter(pk=run.pk, token=run.token).update(stop_id=run.stop_id, rests_on=run.rests_on)
-
-
-def prune(workspace: str, *, ended_run: int) -> None:
-    """Delete old finished runs, those that changed nothing first; none that others need, or a person may let go."""
-    finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
-    unchanged = Q(state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0)
-    for some, count in ((unchanged, KEPT_UNCHANGED), (Q(), KEPT)):
-        oldest_kept = finished.filter(some).values_list("pk", flat=True)[count - 1 : count].first()
-        if oldest_kept is not None:
-            old = unneeded(workspace).filter(some, pk__lt=oldest_kept).exclude(pk=ended_run)
-            delete_unless_refused(old, list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]))
-
-
-def unneeded(workspace: str) -> QuerySet[SyncRun]:
-    """Finished ones, but for those that a person may let go, that are being continued, or are the newest complete."""
-    finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
-    kinds = (*(Q(mode=mode) for mode in Mode.values), _SETTLED)
-    newest = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
-    continued = all_runs().exclude(slot=None).exclude(continues=None).values("continues")
-    awaiting = _awaiting_a_word(workspace, since=freshness(workspace))
-    return finished.filter(~Q(pk__in=continued)).exclude(pk__in=newest).exclude(pk__in=awaiting.values("pk"))
 
 
 def check_budget(max_pages: int | None, max_seconds: float | None) -> None:
@@ -337,5 +205,6 @@ def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) 
     run.refresh_from_db(using=write_database())
 
 
-def _slot(workspace: str, mode: str) -> str:
+def slot_of(workspace: str, mode: str) -> str:
+    """What only one unfinished run can have."""
     return f"{workspace}:{mode}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from . import events, rejects, runs, waits
+from . import events, rejects, retention, runs, waits
 from .claim import Claim
 from .clock import DatabaseClock
 from .conf import get_workspace
@@ -271,7 +271,7 @@ def _end_of(claim: Claim) -> datetime:
 
 def _refresh(run: SyncRun) -> None:
     run.refresh_from_db(using=write_database())
-    runs.prune(run.workspace, ended_run=run.pk)
+    retention.prune(run.workspace, ended_run=run.pk)
 
 
 def _describe(error: Exception) -> dict[str, Any]:

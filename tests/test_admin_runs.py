@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from django_orq import runs
+from django_orq import holds, runs
 from django_orq.admin import help_texts
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.remarks import remarks
@@ -497,7 +497,7 @@ def test_question_is_about_as_many_as_the_following_run_asks_for(held_run, remot
     assert "for each of the 3 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
     remote.clear_requests()
 
-    following = work_on(runs.go_on(held_run))
+    following = work_on(holds.go_on(held_run))
 
     assert following.tombstoned == 3
     asked = [one.path for one in remote.requests if one.operation == "retrieve"]
@@ -678,7 +678,7 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
 
 
 def test_held_run_that_another_one_must_precede_says_which(held_run, admin_client):
-    first, held_again = runs.go_on(held_run), full_run()
+    first, held_again = holds.go_on(held_run), full_run()
 
     response = admin_client.post(page(held_again, "go_on"), {"post": "yes"})
 

@@ -18,7 +18,7 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_orq import runs, sync
+from django_orq import holds, runs, sync
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.signals import conversation_deleted
 from django_orq.testing import OrqSandbox
@@ -165,9 +165,9 @@ def time_passes() -> None:
     let_the_wait_pass()
     SyncRun.objects.filter(lease_until__isnull=False).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
     for run in SyncRun.objects.all():
-        if runs.can_go_on(run):
+        if holds.can_go_on(run):
             with suppress(Exception):
-                runs.go_on(run)
+                holds.go_on(run)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db.models import QuerySet
 
-from django_orq import clock, comparison, confirm, mirror, runs, sync
+from django_orq import clock, comparison, confirm, holds, mirror, retention, runs, sync
 from django_orq.models import Conversation, SyncRun
 from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
@@ -131,13 +131,13 @@ def test_person_lets_a_held_run_go_on(remote, ids):
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
-    assert runs.can_go_on(held)
+    assert holds.can_go_on(held)
 
-    run = work_on(runs.go_on(held))
+    run = work_on(holds.go_on(held))
 
     assert (run.mode, run.state, run.tombstoned) == ("confirm", "succeeded", 51)
     assert remote.count("retrieve") == 51 + 1
-    assert not runs.can_go_on(held)
+    assert not holds.can_go_on(held)
     assert mirror_equals(remote)
 
 
@@ -148,7 +148,7 @@ def test_run_that_goes_on_takes_only_what_was_missing_when_the_held_one_ended(re
     remote.remove(ids[100])
     full_run()
 
-    work_on(runs.go_on(held))
+    work_on(holds.go_on(held))
 
     assert states(ids[10], ids[100]) == ["deleted", "missing"]
 
@@ -169,7 +169,7 @@ def test_rows_missing_from_the_last_page_go_on_however_slowly_the_database_tells
         held = full_run()
     assert held.hold == "mass_delete"
 
-    run = work_on(runs.go_on(held))
+    run = work_on(holds.go_on(held))
 
     assert (run.state, run.tombstoned) == ("succeeded", 60)
 
@@ -178,7 +178,7 @@ def test_run_that_goes_on_still_asks_for_each(remote, ids):
     remote.hidden = set(ids[10:61])
     held = full_run()
 
-    run = work_on(runs.go_on(held))
+    run = work_on(holds.go_on(held))
 
     assert (run.state, run.unlisted, run.tombstoned) == ("partial", 51, 0)
 
@@ -236,10 +236,10 @@ def test_mirror_without_any_canary_needs_a_person(remote, ids, settings):
     doubted = full_run()
     assert doubted.error_code == "workspace_doubted"
 
-    vouched = work_on(runs.go_on(doubted))
+    vouched = work_on(holds.go_on(doubted))
     assert (vouched.state, vouched.hold) == ("partial", "no_canary")
 
-    run = work_on(runs.go_on(vouched))
+    run = work_on(holds.go_on(vouched))
     assert (run.state, run.tombstoned) == ("succeeded", 250)
 
 
@@ -362,13 +362,13 @@ class TestDoubtfulWorkspace:
     def test_run_that_a_person_vouches_for_goes_on(self, remote, count, settings):
         with OrqSandbox(conversations=70) as other:
             configure(settings, BASE_URL=other.base_url)
-            run = work_on(runs.go_on(full_run()))
+            run = work_on(holds.go_on(full_run()))
             assert (run.created, run.is_vouched) == (70, True)
             assert Conversation.objects.deleted().count() == 0 or count <= 50
 
     def test_only_held_runs_can_go_on(self, remote, count):
         with pytest.raises(ValueError, match="nothing to let go on"):
-            runs.go_on(full_run())
+            holds.go_on(full_run())
 
 
 def foreign(count: int = 300) -> OrqSandbox:
@@ -426,7 +426,7 @@ def test_vouched_run_without_a_canary_holds_until_a_person_lets_it_go(remote, id
     configure(settings, MASS_DELETE_MIN=1000)
     with foreign(70) as other:
         configure(settings, BASE_URL=other.base_url)
-        vouched = work_on(runs.go_on(full_run()))
+        vouched = work_on(holds.go_on(full_run()))
         assert (vouched.hold, vouched.created) == ("no_canary", 70)
 
         for _schedule in range(3):
@@ -434,7 +434,7 @@ def test_vouched_run_without_a_canary_holds_until_a_person_lets_it_go(remote, id
             assert (later.state, later.hold, later.held) == ("partial", "no_canary", 250)
         assert Conversation.objects.deleted().count() == 0
 
-        assert work_on(runs.go_on(later)).tombstoned == 250
+        assert work_on(holds.go_on(later)).tombstoned == 250
         assert full_run().state == SyncRun.State.SUCCEEDED
 
 
@@ -477,12 +477,12 @@ def test_chain_of_going_on_does_not_widen_what_was_let_go(remote, ids):
         remote.remove(id_)
     held = full_run()
     remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
-    second = work_on(runs.go_on(held))
+    second = work_on(holds.go_on(held))
     assert second.hold == "no_canary"
     remote.clear_faults()
     QuerySet(Conversation).filter(remote_id__in=ids[100:200]).update(missing_since=second.checkpoint_at)
 
-    third = work_on(runs.go_on(second))
+    third = work_on(holds.go_on(second))
 
     assert third.tombstoned == 51
 
@@ -518,14 +518,14 @@ def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, setting
 
 
 def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remote, ids, settings, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
     with OrqSandbox(conversations=5) as another:
         ours = settings.ORQ_WORKSPACES
         settings.ORQ_WORKSPACES = another.settings()
         doubted = full_run()
         incremental_run()
-    assert runs.can_go_on(SyncRun.objects.get(pk=doubted.pk))
+    assert holds.can_go_on(SyncRun.objects.get(pk=doubted.pk))
 
     settings.ORQ_WORKSPACES = ours
     full_run()
@@ -535,12 +535,12 @@ def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remo
 
 
 def test_run_that_a_person_may_let_go_and_its_successor_are_not_pruned(remote, ids, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
-    following = runs.go_on(held)
+    following = holds.go_on(held)
     for number in range(4):
         remote.add(f"New {number}")
         work_on(runs.open_run("default", "incremental"))
@@ -553,8 +553,8 @@ def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
-    following = runs.go_on(held)
+    following = holds.go_on(held)
     if ending == "cancelled":
         runs.cancel(following)
 
-    assert work_on(runs.go_on(held)).tombstoned == 51
+    assert work_on(holds.go_on(held)).tombstoned == 51

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_orq import runs, sync
+from django_orq import holds, runs, sync
 from django_orq.models import Conversation, SyncRun
 from django_orq.remarks import remarks
 from django_orq.testing import OrqSandbox
@@ -164,7 +164,7 @@ def test_run_that_is_held_has_walked_through_the_list_but_settled_no_deletion(re
 
     assert (held.state, bool(held.hold), held.is_complete) == ("partial", True, True)
     assert runs.freshness("default") == runs.Freshness(new=held.started_at, everything=full.started_at)
-    assert runs.newest_held("default", since=runs.freshness("default")) == held
+    assert holds.newest_held("default", since=runs.freshness("default")) == held
 
 
 def test_run_that_failed_in_its_confirmation_has_settled_no_deletion(remote):

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
-from django_orq import orders, runs, sync
+from django_orq import holds, orders, runs, sync
 from django_orq.health import MOST_OPERATIONS
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.orders import Order, Orderer
@@ -179,14 +179,14 @@ class TestHeldRuns:
         assert finding("held_run")["run"] == held.pk
 
     def test_held_run_that_was_let_go_is_told_no_more(self, remote, held):
-        work_on(runs.go_on(held))
+        work_on(holds.go_on(held))
         remote.fail("list", status=401)
         full_run()
 
         assert [each for each in findings() if each["code"] == "held_run"] == []
 
     def test_let_go_it_is_well(self, held):
-        work_on(runs.go_on(held))
+        work_on(holds.go_on(held))
 
         code, output = orq_health()
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_orq import runs
+from django_orq import holds, runs
 from django_orq.management.progress import Progress
 from django_orq.models import SyncRun
 from django_orq.remarks import remarks
@@ -234,7 +234,7 @@ def test_run_that_is_continued_already_says_by_which(remote):
         orq_sync("--full")
     doubted = SyncRun.objects.latest("pk")
     assert f"--go-on {doubted.pk}" in " ".join(remarks(doubted, for_terminal=True))
-    following = runs.go_on(doubted)
+    following = holds.go_on(doubted)
     assert exit_code("--go-on", str(doubted.pk)) == 3
 
     with pytest.raises(CommandError, match=f"continued by run {following.pk}"):

@@ -32,6 +32,7 @@ from django_orq import (
     operations,
     orders,
     payloads,
+    retention,
     runs,
     searching,
     signals,
@@ -76,8 +77,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "a name": (payloads.MAX_NAME,),
     "conversations in one operation of the admin": (orders.MOST_ITEMS,),
     "names that a search looks through, the newest first": (searching.MAX_SEARCHED,),
-    "finished runs that are kept of each workspace": (runs.KEPT,),
-    "of those, that changed nothing": (runs.KEPT_UNCHANGED,),
+    "finished runs that are kept of each workspace": (retention.KEPT,),
+    "of those, that changed nothing": (retention.KEPT_UNCHANGED,),
     "finished operations that are kept": (orders.KEPT,),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
-from django_orq import mirror, runs, sync, waits, walk
+from django_orq import mirror, retention, runs, sync, waits, walk
 from django_orq.claim import Claim
 from django_orq.clock import DatabaseClock
 from django_orq.conf import get_workspace
@@ -442,8 +442,8 @@ def test_cancelled_run_makes_room_and_its_walker_stops(remote, settings):
 
 
 def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 4)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 2)
+    monkeypatch.setattr(retention, "KEPT", 4)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 2)
     changing = []
     for number in range(3):
         remote.add(f"Ticket {number}")
@@ -456,8 +456,8 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
 
 
 def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
     ended = [full_run()]
     Report.objects.create(run=ended[0])
     ended += [full_run() for _time in range(3)]
@@ -469,8 +469,8 @@ def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(r
 def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch):
     settings.ORQ_WORKSPACES |= {"research": settings.ORQ_WORKSPACES["default"]}
     theirs = [work_on(runs.open_run("research", "incremental")).pk for _time in range(3)]
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
 
     for _time in range(3):
         incremental_run()

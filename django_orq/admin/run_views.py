@@ -12,7 +12,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from .. import runs
+from .. import holds, runs
 from ..conf import workspace_aliases
 from ..handing_over import HandedOver, hand_over, start
 from ..models import Conversation, ConversationState, SyncRun
@@ -63,8 +63,8 @@ class RunViewsAdmin(ProgressAdmin[SyncRun]):
         run = _find(run_id)
         if run is None:
             return self._leave_unknown(request, run_id)
-        decided = request.method == "POST" and ("post" in request.POST or not runs.is_held(run))
-        if runs.can_go_on(run) and not decided:
+        decided = request.method == "POST" and ("post" in request.POST or not holds.is_held(run))
+        if holds.can_go_on(run) and not decided:
             title, missing = gettext("Let a sync run go on"), self._missing(request, run)
             return self._ask(request, run, "go_on", title, consequences=consequences(run), missing=missing)
         return self._go_on(request, run)
@@ -74,7 +74,7 @@ class RunViewsAdmin(ProgressAdmin[SyncRun]):
             return self._say_too_late(request, run)
         is_under_way = _is_under_way(run)
         try:
-            following = runs.go_on(run)
+            following = holds.go_on(run)
         except ValueError as error:
             return self._say(request, run, str(error), messages.WARNING)
         handed_over = hand_over(following)
@@ -181,7 +181,7 @@ def is_watched(run: SyncRun) -> bool:
 
 def _is_under_way(run: SyncRun) -> bool:
     """Whether nobody has to let it go on any more: it goes on already, or a run that continues it does."""
-    unfinished = runs.newest_continuation(run) if run.is_finished else run
+    unfinished = holds.newest_continuation(run) if run.is_finished else run
     return unfinished is not None and is_watched(unfinished)
 
 

@@ -13,7 +13,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import runs
+from .. import holds
 from ..clock import DatabaseClock
 from ..models import RejectedPayload, SyncRun
 from ..primary import write_database
@@ -84,10 +84,10 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
             "is_watched": is_watched(run),
             "offers_pause": may_sync and is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
-            "offers_go_on": may_sync and runs.can_go_on(run),
-            "is_held": runs.is_held(run),
+            "offers_go_on": may_sync and holds.can_go_on(run),
+            "is_held": holds.is_held(run),
             "unreadable": met_last(run) if may_see(request, self.admin_site, RejectedPayload) else [],
-            "following": runs.newest_continuation(run),
+            "following": holds.newest_continuation(run),
         }
 
     @admin.display(description=_("run"), ordering="pk")

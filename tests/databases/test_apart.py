@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.urls import reverse
 
-from django_orq import mirror, orders, runs, tasks
+from django_orq import mirror, orders, retention, tasks
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.orders import Order, Orderer
 from django_orq.signals import conversation_updated
@@ -241,8 +241,8 @@ def test_users_of_the_other_database_are_remembered_by_name(remote, rows, admin_
 
 
 def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 2)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 2)
+    monkeypatch.setattr(retention, "KEPT", 2)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 2)
     monkeypatch.setattr(orders, "KEPT", 2)
     for _time in range(5):
         full_run()

@@ -8,7 +8,7 @@ from django.contrib.messages import constants
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from django_orq import mirror, orders, runs
+from django_orq import holds, mirror, orders
 from django_orq.exceptions import ConversationChanged
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.orders import Order, Orderer
@@ -172,13 +172,13 @@ def test_held_run_goes_on_once_though_the_replica_does_not_know_yet(settings, re
     assert held.hold
     replicate()
     replicated["replica"].clear()
-    confirmed = runs.go_on(held)
+    confirmed = holds.go_on(held)
     work_on(confirmed)
 
     assert (confirmed.state, confirmed.tombstoned) == ("succeeded", 3)
-    assert not runs.can_go_on(held)
+    assert not holds.can_go_on(held)
     with pytest.raises(ValueError, match="continued"):
-        runs.go_on(held)
+        holds.go_on(held)
     shown = text_of(admin_client.get(page_of(held)))
     assert page_of(confirmed) in shown
     assert page_of(held, "go_on") not in shown

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ... import runs, sync
+from ... import holds, runs, sync
 from ...conf import DEFAULT_ALIAS
 from ...exceptions import OrqError
 from ...models import SyncRun
@@ -75,7 +75,7 @@ class Command(OrqCommand):
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise CommandError(_("There is no sync run %(run)s.") % {"run": pk}, returncode=WRONG_USAGE)
-        return runs.go_on(run)
+        return holds.go_on(run)
 
     def _work(self, run: SyncRun) -> SyncRun:
         progress = Progress(self.stdout)
