@@ -3,8 +3,8 @@
 from django.utils.translation import gettext, ngettext
 
 from ..confirm import would_confirm
-from ..models import Conversation, SyncRun
-from ..primary import write_database
+from ..models import SyncRun
+from ..primary import kept_rows
 from ..progress import counts
 from ..wording import number
 from .pagination import MAX_LISTED
@@ -52,7 +52,7 @@ def _vouched() -> str:
 
 def _at_stake(workspace: str) -> str:
     """Counted no further than the lists of the admin do."""
-    here = Conversation.objects.using(write_database()).filter(workspace=workspace, deleted_at=None)
+    here = kept_rows(workspace)
     count = here[: MAX_LISTED + 1].count()
     if count > MAX_LISTED:
         return gettext(

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from ..exceptions import ConversationChanged
 from ..models import Conversation, Operation, OperationItem
 from ..orders import retry, retryable
-from ..primary import write_database
+from ..primary import all_items, all_operations
 from ..progress import Extent
 from ..remarks import is_being_done, remarks_on_operation
 from .filters import SeveralFilter
@@ -133,7 +133,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
         }
 
     def _find(self, request: HttpRequest, operation_id: int) -> Operation:
-        operation = Operation.objects.using(write_database()).filter(pk=operation_id).first()
+        operation = all_operations().filter(pk=operation_id).first()
         if operation is None:
             raise Http404
         if not self.has_view_permission(request, operation):
@@ -186,7 +186,7 @@ def _is_own(request: HttpRequest, operation: Operation) -> bool:
 
 
 def _items(operation: Operation) -> QuerySet[OperationItem]:
-    items = OperationItem.objects.using(write_database()).filter(operation=operation)
+    items = all_items().filter(operation=operation)
     return items.select_related("conversation", "operation").order_by("pk")
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
-from ..primary import write_database
+from ..primary import all_payloads
 from .filters import ResolvedFilter, WorkspaceFilter
 from .read_only import ReadOnlyAdmin
 from .workspaces import if_several
@@ -26,7 +26,7 @@ def shown_reason(payload: RejectedPayload) -> str:
 
 def met_last(run: SyncRun) -> list[tuple[RejectedPayload, str]]:
     """The first few that this run met last, and why they could not be read."""
-    payloads = RejectedPayload.objects.using(write_database()).filter(last_run=run).order_by("key")
+    payloads = all_payloads().filter(last_run=run).order_by("key")
     return [(payload, shown_reason(payload)) for payload in payloads[:_MAX_SHOWN]]
 
 
