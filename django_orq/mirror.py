@@ -89,19 +89,7 @@ def rename_conversation(
         _missing_if_not_found(conversation, clock),
     ):
         expected = expected_updated_at or conversation.remote_updated_at
-        while True:
-            current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-            (seen,) = current.conversations
-            if seen.display_name == name:
-                answer = current
-                break
-            if _has_changed(seen, conversation, expected):
-                reconcile(current, workspace=workspace, attempts=PATIENCE)
-                _reload(conversation)
-                raise _changed(seen)
-            if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
-                answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
-                break
+        seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
         plan = reconcile(answer, workspace=workspace, attempts=PATIENCE)
         _reload(conversation)
@@ -151,6 +139,24 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
     reconcile(answer, workspace=workspace, attempts=PATIENCE)
     return _get(workspace, remote_id)
+
+
+def _rename_unless_changed(
+    conversation: Conversation, name: str, expected: datetime, *, service: ConversationService, clock: DatabaseClock
+) -> tuple[RemoteConversation, Answer]:
+    """Ask, and rename at once; what Orq had before, and its last answer. ``ConversationChanged`` if it is another."""
+    remote_id = conversation.remote_id
+    while True:
+        current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+        (seen,) = current.conversations
+        if seen.display_name == name:
+            return seen, current
+        if _has_changed(seen, conversation, expected):
+            reconcile(current, workspace=conversation.workspace, attempts=PATIENCE)
+            _reload(conversation)
+            raise _changed(seen)
+        if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
+            return seen, _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
 
 
 @contextmanager
