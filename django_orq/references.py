@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, router
 from django.db.models import Model, QuerySet
 
+from . import tables
 from .models import Conversation, OperationItem
 from .primary import write_database
 
@@ -27,9 +28,9 @@ class References:
 
     @cached_property
     def _found(self) -> "list[_Columns | _Generic]":
-        tables = cache(_tables)
+        names = cache(_tables)
         found: list[_Columns | _Generic] = [*_by_columns(), *_by_content_type()]
-        return [reference for reference in found if _may_be_in(tables(reference.using), reference.model)]
+        return [reference for reference in found if _may_be_in(names(reference.using), reference)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +138,10 @@ def _databases(model: type[Model]) -> Iterable[str]:
 
 
 def _tables(using: str) -> set[str]:
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        return {name.lower() for name in connection.introspection.table_names(cursor, include_views=True)}
+    return {name.lower() for name in tables.names_in(using)}
 
 
-def _may_be_in(tables: set[str], model: type[Model]) -> bool:
+def _may_be_in(names: set[str], reference: "_Columns | _Generic") -> bool:
     """Whether a model's table is there, or has a name, such as one of another schema, that doesn't tell."""
-    name = model._meta.db_table.lower()
-    return name in tables or not name.replace("_", "").isalnum()
+    name = tables.as_kept(reference.model._meta.db_table, reference.using).lower()
+    return name in names or not name.replace("_", "").isalnum()

@@ -43,7 +43,10 @@ def test_each_way_to_refer_costs_one_statement(statements):
     assert len(few) == len(many) == len(WAYS)
 
 
-WAYS = ("Reference", "Dependent", "Protector", "Bundle", "Unconstrained", "Label", "Tag", "Mention", "TicketReference")
+WAYS = (
+    *("Reference", "Dependent", "Protector", "Bundle", "Unconstrained", "Label", "Tag", "Mention", "TicketReference"),
+    *("LongNamed", "LongNamed, generic"),
+)
 """The models that refer to conversations."""
 
 

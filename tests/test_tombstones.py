@@ -170,6 +170,8 @@ WAYS: dict[str, Callable[[Conversation], Model]] = {
     "generic": label,
     "generic, of a proxy": label_of_a_proxy,
     "generic relation": lambda row: row.tags.create(),
+    "long name": lambda row: project.LongNamed.objects.create(conversation_id=row.pk),
+    "long name, generic": lambda row: project.LongNamed.objects.create(labelled=row),
     "two columns": mention,
 }
 
