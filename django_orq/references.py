@@ -1,4 +1,5 @@
-"""What refers to conversations: every relation that the project's models declare, whichever database holds it.
+"""What refers to conversations: every relation that the project's models declare, whichever database holds it, and
+every constraint that the database has besides.
 
 Our own items of operations are none: they let go of a conversation that is removed.
 """
@@ -14,7 +15,8 @@ from django.core.exceptions import ValidationError
 from django.db import connections, router
 from django.db.models import Model, Q, QuerySet
 
-from . import content_types, tables
+from . import constraints, content_types, tables
+from .constraints import Column, Constraint
 from .content_types import conversation_models
 from .models import Conversation, OperationItem
 from .primary import write_database
@@ -31,10 +33,11 @@ class References:
         return {pk for reference in self._found for pk in reference.to(rows)}
 
     @cached_property
-    def _found(self) -> "list[_Columns | _Generic]":
+    def _found(self) -> "list[_Columns | _Generic | Constraint]":
         names = cache(_names_in)
-        found: list[_Columns | _Generic] = [*_by_columns(), *_by_content_type(names)]
-        return [reference for reference in found if _may_be_in(names(reference.using), reference)]
+        declared: list[_Columns | _Generic] = [*_by_columns(), *_by_content_type(names)]
+        found = [reference for reference in declared if _may_be_in(names(reference.using), reference)]
+        return [*found, *constraints.besides(_known(found))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,16 @@ class _Generic:
                 yield field.to_python(row.pk), row.pk
             except ValidationError:
                 return
+
+
+def _known(found: "list[_Columns | _Generic]") -> set[Column]:
+    """The columns that need no further look: those of the models, and those of our own items of operations."""
+    fields: list[Any] = [OperationItem._meta.get_field("conversation")]
+    for reference in found:
+        if isinstance(reference, _Columns) and reference.using == write_database():
+            fields += [reference.model._meta.get_field(column) for column in reference.columns]
+    using = write_database()
+    return {(tables.as_kept(field.model._meta.db_table, using), field.column) for field in fields}
 
 
 def _rows_of(model: type[Model], using: str) -> QuerySet[Any]:

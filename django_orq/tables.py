@@ -3,11 +3,11 @@
 from django.db import connections
 
 
-def names_in(using: str) -> set[str]:
-    """Of tables and views, where they are found without a schema."""
+def names_in(using: str, *, views: bool = True) -> set[str]:
+    """Of tables, and views, that are found without a schema."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        return set(connection.introspection.table_names(cursor, include_views=True))
+        return set(connection.introspection.table_names(cursor, include_views=views))
 
 
 def as_kept(name: str, using: str) -> str:
