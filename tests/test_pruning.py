@@ -16,7 +16,7 @@ from django_orq.orders import Order, Orderer
 from django_orq.pruning import Ages, Kind
 
 from .ordering import states
-from .references.models import Dependent
+from .references.models import Dependent, Ticket
 from .values import set_columns, tombstone
 from .walking import full_run, incremental_run
 
@@ -246,6 +246,27 @@ class TestScrub:
         LogEntry.objects.log_actions(user.pk, [User(pk=row.pk, username="Secret")], CHANGE, "", single_object=True)
 
         assert prune(scrub=1)[Kind.HISTORY] == (0, 0)
+
+    def test_history_of_a_proxy_keeps_no_name(self):
+        row = tombstone()
+        made = entry(Ticket.objects.get(pk=row.pk))
+        assert made.content_type.model == "ticket"
+
+        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
+        made.refresh_from_db()
+        assert made.object_repr == row.remote_id
+
+    @pytest.mark.parametrize("key", ["", None, "several", "1.5", "9" * 30, "-1"])
+    def test_history_of_what_is_no_row_of_ours_is_left_alone(self, key):
+        """Others may have written it."""
+        row = tombstone()
+        made, strange = entry(row), entry(row)
+        LogEntry.objects.filter(pk=strange.pk).update(object_id=key)
+
+        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
+        made.refresh_from_db()
+        strange.refresh_from_db()
+        assert (made.object_repr, strange.object_repr) == (row.remote_id, "Ticket 1")
 
     def test_more_than_a_chunk(self, monkeypatch):
         for module in (tombstones, pruning.copies, pruning.history):
