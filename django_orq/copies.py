@@ -4,7 +4,7 @@ Where a name was, the Orq id stands then.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from django.db.models import F, Q, QuerySet
 
@@ -24,13 +24,15 @@ def count_items(rows: Sequence[Conversation]) -> int:
 
 def scrub_items(rows: Sequence[Conversation]) -> int:
     """In finished operations: a worker may have the others in hand."""
-    count = 0
-    while items := list(_named_items(rows).select_related("conversation")[:CHUNK]):
+    return sum(scrub(_named_items(rows)))
+
+
+def scrub(named: QuerySet[OperationItem]) -> Iterator[int]:
+    """Some hundreds at a time; yields of how many, of those that are still among them when it is written."""
+    while items := list(named.select_related("conversation")[:CHUNK]):
         for item in items:
             _scrub(item, item.conversation)
-        all_items().bulk_update(items, _FIELDS)
-        count += len(items)
-    return count
+        yield named.bulk_update(items, _FIELDS)
 
 
 def let_items_go(rows: Sequence[Conversation]) -> None:
@@ -67,8 +69,9 @@ def _scrub(item: OperationItem, conversation: Conversation | None) -> None:
 
 
 def _named_items(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
+    """Of those of these rows that are still tombstones."""
     named = ~Q(name=F("conversation__remote_id")) | ~Q(wanted="")
-    return _items_of(rows).filter(named, operation__finished_at__isnull=False)
+    return _items_of(rows).filter(named, operation__finished_at__isnull=False, conversation__deleted_at__isnull=False)
 
 
 def _items_of(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:

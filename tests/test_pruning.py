@@ -228,6 +228,34 @@ class TestScrub:
         age(Operation.objects.filter(pk=unfinished.pk), days=0)
         assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
 
+    def test_conversation_that_came_back_meanwhile_keeps_its_name_in_operations(self, monkeypatch):
+        """After the old tombstones were read."""
+        row, gone = tombstone(1), tombstone(2)
+        operation(row, gone)
+        monkeypatch.setattr(pruning, "_tombstones", lambda _scope: iter([[row, gone]]))
+        set_columns(row, deleted_at=None)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
+        assert set(OperationItem.objects.values_list("name", "wanted")) == {
+            ("Ticket 1", "Wanted"),
+            (gone.remote_id, ""),
+        }
+
+    def test_conversation_that_comes_back_at_the_last_moment_keeps_its_name_in_operations(self, monkeypatch):
+        """After its items were read."""
+        row = tombstone()
+        operation(row)
+        scrub = pruning.copies._scrub
+
+        def meanwhile(*args):
+            set_columns(row, deleted_at=None)
+            scrub(*args)
+
+        monkeypatch.setattr(pruning.copies, "_scrub", meanwhile)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
+        assert OperationItem.objects.get().name == "Ticket 1"
+
     def test_history_of_a_row_that_was_removed_keeps_no_name(self):
         row = tombstone()
         tombstone(2, days=0.5)
