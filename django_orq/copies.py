@@ -1,14 +1,16 @@
 """The copies of a conversation's name that operations and rejected payloads keep, and how they are scrubbed.
 
-Where a name was, the Orq id stands then.
+Where a name was, the Orq id stands then, or nothing if there is none.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from django.db.models import F, Q, QuerySet
 
 from .models import Conversation, OperationItem, RejectedPayload
+from .payloads import REMOTE_ID, is_remote_id
 from .primary import all_items, all_payloads
 
 CHUNK = 500
@@ -33,6 +35,13 @@ def scrub(named: QuerySet[OperationItem]) -> Iterator[int]:
         for item in items:
             _scrub(item, item.conversation)
         yield named.bulk_update(items, _FIELDS)
+
+
+def items_of_no_row(*, before: datetime, workspace: str | None) -> QuerySet[OperationItem]:
+    """Those to be scrubbed, in operations finished before then: of creations that brought no row, and of rows gone."""
+    named = (~Q(name="") & ~Q(name__regex=f"^{REMOTE_ID.pattern}$")) | ~Q(wanted="")
+    items = all_items().filter(named, conversation=None, operation__finished_at__lt=before)
+    return items if workspace is None else items.filter(workspace=workspace)
 
 
 def let_items_go(rows: Sequence[Conversation]) -> None:
@@ -61,7 +70,8 @@ def scrub_payloads(rows: Sequence[Conversation]) -> int:
 
 
 def _scrub(item: OperationItem, conversation: Conversation | None) -> None:
-    remote_id = "" if conversation is None else conversation.remote_id
+    known = item.name if is_remote_id(item.name) else ""
+    remote_id = known if conversation is None else conversation.remote_id
     item.name, item.wanted = remote_id, ""
     stand_ins = _STAND_INS | {"display_name": remote_id}
     item.error_params |= {name: text for name, text in stand_ins.items() if name in item.error_params}
