@@ -1,14 +1,16 @@
 """The copies of a conversation's name that operations and rejected payloads keep, and how they are scrubbed.
 
-Where a name was, the Orq id stands then.
+Where a name was, the Orq id stands then, or nothing if there is none.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from django.db.models import F, Q, QuerySet
 
 from .models import Conversation, OperationItem, RejectedPayload
+from .payloads import REMOTE_ID, is_remote_id
 from .primary import all_items, all_payloads
 
 CHUNK = 500
@@ -24,13 +26,22 @@ def count_items(rows: Sequence[Conversation]) -> int:
 
 def scrub_items(rows: Sequence[Conversation]) -> int:
     """In finished operations: a worker may have the others in hand."""
-    count = 0
-    while items := list(_named_items(rows).select_related("conversation")[:CHUNK]):
+    return sum(scrub(_named_items(rows)))
+
+
+def scrub(named: QuerySet[OperationItem]) -> Iterator[int]:
+    """Some hundreds at a time; yields of how many, of those that are still among them when it is written."""
+    while items := list(named.select_related("conversation")[:CHUNK]):
         for item in items:
             _scrub(item, item.conversation)
-        all_items().bulk_update(items, _FIELDS)
-        count += len(items)
-    return count
+        yield named.bulk_update(items, _FIELDS)
+
+
+def items_of_no_row(*, before: datetime, workspace: str | None) -> QuerySet[OperationItem]:
+    """Those to be scrubbed, in operations finished before then: of creations that brought no row, and of rows gone."""
+    named = (~Q(name="") & ~Q(name__regex=f"^{REMOTE_ID.pattern}$")) | ~Q(wanted="")
+    items = all_items().filter(named, conversation=None, operation__finished_at__lt=before)
+    return items if workspace is None else items.filter(workspace=workspace)
 
 
 def let_items_go(rows: Sequence[Conversation]) -> None:
@@ -59,7 +70,8 @@ def scrub_payloads(rows: Sequence[Conversation]) -> int:
 
 
 def _scrub(item: OperationItem, conversation: Conversation | None) -> None:
-    remote_id = "" if conversation is None else conversation.remote_id
+    known = item.name if is_remote_id(item.name) else ""
+    remote_id = known if conversation is None else conversation.remote_id
     item.name, item.wanted = remote_id, ""
     stand_ins = _STAND_INS | {"display_name": remote_id}
     item.error_params |= {name: text for name, text in stand_ins.items() if name in item.error_params}
@@ -67,8 +79,9 @@ def _scrub(item: OperationItem, conversation: Conversation | None) -> None:
 
 
 def _named_items(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
+    """Of those of these rows that are still tombstones."""
     named = ~Q(name=F("conversation__remote_id")) | ~Q(wanted="")
-    return _items_of(rows).filter(named, operation__finished_at__isnull=False)
+    return _items_of(rows).filter(named, operation__finished_at__isnull=False, conversation__deleted_at__isnull=False)
 
 
 def _items_of(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:

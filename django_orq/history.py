@@ -1,6 +1,7 @@
 """The admin's own history of what was done for people, where that is installed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import QuerySet
 
+from . import content_types
 from .models import Conversation, Operation, OperationItem
 from .payloads import is_remote_id
 from .primary import all_rows
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
 
 CHUNK = 500
+_KEY = re.compile(r"[0-9]{1,18}")
+"""What can be a row's primary key; others may have written entries about something else."""
 _MESSAGES: dict[Operation.Verb, str | list[Any]] = {
     Operation.Verb.CREATE: [{"added": {}}],
     Operation.Verb.RENAME: [{"changed": {"fields": ["Name"]}}],
@@ -58,22 +62,21 @@ def scrub(*, before: datetime, workspace: str | None, apply: bool) -> Iterator[i
 def _entries() -> "QuerySet[LogEntry]":
     from django.contrib.admin.models import LogEntry  # noqa: PLC0415 # perhaps not installed
 
-    about = {"content_type__app_label": Conversation._meta.app_label, "content_type__model": "conversation"}
-    return LogEntry.objects.using(router.db_for_write(LogEntry)).filter(**about).order_by("pk")
+    using = router.db_for_write(LogEntry)
+    about = content_types.of_conversations(using)
+    return LogEntry.objects.using(using).filter(content_type__in=about).order_by("pk")
 
 
 def _names_left(chunk: "Sequence[LogEntry]", before: datetime, workspace: str | None) -> dict[int, str]:
     """By an entry's key, what it is to say where it may say no name any more."""
-    ids = [int(entry.object_id) for entry in chunk if entry.object_id]
-    rows = all_rows().only("workspace", "remote_id", "deleted_at").in_bulk(ids)
-    names = {entry.pk: _name_left(entry, rows, before, workspace) for entry in chunk}
+    keys = {entry.pk: int(key) for entry in chunk if _KEY.fullmatch(key := entry.object_id or "")}
+    rows = all_rows().only("workspace", "remote_id", "deleted_at").in_bulk(set(keys.values()))
+    about_rows = (entry for entry in chunk if entry.pk in keys)
+    names = {entry.pk: _name_left(entry, rows.get(keys[entry.pk]), before, workspace) for entry in about_rows}
     return {pk: name for pk, name in names.items() if name is not None}
 
 
-def _name_left(
-    entry: "LogEntry", rows: Mapping[int, Conversation], before: datetime, workspace: str | None
-) -> str | None:
-    row = rows.get(int(entry.object_id or 0))
+def _name_left(entry: "LogEntry", row: Conversation | None, before: datetime, workspace: str | None) -> str | None:
     if row is None:
         is_old = workspace is None and entry.action_time < before and not is_remote_id(entry.object_repr)
         return f"conversation {entry.object_id}" if is_old else None

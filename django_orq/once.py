@@ -9,6 +9,7 @@ from .execution import Execution
 from .leases import LeaseLost
 from .models import Operation, OperationItem
 from .orders import Order, Orderer
+from .payloads import is_remote_id
 from .primary import all_items, write_database
 from .wording import marked as _
 
@@ -70,7 +71,8 @@ def _is_for(item: OperationItem, verb: str, order: Order, by: Orderer) -> bool:
     if (item.operation.verb, item.operation.ordered_by_pk) != (verb, by.pk):
         return False
     if verb == Verb.CREATE:
-        return (item.workspace, item.name) == (given.workspace, given.display_name)
+        is_scrubbed = not item.name or is_remote_id(item.name)  # the name may have been the same
+        return item.workspace == given.workspace and (is_scrubbed or item.name == given.display_name)
     return (item.conversation_id, item.wanted) == (given.pk, order.wanted)
 
 

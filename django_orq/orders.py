@@ -108,7 +108,7 @@ def derive_token(form_token: str, *content: Any) -> str:
 def retry(operation: Operation, *, by: Orderer) -> bool:
     """Have what failed done again, with the names of now taken for seen; ``False`` if there is nothing to do again.
 
-    A creation whose outcome is unknown is never done again.
+    A creation whose outcome is unknown is never done again, nor what needs a name that was scrubbed.
     """
     anew = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
     with transaction.atomic(using=write_database()):
@@ -126,8 +126,11 @@ def retry(operation: Operation, *, by: Orderer) -> bool:
 
 
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
+    """Those whose name was scrubbed can't be done again, where it is what was wanted."""
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
-    return all_items().filter(operation=operation, state__in=failed)
+    items = all_items().filter(operation=operation, state__in=failed)
+    wanted = {Verb.CREATE: "name", Verb.RENAME: "wanted"}.get(Verb(operation.verb))
+    return items.exclude(**{wanted: ""}) if wanted else items
 
 
 def adoptable() -> list[Operation]:

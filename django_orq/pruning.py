@@ -121,7 +121,11 @@ def prune(
 
 
 def _is_known(workspace: str) -> bool:
-    return any(rows.filter(workspace=workspace).exists() for rows in (all_rows(), all_runs(), all_payloads()))
+    return any(rows.filter(workspace=workspace).exists() for rows in _all_of_workspaces())
+
+
+def _all_of_workspaces() -> list[QuerySet[Any]]:
+    return [all_rows(), all_runs(), all_payloads(), all_items()]
 
 
 def _steps(ages: Ages) -> list[tuple[Kind, int, _Step]]:
@@ -132,7 +136,7 @@ def _steps(ages: Ages) -> list[tuple[Kind, int, _Step]]:
             ages.scrub,
             partial(_scrub, count=tombstones.count_unscrubbed, scrub=tombstones.scrub),
         ),
-        (Kind.ITEMS, ages.scrub, partial(_scrub, count=copies.count_items, scrub=copies.scrub_items)),
+        (Kind.ITEMS, ages.scrub, _scrub_items),
         (Kind.PAYLOADS, ages.scrub, partial(_scrub, count=copies.count_payloads, scrub=copies.scrub_payloads)),
         (Kind.HISTORY, ages.scrub, _scrub_history),
         (Kind.TOMBSTONES, ages.tombstones, _remove_tombstones),
@@ -149,6 +153,13 @@ def _scrub(
     for rows in _tombstones(scope):
         found = count(rows)
         yield scrub(rows) if found and scope.apply else found, 0
+
+
+def _scrub_items(scope: _Scope) -> Iterator[tuple[int, int]]:
+    yield from _scrub(scope, count=copies.count_items, scrub=copies.scrub_items)
+    others = copies.items_of_no_row(before=scope.before, workspace=scope.workspace)
+    for count in copies.scrub(others) if scope.apply else (others.count(),):
+        yield count, 0
 
 
 def _scrub_history(scope: _Scope) -> Iterator[tuple[int, int]]:

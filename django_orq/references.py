@@ -1,21 +1,28 @@
-"""What refers to conversations: every relation that the project's models declare, whichever database holds it.
+"""What refers to conversations: every relation that the project's models declare, whichever database holds it, and
+every constraint that the database has besides.
 
 Our own items of operations are none: they let go of a conversation that is removed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connections, router
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
+from . import constraints, content_types, tables
+from .constraints import Column, Constraint
+from .content_types import conversation_models
 from .models import Conversation, OperationItem
 from .primary import write_database
+
+_Names = Callable[[str], set[str]]
+"""The tables of a database, in small letters."""
 
 
 class References:
@@ -26,10 +33,11 @@ class References:
         return {pk for reference in self._found for pk in reference.to(rows)}
 
     @cached_property
-    def _found(self) -> "list[_Columns | _Generic]":
-        tables = cache(_tables)
-        found: list[_Columns | _Generic] = [*_by_columns(), *_by_content_type()]
-        return [reference for reference in found if _may_be_in(tables(reference.using), reference.model)]
+    def _found(self) -> "list[_Columns | _Generic | Constraint]":
+        names = cache(_names_in)
+        declared: list[_Columns | _Generic] = [*_by_columns(), *_by_content_type(names)]
+        found = [reference for reference in declared if _may_be_in(names(reference.using), reference)]
+        return [*found, *constraints.besides(_known(found))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +66,21 @@ class _Generic:
     using: str
     content_type: str
     object_id: str
+    homes: Sequence[str]
+    """The databases whose content types it may hold: its own, and that of conversations, whose rows are labelled."""
 
     def to(self, rows: Sequence[Conversation]) -> set[int]:
         pks = dict(self._keys(rows))
-        wanted = {
-            f"{self.content_type}__app_label__in": {model._meta.app_label for model in _conversation_models()},
-            f"{self.content_type}__model__in": {model._meta.model_name for model in _conversation_models()},
-            f"{self.object_id}__in": list(pks),
-        }
-        found = _rows_of(self.model, self.using).filter(**wanted).values_list(self.object_id, flat=True).distinct()
+        wanted = self._is_of_conversations() & Q((f"{self.object_id}__in", list(pks)))
+        found = _rows_of(self.model, self.using).filter(wanted).values_list(self.object_id, flat=True).distinct()
         return {pks[key] for key in found if key in pks}
+
+    def _is_of_conversations(self) -> Q:
+        any_of_them = Q(pk__in=())
+        for home in self.homes:
+            theirs = content_types.of_conversations(home)
+            any_of_them |= Q((f"{self.content_type}__in", theirs if home == self.using else list(theirs)))
+        return any_of_them
 
     def _keys(self, rows: Sequence[Conversation]) -> Iterator[tuple[Any, int]]:
         """As the column has them: text or numbers. A column of another kind can't hold them."""
@@ -77,6 +90,16 @@ class _Generic:
                 yield field.to_python(row.pk), row.pk
             except ValidationError:
                 return
+
+
+def _known(found: "list[_Columns | _Generic]") -> set[Column]:
+    """The columns that need no further look: those of the models, and those of our own items of operations."""
+    fields: list[Any] = [OperationItem._meta.get_field("conversation")]
+    for reference in found:
+        if isinstance(reference, _Columns) and reference.using == write_database():
+            fields += [reference.model._meta.get_field(column) for column in reference.columns]
+    using = write_database()
+    return {(tables.as_kept(field.model._meta.db_table, using), field.column) for field in fields}
 
 
 def _rows_of(model: type[Model], using: str) -> QuerySet[Any]:
@@ -96,12 +119,13 @@ def _by_columns() -> Iterator[_Columns]:
             yield _Columns(model=field.model, using=using, columns=columns, targets=targets)
 
 
-def _by_content_type() -> Iterator[_Generic]:
+def _by_content_type(names: _Names) -> Iterator[_Generic]:
     if not apps.is_installed("django.contrib.contenttypes"):
         return
     for model, content_type, object_id in dict.fromkeys((*_generic_foreign_keys(), *_generic_relations())):
         for using in _databases(model):
-            yield _Generic(model=model, using=using, content_type=content_type, object_id=object_id)
+            homes = [home for home in dict.fromkeys((using, write_database())) if content_types.table() in names(home)]
+            yield _Generic(model=model, using=using, content_type=content_type, object_id=object_id, homes=homes)
 
 
 def _generic_foreign_keys() -> Iterator[tuple[type[Model], str, str]]:
@@ -117,32 +141,29 @@ def _generic_relations() -> Iterator[tuple[type[Model], str, str]]:
     """Such a relation needs no generic foreign key at its other end."""
     from django.contrib.contenttypes.fields import GenericRelation  # noqa: PLC0415 # perhaps not installed
 
-    for model in _conversation_models():
+    for model in conversation_models():
         for field in model._meta.private_fields:
             if isinstance(field, GenericRelation):
                 yield field.related_model, field.content_type_field_name, field.object_id_field_name
 
 
-def _conversation_models() -> list[type[Model]]:
-    """The model, and the proxies that projects make of it."""
-    return [model for model in apps.get_models() if model._meta.concrete_model is Conversation]
-
-
-def _databases(model: type[Model]) -> Iterable[str]:
-    """The databases that may hold rows of a model. Without routers, all models live where conversations do."""
-    if not settings.DATABASE_ROUTERS:
-        return [write_database()]
+def _databases(model: type[Model]) -> list[str]:
+    """The databases that may hold rows of a model: without routers, all that are configured."""
     allowed = (alias for alias in connections if router.allow_migrate_model(alias, model))
-    return dict.fromkeys((router.db_for_write(model), router.db_for_read(model), *allowed))
+    aliases = dict.fromkeys((*_named_databases(model), *allowed))
+    return [alias for alias in aliases if connections.settings[alias]["ENGINE"] != "django.db.backends.dummy"]
 
 
-def _tables(using: str) -> set[str]:
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        return {name.lower() for name in connection.introspection.table_names(cursor, include_views=True)}
+def _named_databases(model: type[Model]) -> tuple[str, str]:
+    return router.db_for_write(model), router.db_for_read(model)
 
 
-def _may_be_in(tables: set[str], model: type[Model]) -> bool:
+def _names_in(using: str) -> set[str]:
+    return {name.lower() for name in tables.names_in(using)}
+
+
+def _may_be_in(names: set[str], reference: "_Columns | _Generic") -> bool:
     """Whether a model's table is there, or has a name, such as one of another schema, that doesn't tell."""
-    name = model._meta.db_table.lower()
-    return name in tables or not name.replace("_", "").isalnum()
+    name = tables.as_kept(reference.model._meta.db_table, reference.using).lower()
+    tells = re.search(r"""["`.\[]""", name) is None
+    return name in names or (not tells and reference.using in _named_databases(reference.model))

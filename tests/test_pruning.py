@@ -12,11 +12,12 @@ from django.db.models import Model
 
 from django_orq import operations, orders, pruning, runs, tombstones
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
+from django_orq.once import do_once
 from django_orq.orders import Order, Orderer
 from django_orq.pruning import Ages, Kind
 
 from .ordering import states
-from .references.models import Dependent, Report
+from .references.models import Dependent, Report, Ticket
 from .values import set_columns, tombstone
 from .walking import full_run, incremental_run
 
@@ -234,6 +235,34 @@ class TestScrub:
         age(Operation.objects.filter(pk=unfinished.pk), days=0)
         assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
 
+    def test_conversation_that_came_back_meanwhile_keeps_its_name_in_operations(self, monkeypatch):
+        """After the old tombstones were read."""
+        row, gone = tombstone(1), tombstone(2)
+        operation(row, gone)
+        monkeypatch.setattr(pruning, "_tombstones", lambda _scope: iter([[row, gone]]))
+        set_columns(row, deleted_at=None)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
+        assert set(OperationItem.objects.values_list("name", "wanted")) == {
+            ("Ticket 1", "Wanted"),
+            (gone.remote_id, ""),
+        }
+
+    def test_conversation_that_comes_back_at_the_last_moment_keeps_its_name_in_operations(self, monkeypatch):
+        """After its items were read."""
+        row = tombstone()
+        operation(row)
+        scrub = pruning.copies._scrub
+
+        def meanwhile(*args):
+            set_columns(row, deleted_at=None)
+            scrub(*args)
+
+        monkeypatch.setattr(pruning.copies, "_scrub", meanwhile)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
+        assert OperationItem.objects.get().name == "Ticket 1"
+
     def test_history_of_a_row_that_was_removed_keeps_no_name(self):
         row = tombstone()
         tombstone(2, days=0.5)
@@ -252,6 +281,27 @@ class TestScrub:
         LogEntry.objects.log_actions(user.pk, [User(pk=row.pk, username="Secret")], CHANGE, "", single_object=True)
 
         assert prune(scrub=1)[Kind.HISTORY] == (0, 0)
+
+    def test_history_of_a_proxy_keeps_no_name(self):
+        row = tombstone()
+        made = entry(Ticket.objects.get(pk=row.pk))
+        assert made.content_type.model == "ticket"
+
+        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
+        made.refresh_from_db()
+        assert made.object_repr == row.remote_id
+
+    @pytest.mark.parametrize("key", ["", None, "several", "1.5", "9" * 30, "-1"])
+    def test_history_of_what_is_no_row_of_ours_is_left_alone(self, key):
+        """Others may have written it."""
+        row = tombstone()
+        made, strange = entry(row), entry(row)
+        LogEntry.objects.filter(pk=strange.pk).update(object_id=key)
+
+        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
+        made.refresh_from_db()
+        strange.refresh_from_db()
+        assert (made.object_repr, strange.object_repr) == (row.remote_id, "Ticket 1")
 
     def test_more_than_a_chunk(self, monkeypatch):
         for module in (tombstones, pruning.copies, pruning.history):
@@ -282,6 +332,130 @@ class TestScrub:
 
         assert "Secret" not in page
         assert f"it is now called “{row.remote_id}”" in page
+
+
+_REFUSED = {"operation": "create", "status": 500}
+
+
+class TestItemsOfNoRow:
+    """Items of operations that belong to no row: creations that failed, and what was done to rows that are gone."""
+
+    def creation(
+        self, name: str = "Secret", *, state: str = "failed", days: float = 10, **options: Any
+    ) -> OperationItem:
+        anew = Conversation(display_name=name, workspace=options.pop("workspace", "default"))
+        placed, _is_new = orders.place("create", [Order(conversation=anew)], by=Orderer(), **options)
+        placed.items.update(state=state, error_code="server_error", error_params=_REFUSED | {"server_message": name})
+        age(Operation.objects.filter(pk=placed.pk), days=days)
+        return placed.items.get()
+
+    @pytest.mark.parametrize("state", ["failed", "unknown"])
+    def test_creation_keeps_no_name(self, state):
+        item = self.creation(state=state)
+
+        assert [prune(scrub=9, apply=apply)[Kind.ITEMS] for apply in (False, True, True)] == [(1, 0), (1, 0), (0, 0)]
+        item.refresh_from_db()
+        assert (item.name, item.error_params, item.state) == ("", _REFUSED | {"server_message": None}, state)
+
+    def test_item_whose_row_a_project_deleted_keeps_no_name(self):
+        row = tombstone()
+        operation(row, wanted="Secret")
+        OperationItem.objects.update(conversation=None)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
+        item = OperationItem.objects.get()
+        assert (item.name, item.wanted, item.note) == ("", "", {})
+
+    def test_orq_id_in_place_of_the_name_stays(self):
+        row = tombstone()
+        operation(row)
+        prune(tombstones=9)
+        assert OperationItem.objects.get().conversation is None
+
+        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
+        assert OperationItem.objects.get().name == row.remote_id
+
+    def test_new_name_beside_an_orq_id_goes(self):
+        """Of a conversation that was called like that."""
+        row = tombstone()
+        operation(row, wanted="Secret")
+        OperationItem.objects.update(conversation=None, name=row.remote_id)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
+        assert OperationItem.objects.values_list("name", "wanted").get() == (row.remote_id, "")
+
+    def test_what_is_younger_or_unfinished_or_of_another_workspace_stays(self):
+        self.creation(days=5)
+        self.creation(workspace="research")
+        Operation.objects.filter(pk=self.creation().operation_id).update(finished_at=None)
+        before = all_rows()
+
+        assert prune(scrub=9, workspace="default")[Kind.ITEMS] == (0, 0)
+        assert all_rows() == before
+        assert prune(scrub=9, workspace="research")[Kind.ITEMS] == (1, 0)
+
+    def test_more_than_a_chunk(self, monkeypatch):
+        monkeypatch.setattr(pruning.copies, "CHUNK", 3)
+        for number in range(8):
+            self.creation(f"Secret {number}")
+
+        assert prune(scrub=9)[Kind.ITEMS] == (8, 0)
+
+    def test_what_is_tried_again_at_the_last_moment_keeps_its_name(self, monkeypatch):
+        item = self.creation()
+        scrub = pruning.copies._scrub
+
+        def meanwhile(*args):
+            orders.retry(item.operation, by=Orderer())
+            scrub(*args)
+
+        monkeypatch.setattr(pruning.copies, "_scrub", meanwhile)
+
+        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
+        item.refresh_from_db()
+        assert (item.name, item.state) == ("Secret", "pending")
+
+    def test_it_is_not_tried_again(self, remote, admin_client):
+        item = self.creation()
+        url = f"/admin/django_orq/operation/{item.operation_id}"
+        assert "Try again" in admin_client.get(f"{url}/change/").content.decode()
+        prune(scrub=9)
+
+        page = admin_client.get(f"{url}/change/").content.decode()
+
+        assert "Try again" not in page
+        assert "name no longer kept" in page
+        assert "“”" not in admin_client.get("/admin/django_orq/operation/").content.decode()
+        assert not orders.retry(item.operation, by=Orderer())
+        assert remote.requests == []
+
+    def test_renaming_without_its_name_is_not_tried_again(self):
+        row = tombstone()
+        placed = operation(row)
+        placed.items.update(state="failed")
+        prune(scrub=9)
+
+        assert not orders.retry(placed, by=Orderer())
+
+    def test_form_that_is_sent_again_creates_nothing_that_may_exist(self, remote):
+        self.creation(state="unknown", form_token="token")
+        prune(scrub=9)
+
+        assert self.sent_again() == ("unknown", False)
+        assert remote.requests == []
+
+    def test_form_that_is_sent_again_creates_nothing_that_existed(self, remote):
+        item = self.creation(state="done", form_token="token")
+        OperationItem.objects.filter(pk=item.pk).update(conversation=tombstone())
+        prune(scrub=9)
+
+        assert self.sent_again() == ("done", False)
+        assert remote.requests == []
+
+    def sent_again(self) -> tuple[str, bool]:
+        anew = Conversation(display_name="Secret", workspace="default")
+        item, is_new = do_once("create", Order(conversation=anew), by=Orderer(), form_token="token")
+        return item.state, is_new
 
 
 class TestAll:

@@ -170,8 +170,16 @@ WAYS: dict[str, Callable[[Conversation], Model]] = {
     "generic": label,
     "generic, of a proxy": label_of_a_proxy,
     "generic relation": lambda row: row.tags.create(),
+    "long name": lambda row: project.LongNamed.objects.create(conversation_id=row.pk),
+    "long name, generic": lambda row: project.LongNamed.objects.create(labelled=row),
     "two columns": mention,
 }
+
+
+OTHER_WAY_ROUND = pytest.param(
+    "remote_id, workspace",
+    marks=pytest.mark.skipif(connection.vendor == "mysql", reason="MariaDB wants them as an index has them"),
+)
 
 
 class TestRemove:
@@ -225,11 +233,31 @@ class TestRemove:
         assert tombstones.remove(batch, before=now() - timedelta(days=1), references=References()) == 0
         assert exists(row)
 
-    def test_constraint_that_no_model_tells_of_keeps_its_row_and_no_other(self):
+    @pytest.mark.parametrize("on_delete", ["", "ON DELETE CASCADE", "ON DELETE SET NULL"])
+    @pytest.mark.parametrize("columns", ["id", "workspace, remote_id", OTHER_WAY_ROUND])
+    def test_constraint_that_no_model_tells_of_keeps_its_row_and_no_other(self, columns, on_delete):
         """A table of another program in the same database: only the database knows of it."""
         rows = [tombstone(number) for number in range(1, 8)]
-        with foreign_table(refers_to=rows[3]):
+        with foreign_table(refers_to=rows[3], columns=columns, on_delete=on_delete) as table:
             assert remove() == 6
+            assert list(Conversation.objects.all()) == [rows[3]]
+            assert table.is_as_it_was()
+
+    @pytest.mark.skipif(connection.vendor == "mysql", reason="MariaDB demands columns")
+    def test_constraint_to_no_named_column_is_one_to_the_primary_key(self):
+        row = tombstone()
+        with foreign_table(refers_to=row, columns="", on_delete="ON DELETE CASCADE") as table:
+            assert remove() == 0
+            assert table.is_as_it_was()
+
+    def test_constraint_that_nobody_has_found_keeps_its_row_and_no_other(self):
+        """It was made right after the look for such."""
+        rows = [tombstone(number) for number in range(1, 8)]
+        references = References()
+        references.to(rows)
+        with foreign_table(refers_to=rows[3]):
+            (batch,) = tombstones.batches(before=now())
+            assert tombstones.remove(batch, before=now(), references=references) == 6
             assert list(Conversation.objects.all()) == [rows[3]]
 
     def test_finished_operation_lets_go_and_keeps_no_name(self):
@@ -272,8 +300,10 @@ class TestRemove:
     def test_refused_removal_leaves_items_as_they_were(self):
         row = tombstone()
         item = self.item(Operation.objects.create(verb="rename", total=1, finished_at=now()), row)
+        references = References()
+        references.to([row])
         with foreign_table(refers_to=row):
-            assert remove() == 0
+            assert tombstones.remove([row], before=now(), references=references) == 0
 
         item.refresh_from_db()
         assert (item.conversation, item.name, item.note["replaced"]) == (row, "Secret", "Secret")
@@ -298,7 +328,7 @@ class TestRemove:
         with statements() as executed:
             tombstones.remove(batch, before=now(), references=References())
 
-        first = next(place for place, sql in enumerate(executed) if not sql.startswith(("SELECT", "\n")))
+        first = next(place for place, sql in enumerate(executed) if not sql.startswith(("SELECT", "PRAGMA", "\n")))
         delete = next(place for place, sql in enumerate(executed) if "DELETE FROM" in sql)
         assert executed[first].startswith("UPDATE")
         assert any("django_orq_conversation" in sql for sql in executed[first:delete])
@@ -369,22 +399,48 @@ def right_before(monkeypatch: Any, step: str, work: Callable[[], object]) -> Non
 class foreign_table:  # noqa: N801 # a context manager
     """A table of which Django knows nothing, with one row that refers to a conversation."""
 
-    def __init__(self, *, refers_to: Conversation) -> None:
-        self._pk = refers_to.pk
+    def __init__(self, *, refers_to: Conversation, columns: str = "id", on_delete: str = "") -> None:
+        self._names = columns.split(", ") if columns else ["id"]
+        self._values = [getattr(refers_to, name) for name in self._names]
+        self._target = f"({columns})" if columns else ""
+        self._on_delete = on_delete
 
-    def __enter__(self) -> None:
-        kind = "bigint" if connection.vendor != "sqlite" else "integer"
-        deferred = "" if connection.vendor == "mysql" else "DEFERRABLE INITIALLY DEFERRED"
-        constraint = f"FOREIGN KEY (conversation) REFERENCES django_orq_conversation (id) {deferred}"
-        self._execute(f"CREATE TABLE foreign_rows (conversation {kind} NOT NULL, {constraint})")
-        self._execute(f"INSERT INTO foreign_rows VALUES ({self._pk})")  # noqa: S608 # a number
+    def __enter__(self) -> "foreign_table":
+        kinds = {
+            "id": "integer" if connection.vendor == "sqlite" else "bigint",
+            "workspace": _TEXT,
+            "remote_id": _TEXT,
+        }
+        columns = ", ".join(f"its_{name} {kinds[name].format(length=_LENGTHS.get(name))}" for name in self._names)
+        ours = ", ".join(f"its_{name}" for name in self._names)
+        deferred = "" if connection.vendor == "mysql" or self._on_delete else "DEFERRABLE INITIALLY DEFERRED"
+        self._execute(
+            f"CREATE TABLE foreign_rows ({columns}, "
+            f"FOREIGN KEY ({ours}) REFERENCES django_orq_conversation {self._target} {self._on_delete} {deferred})"
+        )
+        places = ", ".join(["%s"] * len(self._values))
+        self._execute(f"INSERT INTO foreign_rows VALUES ({places})", self._values)  # noqa: S608 # no words of others
+        return self
 
     def __exit__(self, *_error: object) -> None:
         self._execute("DROP TABLE foreign_rows")
 
-    def _execute(self, sql: str) -> None:
+    def rows(self) -> list[tuple[object, ...]]:
         with connection.cursor() as cursor:
-            cursor.execute(sql)
+            cursor.execute("SELECT * FROM foreign_rows")
+            return list(cursor.fetchall())
+
+    def is_as_it_was(self) -> bool:
+        return self.rows() == [tuple(self._values)]
+
+    def _execute(self, sql: str, values: list[object] | None = None) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+
+
+_COLLATIONS = {"mysql": "COLLATE utf8mb4_bin", "postgresql": 'COLLATE "C"'}
+_TEXT = f"varchar({{length}}) {_COLLATIONS.get(connection.vendor, '')}"
+_LENGTHS = {"workspace": 100, "remote_id": 64}
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="two connections can't use SQLite's memory at the same time")

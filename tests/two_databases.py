@@ -9,7 +9,7 @@ DATABASES = {
     name: {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{_FOLDER}/{name}.sqlite3"}
     for name in ("default", "second")
 }
-DATABASE_ROUTERS = ["tests.two_databases.Router"]
+DATABASE_ROUTERS = [name for name in os.environ.get("ROUTERS", "").split() if name]
 ORQ_API_KEY = "orq-key-of-the-tests"
 
 

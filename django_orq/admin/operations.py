@@ -123,7 +123,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
             "extent": _extent(operation, counts),
             "counts": _in_words(operation, counts),
             "remarks": "\n".join(remarks),
-            "items": [(item, _state_and_outcome(item)) for item in _items(operation)],
+            "items": [(item, _name_of(item), _state_and_outcome(item)) for item in _items(operation)],
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
             "links": self.admin_site.is_registered(Conversation),
@@ -153,7 +153,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
     @admin.display(description=_("operation"), ordering="pk")
     def name(self, operation: Operation) -> str:
         lone_name = getattr(operation, "lone_name", None)
-        if lone_name is None:
+        if not lone_name:
             return str(operation)
         return format_html("#{}: {} “<bdi>{}</bdi>”", operation.pk, operation.get_verb_display(), lone_name)
 
@@ -215,6 +215,12 @@ def _standing(operation: Operation) -> str:
     if is_being_done(operation):
         return gettext("being done")
     return gettext("waiting") if operation.resume_at is not None else gettext("queued")
+
+
+def _name_of(item: OperationItem) -> str:
+    if item.conversation is not None:
+        return item.name or item.conversation.remote_id
+    return item.name or gettext("name no longer kept")
 
 
 def _state_and_outcome(item: OperationItem) -> str:

@@ -41,6 +41,21 @@ class Label(Row):
     labelled = GenericForeignKey("content_type", "object_id")
 
 
+class LongNamed(Row):
+    """Its table's name is as long as MariaDB has them, and longer than PostgreSQL, which cuts it, does.
+
+    Between tests it is not emptied there, so it must have no constraints.
+    """
+
+    conversation = models.ForeignKey(Conversation, models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
+    content_type = models.ForeignKey(ContentType, models.CASCADE, null=True, db_constraint=False)
+    object_id = models.CharField(max_length=50)
+    labelled = GenericForeignKey("content_type", "object_id")
+
+    class Meta:
+        db_table = "references_longnamed".ljust(64, "x")
+
+
 class Tag(Row):
     """Has no generic foreign key: the relation is declared at its other end alone."""
 

@@ -51,7 +51,8 @@ class Command(OrqCommand):
             **days,
             help="in the rows of conversations that were deleted longer ago: take out name, previous name, metadata, "
             "other fields, and who created and updated it; also their names in operations, unreadable entries, and "
-            "the admin's own history (the object_repr of its LogEntry)",
+            "the admin's own history (the object_repr of its LogEntry); and the names in operations finished longer "
+            "ago that have no row, such as creations that failed",
         )
         parser.add_argument("--apply", action="store_true", help="do it; else it is only counted")
 
