@@ -13,7 +13,7 @@ help:
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make matrix the tests on the built wheel, for each Python and Django of setup.cfg whose Python is here"
-	@echo "make check  format, lint, types, Django's checks, missing migrations, layer contract"
+	@echo "make check  format (`.venv/bin/ruff format .` mends it), lint, types, Django's checks, missing migrations, layer contract"
 	@echo "make docs   the documentation, built strictly into docs/_build"
 	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
 	@echo "            (CHECK=1: only whether they are up to date)"
@@ -43,6 +43,7 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
+check: export ORQ_API_KEY ?= of no workspace
 check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -45,6 +45,14 @@ class RetryConfig:
             raise ValueError("intervals are seconds and can't be negative")
 
 
+class KeyCallableFailed(ImproperlyConfigured):
+    """A callable that gives an API key raised; ``failure`` names what, for its text may hold the key."""
+
+    def __init__(self, message: str, *, failure: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
 class ApiKey:
     """An API key, or a callable that gives it, which nothing prints: debug pages show the variables of each frame."""
 
@@ -73,8 +81,8 @@ class ApiKey:
         try:
             return source()
         except Exception as error:
-            raised = type(error).__name__
-        raise ImproperlyConfigured(f"{self._called} is a callable that raised {raised}.")
+            failure = type(error).__name__
+        raise KeyCallableFailed(f"{self._called} is a callable that raised {failure}.", failure=failure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +108,8 @@ class Workspace:
     """How many more, as a share of the rows that were there before."""
 
     def __post_init__(self) -> None:
-        for name, problem in _problems(self):
-            raise _wrong(self.alias, name, problem)
+        if problems := _problems(self):
+            raise ImproperlyConfigured(" ".join(str(_wrong(self.alias, *problem)) for problem in problems))
 
     def read_key(self) -> str:
         """The API key of this moment (a callable is called each time, so keys can be rotated)."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, connections, transaction
+from django.db.models import F, QuerySet
 
 Row = TypeVar("Row")
 
@@ -12,19 +12,32 @@ Row = TypeVar("Row")
 def delete_unless_refused(rows: QuerySet[Any], pks: Sequence[int]) -> int:
     """Delete those of these rows that have these keys, but for what the project's models protect; returns how many.
 
-    They are locked first, so that one that is no longer of these rows, since somebody took it up again, stays.
+    They are locked first, so that one that is no longer of these rows, since somebody took it up again, stays; and so
+    does one that somebody else has locked.
     """
+    deleted: list[int] = []
 
     def try_to(some: Sequence[int]) -> bool:
         try:
             with transaction.atomic(using=rows.db):
-                locked = rows.filter(pk__in=some).select_for_update().values_list("pk", flat=True)
-                rows.filter(pk__in=list(locked)).delete()
+                locked = _lock(rows.filter(pk__in=some))
+                rows.filter(pk__in=locked).delete()
         except IntegrityError:  # among them what PROTECT and RESTRICT raise
             return False
+        deleted.extend(locked)
         return True
 
-    return all_but_refused(pks, try_to)
+    all_but_refused(pks, try_to)
+    return len(deleted)
+
+
+def _lock(rows: QuerySet[Any]) -> list[int]:
+    if connections[rows.db].features.has_select_for_update_skip_locked:
+        return list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    # On SQLite a transaction that begins by reading can't always go on to write, so it begins with a write.
+    column = next(field.attname for field in rows.model._meta.concrete_fields if not field.primary_key)
+    rows.order_by().update(**{column: F(column)})
+    return list(rows.values_list("pk", flat=True))
 
 
 def all_but_refused(rows: Sequence[Row], act: Callable[[Sequence[Row]], bool]) -> int:

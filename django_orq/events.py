@@ -259,6 +259,13 @@ REST_FAILED = Event(
     text="a REST view failed: %(problem)s",
     fields=("error_code", "problem"),
 )
+PRUNING_FAILED = Event(
+    name="pruning.failed",
+    level=logging.WARNING,
+    means="Old rows of a kind could not be deleted when something ended; the next end tries again; with traceback.",
+    text="old %(kind)s could not be deleted",
+    fields=("kind",),
+)
 PRUNED = Event(
     name="pruning.done",
     level=logging.INFO,

@@ -188,7 +188,7 @@ class _Examination:
 
 def _service(workspace: Workspace, api_style: str) -> ConversationService:
     return ConversationService(
-        api_key=workspace.read_key,
+        api_key=workspace.api_key,
         base_url=workspace.base_url,
         api_style=api_style,
         connect_timeout=workspace.connect_timeout,

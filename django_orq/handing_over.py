@@ -25,7 +25,10 @@ class HandedOver:
     def message(self, *, tell: Tell = in_utc) -> str:
         """What became of it; ``tell`` says times."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        return " ".join([self._sentence() % named, *(() if self.is_untold else remarks(self.run, tell=tell))])
+        is_all = self.is_untold or (
+            self.is_others and self.run.state == State.QUEUED
+        )  # somebody calls a worker just now
+        return " ".join([self._sentence() % named, *(() if is_all else remarks(self.run, tell=tell))])
 
     def _sentence(self) -> str:
         if self.is_untold:

@@ -39,13 +39,25 @@ def do_once(verb: str, order: Order, *, by: Orderer, form_token: str) -> tuple[O
 
 def _carry_out_now(item: OperationItem, execution: Execution) -> None:
     try:
+        _carry_out(item, execution)
+    except LeaseLost:  # this process slept, and another one settles it
+        item.refresh_from_db(from_queryset=all_items().select_related("operation", "conversation"))
+        if item.state in (State.PENDING, State.SENT):
+            _leave_open(item)
+
+
+def _carry_out(item: OperationItem, execution: Execution) -> None:
+    try:
         execution.carry_out(item, interactive=True)
-        execution.finish()
     except RateLimited as error:
         execution.end(item, State.FAILED, error)
-        execution.finish()
-    except LeaseLost:  # this process slept, and another one has settled it
-        item.refresh_from_db(from_queryset=all_items().select_related("operation", "conversation"))
+    execution.finish()
+
+
+def _leave_open(item: OperationItem) -> None:
+    """Say, and only say, that nobody knows yet what becomes of it."""
+    item.state, item.error_code = State.UNKNOWN, OutcomeUnknown.code
+    item.error_params = {"operation": item.operation.verb, "reason": _("it is still under way")}
 
 
 def _outcome_of(form_token: str) -> OperationItem | None:
@@ -59,8 +71,7 @@ def _outcome_of(form_token: str) -> OperationItem | None:
         if item.operation.is_finished:
             return None if item.state == State.FAILED else item
         if time.monotonic() > until:
-            item.state, item.error_code = State.UNKNOWN, OutcomeUnknown.code
-            item.error_params = {"operation": item.operation.verb, "reason": _("it is still under way")}
+            _leave_open(item)
             return item
         time.sleep(SECONDS_BETWEEN_LOOKS)
 

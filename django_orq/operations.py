@@ -19,7 +19,7 @@ from .exceptions import DatabaseTrouble, OrqError, OutcomeUnknown, PaceKept, Rat
 from .execution import Execution
 from .leases import LeaseLost
 from .models import Operation, OperationItem
-from .primary import DATABASE_TROUBLE, all_items, write_database
+from .primary import DATABASE_TROUBLE, all_items, leave_broken_connection, write_database
 from .wording import marked as _
 
 SLICE_SECONDS = 20.0
@@ -50,6 +50,7 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
         _rest(execution, error)
     except DATABASE_TROUBLE as error:
         events.OPERATION_DATABASE_FAILED.log(operation=operation_id, exc_info=True)
+        leave_broken_connection()
         _rest(execution, DatabaseTrouble(error=type(error).__name__))
     except BaseException:
         execution.release()

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from . import tickets
+from . import events, tickets
 from .clock import DatabaseClock
 from .conf import Workspace, get_workspace, workspace_aliases
 from .deletion import delete_unless_refused
@@ -156,7 +156,17 @@ def longest_lease() -> float:
 
 
 def prune(*, ended: Operation) -> None:
-    """Delete the oldest finished operations of the kind that has just ended, but for that one."""
+    """Delete the oldest finished operations of the kind that has just ended, but for that one.
+
+    A database that can't is logged: the operation has ended all the same, and the next one's end tries again.
+    """
+    try:
+        _prune(ended)
+    except DatabaseError:
+        events.PRUNING_FAILED.log(kind="operations", exc_info=True)
+
+
+def _prune(ended: Operation) -> None:
     alike = Q(total=1) if ended.total == 1 else ~Q(total=1)
     finished = all_operations().filter(alike, finished_at__isnull=False).order_by("-pk")
     oldest_kept = finished.values_list("pk", flat=True)[KEPT - 1 : KEPT].first()

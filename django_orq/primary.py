@@ -1,6 +1,6 @@
 """The database that the mirror is written to: ours are read from there too, never from a replica that lags behind."""
 
-from django.db import InterfaceError, InternalError, OperationalError, router
+from django.db import InterfaceError, InternalError, OperationalError, connections, router
 from django.db.models import QuerySet
 
 from .models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun, WorkspaceWait
@@ -13,6 +13,16 @@ def write_database() -> str:
     """Its alias."""
     alias: str = router.db_for_write(Conversation)
     return alias
+
+
+def leave_broken_connection() -> None:
+    """After a failure: what is written next goes by a connection that works, if this one does not.
+
+    Within a transaction of the caller's it is the caller's to leave.
+    """
+    connection = connections[write_database()]
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
 
 
 def all_rows() -> QuerySet[Conversation]:

@@ -62,7 +62,7 @@ class Ages:
     def __post_init__(self) -> None:
         given = [days for days in vars(self).values() if days is not None]
         if not given:
-            raise ValueError(gettext("say what is to be pruned, and how old it must be"))
+            raise ValueError(gettext("say what is to be pruned, and how old it must be, as in --runs-older-than 90"))
         if not all(1 <= days <= LONGEST for days in given):
             text = gettext("an age is a whole number of days, from 1 to %(most)s")
             raise ValueError(text % {"most": number(LONGEST)})

@@ -1,7 +1,9 @@
 """Which finished sync runs are kept, and which pruned."""
 
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
+from . import events
 from .deletion import delete_unless_refused
 from .holds import awaiting_a_word
 from .models import SyncRun
@@ -18,7 +20,17 @@ PRUNED_AT_ONCE = 50
 
 
 def prune(workspace: str, *, ended_run: int) -> None:
-    """Delete old finished runs, those that changed nothing first; none that others need, or a person may let go."""
+    """Delete old finished runs, those that changed nothing first; none that others need, or a person may let go.
+
+    A database that can't is logged: the run has ended all the same, and the next one's end tries again.
+    """
+    try:
+        _prune(workspace, ended_run)
+    except DatabaseError:
+        events.PRUNING_FAILED.log(kind="sync_runs", exc_info=True)
+
+
+def _prune(workspace: str, ended_run: int) -> None:
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     unchanged = Q(state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0)
     for some, count in ((unchanged, KEPT_UNCHANGED), (Q(), KEPT)):

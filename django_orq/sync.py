@@ -30,7 +30,7 @@ from .exceptions import (
 )
 from .leases import LeaseLost
 from .models import SyncRun
-from .primary import DATABASE_TROUBLE, all_runs, kept_rows, write_database
+from .primary import DATABASE_TROUBLE, all_runs, kept_rows, leave_broken_connection, write_database
 from .service import ConversationService
 from .walk import Walk
 
@@ -66,6 +66,7 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
         _wait_or_fail(claim, error)
     except DATABASE_TROUBLE as error:
         events.SYNC_RUN_DATABASE_FAILED.log(run=run_id, workspace=workspace.alias, exc_info=True)
+        leave_broken_connection()
         _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
     except Exception as error:
         _fail(claim, error)
@@ -157,8 +158,9 @@ def _finish(claim: Claim) -> None:
         all_runs().filter(pk=run.pk).update(is_complete=False)
     if run.mode == SyncRun.Mode.FULL:
         rejects.resolve_unseen(run, now=now)
-    _refresh(run)
+    run.refresh_from_db(using=write_database())
     _tell_finished(run)
+    retention.prune(run.workspace, ended_run=run.pk)
 
 
 def _tell_finished(run: SyncRun) -> None:
@@ -251,7 +253,7 @@ def _fail(claim: Claim, error: Exception) -> None:
         **_describe(error),
     )
     if ended:
-        _refresh(run)
+        run.refresh_from_db(using=write_database())
         events.SYNC_RUN_FAILED.log(
             run=run.pk,
             workspace=run.workspace,
@@ -261,17 +263,13 @@ def _fail(claim: Claim, error: Exception) -> None:
             error_code=run.error_code,
             seconds=run.seconds,
         )
+        retention.prune(run.workspace, ended_run=run.pk)
 
 
 def _end_of(claim: Claim) -> datetime:
     """Not before anything that the run wrote: a person who lets it go on means all that it left missing."""
     now = claim.clock.latest()
     return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)
-
-
-def _refresh(run: SyncRun) -> None:
-    run.refresh_from_db(using=write_database())
-    retention.prune(run.workspace, ended_run=run.pk)
 
 
 def _describe(error: Exception) -> dict[str, Any]:

@@ -7,13 +7,14 @@ frame, since theirs hold the Authorization header and Django's debug page prints
 import html
 import http.client
 import random
+import re
 import socket
 import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
 
 import requests
@@ -21,7 +22,7 @@ import urllib3
 
 from . import events
 from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
-from .conf import ApiKey, RetryConfig
+from .conf import ApiKey, KeyCallableFailed, RetryConfig
 from .decompression import NotAccepted, decompressed
 from .exceptions import MalformedResponse, OrqError, TransportError
 from .wording import marked as _
@@ -83,6 +84,9 @@ class _Bearer(requests.auth.AuthBase):
         self._key = key.read()
         self._spellings = _spellings(self._key)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key can't be pickled")
+
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
@@ -94,9 +98,20 @@ class _Bearer(requests.auth.AuthBase):
 
     def redact_body(self, body: bytes) -> bytes:
         """Orq's own answers hold no key; what a proxy or a test server echoes must go no further."""
+        body = _ESCAPED.sub(_unescape, body)
         for spelling in self._spellings:
             body = body.replace(spelling.encode(), _REDACTED.encode())
         return body
+
+
+_ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u00([2-7][0-9a-fA-F])")
+"""A character of ASCII that JSON could have spelled plainly, after whole pairs of backslashes."""
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    """Plainly, unless the character means something to JSON, or is none that a key can have."""
+    character = bytes.fromhex(found[2].decode())
+    return found[0] if character in b'"\\\x7f' else found[1] + character
 
 
 def _spellings(key: str) -> list[str]:
@@ -138,7 +153,11 @@ class Transport:
         return outcome
 
     def _attempt(self, call: Call, deadline: float) -> Reply | OrqError:
-        bearer = _Bearer(self._api_key)
+        try:
+            bearer = _Bearer(self._api_key)
+        except KeyCallableFailed as error:
+            reason = _("API_KEY is a callable, and it raised {failure}")
+            return TransportError(operation=call.operation, reason=reason, failure=error.failure, sent=False)
         exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)

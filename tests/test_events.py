@@ -284,6 +284,7 @@ class TestRecords:
             "publishing.failed",
             "request.not_mirrored",
             "request.wait_not_kept",  # in test_mirror.py
+            "pruning.failed",  # in test_sync.py
             "rest.failed",
         }
 

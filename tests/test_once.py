@@ -5,9 +5,10 @@ from django.db import IntegrityError, connection
 
 from django_orq import mirror, once, operations, orders
 from django_orq.execution import Execution
-from django_orq.models import Conversation, Operation, WorkspaceWait
+from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 from django_orq.once import do_once
 from django_orq.orders import Order
+from django_orq.primary import all_operations
 
 from .ordering import NOBODY, lose_the_worker, meanwhile, raising, rename_all, states
 from .threads import in_thread
@@ -84,6 +85,23 @@ class TestCreateOnce:
         item, _ = self.create()
 
         assert (item.state, item.error_code) == ("unknown", "outcome_unknown")
+
+    @pytest.mark.parametrize("fault", [{}, {"status": 429}], ids=["created", "refused"])
+    def test_process_that_slept_while_another_one_holds_it_has_an_unknown_outcome(self, remote, fault):
+        """It must not look as if the form could be sent anew without harm."""
+
+        def hold():
+            operation = Operation.objects.get()
+            all_operations().filter(pk=operation.pk).update(token="another's")
+
+        meanwhile(remote, "create", "before", lambda: in_thread(hold).join())
+        if fault:
+            remote.fail("create", **fault)
+
+        item, is_first = self.create()
+
+        assert (item.state, item.error_code, is_first) == ("unknown", "outcome_unknown", True)
+        assert OperationItem.objects.get().state == "sent"
 
     def test_form_whose_process_was_killed_has_an_unknown_outcome(self, remote, monkeypatch):
         with monkeypatch.context() as patch:

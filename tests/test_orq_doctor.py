@@ -154,13 +154,13 @@ def test_other_workspace_is_examined_by_its_alias(filled, settings):
 def test_missing_configuration_says_what_to_write(settings):
     settings.ORQ_WORKSPACES = {}
 
-    assert (Verdict().code, "Set ORQ_API_KEY" in Verdict().error) == (1, True)
+    assert (Verdict().code, "Set ORQ_API_KEY" in Verdict().error) == (2, True)
 
 
 def test_missing_key_is_said_and_nothing_is_sent(remote, settings):
     configure(settings, API_KEY="")
 
-    assert (Verdict().code, "['API_KEY'] is empty" in Verdict().error) == (1, True)
+    assert (Verdict().code, "['API_KEY'] is empty" in Verdict().error) == (2, True)
     assert remote.count() == 0
 
 

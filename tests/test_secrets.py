@@ -1,5 +1,6 @@
 """The API key appears nowhere: each test plants it, makes something go wrong, and searches."""
 
+import json
 import logging
 import pickle
 import traceback
@@ -16,6 +17,7 @@ from django_orq.exceptions import OrqError
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.service import ConversationService
 from django_orq.testing import OrqSandbox
+from django_orq.transport import Reply, _Bearer
 
 from .walking import configure, full_run
 
@@ -109,6 +111,15 @@ def test_key_is_not_shown_by_errors_of_the_configuration(keyed, settings, rf, na
     assert KEY not in shown
 
 
+def test_answer_that_knows_the_key_is_not_pickled(keyed):
+    bearer = _Bearer(get_workspace("default").api_key)
+    reply = Reply(status=200, headers={}, body=b"", defect=None, redact=bearer.redact)
+
+    for holder in (bearer, reply):
+        with pytest.raises(TypeError, match="can't be pickled"):
+            pickle.dumps(holder)
+
+
 def test_workspace_with_its_key_is_not_pickled(keyed):
     with pytest.raises(TypeError, match="can't be pickled"):
         pickle.dumps(get_workspace("default"))
@@ -119,6 +130,17 @@ def test_key_that_a_list_item_echoes_is_not_stored(keyed):
     keyed.transform_list = lambda answer: answer | {"data": [*answer["data"], {"Authorization": f"Bearer {KEY}"}]}
 
     assert full_run().state == SyncRun.State.PARTIAL
+    assert KEY not in stored()
+
+
+def test_key_that_a_list_item_spells_in_codes_is_not_stored(keyed):
+    item = keyed.add("Ticket", metadata={"key": "HERE"})
+    answer = json.dumps({"object": "list", "data": [item], "has_more": False})
+    codes = "".join(f"\\u{ord(character):04x}" for character in KEY)
+    keyed.fail("list", status=200, body=answer.replace("HERE", codes))
+
+    assert full_run().state == SyncRun.State.SUCCEEDED
+    assert Conversation.objects.get().metadata == {"key": "[API key]"}
     assert KEY not in stored()
 
 

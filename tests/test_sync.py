@@ -17,6 +17,7 @@ from django_orq.signals import sync_run_finished
 from django_orq.testing import OrqSandbox
 
 from .references.models import Report
+from .threads import in_thread
 from .walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
 
 pytestmark = pytest.mark.django_db
@@ -453,6 +454,67 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
     assert set(SyncRun.objects.values_list("pk", flat=True)) >= set(changing[1:])
     assert SyncRun.objects.count() <= 5
     assert SyncRun.objects.filter(mode="incremental").count() == 2
+
+
+def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(remote, monkeypatch, caplog):
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    full_run()
+
+    def fail(run: object, sql: str, params: object, many: bool, context: object) -> object:
+        if sql.startswith("DELETE") and "django_orq_syncrun" in sql:
+            raise OperationalError("database is locked")
+        return run(sql, params, many, context)
+
+    with caplog.at_level("INFO", "django_orq"), connection.execute_wrapper(fail):
+        ended = [full_run() for _time in range(2)]
+
+    said = [getattr(record, "event", "") for record in caplog.records]
+    assert [run.state for run in ended] == ["succeeded"] * 2
+    assert said.count("sync_run.finished") == 2
+    assert "pruning.failed" in said
+    assert "sync_run.database_failed" not in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings):
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL lets us cut our own connection")
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    connection.ensure_connection()
+    ours = connection.connection.info.backend_pid
+
+    def cut(operation: str | None, phase: str) -> None:
+        if (operation, phase, remote.count("list")) == ("list", "before", 2):
+            remote.on_request = None
+            in_thread(lambda: connection.cursor().execute("SELECT pg_terminate_backend(%s)", [ours])).join()
+
+    remote.on_request = cut
+    run = full_run()
+    assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "database", "database_trouble", 2)
+
+    let_the_wait_pass()
+    assert (full_run().state, run.deaths) == ("succeeded", 0)
+
+
+def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings):
+    calls = iter(range(100))
+
+    def read() -> str:
+        if next(calls) == 2:
+            raise OSError("the vault is sealed")
+        return "sandbox-key"
+
+    configure(settings, PAGE_SIZE=10, API_KEY=read)
+    fill(remote, 35)
+
+    run = full_run()
+    assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "backoff", "transport_error", 2)
+    assert "API_KEY is a callable, and it raised OSError" in run.error_message
+
+    let_the_wait_pass()
+    assert (full_run().pages, remote.count("list")) == (4, 4)
 
 
 def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):

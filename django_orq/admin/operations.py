@@ -9,7 +9,6 @@ from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -22,6 +21,7 @@ from ..progress import Extent
 from ..remarks import is_being_done, remarks_on_operation
 from .filters import SeveralFilter
 from .handing_over import hand_over
+from .names import isolated
 from .outcomes import explain_item
 from .progress import ProgressAdmin, answer_progress
 from .read_only import ReadOnlyAdmin
@@ -155,7 +155,8 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
         lone_name = getattr(operation, "lone_name", None)
         if not lone_name:
             return str(operation)
-        return format_html("#{}: {} “<bdi>{}</bdi>”", operation.pk, operation.get_verb_display(), lone_name)
+        named = {"number": operation.pk, "verb": operation.get_verb_display(), "name": isolated(lone_name)}
+        return gettext("#%(number)s: %(verb)s “%(name)s”") % named
 
     @admin.display(description=_("state"))
     def standing(self, operation: Operation) -> str:

@@ -154,7 +154,7 @@ class RunViewsAdmin(ProgressAdmin[SyncRun]):
 
     def _say_too_late(self, request: HttpRequest, run: SyncRun) -> HttpResponse:
         run.refresh_from_db(using=write_database())
-        message = gettext("Nothing was done: sync run %(run)s is %(state)s already.")
+        message = gettext("Nothing was done: the state of sync run %(run)s is “%(state)s” already.")
         named = {"run": run.pk, "state": run.get_state_display()}
         return self._say(request, run, message % named, messages.WARNING)
 

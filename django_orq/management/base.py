@@ -3,6 +3,7 @@
 import os
 import sys
 from argparse import ArgumentTypeError
+from io import StringIO
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
@@ -37,7 +38,7 @@ class Unbreakable:
     """A stream that drops what can't be written: its reader has gone, its disk is full, or it was never open."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream or open(os.devnull, "w")  # noqa: SIM115 # for as long as the process lives
+        self._stream = stream or StringIO()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -205,7 +205,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         cancelled = self.perform_cancel(run)
         run.refresh_from_db(using=write_database())
         if not cancelled:
-            message = gettext("Nothing was done: sync run %(run)s is %(state)s already.")
+            message = gettext("Nothing was done: the state of sync run %(run)s is “%(state)s” already.")
             raise RunFinished(self.show(run), message % {"run": run.pk, "state": run.get_state_display()})
         return Response(self.show(run))
 
