@@ -42,8 +42,10 @@ def test_locks_begin_with_what_the_database_can_go_on_from(ended, statements):
 
 
 def test_what_somebody_else_has_locked_is_not_waited_for(ended):
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("this database locks no rows")
+    if connection.vendor != "postgresql":
+        pytest.skip(
+            "SQLite locks no rows, and MariaDB, where they are so few, reads and locks them all to delete some"
+        )
     deleted: list[int] = []
 
     with transaction.atomic():
