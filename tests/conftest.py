@@ -17,7 +17,35 @@ from .walking import full_run
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
 settings.load_profile("any machine")
 
+_ANY_DATABASE = {
+    "test_audit",
+    "test_catalogues",
+    "test_checks",
+    "test_commands",
+    "test_conf",
+    "test_databases",
+    "test_decompression",
+    "test_documentation",
+    "test_example_project",
+    "test_layers",
+    "test_payloads",
+    "test_promises",
+    "test_public_api",
+    "test_reference",
+    "test_sandbox",
+    "test_service",
+    "test_transport",
+    "test_troubleshooting",
+    "test_vendor_operations",
+}
+"""Modules that ask no database, or ask one of their own."""
 _TRANSACTION_CONTROL = re.compile(r"(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET )")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in _ANY_DATABASE:
+            item.add_marker("any_database")
 
 
 @pytest.fixture
