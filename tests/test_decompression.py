@@ -62,9 +62,9 @@ def test_other_compression_is_refused_unless_there_is_nothing_compressed(encodin
 
 
 def test_only_what_is_asked_for_is_decompressed():
-    """A gigabyte in two layers: its first megabytes take no more than some pieces."""
+    """200 megabytes in two layers: the first of them take no more than some pieces."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
-    inner = [compressor.compress(b" " * 10_000_000) for _ in range(100)]
+    inner = [compressor.compress(b" " * 10_000_000) for _ in range(20)]
     bomb = gzip.compress(b"".join([*inner, compressor.flush()]))
     tracemalloc.start()
     try:

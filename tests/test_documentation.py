@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +14,9 @@ from django.db import connection
 
 from .acceptance.project import environment
 from .documentation import formats, project
+from .documentation.__main__ import run_code, run_session
 from .documentation.blocks import ROOT, Block, WrongPage, blocks_of, pages
-from .documentation.console import check_commands, commands_of
+from .documentation.console import check_commands, commands_of, run_commands
 
 NOT_RUN = {
     "README.md": 4,
@@ -130,18 +132,35 @@ def test_marks_and_files_are_found_in_lists_too():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("```python\nassert 1 == 2\n```", 'docs/some.md", line 2'),
         ("```python\ndef test_one():\n    assert 1 == 2\n```", "1 failed"),
         ("```python\n# settings.py\nORQ_WORKSPACES = {'default': {'API_KEI': 'k'}}\n```", "API_KEI"),
         ("```python\n# shop/models.py\nfrom nowhere import models\n```", "nowhere"),
-        ("```pycon\n>>> 1 + 1\n3\n```", "Expected"),
-        ("```console\n$ rm important\n```", "can't be run here"),
         ("```console\n$ python manage.py orq_sync --workspace nowhere\n```", "ended with 2"),
         ("```console\n$ python manage.py orq_sync\nSync run 1 failed\n```", "instead of\nSync run 1 failed"),
     ],
 )
 def test_block_that_does_not_hold_is_reported(text, complaint, follow_page):
     assert complaint in follow_page("docs/some.md", text)
+
+
+def test_code_that_does_not_hold_is_reported_with_its_line():
+    (block,) = blocks_of("docs/some.md", "```python\nassert 1 == 2\n```")
+    with pytest.raises(AssertionError) as failure:
+        run_code(block, {})
+
+    assert 'docs/some.md", line 2' in "".join(traceback.format_exception(failure.value))
+
+
+def test_session_that_does_not_hold_is_reported():
+    (block,) = blocks_of("docs/some.md", "```pycon\n>>> 1 + 1\n3\n```")
+    with pytest.raises(WrongPage, match="Expected"):
+        run_session(block, {})
+
+
+def test_command_of_another_program_is_not_run(tmp_path):
+    (block,) = blocks_of("docs/some.md", "```console\n$ rm important\n```")
+    with pytest.raises(WrongPage, match="can't be run here"):
+        run_commands(block, folder=str(tmp_path))
 
 
 @pytest.mark.parametrize(

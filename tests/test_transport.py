@@ -220,7 +220,7 @@ def test_decompression_stops_at_10_mb(encoding: str) -> None:
 
 
 def test_small_answer_does_not_fill_the_memory() -> None:
-    """Two kilobytes that would be a gigabyte."""
+    """Some hundred bytes that would be 200 megabytes."""
     content = answer(nested_bomb(), "Content-Encoding: gzip, gzip")
     tracemalloc.start()
     try:
@@ -233,9 +233,9 @@ def test_small_answer_does_not_fill_the_memory() -> None:
 
 def nested_bomb() -> bytes:
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
-    parts = [compressor.compress(b" " * MAX_BODY) for _ in range(100)]
+    parts = [compressor.compress(b" " * MAX_BODY) for _ in range(20)]
     bomb = gzip.compress(b"".join([*parts, compressor.flush()]))
-    assert len(bomb) < 2_500
+    assert len(bomb) < 1_000
     return bomb
 
 
