@@ -14,7 +14,7 @@ help:
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make matrix the tests on the built wheel, for each Python and Django of setup.cfg whose Python is here"
 	@echo "make check  format (`.venv/bin/ruff format .` mends it), lint, types, Django's checks, missing migrations, layer contract"
-	@echo "make docs   the documentation, built strictly into docs/_build"
+	@echo "make docs   the documentation, built strictly into docs/_build, and each block of code in it followed"
 	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
 	@echo "            (CHECK=1: only whether they are up to date)"
 	@echo "make audit  the newest versions of what the app needs, looked up among known vulnerabilities"
@@ -41,7 +41,7 @@ demo: $(VENV)/.installed-demo
 	@exec $(BIN)/python -m example_project.demo $(if $(CHECK),--check)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not documentation" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 check: export ORQ_API_KEY ?= of no workspace
 check: $(VENV)/.installed-check
@@ -58,8 +58,9 @@ check: $(VENV)/.installed-check
 	@touch $@
 
 # All of it each time, so that a warning of an unchanged page is no secret.
-docs: .venv-docs/.installed
+docs: .venv-docs/.installed $(VENV)/.installed-test
 	.venv-docs/bin/sphinx-build -W --keep-going -n -q -E -a docs docs/_build $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) tests/test_documentation.py
 
 # After the German texts that it names as missing are filled in, once more: it compiles them.
 messages: export ORQ_GETTEXT = 1

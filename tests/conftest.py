@@ -46,6 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in _ANY_DATABASE:
             item.add_marker("any_database")
+        if item.path.stem == "test_documentation":
+            item.add_marker("documentation")
 
 
 @pytest.fixture
