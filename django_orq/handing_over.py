@@ -25,10 +25,10 @@ class HandedOver:
     def message(self, *, tell: Tell = in_utc) -> str:
         """What became of it; ``tell`` says times."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        is_all = self.is_untold or (
-            self.is_others and self.run.state == State.QUEUED
-        )  # somebody calls a worker just now
-        return " ".join([self._sentence() % named, *(() if is_all else remarks(self.run, tell=tell))])
+        # A run that is queued by somebody else has a worker called for just now.
+        if self.is_untold or (self.is_others and self.run.state == State.QUEUED):
+            return self._sentence() % named
+        return " ".join([self._sentence() % named, *remarks(self.run, tell=tell)])
 
     def _sentence(self) -> str:
         if self.is_untold:
