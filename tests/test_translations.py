@@ -250,7 +250,7 @@ def test_rest_error_is_in_the_readers_language(reader, remote):
     [
         ("/conversations/?workspace=other", "Diesen Arbeitsbereich gibt es nicht."),
         ("/conversations/?page_size=1000", "Verlangen Sie eine ganze Zahl von 1 bis 100."),
-        ("/sync-runs/99/", "In diesem Arbeitsbereich gibt es diesen Abgleich nicht."),
+        ("/sync-runs/1000000000/", "In diesem Arbeitsbereich gibt es diesen Abgleich nicht."),
     ],
 )
 def test_refusals_of_the_rest_door_are_in_the_readers_language(reader, remote, address, message):
@@ -275,8 +275,8 @@ def test_commands_speak_the_projects_language(remote, settings, capsys):
     with translation.override("de"):
         call_command("orq_sync", "--full")
         call_command("orq_doctor")
-        with pytest.raises(CommandError, match=r"Es gibt keinen Abgleich 99\."):
-            call_command("orq_sync", "--go-on", "99")
+        with pytest.raises(CommandError, match=r"Es gibt keinen Abgleich 1000000000\."):
+            call_command("orq_sync", "--go-on", "1000000000")
 
     said = capsys.readouterr().out
     assert "erfolgreich: 1 Konversation in 1 Seite mit 1 Anfrage; 1 neu" in said
