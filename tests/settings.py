@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_orq",
+    "tests.emptying",
     "tests.references",
 ]
 MIDDLEWARE = [
