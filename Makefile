@@ -41,7 +41,7 @@ demo: $(VENV)/.installed-demo
 	@exec $(BIN)/python -m example_project.demo $(if $(CHECK),--check)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PARALLEL) -m "not documentation" --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not documentation and not volume" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 check: export ORQ_API_KEY ?= of no workspace
 check: $(VENV)/.installed-check

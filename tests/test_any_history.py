@@ -26,7 +26,7 @@ from django_orq.testing import OrqSandbox
 from .values import mirrored_values
 from .walking import let_the_wait_pass, mirror_equals
 
-CASES = int(os.environ.get("ORQ_HISTORIES", "100"))
+CASES = int(os.environ.get("ORQ_HISTORIES", "25"))
 FAULTS: list[dict[str, Any]] = [
     {"status": 500},
     {"status": 503, "headers": {"Retry-After": "30"}},

@@ -65,6 +65,7 @@ def test_conversation_that_the_list_hides_is_unlisted_and_says_so_once(remote, i
     assert states(ids[7]) == ["live"]
 
 
+@pytest.mark.volume
 @pytest.mark.django_db(transaction=True)
 def test_forty_of_ten_thousand_deleted(settings):
     with OrqSandbox(conversations=10_000) as remote:
@@ -317,7 +318,7 @@ class TestDoubtfulWorkspace:
         assert Conversation.objects.deleted().count() == 0
         assert Conversation.objects.count() == count
 
-    @pytest.fixture(params=[10, 40, 1000])
+    @pytest.fixture(params=[10, 40, pytest.param(1000, marks=pytest.mark.volume)])
     def count(self, request: pytest.FixtureRequest, remote: OrqSandbox) -> int:
         for number in range(request.param):
             remote.add(f"Ticket {number}")

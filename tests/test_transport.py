@@ -219,6 +219,7 @@ def test_decompression_stops_at_10_mb(encoding: str) -> None:
         service.list()
 
 
+@pytest.mark.volume
 def test_small_answer_does_not_fill_the_memory() -> None:
     """Some hundred bytes that would be 200 megabytes."""
     content = answer(nested_bomb(), "Content-Encoding: gzip, gzip")
