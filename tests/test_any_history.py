@@ -26,7 +26,7 @@ from django_orq.testing import OrqSandbox
 from .values import mirrored_values
 from .walking import let_the_wait_pass, mirror_equals
 
-CASES = int(os.environ.get("ORQ_HISTORIES", "25"))
+CASES = int(os.environ.get("ORQ_HISTORIES", "26"))
 FAULTS: list[dict[str, Any]] = [
     {"status": 500},
     {"status": 503, "headers": {"Retry-After": "30"}},
@@ -117,10 +117,11 @@ class World:
             self.deleted_while_alive.append(conversation.remote_id)
 
 
+@pytest.mark.parametrize("half", [1, 2])  # for two processes
 @pytest.mark.django_db(transaction=True)
-@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=CASES // 2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories)
-def test_mirror_equals_the_remote_after_any_history(history: History):
+def test_mirror_equals_the_remote_after_any_history(history: History, half: int):
     empty_the_mirror()
     with OrqSandbox() as remote:
         world = World(remote, history)
