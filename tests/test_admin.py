@@ -488,7 +488,7 @@ def test_page_of_a_deleted_conversation_can_only_be_read(remote, admin_client):
 
 
 @pytest.mark.parametrize("name", ["change", "delete"])
-@pytest.mark.parametrize("key", ["4711", "nonsense"])
+@pytest.mark.parametrize("key", ["1000000000", "nonsense"])
 def test_unknown_conversation_redirects_with_a_message(admin_client, name, key):
     response = admin_client.get(reverse(f"{NAMES}_{name}", args=[key]))
 

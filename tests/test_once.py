@@ -202,7 +202,7 @@ class TestDoOnce:
         assert self.do(verb, rows[0])[1] is False
 
     def test_row_that_is_gone_for_good_is_no_form_sent_before(self, remote, rows):
-        order = Order(conversation=Conversation(pk=4711, workspace="default", display_name="Gone"))
+        order = Order(conversation=Conversation(pk=1_000_000_000, workspace="default", display_name="Gone"))
 
         with pytest.raises(IntegrityError):
             do_once("refresh", order, by=NOBODY, form_token="f" * 32)

@@ -88,7 +88,7 @@ class TestWork:
         assert OperationItem.objects.count() == 3
 
     def test_row_that_is_gone_for_good_is_no_form_sent_before(self, remote, rows):
-        gone = Conversation(pk=4711, workspace="default", display_name="Gone")
+        gone = Conversation(pk=1_000_000_000, workspace="default", display_name="Gone")
 
         with pytest.raises(IntegrityError):
             place("refresh", [gone], form_token="f" * 32)
@@ -401,7 +401,7 @@ class TestHistory:
         assert [pk for pk, _ in said] == [str(rows[i].pk) for i in (0, 1, 0, 1, 0)]
         assert LogEntry.objects.first().user == user
 
-    @pytest.mark.parametrize("pk", ["", "4711", "not-a-number"])
+    @pytest.mark.parametrize("pk", ["", "1000000000", "not-a-number"])
     def test_user_who_is_gone_stops_nothing(self, remote, rows, pk):
         operation = place("refresh", rows[:1], by=Orderer(pk=pk, name="gone"))
 

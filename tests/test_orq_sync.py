@@ -285,7 +285,9 @@ def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
     assert "1 deleted" in orq_sync("--go-on", str(held.pk))
 
 
-@pytest.mark.parametrize(("run", "message"), [("4711", "no sync run 4711"), ("finished", "nothing to let go on")])
+@pytest.mark.parametrize(
+    ("run", "message"), [("1000000000", "no sync run 1000000000"), ("finished", "nothing to let go on")]
+)
 def test_run_that_cannot_go_on_is_wrong_usage(remote, run, message):
     orq_sync("--full")
     pk = str(SyncRun.objects.get().pk) if run == "finished" else run
