@@ -120,7 +120,7 @@ matrix: wheel .venv-tox/.installed
 
 # The quick start is followed where ORQ_QUICK_START names a file for its transcript: it needs PostgreSQL and Redis.
 acceptance: wheel $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed
-	ORQ_WHEELS=dist ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/acceptance $(ARGS)
+	ORQ_WHEELS=dist ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/acceptance --numprocesses=2 --dist=loadgroup $(ARGS)
 
 $(VENV)/.installed-brokers: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'celery[redis]' 'psycopg[binary]'
@@ -137,7 +137,7 @@ browser: export ORQ_BROWSER ?= $(shell command -v chromium || command -v chromiu
 browser: export ORQ_SCREENSHOTS ?= .screenshots
 browser: $(VENV)/.installed-browser
 	@test -n "$$ORQ_BROWSER" || { echo "No Chromium found: install it, or name its program in ORQ_BROWSER." >&2; exit 1; }
-	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadgroup $(ARGS)
 
 benchmark: $(VENV)/.installed-demo
 	$(BIN)/python -m tests.benchmarks

@@ -9,6 +9,8 @@ from .pages import FAULTS, LIST, confirm, expect_success, state, sync_everything
 from .playing import expect
 from .site import turnstile
 
+pytestmark = pytest.mark.xdist_group("walked")  # most share a site that takes long to fill
+
 COUNT, PAGE_SIZE = 120, 10
 LOST = 20
 FAILS_AT_ONCE = ("401", "404")
