@@ -25,8 +25,6 @@ from .pages import (
 from .playing import expect
 from .site import turnstile
 
-pytestmark = pytest.mark.xdist_group("screens")  # they share a site that takes long to fill
-
 UNREADABLE = (
     {"_id": "conv_1", "displayName": "An id of another kind", "createdAt": 1_764_000_000_000},
     {"kind": "conversation", "displayName": "Without an id " + "x" * 200},
@@ -68,7 +66,8 @@ def site(_pictured_site):
     _pictured_site.sandbox.transform_list = None
 
 
-@pytest.fixture(params=LOOKS)
+# Those of a look share a site, which takes long to fill.
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOOKS])
 def look(request, site, open_browser, album):
     """A page in one of the looks, and what takes its picture and finds fault with it."""
     page = open_browser(site, **LOOKS[request.param])
