@@ -28,17 +28,21 @@ _ANY_DATABASE = {
     "test_documentation",
     "test_example_project",
     "test_layers",
+    "test_misbehaviour",
     "test_payloads",
     "test_promises",
     "test_public_api",
     "test_reference",
+    "test_rest_permissions",
+    "test_rest_schema",
     "test_sandbox",
     "test_service",
+    "test_translations",
     "test_transport",
     "test_troubleshooting",
     "test_vendor_operations",
 }
-"""Modules that ask no database, or ask one of their own."""
+"""Modules that ask no database, or one of their own, or nothing that another one could answer otherwise."""
 _TRANSACTION_CONTROL = re.compile(r"(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET )")
 
 
