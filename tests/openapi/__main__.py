@@ -24,7 +24,7 @@ from django_orq.testing import OrqSandbox
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USER = PASSWORD = "admin"
-EXAMPLES = 30
+EXAMPLES = 40
 """For each of the eleven operations, beside the cases that the schema itself suggests."""
 LEAST_CASES = 500
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
