@@ -130,7 +130,7 @@ $(VENV)/.installed-brokers: setup.cfg pyproject.toml | $(VENV)/bin/python
 brokers: export ORQ_BROKERS ?= redis://127.0.0.1:6379/0 amqp://guest:guest@127.0.0.1:5672//
 brokers: export DATABASE_URL ?= postgres://postgres@127.0.0.1/django_orq_brokers
 brokers: $(VENV)/.installed-brokers
-	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py --numprocesses=2 $(ARGS)
+	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py --numprocesses=3 --dist=worksteal $(ARGS)
 
 # Playwright's own browsers are not needed; ORQ_SCREENSHOTS keeps the pictures in another folder.
 browser: export ORQ_BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
