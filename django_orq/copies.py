@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from .models import Conversation, OperationItem, RejectedPayload
 from .payloads import REMOTE_ID, is_remote_id
-from .primary import all_items, all_payloads
+from .primary import all_items, all_payloads, all_rows
 
 CHUNK = 500
 _FIELDS = ("name", "wanted", "error_params", "note")
@@ -89,10 +89,12 @@ def _items_of(rows: Sequence[Conversation]) -> QuerySet[OperationItem]:
 
 
 def _payloads(rows: Sequence[Conversation]) -> QuerySet[RejectedPayload]:
+    """Of those of these rows that are still tombstones."""
     ids = defaultdict(list)
     for row in rows:
         ids[row.workspace].append(row.remote_id)
     theirs = Q(pk__in=())
     for workspace, keys in ids.items():
         theirs |= Q(workspace=workspace, key__in=keys)
-    return all_payloads().filter(theirs).exclude(excerpt="")
+    gone = all_rows().filter(workspace=OuterRef("workspace"), remote_id=OuterRef("key"), deleted_at__isnull=False)
+    return all_payloads().filter(theirs, Exists(gone)).exclude(excerpt="")

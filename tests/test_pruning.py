@@ -248,6 +248,16 @@ class TestScrub:
             (gone.remote_id, ""),
         }
 
+    def test_conversation_that_came_back_meanwhile_keeps_its_unreadable_entry(self, monkeypatch):
+        """After the old tombstones were read."""
+        row, gone = tombstone(1), tombstone(2)
+        kept, scrubbed = rejected(row.remote_id), rejected(gone.remote_id)
+        monkeypatch.setattr(pruning, "_tombstones", lambda _scope: iter([[row, gone]]))
+        set_columns(row, deleted_at=None)
+
+        assert prune(scrub=9)[Kind.PAYLOADS] == (1, 0)
+        assert set(RejectedPayload.objects.values_list("pk", "excerpt")) == {(kept.pk, "Secret"), (scrubbed.pk, "")}
+
     def test_conversation_that_comes_back_at_the_last_moment_keeps_its_name_in_operations(self, monkeypatch):
         """After its items were read."""
         row = tombstone()
