@@ -200,8 +200,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
             gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
         )
     if _is_kept_too_long(run, now):
-        text = gettext("No lease and no wait is so long: the database's clock was ahead. To start anew: %(command)s")
-        parts.append(text % {"command": f"{_command(run.workspace)}{_option(run)} --fresh"})
+        parts += [gettext("No lease and no wait is so long: the database's clock was ahead."), _how_to_start_anew(run)]
     lease = None if run.lease_until is None else (run.lease_until - now).total_seconds()
     waits = None if run.resume_at is None else (run.resume_at - now).total_seconds()
     return _tell_run(
@@ -229,8 +228,11 @@ def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
     return any(until is not None and until - now > LONGEST_HOLD for until in (run.lease_until, run.resume_at))
 
 
-def _option(run: SyncRun) -> str:
-    return " --full" if run.mode == Mode.FULL else ""
+def _how_to_start_anew(run: SyncRun) -> str:
+    if run.mode == Mode.CONFIRM:
+        return gettext("Cancel it in the admin: then the run that it continues can be let go on again.")
+    option = " --full" if run.mode == Mode.FULL else ""
+    return gettext("To start anew: %(command)s") % {"command": f"{_command(run.workspace)}{option} --fresh"}
 
 
 def _is_fresh(run: SyncRun, now: datetime) -> bool:

@@ -246,6 +246,16 @@ class TestUnfinishedRuns:
         assert orq_health()[0] == 3
         assert "manage.py orq_sync --full --fresh" in finding("unfinished_run")["text"]
 
+    def test_confirmation_with_a_lease_of_a_clock_that_was_ahead_is_cancelled_by_a_person(self, queued):
+        """The command starts no such run."""
+        until = datetime.now(UTC) + timedelta(days=300)
+        SyncRun.objects.filter(pk=queued.pk).update(mode="confirm", state="running", lease_until=until)
+
+        assert orq_health()[0] == 3
+        text = finding("unfinished_run")["text"]
+        assert "Cancel it in the admin: then the run that it continues can be let go on again." in text
+        assert "--fresh" not in text
+
     def test_live_lease_names_who_works_on_it(self, queued):
         soon = datetime.now(UTC) + timedelta(seconds=60)
         SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=soon, walker="process 4711 on host")
