@@ -4,10 +4,11 @@
 is enough for a single workspace. Wrong settings raise ``ImproperlyConfigured``, which says what to write.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -21,6 +22,15 @@ API_STYLES = ("snake", "camel")
 MAX_ALIAS = 100
 """Characters; each row of the workspace holds them."""
 MAX_PAGE_SIZE = 100
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """``True`` is no number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, float) or is_whole(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +49,13 @@ class RetryConfig:
     """Whether connection errors are tried again, as 500, 502, 503 and 504 are."""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError("attempts must be at least 1")
-        if min(self.initial_interval, self.max_interval, self.max_elapsed) < 0:
+        if not is_whole(self.attempts) or self.attempts < 1:
+            raise ValueError("attempts must be a whole number, at least 1")
+        intervals = (self.initial_interval, self.max_interval, self.max_elapsed)
+        if not all(is_number(seconds) and 0 <= seconds < math.inf for seconds in intervals):
             raise ValueError("intervals are seconds and can't be negative")
+        if not isinstance(self.connection_errors, bool):
+            raise ValueError("connection_errors must be True or False")  # noqa: TRY004 # as the others
 
 
 class KeyCallableFailed(ImproperlyConfigured):
@@ -251,7 +264,7 @@ def _check_text(value: object) -> str | None:
 
 
 def _check_page_size(value: object) -> str | None:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_PAGE_SIZE
+    fits = is_whole(value) and 1 <= value <= MAX_PAGE_SIZE
     return None if fits else f"must be a whole number from 1 to {MAX_PAGE_SIZE}"
 
 
@@ -260,20 +273,20 @@ def _check_retries(value: object) -> str | None:
 
 
 def _check_pace(value: object) -> str | None:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 12 <= value <= 1_000_000
+    fits = is_number(value) and 12 <= value <= 1_000_000
     return None if value is None or fits else "must be a number from 12 to 1,000,000, or None"
 
 
 def _check_count(value: object) -> str | None:
-    fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    fits = is_whole(value) and value >= 0
     return None if fits else "must be a whole number, 0 or more"
 
 
 def _check_share(value: object) -> str | None:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    fits = is_number(value) and 0 <= value <= 1
     return None if fits else "must be a number from 0 to 1"
 
 
 def _check_seconds(value: object) -> str | None:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 86_400
+    fits = is_number(value) and 0 < value < 86_400
     return None if fits else "must be a number of seconds above 0 and below a day"

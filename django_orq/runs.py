@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import events, tickets
 from .clock import DatabaseClock
-from .conf import get_workspace
+from .conf import get_workspace, is_number, is_whole
 from .leases import unclaimed
 from .models import SyncRun
 from .primary import all_runs, write_database
@@ -52,7 +52,8 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
     """The unfinished run of that workspace and mode, a new one if there is none.
 
     ``max_pages`` and ``max_seconds`` are the budget of this call: when it is spent, the run waits for the next one.
-    ``ValueError`` if there is no such mode, or no sense in the budget.
+    ``ValueError`` if there is no such mode, or no sense in the budget; ``ImproperlyConfigured`` if there is no such
+    workspace.
     """
     get_workspace(workspace)
     mode = check_mode(mode)
@@ -136,6 +137,7 @@ def adoptable(workspace: str) -> list[SyncRun]:
 
 
 def freshness(workspace: str) -> Freshness:
+    """How fresh the mirror of that workspace is, known here or not."""
     return Freshness(**_all_complete(workspace).aggregate(**_NEWEST))
 
 
@@ -178,18 +180,13 @@ def set_stop(run: SyncRun) -> None:
 
 
 def check_budget(max_pages: int | None, max_seconds: float | None) -> None:
-    """``ValueError`` if there is no sense in a budget."""
-    if max_pages is not None and not (_is_a(int, max_pages) and 1 <= max_pages <= MOST_PAGES):
+    """``ValueError`` if there is no sense in a budget; a task's arguments may be anything."""
+    if max_pages is not None and not (is_whole(max_pages) and 1 <= max_pages <= MOST_PAGES):
         text = _("max_pages must be a whole number from 1 to {most}")
         raise ValueError(format_lazy(text, most=number_lazy(MOST_PAGES)))
-    if max_seconds is not None and not (_is_a((int, float), max_seconds) and 0 < max_seconds <= LONGEST_BUDGET):
+    if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= LONGEST_BUDGET):
         text = _("max_seconds must be a number above 0 and at most {most}")
         raise ValueError(format_lazy(text, most=number_lazy(LONGEST_BUDGET)))
-
-
-def _is_a(kinds: type | tuple[type, ...], given: object) -> bool:
-    """As a task's arguments may be anything; ``True`` is no number."""
-    return isinstance(given, kinds) and not isinstance(given, bool)
 
 
 def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:
