@@ -73,7 +73,4 @@ class Claim(Lease[SyncRun]):
             setattr(self.run, column, value)
 
     def release(self, **values: Any) -> None:
-        """Let others walk on, or end the run."""
-        values |= {"token": "", "lease_until": None, "requests": self.run.requests}
-        if self.ours.update(**values):
-            self.adopt(values)
+        super().release(requests=self.run.requests, **values)

@@ -1,7 +1,7 @@
 """Items of operations carried out in Orq, and what became of each recorded."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
@@ -99,11 +99,6 @@ class Execution(Lease[Operation]):
             seconds=self.operation.seconds,
         )
         orders.prune(ended=self.operation)
-
-    def release(self, **values: Any) -> None:
-        """Let others work on, or end the operation."""
-        self.ours.update(token="", lease_until=None, **values)
-        self.operation.refresh_from_db(using=write_database())
 
 
 _UNHAPPY = {State.FAILED: events.OPERATION_ITEM_FAILED, State.UNKNOWN: events.OPERATION_ITEM_UNKNOWN}

@@ -43,6 +43,12 @@ class Lease(Generic[W]):
         if not self.ours.update(lease_until=self.clock.now() + self._length, **values):
             raise LeaseLost
 
+    def release(self, **values: Any) -> None:
+        """Let others work on, or end the work, and save these columns; ``LeaseLost`` if it is gone."""
+        if not self.ours.update(token="", lease_until=None, **values):
+            raise LeaseLost
+        self.work.refresh_from_db(using=write_database())
+
 
 def take(rows: QuerySet[W], *, seconds: float, now: datetime, **values: Any) -> W | None:
     """The one of these rows, for this process, and with these columns set; ``None`` if it may not be had now."""

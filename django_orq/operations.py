@@ -35,27 +35,36 @@ Verb, State = Operation.Verb, OperationItem.State
 def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operation | None:
     """Work on an operation for about ``seconds``, or to its end.
 
-    Returns the operation as it stands then; ``None`` if it can't be claimed: it is finished or waits, or someone else
-    works on it.
+    Returns the operation as it stands then; ``None`` if it can't be claimed, or was taken over meanwhile: it is
+    finished or waits, or someone else works on it.
     """
     execution = Execution.take(operation_id, clock=DatabaseClock(write_database()))
     if execution is None:
         return None
     try:
-        _work(execution, stop=time.monotonic() + seconds)
+        _work_or_rest(execution, stop=time.monotonic() + seconds)
     except LeaseLost:
         events.OPERATION_LEASE_LOST.log(operation=operation_id)
         return None
+    return execution.operation
+
+
+def _work_or_rest(execution: Execution, *, stop: float) -> None:
+    """``LeaseLost`` if the operation has been taken over meanwhile."""
+    try:
+        _work(execution, stop=stop)
+    except LeaseLost:
+        raise
     except (RateLimited, PaceKept) as error:
         _rest(execution, error)
     except DATABASE_TROUBLE as error:
-        events.OPERATION_DATABASE_FAILED.log(operation=operation_id, exc_info=True)
+        events.OPERATION_DATABASE_FAILED.log(operation=execution.operation.pk, exc_info=True)
         leave_broken_connection()
         _rest(execution, DatabaseTrouble(error=type(error).__name__))
     except BaseException:
-        execution.release()
+        with suppress(LeaseLost):
+            execution.release()
         raise
-    return execution.operation
 
 
 def _work(execution: Execution, *, stop: float) -> None:

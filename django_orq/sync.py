@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from .exceptions import (
     InternalError,
     MalformedResponse,
     MirrorContended,
+    MustWait,
     OrqError,
     PaceKept,
     WalkersDied,
@@ -45,9 +47,9 @@ OnProgress = Callable[[SyncRun], None]
 def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgress | None = None) -> SyncRun | None:
     """Work on a run for about ``seconds`` (``SLICE_SECONDS`` of the workspace if not given), or to its end.
 
-    Returns the run as it stands then: still running, waiting, or finished. ``None`` if it can't be claimed: it is
-    finished, paused or waiting, or someone else works on it. A run that fails is recorded as failed, and the error
-    raised.
+    Returns the run as it stands then: still running, waiting, or finished. ``None`` if it can't be claimed, or was
+    taken away meanwhile: it is finished, paused or waiting, or someone else works on it. A run that fails is recorded
+    as failed, and the error raised.
     """
     before = all_runs().get(pk=run_id)
     workspace = get_workspace(before.workspace)
@@ -57,24 +59,35 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
         return None
     _tell_claimed(claim.run, before)
     try:
-        _work(claim, stop=time.monotonic() + (seconds or workspace.slice_seconds), on_progress=on_progress)
+        _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress)
     except LeaseLost:
         events.SYNC_RUN_LEASE_LOST.log(run=run_id, workspace=workspace.alias)
         return None
+    return claim.run
+
+
+def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> None:
+    """``LeaseLost`` if the run has been taken away meanwhile: then nothing is recorded of what became of the slice."""
+    run = claim.run
+    try:
+        _work(claim, stop=stop, on_progress=on_progress)
+    except LeaseLost:
+        raise
     except OrqError as error:
-        waits.heed(workspace.alias, error, clock=clock)
+        waits.heed(run.workspace, error, clock=claim.clock)
         _wait_or_fail(claim, error)
     except DATABASE_TROUBLE as error:
-        events.SYNC_RUN_DATABASE_FAILED.log(run=run_id, workspace=workspace.alias, exc_info=True)
+        events.SYNC_RUN_DATABASE_FAILED.log(run=run.pk, workspace=run.workspace, exc_info=True)
         leave_broken_connection()
         _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
     except Exception as error:
-        _fail(claim, error)
+        with suppress(LeaseLost):
+            _fail(claim, error)
         raise
     except BaseException:
-        claim.release()
+        with suppress(LeaseLost):
+            claim.release()
         raise
-    return claim.run
 
 
 def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
@@ -193,9 +206,11 @@ def _stands(run: SyncRun) -> bool:
 
 def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run, now = claim.run, claim.clock.now()
-    asked = error.retry_after is not None
-    run.failures += not asked
-    run.malformed = run.malformed + 1 if isinstance(error, MalformedResponse) else 0
+    run.failures += error.retry_after is None and not isinstance(error, PaceKept)
+    if isinstance(error, MalformedResponse):
+        run.malformed += 1
+    elif not isinstance(error, (PaceKept, MustWait, DatabaseTrouble)):  # of which no answer tells
+        run.malformed = 0
     run.trouble_since = run.trouble_since or now
     if not _may_pass(error, run) or now - run.trouble_since > LONGEST_TROUBLE:
         _fail(claim, error)
@@ -252,18 +267,19 @@ def _fail(claim: Claim, error: Exception) -> None:
         requests=run.requests,
         **_describe(error),
     )
-    if ended:
-        run.refresh_from_db(using=write_database())
-        events.SYNC_RUN_FAILED.log(
-            run=run.pk,
-            workspace=run.workspace,
-            mode=run.mode,
-            pages=run.pages,
-            requests=run.requests,
-            error_code=run.error_code,
-            seconds=run.seconds,
-        )
-        retention.prune(run.workspace, ended_run=run.pk)
+    if not ended:
+        raise LeaseLost
+    run.refresh_from_db(using=write_database())
+    events.SYNC_RUN_FAILED.log(
+        run=run.pk,
+        workspace=run.workspace,
+        mode=run.mode,
+        pages=run.pages,
+        requests=run.requests,
+        error_code=run.error_code,
+        seconds=run.seconds,
+    )
+    retention.prune(run.workspace, ended_run=run.pk)
 
 
 def _end_of(claim: Claim) -> datetime:

@@ -319,6 +319,21 @@ class TestFailures:
         assert "history could not be written" in caplog.text
 
 
+@pytest.mark.parametrize("ending", ["finish", "slice"])
+def test_operation_that_was_taken_over_at_the_last_moment_is_not_called_finished(
+    remote, rows, monkeypatch, caplog, ending
+):
+    operation = rename_all(rows[:1])
+    monkeypatch.setattr(execution, "_tell_outcome", lambda _item: all_operations().update(token="another"))
+
+    with caplog.at_level(logging.INFO, logger="django_orq"):
+        assert operations.work_slice(operation.pk, seconds=20.0 if ending == "finish" else 0.0) is None
+
+    operation.refresh_from_db()
+    assert (operation.is_finished, operation.token) == (False, "another")
+    assert [record.event for record in caplog.records][-1] == "operation.lease_lost"
+
+
 class TestDeadProcesses:
     """What a killed process leaves as sent is settled by the next one."""
 

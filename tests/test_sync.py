@@ -12,7 +12,7 @@ from django_orq.claim import Claim
 from django_orq.clock import DatabaseClock
 from django_orq.conf import get_workspace
 from django_orq.exceptions import AuthenticationFailed, MustWait, RateLimited, WalkersDied
-from django_orq.models import Conversation, SyncRun
+from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.signals import sync_run_finished
 from django_orq.testing import OrqSandbox
 
@@ -576,6 +576,22 @@ def test_other_trouble_between_malformed_answers_starts_their_count_anew(remote)
         let_the_wait_pass()
 
 
+def test_pace_that_is_kept_between_malformed_answers_changes_nothing_of_their_count(remote, settings, monkeypatch):
+    monkeypatch.setattr(waits, "LONGEST_SLEEP", 1.0)
+    configure(settings, REQUESTS_PER_MINUTE=12)
+    remote.fail("list", times=3, status=200, body="<html>")
+
+    for reason in ("backoff", "pace") * 2:
+        run = full_run()
+        assert (run.state, run.wait) == ("waiting", reason)
+        SyncRun.objects.update(resume_at=None)
+        if reason == "pace":
+            WorkspaceWait.objects.update(next_turn_at=None)
+
+    assert full_run().state == SyncRun.State.FAILED
+    assert run.failures == 2
+
+
 def test_pace_is_kept_and_a_long_pause_lets_the_run_go(remote, settings, monkeypatch):
     fill(remote, 35)
     full_run()
@@ -611,6 +627,24 @@ def test_walk_whose_pages_outlast_its_slices_ends_all_the_same_when_it_goes_in_a
     run = full_run()
 
     assert (run.state, run.error_code) == ("failed", "cursor_ignored")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("status", [401, 503])
+@pytest.mark.parametrize(("stop", "state"), [(runs.pause, "paused"), (runs.cancel, "cancelled")])
+def test_run_that_a_person_stops_while_a_request_fails_is_as_the_person_wants_it(remote, caplog, status, stop, state):
+    remote.fail("list", status=status)
+    run = runs.open_run("default", "full")
+    remote.on_request = lambda _operation, phase: phase == "before" and in_thread(lambda: stop(run)).join()
+
+    with caplog.at_level(logging.INFO, logger="django_orq"):
+        assert sync.run_slice(run.pk) is None
+
+    run.refresh_from_db()
+    assert (run.state, run.error_code, run.wait) == (state, "", "")
+    told = [record.event for record in caplog.records if record.event.startswith("sync_run.")]
+    assert told[-1] == "sync_run.lease_lost"
+    assert not {"sync_run.failed", "sync_run.waits"} & set(told)
 
 
 @pytest.mark.parametrize("ending", ["at its end", "by an error"])
