@@ -1,12 +1,13 @@
 """A run handed over to the workers, and what to tell the person who did it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.translation import gettext
 
-from . import runs, tasks
+from . import holds, runs, tasks
 from .models import SyncRun
 from .primary import write_database
 from .remarks import Tell, in_utc, remarks
@@ -41,23 +42,27 @@ class HandedOver:
         return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
 
 
-def start(workspaces: Iterable[str], mode: str) -> list[HandedOver]:
-    """Open a run in each workspace, or go on with the one that is there, paused or not.
+def start(workspaces: Iterable[str], mode: str) -> Iterator[HandedOver | ImproperlyConfigured]:
+    """Open a run in each workspace, or go on with the one that is there, paused or not; or say why that can't be.
 
     Once a broker is out of reach, it is not tried again: each attempt takes seconds, and a person waits.
     """
-    started: list[HandedOver] = []
+    untold = False
     for workspace in workspaces:
-        run = _open(workspace, mode)
-        untold = any(earlier.is_untold for earlier in started)
-        started.append(HandedOver(run=run, is_untold=True) if untold else hand_over(run))
-    return started
+        try:
+            run = _open(workspace, mode)
+        except ImproperlyConfigured as error:
+            yield error
+            continue
+        handed_over = HandedOver(run=run, is_untold=True) if untold else hand_over(run)
+        untold = handed_over.is_untold
+        yield handed_over
 
 
 def start_unless_walked(workspace: str, mode: str) -> HandedOver:
     """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
     run = runs.unfinished(workspace, mode)
-    if run is not None and not _rests(run) and run not in runs.adoptable(workspace):
+    if run is not None and not holds.rests(run) and run not in runs.adoptable(workspace):
         return HandedOver(run=run, is_others=True)
     return hand_over(_open(workspace, mode))
 
@@ -65,11 +70,6 @@ def start_unless_walked(workspace: str, mode: str) -> HandedOver:
 def _open(workspace: str, mode: str) -> SyncRun:
     run = runs.open_run(workspace, mode)
     return runs.resume(run) if run.state == State.PAUSED else run
-
-
-def _rests(run: SyncRun) -> bool:
-    """Whether it goes on as soon as somebody asks for it."""
-    return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
 
 
 def hand_over(run: SyncRun) -> HandedOver:

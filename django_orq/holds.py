@@ -7,6 +7,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from . import events
+from .conf import get_workspace
 from .exceptions import WorkspaceDoubted
 from .models import SyncRun
 from .primary import all_runs
@@ -26,13 +27,20 @@ def is_held(run: SyncRun) -> bool:
     return doubted or (run.state == State.PARTIAL and bool(run.hold))
 
 
+def rests(run: SyncRun) -> bool:
+    """Whether it goes on as soon as somebody asks for it."""
+    return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
+
+
 def go_on(run: SyncRun) -> SyncRun:
     """Let a paused or held run go, and return the run to work on. ``ValueError`` if there is nothing to let go.
 
     A person's word: a held confirmation goes on without the guard, limited to what was missing when the run ended; a
     run that doubted its workspace goes on as a full run that does not. An unfinished run is simply worked on.
+    ``ImproperlyConfigured`` if its workspace is no longer configured.
     """
-    if run.state == State.PAUSED:
+    get_workspace(run.workspace)
+    if rests(run):
         return resume(run)
     if not run.is_finished:
         return run

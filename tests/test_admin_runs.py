@@ -257,6 +257,18 @@ def test_click_without_a_workspace_syncs_all_of_them(two_workspaces, admin_clien
     assert "“sales”" in said(response)
 
 
+def test_workspace_that_is_configured_wrongly_keeps_no_other_from_its_sync(
+    two_workspaces, settings, admin_client, queue
+):
+    settings.ORQ_WORKSPACES = {"broken": {"PAGE_SIZE": 0}} | settings.ORQ_WORKSPACES
+
+    shown = said(sync_now(admin_client))
+
+    assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
+    assert "['broken']['PAGE_SIZE']" in shown
+    assert "“sales”" in shown
+
+
 def test_every_workspace_is_queued_though_the_broker_is_tried_once(two_workspaces, admin_client, broker_out_of_reach):
     response = sync_now(admin_client)
 
@@ -605,6 +617,18 @@ def test_history_of_a_held_run_says_once_that_it_was_let_go_on(held_run, admin_c
         admin_client.post(page(held_run, "go_on"), {"post": "yes"})
 
     assert history_of(held_run) == ["Let go on."]
+
+
+def test_run_of_a_workspace_that_is_configured_no_more_does_not_go_on_and_says_why(
+    remote, settings, admin_client, queue
+):
+    run = new_run(state="paused")
+    settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
+
+    assert "no Orq workspace 'default'" in said(admin_client.post(page(run, "go_on")))
+    run.refresh_from_db()
+    assert run.state == "paused"
+    assert messages(queue) == []
 
 
 def test_history_says_nothing_of_a_run_under_way_of_which_no_worker_could_be_told(

@@ -272,6 +272,28 @@ def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it
     assert not SyncRun.objects.get().is_finished
 
 
+def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_run_as_it_is(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+    settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
+
+    with pytest.raises(CommandError, match="no Orq workspace 'default'") as refusal:
+        orq_sync("--full", "--fresh")
+
+    assert refusal.value.returncode == 2
+    assert not SyncRun.objects.get().is_finished
+
+
+def test_go_on_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+
+    assert "35 conversations in 4 pages" in orq_sync("--go-on", str(SyncRun.objects.get().pk))
+    assert mirror_equals(remote)
+
+
 def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
     configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
     fill(remote, 3)

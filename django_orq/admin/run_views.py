@@ -48,13 +48,19 @@ class RunViewsAdmin(ProgressAdmin[SyncRun]):
         self._check(request)
         mode, workspace = request.POST.get("mode", ""), request.POST.get("workspace", "")
         try:
-            started = start([workspace] if workspace else workspace_aliases(), runs.check_mode(mode))
+            started = list(start([workspace] if workspace else workspace_aliases(), runs.check_mode(mode)))
         except (ImproperlyConfigured, ValueError) as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._leave(request)
-        for handed_over in started:
-            self._tell(request, handed_over)
-        return self._leave(request, started[0].run if len(started) == 1 else None)
+        for one in started:
+            if isinstance(one, HandedOver):
+                self._tell(request, one)
+            else:
+                self.message_user(request, str(one), messages.ERROR)
+        match started:
+            case [HandedOver(run=run)]:
+                return self._leave(request, run)
+        return self._leave(request)
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def go_on_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -75,7 +81,7 @@ class RunViewsAdmin(ProgressAdmin[SyncRun]):
         is_under_way = _is_under_way(run)
         try:
             following = holds.go_on(run)
-        except ValueError as error:
+        except (ImproperlyConfigured, ValueError) as error:
             return self._say(request, run, str(error), messages.WARNING)
         handed_over = hand_over(following)
         if not is_under_way:

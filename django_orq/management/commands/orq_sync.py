@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ... import holds, runs, sync
-from ...conf import DEFAULT_ALIAS
+from ...conf import DEFAULT_ALIAS, get_workspace
 from ...exceptions import OrqError
 from ...models import SyncRun
 from ...primary import all_runs, write_database
@@ -60,7 +60,8 @@ class Command(OrqCommand):
         workspace = workspace or DEFAULT_ALIAS
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         unfinished = runs.unfinished(workspace, mode)
-        runs.check_budget(max_pages, max_seconds)  # before anything is cancelled for it
+        get_workspace(workspace)  # this and the budget before anything is cancelled for them
+        runs.check_budget(max_pages, max_seconds)
         if fresh and unfinished is not None:
             runs.cancel(unfinished)
         run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
