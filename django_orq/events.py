@@ -241,7 +241,10 @@ REQUEST_OUTCOME_UNKNOWN = Event(
 REQUEST_NOT_MIRRORED = Event(
     name="request.not_mirrored",
     level=logging.WARNING,
-    means="Orq carried out a write, and the row here could not follow. The next full sync brings it up to date.",
+    means=(
+        "Orq carried out a write, and the row here could not follow. The next full sync brings it up to date. "
+        "If it was the database's fault, the record has the traceback."
+    ),
     text="workspace %(workspace)s: Orq carried out the %(call)s, and the row could not follow",
     fields=("workspace", "call"),
 )

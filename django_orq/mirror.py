@@ -204,7 +204,8 @@ def _behind_if_not_written(
     try:
         yield
     except (MirrorContended, DatabaseError) as error:
-        events.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation)
+        trouble = isinstance(error, DatabaseError)
+        events.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation, exc_info=trouble)
         replaced = _came_between(workspace, *renamed) if renamed else None
         raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
 
