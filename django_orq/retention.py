@@ -41,10 +41,17 @@ def _prune(workspace: str, ended_run: int) -> None:
 
 
 def unneeded(workspace: str) -> QuerySet[SyncRun]:
-    """Finished ones, but for those that a person may let go, that are being continued, or are the newest complete."""
+    """Finished ones, but for those that a person may let go, that are being continued, or are the newest complete.
+
+    One that continues another stays as long as that: it tells that a person has let it go on.
+    """
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     kinds = (*(Q(mode=mode) for mode in Mode.values), SETTLED)
     newest = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
     continued = all_runs().exclude(slot=None).exclude(continues=None).values("continues")
     awaiting = awaiting_a_word(workspace, since=freshness(workspace))
-    return finished.filter(~Q(pk__in=continued)).exclude(pk__in=newest).exclude(pk__in=awaiting.values("pk"))
+    return (
+        finished.filter(~Q(pk__in=continued), continues=None)
+        .exclude(pk__in=newest)
+        .exclude(pk__in=awaiting.values("pk"))
+    )

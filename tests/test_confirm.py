@@ -549,6 +549,22 @@ def test_run_that_a_person_may_let_go_and_its_successor_are_not_pruned(remote, i
     assert SyncRun.objects.filter(pk__in=[held.pk, following.pk]).count() == 2
 
 
+def test_word_of_a_person_is_remembered_however_many_runs_changed_nothing_since(remote, ids, monkeypatch):
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    remote.hidden = set(ids[10:61])
+    held = full_run()
+    for id_ in ids[10:61]:  # found by other ways, so that nothing is left to confirm
+        mirror.refresh_conversation(Conversation.objects.get(remote_id=id_))
+    following = work_on(holds.go_on(held))
+    assert (following.state, following.unlisted) == ("succeeded", 0)
+
+    for _time in range(3):
+        incremental_run()
+
+    assert SyncRun.objects.filter(pk=following.pk).exists()
+    assert not holds.can_go_on(held)
+
+
 @pytest.mark.parametrize("ending", ["cancelled", "unfinished"])
 def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
     for id_ in ids[10:61]:
