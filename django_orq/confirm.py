@@ -24,6 +24,7 @@ from .reconcile import mark_confirmed_gone, reconcile
 from .service import ConversationService
 
 CANARIES = 3
+_LARGEST_BATCH: int = SyncRun._meta.get_field("batch").default
 
 
 class Confirmation:
@@ -56,7 +57,7 @@ class Confirmation:
         asked_at = self._clock.now()
         asked, gone = self._ask(batch, stop)
         if gone and not self._canary_lives():
-            self._save({"hold": SyncRun.Hold.NO_CANARY, "held": self._due().filter(confirmed_at=None).count()})
+            self._save({"hold": SyncRun.Hold.NO_CANARY, "held": self._never_confirmed().count()})
             return True
         self._bury(gone, asked_at=asked_at, upto=asked[-1])
         return False
@@ -110,6 +111,7 @@ class Confirmation:
     def _bury(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
         now = self._clock.latest()
         values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
+        values["batch"] = min(2 * self.run.batch, _LARGEST_BATCH)
         with transaction.atomic(using=write_database()):
             self._claim.save(values)
             buried = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
@@ -143,7 +145,7 @@ class Confirmation:
         """How many rows are missing, if that is more than a run may take for deleted by itself; else 0."""
         if self.run.mode != SyncRun.Mode.FULL:
             return 0
-        doubtful = self._due().filter(confirmed_at=None).count()
+        doubtful = self._never_confirmed().count()
         return doubtful if doubtful + self.run.tombstoned > self._most() else 0
 
     def _disputed(self) -> int:
@@ -158,6 +160,9 @@ class Confirmation:
 
     def _due(self) -> QuerySet[Conversation]:
         return _due(self.run, now=self._clock.now())
+
+    def _never_confirmed(self) -> QuerySet[Conversation]:
+        return self._due().filter(indexed_state=ConversationState.MISSING)
 
     def _save(self, values: dict[str, Any]) -> None:
         values = self._claim.checkpoint(self._clock.now()) | values

@@ -565,6 +565,20 @@ def test_word_of_a_person_is_remembered_however_many_runs_changed_nothing_since(
     assert not holds.can_go_on(held)
 
 
+def test_hiccup_makes_batches_small_for_a_while_only(remote, ids, settings):
+    configure(settings, MASS_DELETE_MIN=200)
+    for id_ in ids[10:160]:
+        remote.remove(id_)
+    remote.fail("retrieve", after=2, status=503)
+    assert full_run().state == SyncRun.State.WAITING
+    let_the_wait_pass()
+
+    run = full_run()
+
+    assert (run.state, run.tombstoned) == ("succeeded", 150)
+    assert remote.count("retrieve") < 150 + 20
+
+
 @pytest.mark.parametrize("ending", ["cancelled", "unfinished"])
 def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
     for id_ in ids[10:61]:

@@ -134,7 +134,7 @@ class SyncRun(Work):
     malformed = models.PositiveIntegerField(default=0, editable=False)
     """Malformed answers running."""
     batch = models.PositiveIntegerField(default=100, editable=False)
-    """Missing rows that are confirmed together; fewer after a batch that Orq cut off."""
+    """Missing rows that are confirmed together; fewer after a batch that was cut off, for a while."""
     deaths = models.PositiveIntegerField(default=0, editable=False)
     """Walkers that died since the last checkpoint."""
     budget_pages = models.PositiveBigIntegerField(null=True, editable=False)
