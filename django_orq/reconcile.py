@@ -88,7 +88,7 @@ def mark_confirmed_gone(
         missing_since__isnull=False,
         mirrored_at__lt=asked_at,
     )
-    gone = set(still.select_for_update().values_list("pk", flat=True))
+    gone = set(still.select_for_update().order_by("remote_id").values_list("pk", flat=True))
     all_rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
     tombstones = [row for row in rows if row.pk in gone]
     for row in tombstones:

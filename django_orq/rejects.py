@@ -10,8 +10,8 @@ from .payloads import RefusedPayload
 from .primary import all_payloads
 
 
-def unresolved_keys(workspace: str) -> set[str]:
-    return set(_unresolved(workspace).values_list("key", flat=True))
+def has_unresolved(workspace: str) -> bool:
+    return _unresolved(workspace).exists()
 
 
 def count_unresolved(workspace: str) -> int:

@@ -70,7 +70,8 @@ class Walk:
         self._steps_back = 0
         self._asked_again = False
         self._is_proved = self._proved_now = False
-        self._unresolved = rejects.unresolved_keys(claim.run.workspace)
+        self._has_refusals = rejects.has_unresolved(claim.run.workspace)
+        """Whether any of this workspace may be unresolved, so that it is worth while to look."""
 
     @property
     def is_astray(self) -> bool:
@@ -118,6 +119,7 @@ class Walk:
         return cursor is None or any(id_ < cursor and id_ not in self._page_before for id_ in page.ids)
 
     def _knows(self, remote_id: str) -> bool:
+        self._claim.renew()  # the list has had its time already
         self._claim.await_turn("retrieve")
         self.run.requests += 1
         try:
@@ -165,8 +167,7 @@ class Walk:
         self._is_proved = True
         self._proved_now = False
         self._claim.adopt(self._progress(page, plan))
-        self._unresolved.difference_update(page.ids)
-        self._unresolved.update(payload.key for payload in page.refused)
+        self._has_refusals |= bool(page.refused)
         self._go_on_from(page)
         self._check_that_it_ends()
 
@@ -257,7 +258,7 @@ class Walk:
             "rejected": run.rejected + len(page.refused),
             "missing": run.missing + len(plan.absent),
         }
-        values |= self._out_of_place(page, plan.answer.stretch)
+        values |= self._out_of_place(page, self._stretch(page))
         if run.pages == 0:
             values["head_id"] = _newest(page, plan.answer.received_at)
         for counter, verdicts in _COUNTERS.items():
@@ -270,8 +271,9 @@ class Walk:
     def _keep_refusals(self, page: Page, now: datetime) -> None:
         if page.refused:
             rejects.record(page.refused, run=self.run, seen_at=now)
-        mirrored = {conversation.remote_id for conversation in page.conversations}
-        rejects.resolve(self.run.workspace, self._unresolved & mirrored, now=now)
+        if self._has_refusals:
+            mirrored = {conversation.remote_id for conversation in page.conversations}
+            rejects.resolve(self.run.workspace, mirrored, now=now)
 
 
 def _newest(page: Page, now: datetime) -> str | None:

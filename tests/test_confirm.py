@@ -579,6 +579,31 @@ def test_hiccup_makes_batches_small_for_a_while_only(remote, ids, settings):
     assert remote.count("retrieve") < 150 + 20
 
 
+def test_id_that_a_page_shows_far_from_its_place_is_not_missing_there(remote, ids, settings, monkeypatch):
+    """Though there are more rows where the page is than are looked at together."""
+    configure(settings, PAGE_SIZE=50)
+    monkeypatch.setattr(comparison, "CHUNK", 20)
+    remote.hidden = set(ids[20:80])
+    stray = ids[200]
+    remote.transform_list = shown_far_from_its_place(remote, stray)
+
+    full_run()
+
+    assert states(stray, ids[30]) == ["live", "missing"]
+
+
+def shown_far_from_its_place(remote: OrqSandbox, stray: str):
+    """The list with this conversation on its first page, and nowhere else."""
+    item = next(item for item in remote.conversations if item["_id"] == stray)
+
+    def transform(answer):
+        listed = [one for one in answer["data"] if one["_id"] != stray]
+        is_first = listed[0]["_id"] == remote.conversations[0]["_id"]
+        return answer | {"data": [listed[0], item, *listed[1:]] if is_first else listed}
+
+    return transform
+
+
 @pytest.mark.parametrize("ending", ["cancelled", "unfinished"])
 def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
     for id_ in ids[10:61]:
