@@ -36,7 +36,7 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
-# By exec, a signal to make reaches the demo itself, which ends all that it started.
+# By exec, Ctrl-C and make's own SIGTERM reach the demo itself, which ends all that it started.
 demo: $(VENV)/.installed-demo
 	@exec $(BIN)/python -m example_project.demo $(if $(CHECK),--check)
 

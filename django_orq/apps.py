@@ -1,3 +1,5 @@
+"""The app as Django knows it: its name, and the checks that it registers."""
+
 from django.apps import AppConfig
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _

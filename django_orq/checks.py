@@ -30,7 +30,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from .conf import Workspace, get_workspace, workspace_aliases
+from .conf import LONGEST_SLEEP, Workspace, get_workspace, workspace_aliases
 from .routing import SYNC
 from .service import TOTAL_SECONDS
 
@@ -122,15 +122,22 @@ def _check_workspace(workspace: Workspace) -> Iterator[CheckMessage]:
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
     """A lease is renewed by each checkpoint. The longest way between two is a batch of confirmations: it goes on for
     a slice, and then the request under way has its full time, and the batch is written."""
-    longest = workspace.slice_seconds + TOTAL_SECONDS + WRITING_SECONDS
+    longest = _longest_slice(workspace) + WRITING_SECONDS
     if workspace.lease_seconds < longest:
         yield checks.Warning(
             f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a walker may need "
             f"{longest:g} s between two checkpoints. Another would take over while it still works.",
             hint=f"Make it {longest:g} or more, or SLICE_SECONDS shorter. (That is SLICE_SECONDS, the "
-            f"{TOTAL_SECONDS:g} s that one request may last, and {WRITING_SECONDS:g} s for writing.)",
+            f"{TOTAL_SECONDS:g} s that one request may last, with REQUESTS_PER_MINUTE the {LONGEST_SLEEP:g} s that it "
+            f"may have to wait for its turn, and {WRITING_SECONDS:g} s for writing.)",
             id="django_orq.W004",
         )
+
+
+def _longest_slice(workspace: Workspace) -> float:
+    """Seconds, as a rule: a walk that has lost its cursor goes on until it has found its way."""
+    turn = 0 if workspace.requests_per_minute is None else LONGEST_SLEEP
+    return workspace.slice_seconds + turn + TOTAL_SECONDS
 
 
 def _is_private(base_url: str) -> bool:
@@ -173,13 +180,14 @@ def _celery_option(name: str) -> Mapping[str, Any]:
 
 
 def _check_visibility(workspace: Workspace, timeout: object) -> Iterator[CheckMessage]:
-    longest = workspace.slice_seconds + TOTAL_SECONDS
+    longest = _longest_slice(workspace)
     if isinstance(timeout, (int, float)) and timeout < longest:
         yield checks.Warning(
             f"A slice of workspace {workspace.alias!r} may last {longest:g} s, but Celery's broker hands a message "
             f"out again after {timeout:g} s (visibility_timeout).",
             hint="Make CELERY_BROKER_TRANSPORT_OPTIONS['visibility_timeout'] longer, or SLICE_SECONDS shorter. (A "
-            f"slice's last request may take {TOTAL_SECONDS:g} s more.)",
+            f"slice's last request may take {TOTAL_SECONDS:g} s more, and with REQUESTS_PER_MINUTE wait "
+            f"{LONGEST_SLEEP:g} s for its turn.)",
             id="django_orq.W005",
         )
 

@@ -22,6 +22,8 @@ API_STYLES = ("snake", "camel")
 MAX_ALIAS = 100
 """Characters; each row of the workspace holds them."""
 MAX_PAGE_SIZE = 100
+LONGEST_SLEEP = 15.0
+"""Seconds that a worker sleeps at most to keep the pace; for longer it lets its work go."""
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -1,3 +1,5 @@
+"""Columns that every database keeps and compares alike."""
+
 import json
 from typing import TYPE_CHECKING, Any
 

@@ -35,7 +35,7 @@ __all__ = [
 
 FRESH = timedelta(seconds=2)
 """How old an answer may be that a rename relies on."""
-PATIENCE = 10
+MOST_COMPARISONS = 10
 """How often a row is compared with an answer while other writers keep changing it: a person waits for it."""
 
 
@@ -63,7 +63,7 @@ def create_conversation(
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     (created,) = answer.conversations
     with _behind_if_not_written(workspace, "create", created.remote_id):
-        reconcile(answer, workspace=workspace, attempts=PATIENCE)
+        reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
         return _get(workspace, created.remote_id)
 
 
@@ -91,7 +91,7 @@ def rename_conversation(
         expected = expected_updated_at or conversation.remote_updated_at
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
-        plan = reconcile(answer, workspace=workspace, attempts=PATIENCE)
+        plan = reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
 
@@ -118,7 +118,7 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
         _missing_if_not_found(conversation, clock),
     ):
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace, attempts=PATIENCE)
+    reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
     _reload(conversation)
 
 
@@ -137,7 +137,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
     clock = DatabaseClock(write_database())
     with _asking(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace, attempts=PATIENCE)
+    reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
     return _get(workspace, remote_id)
 
 
@@ -152,7 +152,7 @@ def _rename_unless_changed(
         if seen.display_name == name:
             return seen, current
         if _has_changed(seen, conversation, expected):
-            reconcile(current, workspace=conversation.workspace, attempts=PATIENCE)
+            reconcile(current, workspace=conversation.workspace, attempts=MOST_COMPARISONS)
             _reload(conversation)
             raise _changed(seen)
         if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened

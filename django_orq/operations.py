@@ -19,6 +19,7 @@ from .exceptions import DatabaseTrouble, OrqError, OutcomeUnknown, PaceKept, Rat
 from .execution import Execution
 from .leases import LeaseLost
 from .models import Operation, OperationItem
+from .orders import unsettled
 from .primary import DATABASE_TROUBLE, all_items, leave_broken_connection, write_database
 from .wording import marked as _
 
@@ -77,8 +78,7 @@ def _work(execution: Execution, *, stop: float) -> None:
 
 
 def _next_of(operation: Operation) -> OperationItem | None:
-    items = all_items().select_related("operation", "conversation").order_by("pk")
-    return items.filter(operation=operation, state__in=(State.PENDING, State.SENT)).first()
+    return unsettled(operation).select_related("operation", "conversation").order_by("pk").first()
 
 
 def _turn(execution: Execution, item: OperationItem) -> None:

@@ -125,6 +125,11 @@ def retry(operation: Operation, *, by: Orderer) -> bool:
     return True
 
 
+def unsettled(operation: Operation) -> QuerySet[OperationItem]:
+    """Those of which nobody knows yet what becomes of them."""
+    return all_items().filter(operation=operation, state__in=(State.PENDING, State.SENT))
+
+
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
     """Those whose name was scrubbed can't be done again, where it is what was wanted."""
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)

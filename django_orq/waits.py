@@ -6,13 +6,11 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from .clock import DatabaseClock
-from .conf import Workspace
+from .conf import LONGEST_SLEEP, Workspace
 from .exceptions import MustWait, OrqError, PaceKept
 from .primary import all_waits
 
 LONGEST = timedelta(hours=1)
-LONGEST_SLEEP = 15.0
-"""Seconds that a worker sleeps at most to keep the pace; for longer it lets its work go."""
 
 
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:

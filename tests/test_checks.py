@@ -194,6 +194,13 @@ def test_w004_lease_outlasts_a_slice_its_last_request_and_writing(
     assert found() == ids
 
 
+def test_w004_and_w005_count_the_wait_for_a_turn_where_there_is_a_pace(configure, settings) -> None:
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 94}
+    configure(LEASE_SECONDS=109, REQUESTS_PER_MINUTE=60)
+
+    assert found() == ["W004", "W005"]
+
+
 def test_w004_says_how_long_it_must_be(configure) -> None:
     configure(LEASE_SECONDS=60)
 

@@ -285,6 +285,16 @@ def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_r
     assert not SyncRun.objects.get().is_finished
 
 
+def test_nothing_but_remarks_is_said_where_none_of_it_is_wanted(remote, settings, capsys):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    assert exit_code("--full", "--verbosity=0", "--max-pages", "2") == 4
+    said = capsys.readouterr()
+    assert (said.out, "budget" in said.err) == ("", True)
+    assert orq_sync("--full", "--verbosity=0") == ""
+
+
 def test_go_on_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)

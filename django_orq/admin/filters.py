@@ -125,10 +125,7 @@ class ResolvedFilter(KnownChoiceFilter):
 
 def _span(value: str) -> tuple[datetime, datetime]:
     """When a choice of the filter on creation begins and ends, in the reader's time zone."""
-    now = timezone.now()
-    today = (timezone.localtime(now) if timezone.is_aware(now) else now).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
+    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     first = today.replace(day=1)
     match value:
         case "month":

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ..exceptions import ConversationChanged
 from ..models import Conversation, Operation, OperationItem
-from ..orders import retry, retryable
+from ..orders import retry, retryable, unsettled
 from ..primary import all_items, all_operations
 from ..progress import Extent
 from ..remarks import is_being_done, remarks_on_operation
@@ -51,13 +51,14 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
         return request.user.has_module_perms("django_orq") if obj is None else _is_own(request, obj)
 
     def may_order(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether this person could order the same now, for each of the conversations."""
+        """Whether this person could order now what is left to do, or what failed, for each of the conversations."""
         if not self.has_view_permission(request, operation) or not self.admin_site.is_registered(Conversation):
             return False
         conversations: Any = self.admin_site.get_model_admin(Conversation)
-        rows = [item.conversation for item in retryable(operation).select_related("conversation")]
         if operation.verb == Verb.CREATE:
             return bool(conversations.has_add_permission(request))
+        items = retryable(operation) if operation.is_finished else unsettled(operation)
+        rows = [item.conversation for item in items.select_related("conversation")]
         deletes = operation.verb == Verb.DELETE
         may = conversations.has_delete_permission if deletes else conversations.has_change_permission
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
@@ -225,7 +226,6 @@ def _name_of(item: OperationItem) -> str:
 
 
 def _state_and_outcome(item: OperationItem) -> str:
-    explained = explain_item(item)
     if item.state in (State.PENDING, State.SENT):
         return str(item.get_state_display())
-    return explained
+    return explain_item(item)

@@ -1,3 +1,5 @@
+"""Pages of the lists: one cursor, and how fresh the mirror is."""
+
 from dataclasses import dataclass
 from typing import Any
 

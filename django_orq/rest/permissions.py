@@ -1,3 +1,5 @@
+"""Who may do what over REST."""
+
 from typing import Any
 
 from rest_framework import permissions

@@ -1,3 +1,5 @@
+"""The root of the addresses, and the form that they have."""
+
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import APIRootView, DefaultRouter
 

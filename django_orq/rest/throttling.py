@@ -1,3 +1,5 @@
+"""How often what asks Orq may be asked for."""
+
 from typing import Any
 
 from rest_framework.settings import api_settings

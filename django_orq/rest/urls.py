@@ -1,3 +1,5 @@
+"""The addresses, for a project to include."""
+
 from .routers import OrqRouter
 from .views import ConversationViewSet, SyncRunViewSet
 

@@ -1,3 +1,5 @@
+"""Whether the mirror can work with the server, finding by finding; the questions are those of ``examination``."""
+
 from argparse import ArgumentParser
 from typing import Any
 
@@ -14,7 +16,7 @@ from ..base import WRONG_USAGE, OrqCommand, alias
 class Command(OrqCommand):
     help = (
         "Ask the Orq server of a workspace whether the mirror can work with it. Writes nothing, there or here. "
-        "Exit code 0 if all is well, else 1."
+        "Exit code 0 if all is well, 1 if a finding needs a person, 2 for wrong usage or settings."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,3 +1,5 @@
+"""How the mirror is, for people and for monitoring; what is judged, and how, is in ``health``."""
+
 import json
 import sys
 from argparse import ArgumentParser

@@ -1,3 +1,5 @@
+"""Old rows deleted and old names scrubbed, at a person's word; what may go is in ``pruning``."""
+
 import time
 from argparse import ArgumentParser
 from dataclasses import fields
@@ -5,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
+from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext
 
 from ...pruning import Ages, Tally, prune
@@ -66,7 +68,7 @@ class Command(OrqCommand):
                 self.stdout.write(_describe(tally, apply=apply))
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
-        except (DatabaseError, InterfaceError) as error:
+        except AnyDatabaseError as error:
             text = gettext("What was done until then stays done; run it again.")
             raise CommandError(f"{database_in_words(error)} {text}", returncode=FAILED) from error
         except KeyboardInterrupt:
@@ -96,7 +98,10 @@ def _describe(tally: Tally, *, apply: bool) -> str:
     values = {"kind": tally.kind.label, "count": number(tally.count), "kept": number(tally.kept)}
     if tally.kind.stays:
         text = gettext("%(kind)s: %(count)s scrubbed") if apply else gettext("%(kind)s: %(count)s to scrub")
+    elif tally.kept:
+        deleted = gettext("%(kind)s: %(count)s deleted, %(kept)s kept, since something needs or refers to them")
+        to_delete = gettext("%(kind)s: %(count)s to delete, %(kept)s kept, since something needs or refers to them")
+        text = deleted if apply else to_delete
     else:
         text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
-    kept = gettext(", %(kept)s kept, since something needs or refers to them") if tally.kept else ""
-    return (text + kept) % values
+    return text % values

@@ -1,9 +1,12 @@
+"""A sync run walked here and now, slice after slice, by the code that workers run."""
+
 import sys
 from argparse import ArgumentParser
+from io import StringIO
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, OutputWrapper
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -35,7 +38,9 @@ class Command(OrqCommand):
         which.add_argument("--go-on", type=int, metavar="RUN", help="let a paused or held run go on")
         which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start at the head")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
+        if not verbosity:  # remarks and errors are told all the same
+            self.stdout = OutputWrapper(StringIO())
         try:
             run = self._choose(**options)
         except (ImproperlyConfigured, ValueError) as error:
