@@ -61,9 +61,12 @@ class RetryConfig:
 
 
 class KeyCallableFailed(ImproperlyConfigured):
-    """A callable that gives an API key raised; ``failure`` names what, for its text may hold the key."""
+    """A callable gave no API key: it may do so another time.
 
-    def __init__(self, message: str, *, failure: str) -> None:
+    ``failure`` names what it raised, for the text of that may hold the key; ``None`` if it gave what is no key.
+    """
+
+    def __init__(self, message: str, *, failure: str | None = None) -> None:
         super().__init__(message)
         self.failure = failure
 
@@ -84,11 +87,15 @@ class ApiKey:
         return None if callable(self._source) else check_api_key(self._source)
 
     def read(self) -> str:
-        """The key of this moment; ``ImproperlyConfigured`` if there is none that a request can carry."""
+        """The key of this moment; ``ImproperlyConfigured`` if there is none that a request can carry.
+
+        ``KeyCallableFailed``, which is one, where it is a callable that gave none.
+        """
         key = self._call(self._source) if callable(self._source) else self._source
         if problem := check_api_key(key):
             del key
-            raise ImproperlyConfigured(f"{self._called} {problem}.")
+            kind = KeyCallableFailed if callable(self._source) else ImproperlyConfigured
+            raise kind(f"{self._called} {problem}.")
         return str(key).strip()
 
     def _call(self, source: Callable[[], object]) -> object:
@@ -235,10 +242,13 @@ def _problems(workspace: Workspace) -> list[tuple[str, str]]:
 
 def check_api_key(key: object) -> str | None:
     """What is wrong with an API key, or ``None``."""
-    if not isinstance(key, str) or not key.strip():
+    if key is None or key == "" or (isinstance(key, str) and not key.strip()):
         return "is empty; give the workspace's API key from Orq"
-    fits = key.isascii() and key.strip().isprintable()
-    return None if fits else "has characters that no HTTP header can carry"
+    if not isinstance(key, str):
+        return f"must be a string, and is of type {type(key).__name__}"
+    if not (key.isascii() and key.strip().isprintable()):
+        return "has characters that no HTTP header can carry"
+    return "has a double quote or a backslash, which no key has; write it without" if {*key} & {*'"\\'} else None
 
 
 def check_base_url(url: object) -> str | None:

@@ -119,9 +119,12 @@ class Ambiguous(dict[str, Any]):
 
 
 def decode(body: bytes) -> Any:
-    """JSON, with numbers that no float or integer can hold read as infinity; ``ValueError`` for anything else."""
+    """JSON, with numbers that no float or integer can hold read as infinity; ``ValueError`` for anything else.
+
+    In UTF-8, as RFC 8259 has it: in another encoding an API key that was echoed would not have been found.
+    """
     try:
-        return json.loads(body, parse_int=_parse_int, object_pairs_hook=_parse_object)
+        return json.loads(body.decode("utf-8-sig"), parse_int=_parse_int, object_pairs_hook=_parse_object)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

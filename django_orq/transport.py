@@ -29,6 +29,8 @@ from .wording import marked as _
 
 _CHUNK = 16_384
 _REDACTED = "[API key]"
+SHORTEST_SECRET = 8
+"""Characters of a key that is taken out of what a server sends back."""
 _REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
@@ -115,7 +117,12 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 
 def _spellings(key: str) -> list[str]:
-    """The key as JSON, HTML and URLs may spell it, too; most keys look alike in all of them."""
+    """The key as JSON, HTML and URLs may spell it, too; most keys look alike in all of them.
+
+    None of a key so short that it may be a word, as for trials: what people write would be spoilt.
+    """
+    if len(key) < SHORTEST_SECRET:
+        return []
     escaped = (key.replace("/", "\\/"), html.escape(key), quote_plus(key), quote(key), quote(key, safe=""))
     return sorted({key, *escaped}, key=len, reverse=True)
 
@@ -156,8 +163,7 @@ class Transport:
         try:
             bearer = _Bearer(self._api_key)
         except KeyCallableFailed as error:
-            reason = _("API_KEY is a callable, and it raised {failure}")
-            return TransportError(operation=call.operation, reason=reason, failure=error.failure, sent=False)
+            return TransportError(operation=call.operation, **_explain_key(error), sent=False, timed_out=False)
         exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
@@ -202,6 +208,12 @@ class Transport:
                 defect=defect,
                 redact=bearer.redact,
             )
+
+
+def _explain_key(error: KeyCallableFailed) -> dict[str, str]:
+    if error.failure is None:
+        return {"reason": _("API_KEY is a callable, and what it gave is no API key")}
+    return {"reason": _("API_KEY is a callable, and it raised {failure}"), "failure": error.failure}
 
 
 def _pauses(retries: RetryConfig) -> Iterator[float]:

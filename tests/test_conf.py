@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
-from django_orq.conf import ApiKey, RetryConfig, Workspace, get_workspace, workspace_aliases
+from django_orq.conf import ApiKey, KeyCallableFailed, RetryConfig, Workspace, get_workspace, workspace_aliases
 
 SECRET = "sk-" + "x7" * 12
 
@@ -144,15 +144,20 @@ def test_repr_hides_the_key() -> None:
     assert "sk-hidden" not in str(workspace(API_KEY="sk-hidden"))
 
 
-@pytest.mark.parametrize("key", ["", "  \n", None, 5, b"sk", "two\nlines", "Schlüssel", "a\0b"])
+@pytest.mark.parametrize("key", ["", "  \n", None, 5, b"sk", "two\nlines", "Schlüssel", "a\0b", '"sk-1"', "sk\\1"])
 def test_key_that_no_header_can_carry_is_refused(key: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="API_KEY"):
         workspace(API_KEY=key).read_key()
 
 
-def test_callable_key_that_gives_none_is_refused() -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"API_KEY.*empty"):
-        workspace(API_KEY=lambda: "").read_key()
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [("", "empty"), (None, "empty"), (b"sk-hidden", "must be a string, and is of type bytes"), (42, "of type int")],
+)
+def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: str) -> None:
+    with pytest.raises(KeyCallableFailed, match=rf"API_KEY.*{problem}") as refusal:
+        workspace(API_KEY=lambda: given).read_key()
+    assert "hidden" not in str(refusal.value)
 
 
 def test_debug_page_about_a_wrong_key_does_not_show_it() -> None:

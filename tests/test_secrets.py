@@ -133,6 +133,26 @@ def test_key_that_a_list_item_echoes_is_not_stored(keyed):
     assert KEY not in stored()
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_key_that_a_list_echoes_in_another_encoding_is_not_stored(keyed, encoding):
+    item = keyed.add("Ticket", metadata={"key": KEY})
+    answer = {"object": "list", "data": [item, {"Authorization": KEY}], "has_more": False}
+    keyed.fail("list", status=200, body=json.dumps(answer).encode(encoding))
+
+    assert full_run().error_code == "malformed_response"
+    assert KEY not in stored()
+
+
+def test_word_that_serves_as_a_key_in_a_trial_is_left_in_what_people_write(remote, settings):
+    remote.api_key = "demo"
+    configure(settings, API_KEY="demo")
+    remote.add("Book a demo for Monday")
+
+    full_run()
+
+    assert Conversation.objects.get().display_name == "Book a demo for Monday"
+
+
 def test_key_that_a_list_item_spells_in_codes_is_not_stored(keyed):
     item = keyed.add("Ticket", metadata={"key": "HERE"})
     answer = json.dumps({"object": "list", "data": [item], "has_more": False})

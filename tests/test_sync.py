@@ -517,6 +517,16 @@ def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last
     assert (full_run().pages, remote.count("list")) == (4, 4)
 
 
+def test_callable_key_that_gives_nothing_for_a_moment_makes_the_run_wait(remote, settings):
+    keys = iter(["", remote.api_key, remote.api_key])
+    configure(settings, API_KEY=lambda: next(keys), RETRIES={"attempts": 1})
+    fill(remote, 3)
+
+    assert "what it gave is no API key" in full_run().error_message
+    let_the_wait_pass()
+    assert full_run().state == SyncRun.State.SUCCEEDED
+
+
 def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):
     monkeypatch.setattr(retention, "KEPT", 1)
     monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
