@@ -33,11 +33,11 @@ class Constraint:
 
     def _held(self, values: list[Any]) -> set[str]:
         """Those of these values that the column has, as text: it may have numbers of another type."""
-        connection = connections[write_database()]
-        table, column = map(connection.ops.quote_name, (self.table, self.column))
+        using = write_database()
+        table, column = (tables.quoted(name, using) for name in (self.table, self.column))
         places = ", ".join(["%s"] * len(values))
         sql = f"SELECT DISTINCT {column} FROM {table} WHERE {column} IN ({places})"  # noqa: S608 # the database's names
-        with connection.cursor() as cursor:
+        with connections[using].cursor() as cursor:
             cursor.execute(sql, values)
             return {str(value) for (value,) in cursor.fetchall()}
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import F, QuerySet
 
 Row = TypeVar("Row")
@@ -22,13 +22,25 @@ def delete_unless_refused(rows: QuerySet[Any], pks: Sequence[int]) -> int:
             with transaction.atomic(using=rows.db):
                 locked = _lock(rows.filter(pk__in=some))
                 rows.filter(pk__in=locked).delete()
-        except IntegrityError:  # among them what PROTECT and RESTRICT raise
+        except DatabaseError as error:
+            if not is_refusal(error):
+                raise
             return False
         deleted.extend(locked)
         return True
 
     all_but_refused(pks, try_to)
     return len(deleted)
+
+
+def is_refusal(error: DatabaseError) -> bool:
+    """Whether the database, or a model, does not let rows go; else it is in trouble.
+
+    PROTECT and RESTRICT raise an ``IntegrityError``, as constraints do, and triggers on SQLite. Elsewhere a trigger is
+    told by its code: P0001 of PL/pgSQL's RAISE, 1644 of MariaDB's SIGNAL.
+    """
+    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    return isinstance(error, IntegrityError) or code == "P0001" or error.args[:1] == (1644,)
 
 
 def _lock(rows: QuerySet[Any]) -> list[int]:

@@ -172,9 +172,10 @@ def _remove_tombstones(scope: _Scope) -> Iterator[tuple[int, int]]:
     for rows in _tombstones(scope):
         if scope.apply:
             count = tombstones.remove(rows, before=scope.before, references=references)
+            yield count, _still_there(all_rows(), [row.pk for row in rows])
         else:
             count = len(tombstones.unused(rows, references=references))
-        yield count, len(rows) - count
+            yield count, len(rows) - count
 
 
 def _tombstones(scope: _Scope) -> Iterator[_Rows]:
@@ -207,6 +208,11 @@ def _delete_rejected(scope: _Scope) -> Iterator[tuple[int, int]]:
     yield from _delete(old if scope.workspace is None else old.filter(workspace=scope.workspace), scope)
 
 
+def _still_there(rows: QuerySet[Any], keys: Sequence[int]) -> int:
+    """Another process may have deleted some, too."""
+    return rows.filter(pk__in=keys).count()
+
+
 def _delete(old: QuerySet[Any], scope: _Scope, *, at_once: int = CHUNK) -> Iterator[tuple[int, int]]:
     """Those of them that the project's own models let go."""
     if not scope.apply:
@@ -216,6 +222,5 @@ def _delete(old: QuerySet[Any], scope: _Scope, *, at_once: int = CHUNK) -> Itera
     keys = old.order_by("pk").values_list("pk", flat=True)
     chunk = list(keys[:at_once])
     while chunk:
-        count = delete_unless_refused(old, chunk)
-        yield count, len(chunk) - count
+        yield delete_unless_refused(old, chunk), _still_there(old, chunk)
         chunk = list(keys.filter(pk__gt=chunk[-1])[:at_once])

@@ -4,10 +4,17 @@ from django.db import connections
 
 
 def names_in(using: str, *, views: bool = True) -> set[str]:
-    """Of tables, and views, that are found without a schema."""
+    """Of tables, their partitions too, and of views, that are found without a schema."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        return set(connection.introspection.table_names(cursor, include_views=views))
+        found = connection.introspection.get_table_list(cursor)
+    return {table.name for table in found if views or table.type != "v"}
+
+
+def quoted(name: str, using: str) -> str:
+    """A name for an SQL statement with parameters, whatever characters it has."""
+    quote = "`" if connections[using].vendor == "mysql" else '"'
+    return f"{quote}{name.replace(quote, quote * 2)}{quote}".replace("%", "%%")
 
 
 def as_kept(name: str, using: str) -> str:

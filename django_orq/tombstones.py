@@ -7,11 +7,11 @@ locks, and what is broken off leaves nothing half done.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from django.db import IntegrityError, connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
 
 from . import copies
-from .deletion import all_but_refused
+from .deletion import all_but_refused, is_refusal
 from .models import Conversation
 from .primary import all_rows, write_database
 from .references import References
@@ -68,13 +68,18 @@ def remove(rows: Sequence[Conversation], *, before: datetime, references: Refere
     """Delete those of these rows that are still old tombstones, and unused; returns how many.
 
     A reference that is made at the same moment either comes first, and its row stays, or fails as one to no row does.
-    (PostgreSQL and SQLite look at Django's constraints when a transaction ends, so the first to end comes first.)
+    (PostgreSQL and SQLite look at Django's constraints when a transaction ends, so the first to end comes first.) One
+    that the database knows no constraint for may be made unseen, and is left without its row.
     """
 
     def try_to(some: Sequence[Conversation]) -> bool:
         try:
             _remove(some, before=before, references=references)
-        except (_InUse, IntegrityError):  # the latter from a constraint that no model tells of
+        except _InUse:
+            return False
+        except DatabaseError as error:
+            if not is_refusal(error):  # else of a constraint that no model tells of, or of a trigger
+                raise
             return False
         return True
 

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from django_orq import operations, orders, pruning, runs, tombstones
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
@@ -174,6 +174,18 @@ class TestTombstones:
 
         assert prune(tombstones=9, workspace="default") == {Kind.TOMBSTONES: (1, 0)}
         assert Conversation.objects.get() == theirs
+
+    def test_what_another_process_removes_meanwhile_is_not_counted_as_kept(self, monkeypatch):
+        tombstone(1)
+        tombstone(2)
+
+        def meanwhile(rows, **_options):
+            QuerySet(Conversation).filter(pk=rows[0].pk)._raw_delete("default")
+            return 0
+
+        monkeypatch.setattr(tombstones, "remove", meanwhile)
+
+        assert prune(tombstones=9) == {Kind.TOMBSTONES: (0, 1)}
 
     def test_more_than_a_batch(self, monkeypatch):
         monkeypatch.setattr(tombstones, "BATCH", 3)

@@ -438,6 +438,71 @@ class foreign_table:  # noqa: N801 # a context manager
             cursor.execute(sql, values)
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="has partitions that are tables")
+def test_reference_from_a_partition_is_found():
+    row, _free = tombstone(1), tombstone(2)
+    for statement in (
+        "CREATE TABLE parted (id integer, its_id bigint) PARTITION BY RANGE (id)",
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (9)",
+        "ALTER TABLE parted_1 ADD FOREIGN KEY (its_id) REFERENCES django_orq_conversation (id) ON DELETE CASCADE",
+        f"INSERT INTO parted VALUES (1, {row.pk})",  # noqa: S608 # a number of ours
+    ):
+        execute(statement)
+    try:
+        assert remove() == 1
+        assert Conversation.objects.get() == row
+    finally:
+        execute("DROP TABLE parted")
+
+
+def test_names_of_any_characters_are_no_obstacle():
+    row, _free = tombstone(1), tombstone(2)
+    tables = {"mysql": "`50%s of ``it```", "postgresql": '"50%s of ""it"""', "sqlite": '"50%s of it"'}
+    table, column = tables[connection.vendor], connection.ops.quote_name("50%l")
+    kind = "integer" if connection.vendor == "sqlite" else "bigint"
+    execute(f"CREATE TABLE {table} ({column} {kind} REFERENCES django_orq_conversation (id))")
+    try:
+        execute(f"INSERT INTO {table} VALUES ({row.pk})")  # noqa: S608 # a number of ours
+        assert remove() == 1
+        assert Conversation.objects.get() == row
+    finally:
+        execute(f"DROP TABLE {table}")
+
+
+_REFUSING = {
+    "sqlite": [
+        "CREATE TRIGGER refusing BEFORE DELETE ON django_orq_conversation WHEN OLD.id = {pk} "
+        "BEGIN SELECT RAISE(ABORT, 'keep'); END"
+    ],
+    "mysql": [
+        "CREATE TRIGGER refusing BEFORE DELETE ON django_orq_conversation FOR EACH ROW "
+        "IF OLD.id = {pk} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'keep'; END IF"
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'keep'; END $$ "
+        "LANGUAGE plpgsql",
+        "CREATE TRIGGER refusing BEFORE DELETE ON django_orq_conversation FOR EACH ROW WHEN (OLD.id = {pk}) "
+        "EXECUTE FUNCTION refuse()",
+    ],
+}
+
+
+def test_row_that_a_trigger_of_the_project_keeps_stays_and_the_others_go():
+    row, *_free = (tombstone(number) for number in range(1, 5))
+    for statement in _REFUSING[connection.vendor]:
+        execute(statement.format(pk=row.pk))
+    try:
+        assert remove() == 3
+        assert Conversation.objects.get() == row
+    finally:
+        execute("DROP TRIGGER refusing" + (" ON django_orq_conversation" if connection.vendor == "postgresql" else ""))
+
+
+def execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
 _COLLATIONS = {"mysql": "COLLATE utf8mb4_bin", "postgresql": 'COLLATE "C"'}
 _TEXT = f"varchar({{length}}) {_COLLATIONS.get(connection.vendor, '')}"
 _LENGTHS = {"workspace": 100, "remote_id": 64}
