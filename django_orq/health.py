@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as AnyDatabaseError
+from django.db.models import Q
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -33,6 +34,9 @@ LONGEST = 36_500 * 86_400.0
 """Seconds that a limit may be: a hundred years."""
 LONGEST_HOLD = timedelta(days=1)
 """No lease and no wait ends later than that."""
+_HOLDS = ("lease_until", "resume_at", "enqueued_at")
+"""Until when nobody else takes a piece of work, or calls for it anew."""
+_TOO_LONG = _("No lease and no wait is so long: the database's clock was ahead.")
 MOST_OPERATIONS = 10
 """That are told one by one."""
 
@@ -109,7 +113,7 @@ def examine(workspace: str | None = None, *, limits: Limits | None = None) -> It
         now = DatabaseClock(write_database()).now()
         for alias in aliases:
             yield from _examine(alias, now, limits or Limits())
-        yield from _examine_operations(workspace)
+        yield from _examine_operations(workspace, now)
     except AnyDatabaseError as error:
         name = type(error).__name__
         yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
@@ -200,7 +204,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
             gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
         )
     if _is_kept_too_long(run, now):
-        parts += [gettext("No lease and no wait is so long: the database's clock was ahead."), _how_to_start_anew(run)]
+        parts += [str(_TOO_LONG), _how_to_start_anew(run)]
     lease = None if run.lease_until is None else (run.lease_until - now).total_seconds()
     waits = None if run.resume_at is None else (run.resume_at - now).total_seconds()
     return _tell_run(
@@ -225,7 +229,8 @@ def _stands_still(run: SyncRun, now: datetime) -> bool:
 
 
 def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
-    return any(until is not None and until - now > LONGEST_HOLD for until in (run.lease_until, run.resume_at))
+    times = (getattr(run, column) for column in _HOLDS)
+    return any(until is not None and until - now > LONGEST_HOLD for until in times)
 
 
 def _how_to_start_anew(run: SyncRun) -> str:
@@ -237,7 +242,7 @@ def _how_to_start_anew(run: SyncRun) -> str:
 
 def _is_fresh(run: SyncRun, now: datetime) -> bool:
     """Whether it was opened a moment ago, so that no worker can be expected to have taken it."""
-    return run.state == State.QUEUED and now - run.queued_at < PATIENCE
+    return run.state == State.QUEUED and abs(now - run.queued_at) < PATIENCE
 
 
 def _name(run: SyncRun) -> str:
@@ -256,8 +261,10 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
         yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
 
 
-def _examine_operations(workspace: str | None) -> Iterator[Finding]:
+def _examine_operations(workspace: str | None, now: datetime) -> Iterator[Finding]:
     """Of operations that nobody takes; one may be about several workspaces."""
+    for operation in orders.unfinished(workspace).filter(_held_beyond(now + LONGEST_HOLD))[:MOST_OPERATIONS]:
+        yield _tell_operation(operation, [str(_TOO_LONG), gettext("Until then, no worker takes it.")])
     left = orders.idle(workspace)
     for operation in left[:MOST_OPERATIONS]:
         if why := untaken_operation(operation):
@@ -267,6 +274,13 @@ def _examine_operations(workspace: str | None) -> Iterator[Finding]:
         text = ngettext("%(count)s more operation waits.", "%(count)s more operations wait.", more)
         text %= {"count": number(more)}
         yield Finding(code="operations", level=Level.LOOK, text=text, numbers={"count": more})
+
+
+def _held_beyond(limit: datetime) -> Q:
+    beyond = Q()
+    for column in _HOLDS:
+        beyond |= Q((f"{column}__gt", limit))
+    return beyond
 
 
 def _tell_operation(operation: Operation, why: list[str]) -> Finding:

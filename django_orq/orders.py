@@ -145,8 +145,13 @@ def adoptable() -> list[Operation]:
 
 def idle(workspace: str | None = None) -> QuerySet[Operation]:
     """The same, to be read; of those about conversations of that workspace, if one is given."""
-    idle = tickets.idle(DatabaseClock(write_database()).now(), patience=timedelta(seconds=longest_lease()))
-    operations = all_operations().filter(idle, finished_at=None).order_by("pk")
+    patience = timedelta(seconds=longest_lease())
+    return unfinished(workspace).filter(tickets.idle(DatabaseClock(write_database()).now(), patience=patience))
+
+
+def unfinished(workspace: str | None = None) -> QuerySet[Operation]:
+    """The first ordered first; of those about conversations of that workspace, if one is given."""
+    operations = all_operations().filter(finished_at=None).order_by("pk")
     if workspace is None:
         return operations
     return operations.filter(Exists(all_items().filter(operation=OuterRef("pk"), workspace=workspace)))

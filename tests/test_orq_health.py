@@ -256,6 +256,12 @@ class TestUnfinishedRuns:
         assert "Cancel it in the admin: then the run that it continues can be let go on again." in text
         assert "--fresh" not in text
 
+    @pytest.mark.parametrize("column", ["queued_at", "enqueued_at"])
+    def test_run_that_was_called_for_in_the_future_is_for_a_person(self, queued, column):
+        SyncRun.objects.filter(pk=queued.pk).update(**{column: datetime.now(UTC) + timedelta(days=2)})
+
+        assert orq_health()[0] == 3
+
     def test_live_lease_names_who_works_on_it(self, queued):
         soon = datetime.now(UTC) + timedelta(seconds=60)
         SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=soon, walker="process 4711 on host")
@@ -330,6 +336,13 @@ class TestOperationsAndPayloads:
 
         assert orq_health("--workspace", "default")[0] == 0
         assert orq_health()[0] == 3
+
+    @pytest.mark.parametrize("column", ["lease_until", "resume_at", "enqueued_at"])
+    def test_operation_that_a_clock_that_was_ahead_keeps_is_for_a_person(self, ordered, column):
+        Operation.objects.update(**{column: datetime.now(UTC) + timedelta(days=300)})
+
+        assert orq_health()[0] == 3
+        assert "Until then, no worker takes it." in finding("operation")["text"]
 
     def test_many_are_counted(self, ordered):
         past = ordered.ordered_at - timedelta(minutes=2)
