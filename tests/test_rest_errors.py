@@ -222,6 +222,22 @@ class TestTheCallersMistakes:
         assert error_of(response)["code"] == "invalid"
         assert response.json()["errors"].keys() == query.keys()
 
+    @pytest.mark.parametrize(
+        ("zone", "moment"), [("Asia/Tokyo", "0001-01-01"), ("America/Chicago", "9999-12-31T23:59:59.999999")]
+    )
+    def test_time_that_is_none_in_the_zone_of_the_reader_is_refused_and_named(
+        self, program, remote, row, settings, zone, moment
+    ):
+        settings.TIME_ZONE = zone
+
+        asked = program.get(LIST, params={"created_after": moment})
+        renamed = program.patch(page_of(row), json={"display_name": "Paid", "expected_updated_at": moment})
+
+        assert [asked.status_code, renamed.status_code] == [400, 400]
+        assert asked.json()["errors"].keys() == {"created_after"}
+        assert renamed.json()["errors"].keys() == {"expected_updated_at"}
+        assert remote.count() == 0
+
     @pytest.mark.parametrize("query", [{"mode": "half"}, {"state": "gone"}, {"page_size": "-1"}], ids=str)
     def test_query_of_runs_without_sense_is_refused_and_named(self, program, query):
         response = program.get(RUNS, params=query)

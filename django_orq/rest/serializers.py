@@ -1,5 +1,6 @@
 """What goes over the wire. Times are ISO 8601; one without an offset is in the server's time zone."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
@@ -92,11 +93,21 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
         read_only_fields = tuple(name for name in fields if name != "display_name")
 
 
+class TimeField(serializers.DateTimeField):
+    """A time without a zone is of the reader's, and one at an end of all time may have none there."""
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        try:
+            return super().enforce_timezone(value)
+        except OverflowError:
+            self.fail("overflow")
+
+
 class RenameSerializer(_Plain):
     """What a rename reads."""
 
     display_name = NameField()
-    expected_updated_at = serializers.DateTimeField(
+    expected_updated_at = TimeField(
         write_only=True,
         required=False,
         help_text=_("The remote_updated_at that you saw: somebody's newer rename is then not replaced (409)."),
@@ -141,10 +152,10 @@ class ConversationQuery(_Plain):
         required=False,
         help_text=_("Without it, all but deleted ones are listed."),
     )
-    created_after = serializers.DateTimeField(required=False, help_text=_("Created at this time or later."))
-    created_before = serializers.DateTimeField(required=False, help_text=_("Created before this time."))
-    updated_after = serializers.DateTimeField(required=False, help_text=_("Updated at this time or later."))
-    updated_before = serializers.DateTimeField(required=False, help_text=_("Updated before this time."))
+    created_after = TimeField(required=False, help_text=_("Created at this time or later."))
+    created_before = TimeField(required=False, help_text=_("Created before this time."))
+    updated_after = TimeField(required=False, help_text=_("Updated at this time or later."))
+    updated_before = TimeField(required=False, help_text=_("Updated before this time."))
 
 
 class ExtentSerializer(_Plain):
