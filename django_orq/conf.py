@@ -142,7 +142,10 @@ _OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if 
 
 
 def workspace_aliases() -> list[str]:
-    """The aliases of all configured workspaces, in the settings' order."""
+    """The aliases of all configured workspaces, in the settings' order.
+
+    ``ImproperlyConfigured`` if the setting is no dictionary of them.
+    """
     return list(_configured())
 
 

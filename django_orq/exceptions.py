@@ -178,12 +178,11 @@ class MustWait(RateLimited):
 
     def __init__(self, *, operation: str, until: datetime, retry_after: float, **more: Any) -> None:
         self.until = until
-        self.time = f"{until.astimezone(UTC):%H:%M:%S}"
         super().__init__(
             operation=operation,
             until=until,
             retry_after=retry_after,
-            **{"status": 429, "headers": {}, "time": self.time, **more},
+            **{"status": 429, "headers": {}, "time": f"{until.astimezone(UTC):%H:%M:%S}", **more},
         )
 
     private = APIError.private | {"until"}

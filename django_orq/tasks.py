@@ -80,6 +80,7 @@ def sync_conversations(
     ``mode`` is "incremental" (what is new) or "full" (everything, deletions too); ``workspace=None`` means all of
     them; ``max_pages`` and ``max_seconds`` are the budget of this call. Each call also picks up every other unfinished
     run of the workspace, and every unfinished operation, that nobody works on: no message needs to be delivered twice.
+    ``ValueError`` for a mode or budget that makes no sense, ``ImproperlyConfigured`` for an unknown workspace.
     """
     runs.check_mode(mode)
     if workspace is None:
