@@ -245,7 +245,7 @@ def _problems(workspace: Workspace) -> list[tuple[str, str]]:
 
 def check_api_key(key: object) -> str | None:
     """What is wrong with an API key, or ``None``."""
-    if key is None or key == "" or (isinstance(key, str) and not key.strip()):
+    if key is None or (isinstance(key, str) and not key.strip()):
         return "is empty; give the workspace's API key from Orq"
     if not isinstance(key, str):
         return f"must be a string, and is of type {type(key).__name__}"
