@@ -345,6 +345,15 @@ class TestRowsThatOneMayNotTouch:
 
         assert OperationItem.objects.filter(conversation=guarded[0]).count() == 0
 
+    @pytest.mark.parametrize(("chosen", "status"), [(slice(0, 2), 403), (slice(1, 3), 302)], ids=["its", "others"])
+    def test_worker_is_not_told_of_it_once_more_either(self, remote, guarded, admin_client, queue, chosen, status):
+        wanted = [orders.Order(conversation=row, wanted=f"{row} anew") for row in guarded[chosen]]
+        operation, _is_new = orders.place("rename", wanted, by=orders.Orderer())
+
+        assert (
+            admin_client.post(reverse("admin:django_orq_operation_go_on", args=[operation.pk])).status_code == status
+        )
+
     @pytest.mark.parametrize("number", [1, 2], ids=["alone", "beside another"])
     def test_form_that_was_sent_before_does_not_touch_it_either(self, remote, guarded, admin_client, number):
         token = {"form_token": "0123456789abcdef" * 2}

@@ -8,6 +8,7 @@ from django_orq import runs, sync, walk
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.testing import OrqSandbox
 
+from .threads import in_thread
 from .triggers import written_rows
 from .walking import configure, full_run, mirror_equals
 
@@ -107,6 +108,25 @@ def test_vanished_cursor_is_stepped_over_and_nothing_is_lost(remote, settings, a
     assert run.state == SyncRun.State.SUCCEEDED
     assert set(Conversation.objects.live().values_list("remote_id", flat=True)) >= set(ids) - set(gone_ids)
     assert all(Conversation.objects.get(remote_id=id_).state in ("live", "deleted") for id_ in gone_ids)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_walker_that_lost_its_run_while_the_list_was_asked_does_not_look_for_its_cursor(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 40)
+
+    def lose(_operation: str | None, phase: str) -> None:
+        if phase == "after":
+            in_thread(lambda: SyncRun.objects.update(token="another")).join()
+
+    def on_first_page(_run: SyncRun) -> None:
+        remote.remove(ids[9])
+        remote.on_request = lose
+
+    assert sync.run_slice(runs.open_run("default", "full").pk, on_progress=on_first_page) is None
+
+    assert remote.count("retrieve") == 0
+    assert SyncRun.objects.get().token == "another"
 
 
 @pytest.mark.parametrize("answer", ["404", "400", "empty", "first_page"])
