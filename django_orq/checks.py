@@ -31,7 +31,7 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from .conf import LONGEST_SLEEP, Workspace, get_workspace, workspace_aliases
-from .routing import SYNC
+from .queues import SYNC
 from .service import TOTAL_SECONDS
 
 WRITING_SECONDS = 15.0

@@ -5,13 +5,15 @@ asked us to wait (``retry_after``, seconds) and a ``message`` for people, in the
 for logs and tracebacks, they are English. All of them pickle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
-from .wording import MISFIT, Words, for_logs, for_reader
-from .wording import marked as _
+from django.apps import apps
+from django.utils.translation import gettext, pgettext_lazy
+
+from .text import marked as _
 
 __all__ = [
     "APIError",
@@ -39,6 +41,61 @@ __all__ = [
     "WalkersDied",
     "WorkspaceDoubted",
 ]
+
+_OPERATIONS = {
+    "list": pgettext_lazy("what Orq is asked to do", "list"),
+    "create": pgettext_lazy("what Orq is asked to do", "create"),
+    "retrieve": pgettext_lazy("what Orq is asked to do", "retrieve"),
+    "update": pgettext_lazy("what Orq is asked to do", "update"),
+    "delete": pgettext_lazy("what Orq is asked to do", "delete"),
+}
+MISFIT = (LookupError, ValueError)
+"""What comes of composing a template of another version."""
+_TEMPLATES = frozenset({"reason", "malformed", "said", "hint"})
+"""Values that are templates of ours; never a text from elsewhere, for these can do more than stand there."""
+
+
+class Words(Mapping[str, Any]):
+    """The values of a text as they stand in it: the words among them translated, unless they are ``for_logs``."""
+
+    def __init__(self, values: Mapping[str, Any], *, for_logs: bool = False) -> None:
+        self._values = values
+        # Where Django is not set up, as in a script that uses the service alone, there are no translations.
+        self._translates = apps.ready and not for_logs
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        if name in _TEMPLATES and value:
+            return self.complete(value)
+        if name == "operation" and self._translates:
+            return str(_OPERATIONS.get(value, value))
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def compose(self, template: str) -> str:
+        """One of ``MISFIT`` if it has a place for a value that is not there, or is of another kind."""
+        return (gettext(template) if self._translates else template).format_map(self)
+
+    def complete(self, template: str) -> str:
+        """As ``compose``; a template that these values don't fit is left as it is."""
+        try:
+            return self.compose(template)
+        except MISFIT:
+            return template
+
+
+def for_reader(template: str, values: Mapping[str, Any]) -> str:
+    return Words(values).complete(template)
+
+
+def for_logs(template: str, values: Mapping[str, Any]) -> str:
+    return Words(values, for_logs=True).complete(template)
+
 
 _WRITES = frozenset({"create", "update", "delete"})
 """Operations that have an effect."""

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .exceptions import InvalidName
-from .wording import marked as _
+from .text import is_blank
+from .text import marked as _
 
 __all__ = ["Page", "RefusedPayload", "RemoteConversation"]
 
@@ -175,11 +176,6 @@ def clean_display_name(display_name: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise InvalidName(reason=_("A name can't hold control characters such as tabs or line breaks."))
     return name
-
-
-def is_blank(name: str) -> bool:
-    """Whether nothing of it can be seen."""
-    return all(unicodedata.category(character)[0] in "ZC" for character in name)
 
 
 def is_remote_id(text: object) -> bool:

@@ -29,9 +29,9 @@ from .exceptions import (
     TransportError,
 )
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
-from .replies import check_reply, malformed, parse_reply
-from .transport import Call, Reply, Transport
-from .wording import marked as _
+from .text import marked as _
+from .transport.http import Call, Reply, Transport
+from .transport.responses import check_reply, malformed, parse_reply
 
 __all__ = ["ConversationService"]
 

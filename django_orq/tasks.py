@@ -5,17 +5,24 @@ refuses connections, 4 s on a RabbitMQ that accepts them and never answers, and 
 for `broker_connection_timeout` does not bind Redis and `retry_policy` bounds no single attempt.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
-from django.db import transaction
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.utils.translation import gettext
 
-from . import events, operations, orders, runs, sync, tickets
-from .clock import DatabaseClock
+from . import logs
 from .conf import DEFAULT_ALIAS, workspace_aliases
+from .mirror import operations, orders
 from .models import Operation, SyncRun, Work
-from .primary import write_database
-from .routing import OPERATE, SYNC, WALK
+from .queues import OPERATE, SYNC, WALK
+from .store import leases
+from .store.database import DatabaseClock, write_database
+from .sync import holds, runs, slices
+from .sync.report import Tell, in_utc, remarks
 
 __all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]
 
@@ -102,7 +109,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     message than this one, by its ``ticket``, is under way; a run that fails fails its task. Under eager mode one slice
     runs: the caller waits for it.
     """
-    run = sync.run_slice(run_id)
+    run = slices.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
         return
     _call_next(walk_conversations, run, ticket)
@@ -135,19 +142,19 @@ def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
     """Enqueue the next slice, unless a newer message than the one with this ticket does, or it is long until then."""
     seconds = _seconds_left(work)
-    if seconds <= LONGEST_COUNTDOWN and tickets.is_newest(type(work), work.pk, ticket):
+    if seconds <= LONGEST_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
         using = write_database()
         transaction.on_commit(lambda: _publish(task, type(work), work.pk, seconds), using=using)
 
 
 def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float) -> None:
-    ticket = tickets.issue(work, pk, delay=countdown)
+    ticket = leases.issue(work, pk, delay=countdown)
     try:
         task.apply_async((pk, ticket), countdown=countdown)
     except Task.OperationalError as error:
         # The broker's address and its refusal, without the frames of its client.
-        events.PUBLISHING_FAILED.log(work=_NAMES[work], id=pk, problem=str(error))
-        tickets.void(work, pk, ticket)
+        logs.PUBLISHING_FAILED.log(work=_NAMES[work], id=pk, problem=str(error))
+        leases.void(work, pk, ticket)
 
 
 def _seconds_left(work: Work) -> float:
@@ -157,3 +164,76 @@ def _seconds_left(work: Work) -> float:
         if work.resume_at is None
         else max(0.0, (work.resume_at - DatabaseClock(write_database()).now()).total_seconds())
     )
+
+
+State = SyncRun.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    run: SyncRun
+    is_untold: bool = False
+    """No worker could be told: the broker is out of reach."""
+    is_others: bool = False
+    """Somebody else walks or calls a worker already, or the run has to wait."""
+
+    def message(self, *, tell: Tell = in_utc) -> str:
+        """What became of it; ``tell`` says times."""
+        named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
+        # A run that is queued by somebody else has a worker called for just now.
+        if self.is_untold or (self.is_others and self.run.state == State.QUEUED):
+            return self._sentence() % named
+        return " ".join([self._sentence() % named, *remarks(self.run, tell=tell)])
+
+    def _sentence(self) -> str:
+        if self.is_untold:
+            return gettext(
+                "Sync run %(run)s of workspace “%(workspace)s” is queued. The broker is out of reach, so no worker "
+                "was told; the run stays queued and the next scheduled sync takes it up."
+            )
+        if self.run.state == State.QUEUED:
+            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will take it.")
+        return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
+
+
+def start(workspaces: Iterable[str], mode: str) -> Iterator[HandedOver | ImproperlyConfigured]:
+    """Open a run in each workspace, or go on with the one that is there, paused or not; or say why that can't be.
+
+    Once a broker is out of reach, it is not tried again: each attempt takes seconds, and a person waits.
+    """
+    untold = False
+    for workspace in workspaces:
+        try:
+            run = _open(workspace, mode)
+        except ImproperlyConfigured as error:
+            yield error
+            continue
+        handed_over = HandedOver(run=run, is_untold=True) if untold else hand_over(run)
+        untold = handed_over.is_untold
+        yield handed_over
+
+
+def start_unless_walked(workspace: str, mode: str) -> HandedOver:
+    """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
+    run = runs.unfinished(workspace, mode)
+    if run is not None and not holds.rests(run) and run not in runs.adoptable(workspace):
+        return HandedOver(run=run, is_others=True)
+    return hand_over(_open(workspace, mode))
+
+
+def _open(workspace: str, mode: str) -> SyncRun:
+    run = runs.open_run(workspace, mode)
+    return runs.resume(run) if run.state == State.PAUSED else run
+
+
+def hand_over(run: SyncRun) -> HandedOver:
+    """Have a worker go on with the run, unless one does, a message is under way, or the run has to wait.
+
+    Within a transaction of the caller's, the worker is told once that is committed.
+    """
+    publishes = run in runs.adoptable(run.workspace)
+    if publishes:
+        enqueue_slice(run.pk)
+        run.refresh_from_db(using=write_database())
+    is_untold = publishes and not run.ticket and not connections[write_database()].in_atomic_block
+    return HandedOver(run=run, is_untold=is_untold, is_others=not publishes)

@@ -131,7 +131,7 @@ def _markers(tree: ast.AST) -> dict[str, tuple[str, ...]]:
     return {
         alias.asname or alias.name: _MARKERS[alias.name]
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in ("django.utils.translation", "wording")
+        if isinstance(node, ast.ImportFrom) and node.module in ("django.utils.translation", "text")
         for alias in node.names
         if alias.name in _MARKERS
     }

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from django_orq import orders
+from django_orq.mirror import orders
+from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import WorkspaceWait
-from django_orq.orders import Order, Orderer
-from django_orq.primary import all_operations
+from django_orq.store.database import all_operations
 
 NOBODY = Orderer()
 

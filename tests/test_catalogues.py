@@ -31,7 +31,7 @@ PROGRAM = shutil.which("xgettext")
 MAKEMESSAGES = ("makemessages", "--no-obsolete", "--add-location", "file")
 ELSEWHERE = {
     "checks.py": "Django shows the messages of system checks in English",
-    "events.py": "the log is in English",
+    "logs.py": "the log is in English",
     "conf.py": "what is wrong with settings is told to developers, as Django's ImproperlyConfigured",
 }
 """Modules whose texts are not for people."""

@@ -15,7 +15,7 @@ from django.core.management.base import SystemCheckError
 
 from django_orq import tasks
 from django_orq.checks import check_settings
-from django_orq.routing import SYNC
+from django_orq.queues import SYNC
 
 ROOT = Path(__file__).parent.parent
 KEY = "sk-4711-hidden"

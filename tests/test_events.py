@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, OperationalError
 
-from django_orq import events, mirror, operations, orders, runs, sync, tasks
-from django_orq.events import EVENTS, FIELDS
+from django_orq import logs, tasks
 from django_orq.exceptions import MirrorBehind, OrqError
+from django_orq.logs import EVENTS, FIELDS
+from django_orq.management.pruning import Ages, prune
+from django_orq.mirror import operations, orders, verbs
+from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, SyncRun
-from django_orq.orders import Order, Orderer
-from django_orq.primary import all_operations
-from django_orq.pruning import Ages, prune
+from django_orq.store.database import all_operations
+from django_orq.sync import runs, slices
 from django_orq.testing import OrqSandbox
 
 from .brokering import refusing_port
@@ -25,7 +27,7 @@ from .ordering import lose_the_worker
 from .threads import in_thread
 from .walking import configure, full_run, work_on
 
-PACKAGE = Path(events.__file__).parent
+PACKAGE = Path(logs.__file__).parent
 ROOT_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """What a record has of its own: ``extra`` may not name it."""
 
@@ -42,12 +44,12 @@ def calls_of_log() -> Iterator[tuple[str, frozenset[str]]]:
 class TestTable:
     def test_nothing_else_logs(self):
         """A record without an event would be nobody's to count."""
-        others = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "events.py"]
+        others = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "logs.py"]
 
         assert [path.name for path in others if "getLogger" in path.read_text() or "logger." in path.read_text()] == []
 
     def test_every_call_gives_the_fields_of_its_event(self):
-        wrong = {name for name, given in calls_of_log() if given != set(getattr(events, name).fields)}
+        wrong = {name for name, given in calls_of_log() if given != set(getattr(logs, name).fields)}
 
         assert wrong == set()
 
@@ -111,7 +113,7 @@ def _killed_walker(remote: OrqSandbox) -> None:
 @says("sync_run.lease_lost")
 @says("sync_run.paused")
 def _paused_under_its_walker(remote: OrqSandbox) -> None:
-    sync.run_slice(runs.open_run("default", "full").pk, on_progress=runs.pause)
+    slices.run_slice(runs.open_run("default", "full").pk, on_progress=runs.pause)
 
 
 @says("sync_run.left_paused")
@@ -142,7 +144,7 @@ def _database_fails_in_a_run(remote: OrqSandbox) -> None:
     def fail(_run: SyncRun) -> None:
         raise OperationalError("gone away")
 
-    sync.run_slice(runs.open_run("default", "full").pk, on_progress=fail)
+    slices.run_slice(runs.open_run("default", "full").pk, on_progress=fail)
 
 
 def _order(verb: str) -> int:
@@ -238,22 +240,22 @@ class TestRecords:
 
     def test_database_that_fails_in_an_operation(self, remote, said, broken):
         pk = _order("rename")
-        broken("django_orq.execution.rename_conversation", OperationalError("gone away"))
+        broken("django_orq.mirror.execution.rename_conversation", OperationalError("gone away"))
         operations.work_slice(pk)
 
         self.assert_as_in_the_table(said("operation.database_failed"), "operation.database_failed")
 
     def test_history_that_can_not_be_written(self, remote, said, broken):
-        broken("django_orq.history.note", DatabaseError("no space left"))
+        broken("django_orq.mirror.history.note", DatabaseError("no space left"))
         operations.work_slice(_order("refresh"))
 
         self.assert_as_in_the_table(said("operation.history_failed"), "operation.history_failed")
 
     def test_row_that_can_not_follow(self, remote, said, broken):
         full_run()
-        broken("django_orq.mirror.mark_deleted", DatabaseError("no space left"))
+        broken("django_orq.mirror.verbs.mark_deleted", DatabaseError("no space left"))
         with pytest.raises(MirrorBehind):
-            mirror.delete_conversation(Conversation.objects.first())
+            verbs.delete_conversation(Conversation.objects.first())
 
         self.assert_as_in_the_table(said("request.not_mirrored"), "request.not_mirrored")
 
@@ -339,7 +341,7 @@ def test_run_is_started_once_and_a_walker_that_let_it_go_has_not_died(remote, se
 def test_create_of_a_caller_that_got_no_answer_is_an_event_too(remote, said):
     remote.fail("create", drop="after")
     with pytest.raises(OrqError):
-        mirror.create_conversation(display_name="Secret")
+        verbs.create_conversation(display_name="Secret")
 
     assert said("request.outcome_unknown") == [
         {"level": logging.WARNING, "workspace": "default", "call": "create", "error_code": "outcome_unknown"}

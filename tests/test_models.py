@@ -4,8 +4,8 @@ from django.template import Context, Template
 
 from django_orq.exceptions import StrayWrite
 from django_orq.models import Conversation, RejectedPayload, SyncRun
-from django_orq.primary import write_database
-from django_orq.reconcile import reconcile
+from django_orq.store.database import write_database
+from django_orq.store.reconcile import reconcile
 
 from .values import REMOTE_ID, answer, at, conversation, set_columns
 

@@ -24,34 +24,24 @@ from django.core.management.base import BaseCommand
 from rest_framework import exceptions as rest_framework
 from rest_framework.exceptions import APIException
 
-from django_orq import (
-    bounded,
-    checks,
-    events,
-    health,
-    operations,
-    orders,
-    payloads,
-    retention,
-    runs,
-    searching,
-    signals,
-    sync,
-    waits,
-)
+from django_orq import checks, logs, payloads, signals
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
-from django_orq.models import Conversation
+from django_orq.mirror import operations, orders
+from django_orq.models import Conversation, searching
 from django_orq.rest import errors as rest
 from django_orq.rest.serializers import ConversationSerializer, SyncRunDetailSerializer
 from django_orq.rest.views import ConversationViewSet, SyncRunViewSet
 from django_orq.service import INTERACTIVE_SECONDS, TOTAL_SECONDS
+from django_orq.store import rate_limits
+from django_orq.sync import health, retention, runs, slices
 from django_orq.tasks import sync_conversations
+from django_orq.transport import bounded
 
 from .markdown import code, headings, numbers, rows, section, spans
+from .rest.test_rest_permissions import demanded, rows_patterns
 from .test_exceptions import ERRORS
-from .test_rest_permissions import demanded, rows_patterns
 from .walking import full_run
 
 ROOT = Path(__file__).parent.parent
@@ -62,13 +52,13 @@ ROOT = Path(__file__).parent.parent
 LIMITS: dict[str, tuple[float, ...]] = {
     "an operation on Orq, its repetitions and its body included": (TOTAL_SECONDS,),
     "all operations of a call with `interactive=True`": (INTERACTIVE_SECONDS,),
-    "a wait that Orq asks for, at most": (waits.LONGEST.total_seconds() / 3600,),
+    "a wait that Orq asks for, at most": (rate_limits.LONGEST.total_seconds() / 3600,),
     "the pause of a run when Orq is in trouble and does not say how long: doubling, with jitter": (
-        sync._FIRST_BACKOFF,
-        sync._LONGEST_BACKOFF,
+        slices._FIRST_BACKOFF,
+        slices._LONGEST_BACKOFF,
     ),
     "how long a run or an operation may come no further until it fails": (
-        sync.LONGEST_TROUBLE.total_seconds() / 3600,
+        slices.LONGEST_TROUBLE.total_seconds() / 3600,
         operations.LONGEST_TROUBLE.total_seconds() / 3600,
     ),
     "an answer's body, decompressed": (bounded.MAX_BODY,),
@@ -285,14 +275,14 @@ def test_each_event_is_listed_with_its_level_meaning_and_fields():
     }
 
     assert listed == {
-        event.name: (logging.getLevelName(event.level), event.means, event.fields) for event in events.EVENTS.values()
+        event.name: (logging.getLevelName(event.level), event.means, event.fields) for event in logs.EVENTS.values()
     }
 
 
 def test_each_field_of_events_is_listed():
     listed = {code(row["field"]): row["meaning"] for row in rows("monitoring.md", "Log events") if "field" in row}
 
-    assert listed == events.FIELDS
+    assert listed == logs.FIELDS
 
 
 # Health
@@ -454,7 +444,7 @@ def test_each_layer_is_listed_with_its_modules():
     config.read(ROOT / "setup.cfg")
     layers = config["importlinter:contract:layers"]["layers"].strip().splitlines()
 
-    listed = [spans(row["modules"]) for row in rows("contributing.md", "Where things are")]
+    listed = [spans(row["modules and packages"]) for row in rows("contributing.md", "Where things are")]
     assert listed == [layer.split(" | ") for layer in layers]
 
 

@@ -2,7 +2,7 @@ import pytest
 from django.db import transaction
 from django.dispatch import Signal
 
-from django_orq import mirror
+from django_orq.mirror import verbs
 from django_orq.models import Conversation
 from django_orq.signals import (
     conversation_created,
@@ -61,18 +61,18 @@ def test_runs_tell_of_each_real_change_once(remote, told):
 
 
 def test_verbs_tell_of_their_changes_without_a_run(remote, told):
-    row = mirror.create_conversation(display_name="A")
-    mirror.rename_conversation(row, display_name="B")
-    mirror.refresh_conversation(row)
-    mirror.delete_conversation(row)
-    mirror.delete_conversation(row)
+    row = verbs.create_conversation(display_name="A")
+    verbs.rename_conversation(row, display_name="B")
+    verbs.refresh_conversation(row)
+    verbs.delete_conversation(row)
+    verbs.delete_conversation(row)
 
     assert told == [("created", "A", None), ("updated", "B", None), ("deleted", "B", None)]
 
 
 def test_nothing_is_told_of_what_is_rolled_back(remote, told):
     with transaction.atomic():
-        mirror.create_conversation(display_name="A")
+        verbs.create_conversation(display_name="A")
         transaction.set_rollback(True)
 
     assert told == []
@@ -84,7 +84,7 @@ def test_receiver_that_raises_stops_nobody(remote, told, caplog):
 
     conversation_created.connect(fail)
     try:
-        mirror.create_conversation(display_name="A")
+        verbs.create_conversation(display_name="A")
     finally:
         conversation_created.disconnect(fail)
 

@@ -10,9 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from django_orq import runs, tasks, tickets
+from django_orq import tasks
 from django_orq.exceptions import AuthenticationFailed
 from django_orq.models import SyncRun
+from django_orq.store import leases
+from django_orq.sync import runs
 
 from .brokering import messages, refusing_port
 from .celery import app
@@ -290,7 +292,7 @@ def test_only_the_newest_message_goes_on_so_that_there_is_one_chain(remote, sett
     for number in range(4):
         remote.add(f"Ticket {number}")
     run = runs.open_run("default", "full")
-    old, new = (tickets.issue(SyncRun, run.pk, delay=0) for _ in range(2))
+    old, new = (leases.issue(SyncRun, run.pk, delay=0) for _ in range(2))
 
     tasks.walk_conversations(run.pk, old)
     assert messages(queue) == []

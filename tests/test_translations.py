@@ -16,12 +16,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
-from django_orq import mirror, orders, runs
 from django_orq.exceptions import APIError, InvalidName, OrqError, TransportError, explain
+from django_orq.mirror import orders, verbs
+from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
-from django_orq.orders import Order, Orderer
 from django_orq.payloads import REMOTE_ID, Refused, parse_conversation
-from django_orq.remarks import remarks
+from django_orq.sync import runs
+from django_orq.sync.report import remarks
 
 from .marked import PACKAGE
 from .resting import error_of
@@ -69,7 +70,7 @@ def reader(localized) -> Client:
 
 
 def mirrored(remote, name: str = "Refund") -> Conversation:
-    return mirror.fetch_conversation(remote_id=remote.add(name)["_id"])
+    return verbs.fetch_conversation(remote_id=remote.add(name)["_id"])
 
 
 def text_of(response) -> str:
@@ -397,7 +398,7 @@ def test_log_is_english_whatever_language_is_active(remote, caplog, settings):
     with translation.override("de"):
         full_run()
         with pytest.raises(InvalidName) as refused:
-            mirror.create_conversation(display_name="")
+            verbs.create_conversation(display_name="")
 
     assert [
         text for text in (entry.msgstr for entry in catalogue("de")) if text.count(" ") > 2 and text in caplog.text

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from django_orq.comparison import Answer
 from django_orq.models import Conversation
 from django_orq.payloads import RemoteConversation
-from django_orq.reconcile import reconcile
+from django_orq.store.reconcile import reconcile
+from django_orq.store.rules import Answer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REMOTE_ID = "conv_01jj1hdhn79xas7a01wb3hysdb"

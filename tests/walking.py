@@ -3,10 +3,10 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from django_orq import runs, sync
 from django_orq.exceptions import OrqError
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
-from django_orq.primary import write_database
+from django_orq.store.database import write_database
+from django_orq.sync import runs, slices
 from django_orq.testing import OrqSandbox
 
 
@@ -21,7 +21,7 @@ def incremental_run() -> SyncRun:
 
 def work_on(run: SyncRun) -> SyncRun:
     with suppress(OrqError):
-        while sync.run_slice(run.pk) is not None:
+        while slices.run_slice(run.pk) is not None:
             pass
     run.refresh_from_db(using=write_database())
     return run

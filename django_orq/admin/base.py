@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from ..transactions import outside_of_transactions
+from ..store.database import outside_of_transactions
 
 Row = TypeVar("Row", bound=Model)
 

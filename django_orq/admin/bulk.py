@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.utils.translation import gettext, ngettext
 
+from ..mirror.orders import MOST_ITEMS, Order, place
 from ..models import Conversation, Operation
-from ..orders import MOST_ITEMS, Order, place
-from ..wording import number
+from ..text import number
 from .base import url_to
 from .handing_over import hand_over
 from .remote_first import RemoteFirstAdmin

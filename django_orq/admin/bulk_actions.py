@@ -10,8 +10,8 @@ from django.urls import URLPattern
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ..mirror.orders import Order, derive_token, ordered_for
 from ..models import Conversation, Operation, OperationItem
-from ..orders import Order, derive_token, ordered_for
 from .bulk import BulkAdmin
 from .bulk_forms import SelectionForm, digest_of_names
 from .forms import posted_token

@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged
+from ..mirror.orders import Order
 from ..models import Conversation
-from ..orders import Order
 from .forms import NameField, Renewable, TokenField, describe_change, name_widget, parse_moment
 
 _KEY = re.compile(r"[0-9]{1,18}")

@@ -8,8 +8,8 @@ from django.urls import URLPattern
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..mirror.orders import MOST_ITEMS, Order
 from ..models import Conversation, Operation, OperationItem
-from ..orders import MOST_ITEMS, Order
 from .bulk import BulkAdmin
 from .bulk_forms import RenameSelectedForm, keys_to_rename
 from .names import isolated

@@ -2,11 +2,11 @@
 
 from django.utils.translation import gettext, ngettext
 
-from ..confirm import would_confirm
 from ..models import SyncRun
-from ..primary import kept_rows
-from ..progress import counts
-from ..wording import number
+from ..store.database import kept_rows
+from ..sync.confirm import would_confirm
+from ..sync.report import counts
+from ..text import number
 from .pagination import MAX_LISTED
 
 

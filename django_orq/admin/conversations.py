@@ -12,9 +12,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation
-from ..payloads import is_blank
-from ..primary import write_database
-from ..searching import MAX_TERM, by_id, is_id
+from ..models.searching import MAX_TERM, by_id, is_id
+from ..store.database import write_database
+from ..text import is_blank
 from .bulk_actions import BulkActionsAdmin
 from .bulk_renaming import BulkRenamingAdmin
 from .deleting import DeletingAdmin

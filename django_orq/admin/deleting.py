@@ -7,8 +7,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 
+from ..mirror.orders import Order, ordered_for
 from ..models import Conversation, Operation, OperationItem
-from ..orders import Order, ordered_for
 from .bulk_forms import digest_of_names
 from .forms import new_token, posted_token
 from .names import as_told

@@ -18,11 +18,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
-from ..durations import in_words
 from ..exceptions import ConversationChanged, InvalidName
+from ..mirror.orders import Order
 from ..models import Conversation
-from ..orders import Order
 from ..payloads import clean_display_name
+from ..text import in_words
 from .names import isolated
 from .workspaces import known_aliases
 

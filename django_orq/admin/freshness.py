@@ -11,10 +11,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
-from .. import runs
-from ..clock import DatabaseClock
 from ..models import Conversation, SyncRun
-from ..primary import write_database
+from ..store.database import DatabaseClock, write_database
+from ..sync import runs
 from .base import OrqAdmin, url_to
 from .times import ago
 from .users import may_see

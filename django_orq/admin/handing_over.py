@@ -4,8 +4,8 @@ from django.contrib import messages
 from django.utils.translation import gettext
 
 from ..models import Operation
-from ..primary import write_database
-from ..remarks import is_being_done
+from ..store.database import write_database
+from ..sync.report import is_being_done
 from ..tasks import enqueue_operation
 
 

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
 
-from .. import searching
-from ..wording import number
+from ..models import searching
+from ..text import number
 from .filters import StateFilter, WorkspaceFilter
 from .pagination import BoundedPaginator
 from .searching import is_search_cut

@@ -14,11 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from ..exceptions import ConversationChanged
+from ..mirror.orders import retry, retryable, unsettled
 from ..models import Conversation, Operation, OperationItem
-from ..orders import retry, retryable, unsettled
-from ..primary import all_items, all_operations
-from ..progress import Extent
-from ..remarks import is_being_done, remarks_on_operation
+from ..store.database import all_items, all_operations
+from ..sync.report import Extent, is_being_done, remarks_on_operation
 from .filters import SeveralFilter
 from .handing_over import hand_over
 from .names import isolated

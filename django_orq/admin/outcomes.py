@@ -10,10 +10,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
-from ..durations import in_words
-from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown, Words
 from ..models import Operation, OperationItem
-from ..wording import Words
+from ..text import in_words
 from .names import isolated
 
 Verb, State = Operation.Verb, OperationItem.State

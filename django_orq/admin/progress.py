@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from django.http import HttpResponse, JsonResponse
 
-from ..progress import Extent
+from ..sync.report import Extent
 from .base import OrqAdmin, Row
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ..primary import write_database
+from ..store.database import write_database
 from .base import OrqAdmin, Row
 from .listing import CarefulChangeList
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
-from ..primary import all_payloads
+from ..store.database import all_payloads
 from .filters import ResolvedFilter, WorkspaceFilter
 from .read_only import ReadOnlyAdmin
 from .workspaces import if_several

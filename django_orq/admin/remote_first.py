@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.translation import ngettext
 
+from ..mirror.once import do_once
+from ..mirror.orders import Order
 from ..models import Conversation, OperationItem
-from ..once import do_once
-from ..orders import Order
-from ..transactions import outside_of_transactions
+from ..store.database import outside_of_transactions
 from .base import OrqAdmin
 from .names import names
 from .outcomes import conflict, explain_item, explain_repetition, was_eventful

@@ -9,13 +9,11 @@ from django.contrib.admin.utils import display_for_field
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from ..clock import DatabaseClock
-from ..durations import in_words
-from ..leases import process_in_words
 from ..models import SyncRun
-from ..primary import write_database
-from ..remarks import remarks
-from ..wording import number
+from ..store.database import DatabaseClock, write_database
+from ..store.leases import process_in_words
+from ..sync.report import remarks
+from ..text import in_words, number
 from .help_texts import of_run
 from .times import local
 

@@ -12,12 +12,12 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from .. import holds, runs
 from ..conf import workspace_aliases
-from ..handing_over import HandedOver, hand_over, start
 from ..models import Conversation, ConversationState, SyncRun
-from ..primary import all_runs, write_database
-from ..progress import counts, how_far
+from ..store.database import all_runs, write_database
+from ..sync import holds, runs
+from ..sync.report import counts, how_far
+from ..tasks import HandedOver, hand_over, start
 from .base import url_to
 from .consequences import consequences
 from .progress import ProgressAdmin, answer_progress

@@ -13,11 +13,10 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import holds
-from ..clock import DatabaseClock
 from ..models import RejectedPayload, SyncRun
-from ..primary import write_database
-from ..progress import counts, how_far
+from ..store.database import DatabaseClock, write_database
+from ..sync import holds
+from ..sync.report import counts, how_far
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
 from .help_texts import explained, of_mode, of_run

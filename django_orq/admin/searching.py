@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ..models import Conversation
-from ..searching import oldest_searched
+from ..models.searching import oldest_searched
 
 _CUT = "django_orq_search_cut"
 

@@ -7,7 +7,7 @@ from django.utils.html import format_html
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
 
-from ..durations import in_words
+from ..text import in_words
 
 
 def local(moment: datetime) -> str:

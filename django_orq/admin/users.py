@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from ..orders import Orderer
+from ..mirror.orders import Orderer
 
 
 def may_see(request: HttpRequest, site: admin.AdminSite, model: Any) -> bool:

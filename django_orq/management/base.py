@@ -11,7 +11,7 @@ from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext
 
 from ..conf import MAX_ALIAS, is_alias
-from ..remarks import database_in_words
+from ..sync.report import database_in_words
 
 FAILED, WRONG_USAGE = 1, 2
 """Exit codes."""

@@ -5,7 +5,7 @@ import time
 from django.core.management.base import OutputWrapper
 
 from ..models import SyncRun
-from ..progress import counts, how_far
+from ..sync.report import counts, how_far
 
 _BAR_WIDTH = 24
 _SECONDS_BETWEEN_LINES = 5.0

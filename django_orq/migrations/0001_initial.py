@@ -2,7 +2,7 @@
 
 import django.core.serializers.json
 import django.db.models.deletion
-import django_orq.fields
+import django_orq.models.fields
 from django.db import migrations, models
 
 
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "workspace",
-                    django_orq.fields.BytewiseCharField(max_length=100, unique=True, verbose_name="workspace"),
+                    django_orq.models.fields.BytewiseCharField(max_length=100, unique=True, verbose_name="workspace"),
                 ),
                 ("until", models.DateTimeField(null=True, verbose_name="until")),
                 ("next_turn_at", models.DateTimeField(null=True, verbose_name="next turn")),
@@ -83,11 +83,13 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "workspace",
-                    django_orq.fields.BytewiseCharField(editable=False, max_length=100, verbose_name="workspace"),
+                    django_orq.models.fields.BytewiseCharField(
+                        editable=False, max_length=100, verbose_name="workspace"
+                    ),
                 ),
                 (
                     "remote_id",
-                    django_orq.fields.BytewiseCharField(editable=False, max_length=64, verbose_name="Orq id"),
+                    django_orq.models.fields.BytewiseCharField(editable=False, max_length=64, verbose_name="Orq id"),
                 ),
                 ("display_name", models.TextField(verbose_name="name")),
                 ("previous_name", models.TextField(editable=False, null=True)),
@@ -98,7 +100,10 @@ class Migration(migrations.Migration):
                 (
                     "metadata",
                     models.JSONField(
-                        editable=False, encoder=django_orq.fields.PlainJSONEncoder, null=True, verbose_name="metadata"
+                        editable=False,
+                        encoder=django_orq.models.fields.PlainJSONEncoder,
+                        null=True,
+                        verbose_name="metadata",
                     ),
                 ),
                 (
@@ -106,7 +111,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         default=dict,
                         editable=False,
-                        encoder=django_orq.fields.PlainJSONEncoder,
+                        encoder=django_orq.models.fields.PlainJSONEncoder,
                         verbose_name="other fields",
                     ),
                 ),
@@ -177,7 +182,7 @@ class Migration(migrations.Migration):
                         default=dict, editable=False, encoder=django.core.serializers.json.DjangoJSONEncoder
                     ),
                 ),
-                ("workspace", django_orq.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
+                ("workspace", django_orq.models.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
                 (
                     "mode",
                     models.CharField(
@@ -213,10 +218,13 @@ class Migration(migrations.Migration):
                         verbose_name="step",
                     ),
                 ),
-                ("slot", django_orq.fields.BytewiseCharField(editable=False, max_length=130, null=True, unique=True)),
+                (
+                    "slot",
+                    django_orq.models.fields.BytewiseCharField(editable=False, max_length=130, null=True, unique=True),
+                ),
                 (
                     "cursor",
-                    django_orq.fields.BytewiseCharField(
+                    django_orq.models.fields.BytewiseCharField(
                         help_text="The Orq id after which the next page begins.",
                         max_length=64,
                         null=True,
@@ -225,7 +233,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "head_id",
-                    django_orq.fields.BytewiseCharField(
+                    django_orq.models.fields.BytewiseCharField(
                         help_text="The first Orq id of the list when this began.",
                         max_length=64,
                         null=True,
@@ -234,7 +242,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "stop_id",
-                    django_orq.fields.BytewiseCharField(
+                    django_orq.models.fields.BytewiseCharField(
                         help_text="From this Orq id on, everything was known before.",
                         max_length=64,
                         null=True,
@@ -394,7 +402,7 @@ class Migration(migrations.Migration):
             name="OperationItem",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("workspace", django_orq.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
+                ("workspace", django_orq.models.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
                 ("name", models.TextField(verbose_name="name")),
                 ("wanted", models.TextField(blank=True, default="", verbose_name="new name")),
                 ("expected_updated_at", models.DateTimeField(editable=False, null=True)),
@@ -448,8 +456,11 @@ class Migration(migrations.Migration):
             name="RejectedPayload",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("workspace", django_orq.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
-                ("key", django_orq.fields.BytewiseCharField(max_length=64, verbose_name="Orq id or fingerprint")),
+                ("workspace", django_orq.models.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
+                (
+                    "key",
+                    django_orq.models.fields.BytewiseCharField(max_length=64, verbose_name="Orq id or fingerprint"),
+                ),
                 ("reason", models.TextField(verbose_name="reason")),
                 ("excerpt", models.TextField(verbose_name="what Orq sent")),
                 ("first_seen_at", models.DateTimeField(verbose_name="first seen")),

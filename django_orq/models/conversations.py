@@ -7,8 +7,8 @@ from django.db.models import Case, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from ..exceptions import StrayWrite
-from ..fields import BytewiseCharField, PlainJSONEncoder
-from ..payloads import is_blank
+from ..text import is_blank
+from .fields import BytewiseCharField, PlainJSONEncoder
 
 
 class ConversationState(models.TextChoices):

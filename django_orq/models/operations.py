@@ -5,9 +5,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from ..fields import BytewiseCharField
-from ..wording import number
+from ..text import number
 from .conversations import Conversation
+from .fields import BytewiseCharField
 from .work import Work
 
 

@@ -4,7 +4,7 @@ from django.db import models
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from ..fields import BytewiseCharField
+from .fields import BytewiseCharField
 from .runs import SyncRun
 
 

@@ -13,7 +13,7 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from ..conf import DEFAULT_ALIAS, workspace_aliases
-from ..transactions import never_atomic
+from ..store.database import never_atomic
 from .bodies import careful, check_charset
 from .errors import UnknownWorkspace, answer_error
 from .permissions import ModelPermissions

@@ -16,15 +16,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from .. import events, waits
 from .. import exceptions as orq
+from .. import logs
 from ..exceptions import OrqError
-from ..primary import DATABASE_TROUBLE
+from ..store import rate_limits
+from ..store.database import DATABASE_TROUBLE
 from .serializers import CurrentSerializer
 
 SECONDS_TO_WAIT = 5
 """What ``Retry-After`` says where nobody said how long."""
-_LONGEST = int(waits.LONGEST.total_seconds())
+_LONGEST = int(rate_limits.LONGEST.total_seconds())
 _UNREADABLE = (SuspiciousOperation, BadRequest)
 _CODES = {orq.AuthenticationFailed.code: "remote_authentication_failed"}
 """Where REST framework has the same word for something else: here it is the server's key that was refused."""
@@ -108,12 +109,10 @@ def _answer(error: Exception, context: dict[str, Any]) -> Response | None:
         return _answer_orq(error)
     if isinstance(error, ImproperlyConfigured):
         # In the words of conf, which hold no key.
-        events.REST_FAILED.log(error_code=orq.NotConfigured.code, problem=str(error))
+        logs.REST_FAILED.log(error_code=orq.NotConfigured.code, problem=str(error))
         return _answer_not_configured()
     if isinstance(error, DATABASE_TROUBLE):
-        events.REST_FAILED.log(
-            error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True
-        )
+        logs.REST_FAILED.log(error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True)
         return _answer_orq(orq.DatabaseTrouble(error=type(error).__name__))
     if isinstance(error, _UNREADABLE):
         error = _refused(error)

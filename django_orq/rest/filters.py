@@ -11,10 +11,10 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from ..models import Conversation
+from ..models.searching import MAX_TERM, by_id, is_id, oldest_searched_in_database
 from ..payloads import created_at, first_id
-from ..primary import write_database
-from ..runs import freshness_and
-from ..searching import MAX_TERM, by_id, is_id, oldest_searched_in_database
+from ..store.database import write_database
+from ..sync.runs import freshness_and
 from .serializers import ConversationQuery, SyncRunQuery
 
 __all__ = ["BoundedSearch", "CreatedAndUpdated", "ListedState", "RunModeAndState"]

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..payloads import is_remote_id
-from ..runs import Freshness, freshness
+from ..sync.runs import Freshness, freshness
 from .errors import InvalidCursor
 from .serializers import FreshnessSerializer
 

@@ -9,9 +9,8 @@ from rest_framework import serializers
 from ..mirror import Renamed
 from ..models import Conversation, ConversationState, SyncRun
 from ..payloads import REMOTE_ID
-from ..progress import counts, how_far
-from ..remarks import remarks
-from ..runs import Mode
+from ..sync.report import counts, how_far, remarks
+from ..sync.runs import Mode
 
 __all__ = [
     "ConversationSerializer",
@@ -23,7 +22,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from ..runs import Freshness
+    from ..sync.runs import Freshness
 
     _Plain = serializers.Serializer[Any]
     _OfFreshness = serializers.Serializer[Freshness]

@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from .. import handing_over, runs
-from ..handing_over import HandedOver
+from .. import tasks
 from ..mirror import (
     Renamed,
     create_conversation,
@@ -23,7 +22,9 @@ from ..mirror import (
 )
 from ..models import Conversation, SyncRun
 from ..payloads import is_remote_id
-from ..primary import all_rows, write_database
+from ..store.database import all_rows, write_database
+from ..sync import runs
+from ..tasks import HandedOver
 from .base import WorkspaceViewSet
 from .errors import BrokerUnreachable, NoSuchRun, NotAmongThese, NotInMirror, RunFinished, RunUnfinished
 from .filters import BoundedSearch, CreatedAndUpdated, ListedState, RunModeAndState
@@ -210,7 +211,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         return Response(self.show(run))
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> HandedOver:
-        return handing_over.start_unless_walked(self.workspace, serializer.validated_data["mode"])
+        return tasks.start_unless_walked(self.workspace, serializer.validated_data["mode"])
 
     def perform_cancel(self, instance: SyncRun) -> bool:
         return runs.cancel(instance)

@@ -2,8 +2,8 @@
 
 import time
 
-from django_orq import runs
 from django_orq.models import SyncRun
+from django_orq.sync import runs
 from django_orq.testing import OrqSandbox
 
 from ..walking import mirror_equals

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from django_orq import orders
+from django_orq.mirror import orders
+from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation
-from django_orq.orders import Order, Orderer
 from django_orq.testing import OrqSandbox
 
 from ..walking import full_run, mirror_equals

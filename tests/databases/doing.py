@@ -2,7 +2,7 @@
 
 from django.urls import reverse
 
-from django_orq import operations
+from django_orq.mirror import operations
 from django_orq.models import Conversation, Operation, SyncRun
 
 REST = "/orq/conversations/"

@@ -12,14 +12,14 @@ from django.core.management import call_command
 from django.db import connections
 from django.urls import reverse
 
-from django_orq import mirror, orders, retention, tasks
+from django_orq import tasks
+from django_orq.mirror import orders, verbs
+from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, SyncRun
-from django_orq.orders import Order, Orderer
 from django_orq.signals import conversation_updated
+from django_orq.sync import retention
 
-from ..celery import app
-from ..references.models import Label, Reference
-from ..test_admin import (
+from ..admin.test_admin import (
     ADD,
     LIST,
     choose,
@@ -32,6 +32,8 @@ from ..test_admin import (
     save_new,
     text_of,
 )
+from ..celery import app
+from ..references.models import Label, Reference
 from ..values import tombstone
 from ..walking import full_run, incremental_run, mirror_equals
 from .doing import REST, names_in_orq, one, page_of, work_off
@@ -93,14 +95,14 @@ def test_command_and_task_mirror_too(remote, settings, capsys):
 
 
 def test_every_verb_writes_through(remote):
-    row = mirror.create_conversation(display_name="New")
-    mirror.rename_conversation(row, display_name="Renamed")
-    mirror.fetch_conversation(remote_id=remote.add("Fetched")["_id"])
+    row = verbs.create_conversation(display_name="New")
+    verbs.rename_conversation(row, display_name="Renamed")
+    verbs.fetch_conversation(remote_id=remote.add("Fetched")["_id"])
     remote.rename(row.remote_id, "Theirs")
-    mirror.refresh_conversation(row)
+    verbs.refresh_conversation(row)
     assert row.display_name == "Theirs"
 
-    mirror.delete_conversation(row)
+    verbs.delete_conversation(row)
 
     assert row.state == "deleted"
     assert mirror_equals(remote)
@@ -114,7 +116,7 @@ def test_signals_follow_the_commit_of_our_database(remote):
 
     conversation_updated.connect(receive)
     try:
-        mirror.rename_conversation(row, display_name="Renamed")
+        verbs.rename_conversation(row, display_name="Renamed")
     finally:
         conversation_updated.disconnect(receive)
 
@@ -166,7 +168,7 @@ def test_several_are_done_by_a_worker_and_noted_in_the_history(remote, rows, adm
 
 def test_deleted_ones_are_created_again_and_what_failed_is_tried_again(remote, rows, admin_client, queue):
     for row in rows[:2]:
-        mirror.delete_conversation(row)
+        verbs.delete_conversation(row)
     remote.fail("create", status=500)
     confirm(admin_client, choose(admin_client, "create_again", rows[:2]))
     operation = work_off(Operation.objects.get())
@@ -224,7 +226,7 @@ def test_other_models_refer_to_conversations(remote, rows, admin_client):
     reference = Reference.objects.get(conversation__display_name="Two")
     assert "Two" in text_of(admin_client.get(reverse("admin:references_reference_change", args=[reference.pk])))
 
-    mirror.delete_conversation(rows[1])
+    verbs.delete_conversation(rows[1])
     reference.refresh_from_db()
     assert reference.conversation == rows[1]
     assert reference.conversation.state == "deleted"

@@ -8,12 +8,13 @@ from django.contrib.messages import constants
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from django_orq import holds, mirror, orders
 from django_orq.exceptions import ConversationChanged
+from django_orq.mirror import orders, verbs
+from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, SyncRun
-from django_orq.orders import Order, Orderer
+from django_orq.sync import holds
 
-from ..test_admin import (
+from ..admin.test_admin import (
     LIST,
     choose,
     confirm,
@@ -53,7 +54,7 @@ def rows(remote, replicated) -> list[Conversation]:
 
 
 def test_lists_of_conversations_show_what_the_replica_has(rows, admin_client, reader):
-    mirror.create_conversation(display_name="Not there yet")
+    verbs.create_conversation(display_name="Not there yet")
 
     for shown in (text_of(admin_client.get(LIST)), reader.get(REST).content.decode()):
         assert "Three" in shown
@@ -66,11 +67,11 @@ def test_syncing_and_the_verbs_read_nothing_from_the_replica(remote, replicated)
     incremental_run()
     remote.remove(ids[0])
     full_run()
-    row = mirror.create_conversation(display_name="New")
-    mirror.rename_conversation(row, display_name="Renamed")
-    mirror.refresh_conversation(row)
-    mirror.delete_conversation(row)
-    mirror.fetch_conversation(remote_id=ids[1])
+    row = verbs.create_conversation(display_name="New")
+    verbs.rename_conversation(row, display_name="Renamed")
+    verbs.refresh_conversation(row)
+    verbs.delete_conversation(row)
+    verbs.fetch_conversation(remote_id=ids[1])
 
     assert replicated["replica"] == []
 
@@ -88,17 +89,17 @@ def test_operations_read_nothing_from_the_replica(rows, replicated, queue):
 def test_row_that_was_read_from_the_replica_can_be_written(remote, rows):
     row = rows[0]
 
-    mirror.rename_conversation(row, display_name="Renamed")
+    verbs.rename_conversation(row, display_name="Renamed")
 
     assert (row.display_name, names_in_orq(remote)[0]) == ("Renamed", "Renamed")
 
 
 def test_rename_of_a_row_that_lags_behind_is_a_conflict(remote, rows):
     stale = rows[0]
-    mirror.rename_conversation(mirror.fetch_conversation(remote_id=stale.remote_id), display_name="Theirs")
+    verbs.rename_conversation(verbs.fetch_conversation(remote_id=stale.remote_id), display_name="Theirs")
 
     with pytest.raises(ConversationChanged):
-        mirror.rename_conversation(stale, display_name="Mine")
+        verbs.rename_conversation(stale, display_name="Mine")
 
     assert names_in_orq(remote)[0] == "Theirs"
 
@@ -145,7 +146,7 @@ def test_operation_that_was_just_ordered_is_there_and_goes_on(remote, rows, admi
 
 
 def test_action_acts_on_what_is_written_not_on_what_the_list_showed(remote, rows, admin_client):
-    mirror.delete_conversation(rows[0])  # the replica has it alive
+    verbs.delete_conversation(rows[0])  # the replica has it alive
 
     (warning,) = said(choose(admin_client, "delete_selected", rows[:1]), constants.WARNING)
 

@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ...conf import DEFAULT_ALIAS, Workspace, get_workspace
-from ...examination import Finding, examine
 from ..base import WRONG_USAGE, OrqCommand, alias
+from ..doctor import Finding, examine
 
 
 class Command(OrqCommand):

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
-from ...health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
+from ...sync.health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 
 HEALTHY, LOOK = 0, 3

@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext
 
-from ...pruning import Ages, Tally, prune
-from ...remarks import database_in_words
-from ...wording import number
+from ...sync.report import database_in_words
+from ...text import number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
+from ..pruning import Ages, Tally, prune
 
 STOPPED = 4
 """An exit code, beside the common ones; 0 if it came to its end."""

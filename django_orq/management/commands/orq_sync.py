@@ -10,13 +10,13 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ... import holds, runs, sync
 from ...conf import DEFAULT_ALIAS, get_workspace
 from ...exceptions import OrqError
 from ...models import SyncRun
-from ...primary import all_runs, write_database
-from ...remarks import remarks
-from ...wording import number
+from ...store.database import all_runs, write_database
+from ...sync import holds, runs, slices
+from ...sync.report import remarks
+from ...text import number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 from ..progress import Progress
 
@@ -102,7 +102,7 @@ class Command(OrqCommand):
     def _walk(self, run: SyncRun, progress: Progress) -> SyncRun:
         """Slice after slice, until the run ends, waits, or someone else has it."""
         while True:
-            following = sync.run_slice(run.pk, on_progress=progress.show)
+            following = slices.run_slice(run.pk, on_progress=progress.show)
             if following is None:
                 run.refresh_from_db(using=write_database())
                 return run

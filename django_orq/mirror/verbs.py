@@ -1,0 +1,265 @@
+"""What people do to conversations: Orq first, then its answer into the row.
+
+Each verb asks Orq outside any transaction of ours. If Orq did not do it, the verb raises an ``OrqError`` and the
+mirrored values stay as they were. ``interactive=True`` is for web requests: one attempt and 15 seconds at most, where
+background work has 60. The instance that a verb is given holds the new values afterwards.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError
+from django.utils.translation import gettext
+
+from .. import logs
+from ..conf import DEFAULT_ALIAS
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError
+from ..models import Conversation
+from ..payloads import RemoteConversation, clean_display_name, is_remote_id
+from ..service import ConversationService
+from ..store import rate_limits
+from ..store.database import DatabaseClock, all_rows, write_database
+from ..store.reconcile import mark_deleted, mark_missing, reconcile
+from ..store.rules import Answer, Plan
+
+FRESH = timedelta(seconds=2)
+"""How old an answer may be that a rename relies on."""
+MOST_COMPARISONS = 10
+"""How often a row is compared with an answer while other writers keep changing it: a person waits for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renamed:
+    """What a rename did, when someone else renamed the conversation at the same moment."""
+
+    conversation: Conversation
+    replaced: str | None
+    """The name that came between our question and our rename, and that ours replaced."""
+    overtaken_by: str | None
+    """The name that has replaced ours already."""
+
+
+def create_conversation(
+    *, display_name: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False
+) -> Conversation:
+    """Create a conversation in Orq and mirror it.
+
+    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if it may have been created all the same
+    (all writes: ``MirrorBehind`` if Orq did it and the row could not follow).
+    """
+    clock = DatabaseClock(write_database())
+    with _asking(workspace, "create", clock, interactive=interactive) as service:
+        answer = _ask(clock, lambda: service.create(display_name=display_name))
+    (created,) = answer.conversations
+    with _behind_if_not_written(workspace, "create", created.remote_id):
+        reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+        return _get(workspace, created.remote_id)
+
+
+def rename_conversation(
+    conversation: Conversation,
+    *,
+    display_name: str,
+    expected_updated_at: datetime | None = None,
+    interactive: bool = False,
+) -> Renamed:
+    """Rename a conversation in Orq, unless somebody else renamed it since the caller looked, and mirror it.
+
+    ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. Raises
+    ``InvalidName`` before anything is sent, ``ConversationChanged`` (with the remote values, mirrored by then) if they
+    are of another time and the name is another, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been
+    renamed.
+    """
+    name = clean_display_name(display_name)
+    clock = DatabaseClock(write_database())
+    workspace, remote_id = conversation.workspace, conversation.remote_id
+    with (
+        _asking(workspace, "update", clock, interactive=interactive) as service,
+        _missing_if_not_found(conversation, clock),
+    ):
+        expected = expected_updated_at or conversation.remote_updated_at
+        seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
+    with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
+        plan = reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+        _reload(conversation)
+    return _renamed(conversation, plan, seen)
+
+
+def delete_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
+    """Delete a conversation in Orq, for good; its row becomes a tombstone. One that is gone already counts as done."""
+    clock = DatabaseClock(write_database())
+    with (
+        _asking(conversation.workspace, "delete", clock, interactive=interactive) as service,
+        suppress(ConversationNotFound),
+    ):
+        service.delete(conversation_id=conversation.remote_id)
+    with _behind_if_not_written(conversation.workspace, "delete", conversation.remote_id):
+        mark_deleted(conversation, received_at=clock.latest())
+        _reload(conversation)
+
+
+def refresh_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
+    """Mirror what Orq has now. ``ConversationNotFound`` marks the row missing; a full run will confirm it."""
+    clock = DatabaseClock(write_database())
+    workspace, remote_id = conversation.workspace, conversation.remote_id
+    with (
+        _asking(workspace, "retrieve", clock, interactive=interactive) as service,
+        _missing_if_not_found(conversation, clock),
+    ):
+        answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+    reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+    _reload(conversation)
+
+
+def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False) -> Conversation:
+    """Mirror one conversation by its Orq id, whether the mirror knows it or not.
+
+    ``ValueError``, before anything is sent, if that is no such id.
+    """
+    if not is_remote_id(remote_id):
+        text = gettext("remote_id must be “conv_” and 26 lower-case letters or digits, not %(given)s")
+        raise ValueError(text % {"given": repr(remote_id)[:100]})
+    known = all_rows().filter(workspace=workspace, remote_id=remote_id).first()
+    if known is not None:
+        refresh_conversation(known, interactive=interactive)
+        return known
+    clock = DatabaseClock(write_database())
+    with _asking(workspace, "retrieve", clock, interactive=interactive) as service:
+        answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+    reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+    return _get(workspace, remote_id)
+
+
+def _rename_unless_changed(
+    conversation: Conversation, name: str, expected: datetime, *, service: ConversationService, clock: DatabaseClock
+) -> tuple[RemoteConversation, Answer]:
+    """Ask, and rename at once; what Orq had before, and its last answer. ``ConversationChanged`` if it is another."""
+    remote_id = conversation.remote_id
+    while True:
+        current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
+        (seen,) = current.conversations
+        if seen.display_name == name:
+            return seen, current
+        if _has_changed(seen, conversation, expected):
+            reconcile(current, workspace=conversation.workspace, attempts=MOST_COMPARISONS)
+            _reload(conversation)
+            raise _changed(seen)
+        if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
+            return seen, _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
+
+
+@contextmanager
+def _asking(
+    workspace: str, operation: str, clock: DatabaseClock, *, interactive: bool
+) -> Iterator[ConversationService]:
+    """The workspace's service, unless Orq asked to be left alone; what Orq asks for now is kept for others."""
+    rate_limits.check(workspace, operation=operation, clock=clock)
+    try:
+        with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+            yield service
+    except OrqError as error:
+        _heed(workspace, error, clock)
+        if error.leaves_doubt:
+            logs.REQUEST_OUTCOME_UNKNOWN.log(workspace=workspace, call=operation, error_code=error.code)
+        raise
+
+
+def _heed(workspace: str, error: OrqError, clock: DatabaseClock) -> None:
+    """Keep what Orq asks for; a database that can't must not hide what became of the request."""
+    try:
+        rate_limits.heed(workspace, error, clock=clock)
+    except DatabaseError:
+        logs.REQUEST_WAIT_NOT_KEPT.log(workspace=workspace, error_code=error.code, exc_info=True)
+
+
+def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:
+    asked_at = clock.now()
+    remote = operation()
+    return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.latest(), listed=False)
+
+
+@contextmanager
+def _behind_if_not_written(
+    workspace: str,
+    operation: str,
+    remote_id: str,
+    *,
+    renamed: tuple[RemoteConversation, RemoteConversation] | None = None,
+) -> Iterator[None]:
+    """Orq has done it: whatever keeps the row from following must not look as if the order had failed.
+
+    ``renamed`` is the conversation before and after: what the row may show of the time between was replaced.
+    """
+    try:
+        yield
+    except (MirrorContended, DatabaseError) as error:
+        trouble = isinstance(error, DatabaseError)
+        logs.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation, exc_info=trouble)
+        replaced = _came_between(workspace, *renamed) if renamed else None
+        raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
+
+
+def _came_between(workspace: str, seen: RemoteConversation, ours: RemoteConversation) -> str | None:
+    """The row's name, if it is neither of these, no newer than ours, and the database tells."""
+    with suppress(DatabaseError, Conversation.DoesNotExist):
+        row = _get(workspace, ours.remote_id)
+        is_other = row.display_name not in (seen.display_name, ours.display_name)
+        return row.display_name if is_other and row.remote_updated_at <= ours.updated_at else None
+    return None
+
+
+@contextmanager
+def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> Iterator[None]:
+    asked_at = clock.now()
+    try:
+        yield
+    except ConversationNotFound:
+        mark_missing(conversation, asked_at=asked_at, received_at=clock.latest())
+        _reload(conversation)
+        raise
+
+
+def _has_changed(seen: RemoteConversation, conversation: Conversation, expected: datetime) -> bool:
+    """Whether Orq's is another than the caller saw; where the caller's name is known, only another name counts.
+
+    One older than expected is another as well: Orq was set back, or nobody can have seen that time.
+    """
+    if seen.updated_at == expected:
+        return False
+    return expected != conversation.remote_updated_at or seen.display_name != conversation.display_name
+
+
+def _changed(seen: RemoteConversation) -> ConversationChanged:
+    return ConversationChanged(
+        remote_id=seen.remote_id,
+        display_name=seen.display_name,
+        updated_at=seen.updated_at,
+        updated_by_id=seen.updated_by_id,
+    )
+
+
+def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
+    """Compare our answer with the row as it was before, if that had moved since we asked."""
+    (change,) = plan.changes
+    before, ours = change.row, change.remote
+    replaced = overtaken_by = None
+    if before is not None and before.remote_updated_at > seen.updated_at:
+        if before.display_name == ours.display_name:  # a sync was faster than our answer; what did it replace?
+            replaced = before.previous_name
+        elif before.remote_updated_at > ours.updated_at:
+            overtaken_by = before.display_name
+        else:
+            replaced = before.display_name
+    if replaced in (seen.display_name, ours.display_name):
+        replaced = None
+    return Renamed(conversation=conversation, replaced=replaced, overtaken_by=overtaken_by)
+
+
+def _get(workspace: str, remote_id: str) -> Conversation:
+    return all_rows().get(workspace=workspace, remote_id=remote_id)
+
+
+def _reload(conversation: Conversation) -> None:
+    conversation.refresh_from_db(using=write_database())

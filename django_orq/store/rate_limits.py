@@ -1,0 +1,56 @@
+"""What binds everyone who uses a workspace's key: waits that Orq asked for, and the pace of background work."""
+
+import time
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from ..conf import LONGEST_SLEEP, Workspace
+from ..exceptions import MustWait, OrqError, PaceKept
+from .database import DatabaseClock, all_waits
+
+LONGEST = timedelta(hours=1)
+
+
+def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
+    """``MustWait`` while Orq wants to be left alone."""
+    now = clock.now()
+    until = all_waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
+    if until is not None:
+        raise MustWait(operation=operation, until=until, retry_after=(until - now).total_seconds())
+
+
+def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
+    """Keep what Orq asked for with this error, if it did; an hour at most."""
+    if error.retry_after is None or isinstance(error, MustWait):
+        return
+    until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), LONGEST)
+    wait, _created = all_waits().get_or_create(workspace=workspace)
+    all_waits().filter(Q(until=None) | Q(until__lt=until), pk=wait.pk).update(until=until)
+
+
+def take_turn(workspace: str, *, per_minute: float, patience: float, clock: DatabaseClock) -> datetime:
+    """Reserve the next request of background work, at the pace of ``per_minute``, and return its time.
+
+    One that is more than ``patience`` seconds away is not reserved.
+    """
+    interval = timedelta(seconds=60 / per_minute)
+    while True:
+        wait, _created = all_waits().get_or_create(workspace=workspace)
+        now = clock.now()
+        turn = max(now, wait.next_turn_at or now)
+        if turn - now > timedelta(seconds=patience):
+            return turn
+        if all_waits().filter(pk=wait.pk, next_turn_at=wait.next_turn_at).update(next_turn_at=turn + interval):
+            return turn
+
+
+def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
+    """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``PaceKept`` if that is long."""
+    if workspace.requests_per_minute is None:
+        return
+    turn = take_turn(workspace.alias, per_minute=workspace.requests_per_minute, patience=LONGEST_SLEEP, clock=clock)
+    seconds = (turn - clock.now()).total_seconds()
+    if seconds > LONGEST_SLEEP:
+        raise PaceKept(seconds=seconds)
+    time.sleep(max(0.0, seconds))

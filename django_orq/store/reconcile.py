@@ -1,0 +1,192 @@
+"""Remote values into rows: the one writer of mirrored columns, whichever way an answer came in."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from copy import copy
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
+from django.dispatch import Signal
+
+from ..exceptions import MirrorContended
+from ..models import Conversation, SyncRun
+from ..payloads import RemoteConversation
+from ..signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
+from .database import all_rows, write_database
+from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare
+
+ATTEMPTS = 3
+"""How often an answer is compared with the rows, when these keep changing in between."""
+
+_OWN_COLUMNS = ("previous_name", "mirrored_at", "missing_since", "confirmed_at", "deleted_at")
+_COLUMNS = (*REMOTE_COLUMNS, "extra", *_OWN_COLUMNS)
+
+
+class _Moved(Exception):
+    """A row is no longer what the answer was compared with."""
+
+
+def reconcile(
+    answer: Answer,
+    *,
+    workspace: str,
+    fence: Callable[[Plan], None] | None = None,
+    run: SyncRun | None = None,
+    attempts: int = ATTEMPTS,
+) -> Plan:
+    """Bring the rows up to an answer, in one short transaction, and return what that took.
+
+    ``fence`` runs as the transaction's first statement and undoes all of it by raising. Raises ``MirrorContended`` if
+    the rows keep changing between comparison and writing, ``attempts`` times.
+    """
+    using = write_database()
+    for attempt in range(1, attempts + 1):
+        _make_way(attempt)
+        plan = compare(answer, workspace=workspace)
+        if fence is None and not (plan.new or plan.changed or plan.absent):
+            return plan
+        try:
+            with transaction.atomic(using=using):
+                (fence or _lock)(plan)
+                _write(plan, run)
+        except _Moved:
+            continue
+        except IntegrityError:  # another writer inserted the same id, unless it persists
+            if attempt == attempts:
+                raise
+        else:
+            return plan
+    raise MirrorContended
+
+
+def _make_way(attempt: int) -> None:
+    """After the first collision, let the others finish; by chance, so that they don't meet again."""
+    if attempt > 1:
+        time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
+
+
+def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
+    """Make the row a tombstone: a person ordered the delete, and Orq says that the conversation is gone."""
+    if all_rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at):
+        conversation.deleted_at = conversation.mirrored_at = received_at
+        announce(conversation_deleted, [conversation], None)
+
+
+def mark_confirmed_gone(
+    rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
+) -> int:
+    """Make tombstones of missing rows whose ids Orq does not know, unless one was mirrored since; returns how many."""
+    still = all_rows().filter(
+        Q(confirmed_at=None) | Q(confirmed_at__lt=asked_at),  # a refresh may have found it since
+        pk__in=[row.pk for row in rows],
+        deleted_at=None,
+        missing_since__isnull=False,
+        mirrored_at__lt=asked_at,
+    )
+    gone = set(still.select_for_update().order_by("remote_id").values_list("pk", flat=True))
+    all_rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
+    tombstones = [row for row in rows if row.pk in gone]
+    for row in tombstones:
+        row.deleted_at = row.mirrored_at = received_at
+    announce(conversation_deleted, tombstones, run)
+    return len(tombstones)
+
+
+def mark_absent(pks: Sequence[int], answer: Answer) -> None:
+    """Mark rows that a page left out; the confirmation finds out what became of them."""
+    all_rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
+        missing_since=answer.received_at
+    )
+
+
+def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at: datetime) -> None:
+    """Orq knew no such id; a full run will confirm it. An answer newer than the question stands against it."""
+    unmarked = Q(missing_since=None) | Q(confirmed_at__isnull=False)
+    all_rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at).update(
+        missing_since=Coalesce(F("missing_since"), Value(received_at)), confirmed_at=None
+    )
+
+
+def _lock(plan: Plan) -> None:
+    """Begin with a write: on SQLite a transaction that begins by reading can't always go on to write."""
+    rows = [row.pk for _change, row in plan.changed]
+    if rows:
+        all_rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
+
+
+def _write(plan: Plan, run: SyncRun | None) -> None:
+    changed = plan.changed
+    if plan.new:
+        new = all_rows().bulk_create([_new_row(change.remote, plan) for change in plan.new])
+        announce(conversation_created, new, run)
+    if changed:
+        _check_unmoved([row for _change, row in changed])
+        rows = [_changed_row(row, change, plan.answer) for change, row in changed]
+        all_rows().bulk_update(rows, _COLUMNS)
+        _announce_changes(changed, rows, run)
+    if plan.absent:
+        mark_absent([row.pk for row in plan.absent], plan.answer)
+
+
+def _announce_changes(
+    changed: Sequence[tuple[Change, Conversation]], rows: Sequence[Conversation], run: SyncRun | None
+) -> None:
+    for verdict, signal in ((Verdict.UPDATED, conversation_updated), (Verdict.RESTORED, conversation_restored)):
+        announce(
+            signal, [row for (change, _), row in zip(changed, rows, strict=True) if change.verdict is verdict], run
+        )
+
+
+def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
+    """Send a signal for each row, once the change is committed."""
+    if rows and signal.has_listeners(Conversation):
+        transaction.on_commit(partial(_send, signal, rows, run), using=write_database())
+
+
+def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
+    for row in rows:
+        signal.send_robust(Conversation, conversation=row, run=run)
+
+
+def _check_unmoved(compared: Sequence[Conversation]) -> None:
+    locked = all_rows().select_for_update().filter(pk__in=[row.pk for row in compared]).order_by("remote_id")
+    current = {row.pk: _values(row) for row in locked}
+    if any(current.get(row.pk) != _values(row) for row in compared):
+        raise _Moved
+
+
+def _values(row: Conversation) -> list[Any]:
+    return [getattr(row, column) for column in _COLUMNS]
+
+
+def _new_row(remote: RemoteConversation, plan: Plan) -> Conversation:
+    row = Conversation(workspace=plan.workspace, remote_id=remote.remote_id)
+    _take(row, remote, plan.answer)
+    return row
+
+
+def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conversation:
+    row = copy(compared)  # the plan keeps the row as it was
+    if change.verdict is Verdict.RESTORED:
+        row.deleted_at = row.missing_since = row.confirmed_at = None
+    elif row.missing_since is not None and answer.asked_at > row.missing_since:
+        row.confirmed_at = None if answer.listed else answer.received_at
+        row.missing_since = None if answer.listed else row.missing_since
+    if change.verdict is not Verdict.FOUND:
+        _take(row, change.remote, answer)
+    return row
+
+
+def _take(row: Conversation, remote: RemoteConversation, answer: Answer) -> None:
+    if row.display_name and row.display_name != remote.display_name:
+        row.previous_name = row.display_name
+    for column, name in REMOTE_COLUMNS.items():
+        setattr(row, column, getattr(remote, name))
+    if answer.listed:
+        row.extra = remote.extra
+    row.mirrored_at = max(row.mirrored_at or answer.received_at, answer.received_at)

@@ -1,0 +1,57 @@
+"""Payloads that the mirror could not take: kept with the reason, until the same conversation is seen whole."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from ..models import RejectedPayload, SyncRun
+from ..payloads import RefusedPayload
+from .database import all_payloads
+
+
+def has_unresolved(workspace: str) -> bool:
+    return _unresolved(workspace).exists()
+
+
+def count_unresolved(workspace: str) -> int:
+    return _unresolved(workspace).count()
+
+
+def record(refused: Iterable[RefusedPayload], *, run: SyncRun, seen_at: datetime) -> None:
+    """Keep what was refused on a page, one row for each id or digest."""
+    latest = {payload.key: payload for payload in refused}
+    known = list(_of(run.workspace).filter(key__in=latest))
+    for row in known:
+        _describe(row, latest[row.key], run, seen_at)
+    new = [
+        _describe(RejectedPayload(workspace=run.workspace, key=key, first_seen_at=seen_at), latest[key], run, seen_at)
+        for key in latest.keys() - {row.key for row in known}
+    ]
+    _of(run.workspace).bulk_update(known, ["reason", "excerpt", "last_seen_at", "last_run", "resolved_at"])
+    _of(run.workspace).bulk_create(new)
+
+
+def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
+    """These conversations have been mirrored since."""
+    if keys:
+        _unresolved(workspace).filter(key__in=keys).update(resolved_at=now)
+
+
+def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
+    """A run that saw the whole list did not meet the others again."""
+    _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
+
+
+def _of(workspace: str) -> QuerySet[RejectedPayload]:
+    return all_payloads().filter(workspace=workspace)
+
+
+def _unresolved(workspace: str) -> QuerySet[RejectedPayload]:
+    return _of(workspace).filter(resolved_at=None)
+
+
+def _describe(row: RejectedPayload, payload: RefusedPayload, run: SyncRun, seen_at: datetime) -> RejectedPayload:
+    row.reason, row.excerpt = payload.reason, payload.excerpt
+    row.last_seen_at, row.last_run, row.resolved_at = seen_at, run, None
+    return row

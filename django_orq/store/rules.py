@@ -1,0 +1,230 @@
+"""What an answer of Orq means for the rows as they are; reads only.
+
+The rules of order, with the times of Orq compared among themselves and ours among themselves:
+
+==============================================  ====================================================
+``updated_at`` of the answer against the row's  what happens
+==============================================  ====================================================
+newer                                           take
+equal, content differs                          take if asked for after the row was last mirrored
+older, from a list                              skip; ``OUTDATED`` if asked for after that
+older, from an answer for this id               take if asked for after that
+any, and the row is a tombstone                 take and restore if asked for after that, else skip
+==============================================  ====================================================
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from django.db.models import Q
+
+from ..models import Conversation
+from ..payloads import RemoteConversation
+from .database import all_rows
+
+CONFIRMED_FOR = timedelta(days=1)
+"""How long a missing row that answered for its id is taken to be alive."""
+CHUNK = 1_000
+"""Rows of a stretch that are looked at together."""
+REMOTE_COLUMNS = {
+    "display_name": "display_name",
+    "remote_created_at": "created_at",
+    "remote_updated_at": "updated_at",
+    "created_by_id": "created_by_id",
+    "updated_by_id": "updated_by_id",
+    "metadata": "metadata",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The conversations of one answer of Orq. Times are the database's, aware."""
+
+    conversations: Sequence[RemoteConversation]
+    asked_at: datetime
+    received_at: datetime
+    listed: bool
+    """Whether it was a page of the list; only a list item's extra fields are kept."""
+    stretch: "Stretch | None" = None
+    """The part of the list that a page covers, where rows that it leaves out are to be marked as missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """The ids older than ``after`` (``None``: from the newest) down to ``to`` (``None``: to the oldest)."""
+
+    after: str | None
+    to: str | None
+    met: frozenset[str]
+    """Ids that need no mark: on this page, refused ones too, on the one before, or met where they don't belong."""
+
+    @property
+    def condition(self) -> Q:
+        older = Q() if self.after is None else Q(remote_id__lt=self.after)
+        return older if self.to is None else older & Q(remote_id__gte=self.to)
+
+    def holds(self, remote_id: str) -> bool:
+        return (self.after is None or remote_id < self.after) and (self.to is None or remote_id >= self.to)
+
+
+class Verdict(Enum):
+    CREATED = auto()
+    UPDATED = auto()
+    RESTORED = auto()
+    FOUND = auto()
+    """Unchanged, and no longer missing."""
+    UNCHANGED = auto()
+    SKIPPED = auto()
+    """An older answer, which arrived late."""
+    OUTDATED = auto()
+    """Older values in a list that was asked for after newer ones had been mirrored."""
+
+
+_INERT = frozenset({Verdict.UNCHANGED, Verdict.SKIPPED, Verdict.OUTDATED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one remote conversation means for its row."""
+
+    remote: RemoteConversation
+    row: Conversation | None
+    """The row that it was compared with, as it was before."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that one answer means for the mirror."""
+
+    workspace: str
+    answer: Answer
+    changes: Sequence[Change]
+    absent: Sequence[Conversation] = ()
+    """Rows that the page should have held and did not."""
+
+    @property
+    def counts(self) -> Counter[Verdict]:
+        return Counter(change.verdict for change in self.changes)
+
+    @property
+    def new(self) -> list[Change]:
+        return [change for change in self.changes if change.verdict is Verdict.CREATED]
+
+    @property
+    def changed(self) -> list[tuple[Change, Conversation]]:
+        return [
+            (change, change.row) for change in self.changes if change.row is not None and change.verdict not in _INERT
+        ]
+
+
+class StretchTooLong(Exception):
+    """The mirror has so many rows where a page has few: ``absent_in_chunks`` goes through them."""
+
+
+def compare(answer: Answer, *, workspace: str) -> Plan:
+    """What an answer means for the rows as they are now; writes nothing."""
+    newest = _newest_of_each(answer.conversations)
+    rows, absent = _rows_for(newest.keys(), answer, workspace)
+    changes = [
+        Change(remote=remote, row=rows.get(remote_id), verdict=judge(rows.get(remote_id), remote, answer))
+        for remote_id, remote in newest.items()
+    ]
+    return Plan(workspace=workspace, answer=answer, changes=changes, absent=absent)
+
+
+def is_absent(row: Conversation, answer: Answer) -> bool:
+    """Whether a row in the answer's stretch becomes missing by it."""
+    return (
+        row.deleted_at is None
+        and row.missing_since is None
+        and answer.asked_at > row.mirrored_at
+        and (answer.stretch is None or row.remote_id not in answer.stretch.met)
+    )
+
+
+def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:
+    """The rules of order, for one conversation."""
+    if row is None:
+        return Verdict.CREATED
+    asked_since = answer.asked_at > row.mirrored_at
+    if row.deleted_at is not None:
+        return Verdict.RESTORED if asked_since else Verdict.SKIPPED
+    if remote.updated_at < row.remote_updated_at:
+        return _judge_older(asked_since=asked_since, listed=answer.listed)
+    if not _differs(row, remote, with_extra=answer.listed):
+        return Verdict.FOUND if _is_found(row, answer) else Verdict.UNCHANGED
+    if remote.updated_at > row.remote_updated_at or asked_since:
+        return Verdict.UPDATED
+    return Verdict.SKIPPED
+
+
+def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
+    """The keys of all absent rows of a long stretch, some hundreds at a time."""
+    stretch = answer.stretch
+    while stretch is not None:
+        rows = list(all_rows().filter(stretch.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
+        yield [row.pk for row in rows if is_absent(row, answer)]
+        stretch = replace(stretch, after=rows[-1].remote_id) if len(rows) == CHUNK else None
+
+
+def _rows_for(
+    ids: Collection[str], answer: Answer, workspace: str
+) -> tuple[dict[str, Conversation], list[Conversation]]:
+    """The rows of these ids, and the absent ones of the stretch; one statement, unless the list is in disorder."""
+    rows = all_rows().filter(workspace=workspace)
+    stretch = answer.stretch
+    if stretch is None:
+        return {row.remote_id: row for row in rows.filter(remote_id__in=ids)}, []
+    within = {row.remote_id: row for row in rows.filter(stretch.condition).order_by("-remote_id")[: CHUNK + 1]}
+    if len(within) > CHUNK:
+        raise StretchTooLong
+    outside = [id_ for id_ in ids if not stretch.holds(id_)]
+    absent = [row for id_, row in within.items() if id_ not in ids and is_absent(row, answer)]
+    if outside:
+        within.update({row.remote_id: row for row in rows.filter(remote_id__in=outside)})
+    return within, absent
+
+
+def _newest_of_each(conversations: Iterable[RemoteConversation]) -> dict[str, RemoteConversation]:
+    newest: dict[str, RemoteConversation] = {}
+    for remote in conversations:
+        known = newest.get(remote.remote_id)
+        if known is None or known.updated_at <= remote.updated_at:
+            newest[remote.remote_id] = remote
+    return newest
+
+
+def _judge_older(*, asked_since: bool, listed: bool) -> Verdict:
+    if not asked_since:
+        return Verdict.SKIPPED
+    return Verdict.OUTDATED if listed else Verdict.UPDATED
+
+
+def _is_found(row: Conversation, answer: Answer) -> bool:
+    if row.missing_since is None or answer.asked_at <= row.missing_since:
+        return False
+    return answer.listed or row.confirmed_at is None or answer.asked_at - row.confirmed_at > CONFIRMED_FOR
+
+
+def _differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool) -> bool:
+    if with_extra and not _same_json(row.extra, remote.extra):
+        return True
+    return any(not _same_json(getattr(row, column), getattr(remote, name)) for column, name in REMOTE_COLUMNS.items())
+
+
+def _same_json(ours: Any, theirs: Any) -> bool:
+    """Equality that survives a database which rewrites numbers: PostgreSQL gives a large float back as an integer."""
+    if ours == theirs:
+        return True
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return ours.keys() == theirs.keys() and all(_same_json(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same_json, ours, theirs))
+    if isinstance(ours, int) and isinstance(theirs, float):
+        return abs(ours) < 10**309 and float(ours) == theirs
+    return False

@@ -1,0 +1,75 @@
+"""A walker's claim on a run: its lease, and the fence that every write of a walk begins with."""
+
+import math
+import time
+from datetime import datetime
+from typing import Any, Self
+
+from django.db.models import Case, F, Q, When
+
+from ..conf import Workspace
+from ..models import SyncRun
+from ..store import leases, rate_limits
+from ..store.database import DatabaseClock, all_runs
+from ..store.leases import Lease, LeaseLost
+
+SECONDS_BETWEEN_CHECKS = 2.0
+CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
+
+
+class Claim(Lease[SyncRun]):
+    """The right to walk one run; the run's attributes are what was last saved."""
+
+    def __init__(self, run: SyncRun, *, workspace: Workspace, clock: DatabaseClock) -> None:
+        super().__init__(run, seconds=workspace.lease_seconds, clock=clock)
+        self.run = run
+        self.workspace = workspace
+        self._wait_checked_at = -math.inf
+
+    @classmethod
+    def take(cls, run_id: int, *, workspace: Workspace, clock: DatabaseClock) -> Self | None:
+        """``None`` if the run is finished, paused or waiting, or if somebody else walks it."""
+        out_of_budget = Q(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
+        run = leases.take(
+            all_runs().filter(~out_of_budget, pk=run_id, state__in=CLAIMABLE),
+            seconds=workspace.lease_seconds,
+            now=clock.now(),
+            deaths=F("deaths") + Case(When(lease_until__isnull=False, then=1), default=0),
+            state=SyncRun.State.RUNNING,
+            wait="",
+        )
+        return cls(run, workspace=workspace, clock=clock) if run else None
+
+    def await_turn(self, operation: str) -> None:
+        """Before each request: ``MustWait`` if Orq asked to wait (looked up every few seconds), and the pace."""
+        if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
+            rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)
+            self._wait_checked_at = time.monotonic()
+        rate_limits.keep_pace(self.workspace, clock=self.clock)
+
+    def checkpoint(self, now: datetime) -> dict[str, Any]:
+        """The columns that every page written sets."""
+        return {
+            "requests": self.run.requests,
+            "checkpoint_at": now,
+            "lease_until": now + self._length,
+            "failures": 0,
+            "malformed": 0,
+            "trouble_since": None,
+            "deaths": 0,
+        }
+
+    def save(self, values: dict[str, Any]) -> None:
+        """The fence: writes only while the run is still ours and where we left it. ``LeaseLost`` otherwise.
+
+        The run's attributes stay as they are until ``adopt``, so that a transaction that rolls back leaves them right.
+        """
+        if not self.ours.filter(cursor=self.run.cursor).update(**values):
+            raise LeaseLost
+
+    def adopt(self, values: dict[str, Any]) -> None:
+        for column, value in values.items():
+            setattr(self.run, column, value)
+
+    def release(self, **values: Any) -> None:
+        super().release(requests=self.run.requests, **values)

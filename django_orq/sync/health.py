@@ -1,0 +1,288 @@
+"""Whether the mirror is in order, as the database has it: finding after finding, for people and for monitoring.
+
+Asks the database alone, a few statements for each workspace, and never Orq.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as AnyDatabaseError
+from django.db.models import Q
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from ..conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
+from ..mirror import orders
+from ..models import Operation, SyncRun
+from ..store import rejected
+from ..store.database import DatabaseClock, write_database
+from ..store.leases import process_in_words
+from ..text import in_words, number
+from . import holds, runs
+from .report import PATIENCE, counted_in_words, counts, database_in_words, remarks, untaken_operation, untaken_run
+
+MAX_AGE = 900.0
+"""Seconds."""
+MAX_FULL_AGE = 26 * 3600.0
+"""Seconds: a full run every day, and two hours for it."""
+LONGEST = 36_500 * 86_400.0
+"""Seconds that a limit may be: a hundred years."""
+LONGEST_HOLD = timedelta(days=1)
+"""No lease and no wait ends later than that."""
+_HOLDS = ("lease_until", "resume_at", "enqueued_at")
+"""Until when nobody else takes a piece of work, or calls for it anew."""
+_TOO_LONG = _("No lease and no wait is so long: the database's clock was ahead.")
+MOST_OPERATIONS = 10
+"""That are told one by one."""
+
+Mode, State = SyncRun.Mode, SyncRun.State
+_AGES = {
+    "new": (
+        _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule both modes."),
+        _(
+            "What is new was mirrored %(age)s ago, which is longer than %(limit)s. Look whether the schedule calls "
+            "sync_conversations and a worker runs; “%(command)s” does it now."
+        ),
+        _("What is new was mirrored %(age)s ago."),
+    ),
+    "everything": (
+        _(
+            "No full run has come to its end yet, so renames and deletions of old conversations are not mirrored. Run "
+            "“%(command)s --full”, and schedule it."
+        ),
+        _(
+            "Everything was mirrored %(age)s ago, which is longer than %(limit)s. Look whether full runs are "
+            "scheduled, and how the last one ended; “%(command)s --full” does it now."
+        ),
+        _("Everything was mirrored %(age)s ago."),
+    ),
+}
+"""What is said of each kind of freshness: if there is none, if it is too old, and if all is well."""
+_FROM_THE_FUTURE = _(
+    "The newest complete run began in the future: the database's clock was ahead then, or is behind now. How fresh "
+    "the mirror is can't be told until that time has come."
+)
+
+
+class Level(StrEnum):
+    OK = "ok"
+    LOOK = "look"
+    """A person should look at it."""
+    FAIL = "fail"
+    """The mirror is not what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    code: str
+    """Stable: what it is about."""
+    level: Level
+    text: str
+    """What is so, and what a person can do."""
+    workspace: str | None = None
+    numbers: Mapping[str, object] = field(default_factory=dict)
+    """By stable names, what a program wants to know of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How old the newest complete run may be, in seconds: of any mode, and a full one."""
+
+    age: float = MAX_AGE
+    full_age: float = MAX_FULL_AGE
+
+    def __post_init__(self) -> None:
+        if not (0 < self.age <= LONGEST and 0 < self.full_age <= LONGEST):
+            raise ValueError(gettext("an age is a number of seconds, above 0 and at most a hundred years"))
+
+
+def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:
+    """All findings on one workspace, or on each that is configured; ends with a database that does not answer.
+
+    ``ImproperlyConfigured`` if there is no such workspace, or none at all.
+    """
+    aliases = workspace_aliases() if workspace is None else [workspace]
+    if workspace is not None or not aliases:
+        get_workspace(DEFAULT_ALIAS if workspace is None else workspace)
+    try:
+        now = DatabaseClock(write_database()).now()
+        for alias in aliases:
+            yield from _examine(alias, now, limits or Limits())
+        yield from _examine_operations(workspace, now)
+    except AnyDatabaseError as error:
+        name = type(error).__name__
+        yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
+
+
+def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
+    yield from _check_settings(alias)
+    fresh = runs.freshness(alias)
+    yield _judge_age("new", alias, fresh.new, now, limits.age)
+    yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
+    ended = _ended(alias)
+    yield from (_judge_ended(run, now) for run in ended)
+    held = holds.newest_held(alias, since=fresh)
+    if held is not None and held not in ended:
+        yield _tell_held(held)
+    yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
+    yield from _count_rejected(alias)
+
+
+def _check_settings(alias: str) -> Iterator[Finding]:
+    try:
+        get_workspace(alias)
+    except ImproperlyConfigured as error:
+        yield Finding(code="settings", level=Level.FAIL, text=str(error), workspace=alias)
+
+
+def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, limit: float) -> Finding:
+    never, late, fine = _AGES[code]
+    words = {"command": _command(alias), "limit": _long(timedelta(seconds=limit))}
+    if began is None:
+        return _tell_age(code, Level.FAIL, never % words, alias, None, limit)
+    age = now - began
+    seconds = age.total_seconds()
+    if age < -PATIENCE:
+        return _tell_age(code, Level.LOOK, str(_FROM_THE_FUTURE), alias, seconds, limit)
+    level, text = (Level.FAIL, late) if seconds > limit else (Level.OK, fine)
+    return _tell_age(code, level, text % (words | {"age": _long(age)}), alias, seconds, limit)
+
+
+def _command(alias: str) -> str:
+    """What a person types to sync that workspace."""
+    return "manage.py orq_sync" + ("" if alias == DEFAULT_ALIAS else f" --workspace {shlex.quote(alias)}")
+
+
+def _tell_age(code: str, level: Level, text: str, alias: str, age: float | None, limit: float) -> Finding:
+    numbers = {"age_seconds": age, "limit_seconds": limit}
+    return Finding(code=code, level=level, text=text, workspace=alias, numbers=numbers)
+
+
+def _long(length: timedelta) -> str:
+    """With plain spaces: the lines are for terminals, and are searched."""
+    return in_words(length).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _ended(alias: str) -> list[SyncRun]:
+    """The last run of each mode that has ended, unless a full one after it tells more."""
+    newest = [run for mode in Mode.values if (run := runs.newest_finished(alias, mode)) is not None]
+    full = next((run for run in newest if run.mode == Mode.FULL), None)
+    return [run for run in newest if full is None or run == full or _end(run) > _end(full)]
+
+
+def _end(run: SyncRun) -> datetime:
+    return run.finished_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _judge_ended(run: SyncRun, now: datetime) -> Finding:
+    words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
+    text = gettext("%(name)s %(state)s %(age)s ago.") % words
+    level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
+    if run.state == State.PARTIAL and run.hold and not holds.can_go_on(run):
+        said, level = [gettext("It was held, and a person let it go on.")], Level.OK
+    else:
+        said = remarks(run, for_terminal=True)
+    return _tell_run("last_run", run, level, " ".join([text, *said]))
+
+
+def _tell_held(run: SyncRun) -> Finding:
+    text = " ".join([gettext("%(name)s was held.") % {"name": _name(run)}, *remarks(run, for_terminal=True)])
+    return _tell_run("held_run", run, Level.LOOK, text)
+
+
+def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
+    parts = [gettext("%(name)s is %(state)s (%(counts)s).") % _standing(run)]
+    if run.lease_until is not None and run.lease_until > now:
+        parts.append(gettext("The %(walker)s works on it.") % {"walker": process_in_words(run.walker)})
+    if run.state == State.PAUSED:
+        parts.append(
+            gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
+        )
+    if _is_kept_too_long(run, now):
+        parts += [str(_TOO_LONG), _how_to_start_anew(run)]
+    lease = None if run.lease_until is None else (run.lease_until - now).total_seconds()
+    waits = None if run.resume_at is None else (run.resume_at - now).total_seconds()
+    return _tell_run(
+        "unfinished_run",
+        run,
+        Level.LOOK if _stands_still(run, now) else Level.OK,
+        " ".join([*parts, *(() if _is_fresh(run, now) else remarks(run))]),
+        lease_seconds=lease,
+        wait_seconds=waits,
+    )
+
+
+def _standing(run: SyncRun) -> dict[str, object]:
+    return {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
+
+
+def _stands_still(run: SyncRun, now: datetime) -> bool:
+    """Whether nobody takes it, though the schedule would have done so by now."""
+    abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
+    kept = run.state == State.PAUSED or _is_kept_too_long(run, now)
+    return kept or abandoned or bool(not _is_fresh(run, now) and untaken_run(run))
+
+
+def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
+    times = (getattr(run, column) for column in _HOLDS)
+    return any(until is not None and until - now > LONGEST_HOLD for until in times)
+
+
+def _how_to_start_anew(run: SyncRun) -> str:
+    if run.mode == Mode.CONFIRM:
+        return gettext("Cancel it in the admin: then the run that it continues can be let go on again.")
+    option = " --full" if run.mode == Mode.FULL else ""
+    return gettext("To start anew: %(command)s") % {"command": f"{_command(run.workspace)}{option} --fresh"}
+
+
+def _is_fresh(run: SyncRun, now: datetime) -> bool:
+    """Whether it was opened a moment ago, so that no worker can be expected to have taken it."""
+    return run.state == State.QUEUED and abs(now - run.queued_at) < PATIENCE
+
+
+def _name(run: SyncRun) -> str:
+    words = {"run": run.pk, "mode": run.get_mode_display()}
+    return gettext("Sync run %(run)s (%(mode)s)") % words
+
+
+def _tell_run(code: str, run: SyncRun, level: Level, text: str, **numbers: object) -> Finding:
+    known = {"run": run.pk, "mode": run.mode, "state": run.state, "error_code": run.error_code or None}
+    return Finding(code=code, level=level, text=text, workspace=run.workspace, numbers=known | numbers)
+
+
+def _count_rejected(alias: str) -> Iterator[Finding]:
+    if count := rejected.count_unresolved(alias):
+        text = counted_in_words("rejected", count)
+        yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
+
+
+def _examine_operations(workspace: str | None, now: datetime) -> Iterator[Finding]:
+    """Of operations that nobody takes; one may be about several workspaces."""
+    for operation in orders.unfinished(workspace).filter(_held_beyond(now + LONGEST_HOLD))[:MOST_OPERATIONS]:
+        yield _tell_operation(operation, [str(_TOO_LONG), gettext("Until then, no worker takes it.")])
+    left = orders.idle(workspace)
+    for operation in left[:MOST_OPERATIONS]:
+        if why := untaken_operation(operation):
+            yield _tell_operation(operation, why)
+    more = left.count() - MOST_OPERATIONS
+    if more > 0:
+        text = ngettext("%(count)s more operation waits.", "%(count)s more operations wait.", more)
+        text %= {"count": number(more)}
+        yield Finding(code="operations", level=Level.LOOK, text=text, numbers={"count": more})
+
+
+def _held_beyond(limit: datetime) -> Q:
+    beyond = Q()
+    for column in _HOLDS:
+        beyond |= Q((f"{column}__gt", limit))
+    return beyond
+
+
+def _tell_operation(operation: Operation, why: list[str]) -> Finding:
+    text = " ".join([gettext("Operation %(operation)s is not finished.") % {"operation": operation}, *why])
+    numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
+    return Finding(code="operation", level=Level.LOOK, text=text, numbers=numbers)

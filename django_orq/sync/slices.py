@@ -1,0 +1,302 @@
+"""One slice of a sync run: claim it, walk and confirm for some seconds, and leave it for the next.
+
+Every page is written together with its checkpoint, and only by the walker whose token the run still holds, so that any
+process may die at any moment and another goes on.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from .. import logs
+from ..conf import get_workspace
+from ..exceptions import (
+    CursorIgnored,
+    DatabaseTrouble,
+    InternalError,
+    MalformedResponse,
+    MirrorContended,
+    MustWait,
+    OrqError,
+    PaceKept,
+    WalkersDied,
+)
+from ..models import SyncRun
+from ..service import ConversationService
+from ..store import rate_limits, rejected
+from ..store.database import (
+    DATABASE_TROUBLE,
+    DatabaseClock,
+    all_runs,
+    kept_rows,
+    leave_broken_connection,
+    write_database,
+)
+from ..store.leases import LeaseLost
+from . import retention, runs
+from .claim import Claim
+from .confirm import Confirmation
+from .walk import Walk
+
+MAX_DEATHS = 5
+MAX_MALFORMED = 3
+LONGEST_TROUBLE = timedelta(hours=24)
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 5.0, 300.0
+
+OnProgress = Callable[[SyncRun], None]
+
+
+def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgress | None = None) -> SyncRun | None:
+    """Work on a run for about ``seconds`` (``SLICE_SECONDS`` of the workspace if not given), or to its end.
+
+    Returns the run as it stands then: still running, waiting, or finished. ``None`` if it can't be claimed, or was
+    taken away meanwhile: it is finished, paused or waiting, or someone else works on it. A run that fails is recorded
+    as failed, and the error raised.
+    """
+    before = all_runs().get(pk=run_id)
+    workspace = get_workspace(before.workspace)
+    clock = DatabaseClock(write_database())
+    claim = Claim.take(run_id, workspace=workspace, clock=clock)
+    if claim is None:
+        return None
+    _tell_claimed(claim.run, before)
+    try:
+        _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress)
+    except LeaseLost:
+        logs.SYNC_RUN_LEASE_LOST.log(run=run_id, workspace=workspace.alias)
+        return None
+    return claim.run
+
+
+def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> None:
+    """``LeaseLost`` if the run has been taken away meanwhile: then nothing is recorded of what became of the slice."""
+    run = claim.run
+    try:
+        _work(claim, stop=stop, on_progress=on_progress)
+    except LeaseLost:
+        raise
+    except OrqError as error:
+        rate_limits.heed(run.workspace, error, clock=claim.clock)
+        _wait_or_fail(claim, error)
+    except DATABASE_TROUBLE as error:
+        logs.SYNC_RUN_DATABASE_FAILED.log(run=run.pk, workspace=run.workspace, exc_info=True)
+        leave_broken_connection()
+        _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
+    except Exception as error:
+        with suppress(LeaseLost):
+            _fail(claim, error)
+        raise
+    except BaseException:
+        with suppress(LeaseLost):
+            claim.release()
+        raise
+
+
+def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
+    if before.started_at is None:
+        logs.SYNC_RUN_STARTED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+    if run.deaths > before.deaths:
+        logs.SYNC_RUN_ADOPTED.log(run=run.pk, workspace=run.workspace, mode=run.mode, deaths=run.deaths)
+
+
+def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
+    run = claim.run
+    if run.deaths >= MAX_DEATHS:
+        raise WalkersDied(deaths=run.deaths)
+    with ConversationService.for_workspace(run.workspace) as service:
+        if run.phase == SyncRun.Phase.WALK:
+            _begin(claim)
+            if not _walk(claim, service, stop, on_progress):
+                return
+            if run.mode == SyncRun.Mode.FULL:
+                Confirmation(claim, service=service).begin()
+        if run.phase == SyncRun.Phase.CONFIRM and not _confirm(claim, service, stop, on_progress):
+            return
+    _finish(claim)
+
+
+def _begin(claim: Claim) -> None:
+    run = claim.run
+    if run.pages:
+        return
+    if run.mode == SyncRun.Mode.INCREMENTAL:
+        runs.set_stop(run)
+    else:
+        run.mirrored_before = kept_rows(run.workspace).count()
+        claim.ours.update(mirrored_before=run.mirrored_before)
+
+
+def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:
+    """Whether the walk reached its end."""
+    walk = Walk(claim, service=service)
+    while not claim.run.reached_end:
+        walk.turn()
+        if on_progress:
+            on_progress(claim.run)
+        if not claim.run.reached_end and not walk.is_astray and _must_stop(claim, stop):
+            return False
+    return True
+
+
+def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:
+    """Whether nothing is left to confirm, or the rest is held back."""
+    confirmation = Confirmation(claim, service=service)
+    while not confirmation.turn(stop=stop):
+        if on_progress:
+            on_progress(claim.run)
+        if _must_stop(claim, stop):
+            return False
+    return True
+
+
+def _must_stop(claim: Claim, stop: float) -> bool:
+    """Leave the run for the next slice, or for the next call if this one's budget is spent."""
+    run = claim.run
+    pages_spent = run.budget_pages is not None and run.pages >= run.budget_pages
+    if pages_spent or (run.budget_until is not None and claim.clock.now() >= run.budget_until):
+        claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
+        return True
+    if time.monotonic() >= stop:
+        claim.release()
+        return True
+    return False
+
+
+def _finish(claim: Claim) -> None:
+    run, now = claim.run, _end_of(claim)
+    whole = not (run.rejected or run.outdated or run.unlisted or run.hold or run.fell_short)
+    state = SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL
+    complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and not run.fell_short and _stands(run))
+    if not runs.end(run.pk, token=run.token, state=state, now=now, requests=run.requests, is_complete=complete):
+        raise LeaseLost
+    if complete and not _stands(run):  # the run that it rests on has ended short in this very moment
+        all_runs().filter(pk=run.pk).update(is_complete=False)
+    if run.mode == SyncRun.Mode.FULL:
+        rejected.resolve_unseen(run, now=now)
+    run.refresh_from_db(using=write_database())
+    _tell_finished(run)
+    retention.prune(run.workspace, ended_run=run.pk)
+
+
+def _tell_finished(run: SyncRun) -> None:
+    logs.SYNC_RUN_FINISHED.log(
+        level=logging.INFO if run.state == SyncRun.State.SUCCEEDED else logging.WARNING,
+        run=run.pk,
+        workspace=run.workspace,
+        mode=run.mode,
+        state=run.state,
+        pages=run.pages,
+        requests=run.requests,
+        seen=run.seen,
+        new=run.created,
+        updated=run.updated,
+        restored=run.restored,
+        deleted=run.tombstoned,
+        rejected=run.rejected,
+        held=run.held,
+        seconds=run.seconds,
+    )
+
+
+def _stands(run: SyncRun) -> bool:
+    """Whether the first full run that an incremental one rests on is still under way or came to its end."""
+    if run.rests_on_id is None:
+        return True
+    base = all_runs().filter(pk=run.rests_on_id).first()
+    return base is None or base.is_complete or not base.is_finished
+
+
+def _wait_or_fail(claim: Claim, error: OrqError) -> None:
+    run, now = claim.run, claim.clock.now()
+    run.failures += error.retry_after is None and not isinstance(error, PaceKept)
+    if isinstance(error, MalformedResponse):
+        run.malformed += 1
+    elif not isinstance(error, (PaceKept, MustWait, DatabaseTrouble)):  # of which no answer tells
+        run.malformed = 0
+    run.trouble_since = run.trouble_since or now
+    if not _may_pass(error, run) or now - run.trouble_since > LONGEST_TROUBLE:
+        _fail(claim, error)
+        raise error
+    reason, seconds = _pause(error, run)
+    claim.release(
+        state=SyncRun.State.WAITING,
+        wait=reason,
+        resume_at=now + timedelta(seconds=seconds),
+        failures=run.failures,
+        malformed=run.malformed,
+        trouble_since=run.trouble_since,
+        **_describe(error),
+    )
+    logs.SYNC_RUN_WAITS.log(run=run.pk, workspace=run.workspace, mode=run.mode, seconds=seconds, error_code=error.code)
+
+
+def _may_pass(error: OrqError, run: SyncRun) -> bool:
+    """Whether waiting may help."""
+    if isinstance(error, MalformedResponse):
+        return run.malformed < MAX_MALFORMED and not isinstance(error, CursorIgnored)
+    return error.retryable and not isinstance(error, MirrorContended)
+
+
+def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
+    """Why a run rests, and for how many seconds."""
+    if isinstance(error, PaceKept):
+        return SyncRun.Wait.PACE, error.seconds
+    if error.retry_after is not None:
+        return SyncRun.Wait.ASKED, _asked_for(error)
+    cause = SyncRun.Wait.DATABASE if isinstance(error, DatabaseTrouble) else SyncRun.Wait.BACKOFF
+    return cause, _backoff(run.failures)
+
+
+def _asked_for(error: OrqError) -> float:
+    """Seconds that Orq asked for: an hour at most, and not none at all, or nobody would ever rest."""
+    return min(max(error.retry_after or 0.0, 1.0), rate_limits.LONGEST.total_seconds())
+
+
+def _backoff(failures: int) -> float:
+    """Seconds: 5 the first time, doubling to 5 minutes, with jitter."""
+    return min(_FIRST_BACKOFF * 2.0 ** (failures - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1)  # noqa: S311 # jitter
+
+
+def _fail(claim: Claim, error: Exception) -> None:
+    run = claim.run
+    ended = runs.end(
+        run.pk,
+        token=run.token,
+        state=SyncRun.State.FAILED,
+        now=_end_of(claim),
+        requests=run.requests,
+        **_describe(error),
+    )
+    if not ended:
+        raise LeaseLost
+    run.refresh_from_db(using=write_database())
+    logs.SYNC_RUN_FAILED.log(
+        run=run.pk,
+        workspace=run.workspace,
+        mode=run.mode,
+        pages=run.pages,
+        requests=run.requests,
+        error_code=run.error_code,
+        seconds=run.seconds,
+    )
+    retention.prune(run.workspace, ended_run=run.pk)
+
+
+def _end_of(claim: Claim) -> datetime:
+    """Not before anything that the run wrote: a person who lets it go on means all that it left missing."""
+    now = claim.clock.latest()
+    return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)
+
+
+def _describe(error: Exception) -> dict[str, Any]:
+    if isinstance(error, OrqError):
+        return {"error_code": error.code, "error_params": error.params}
+    name = type(error).__name__
+    text = f"{name} ({error})" if isinstance(error, ImproperlyConfigured) else name
+    return {"error_code": InternalError.code, "error_params": {"error": text}}

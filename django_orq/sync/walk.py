@@ -1,0 +1,274 @@
+"""The walk: one page after another, each asked for, checked, compared and written together with its checkpoint.
+
+A page *advances* if it holds an id older than the cursor that was not on the page before. One that does not puts the
+cursor itself in doubt: its conversation may be gone, and then the walk steps back to one that the mirror knows.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from ..exceptions import APIError, ConversationNotFound, CursorIgnored, MalformedResponse, OrqError, WorkspaceDoubted
+from ..models import SyncRun
+from ..payloads import Page, created_at
+from ..service import ConversationService
+from ..store import rejected
+from ..store.database import all_rows, kept_rows, write_database
+from ..store.reconcile import mark_absent, reconcile
+from ..store.rules import Answer, Plan, Stretch, StretchTooLong, Verdict, absent_in_chunks, compare
+from ..text import marked as _
+from .claim import Claim
+
+MAX_STEPS_BACK = 20
+MOST_OUT_OF_PLACE = 1_000
+PAGES_BETWEEN_LOOKS = 50
+PROOFS = 3
+"""How many conversations are asked for before a strange list is taken for another workspace's."""
+_COUNTERS = {
+    "created": (Verdict.CREATED,),
+    "updated": (Verdict.UPDATED, Verdict.FOUND),
+    "restored": (Verdict.RESTORED,),
+    "unchanged": (Verdict.UNCHANGED,),
+    "skipped": (Verdict.SKIPPED,),
+    "outdated": (Verdict.OUTDATED,),
+}
+
+
+class _Strange(Exception):
+    """Nothing on the page is known here: nothing was written, and the workspace is to be proved first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Turn:
+    """One page, and when it was asked for and received, by the database's clock."""
+
+    page: Page
+    asked_at: datetime
+    received_at: datetime
+
+
+class Walk:
+    """One walker of a claimed run; it holds one page at a time."""
+
+    def __init__(self, claim: Claim, *, service: ConversationService) -> None:
+        self.run = claim.run
+        self._claim = claim
+        self._service = service
+        self._clock = claim.clock
+        self._page_before: frozenset[str] = frozenset()
+        self._cursors_used: set[str] = set()
+        self._astray_at: str | None = None
+        self._steps_back = 0
+        self._asked_again = False
+        self._is_proved = self._proved_now = False
+        self._has_refusals = rejected.has_unresolved(claim.run.workspace)
+        """Whether any of this workspace may be unresolved, so that it is worth while to look."""
+
+    @property
+    def is_astray(self) -> bool:
+        """Whether the walk has stepped back and not yet come past the place where it lost its cursor."""
+        return self._astray_at is not None
+
+    def turn(self) -> None:
+        """Ask for one page, and write it or find out what is wrong with its cursor."""
+        self._claim.await_turn("list")
+        asked_at = self._clock.now()
+        answer = self._list()
+        received_at = self._clock.latest()
+        if isinstance(answer, Page) and self._advances(answer):
+            self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
+        elif self.run.cursor is not None and not self._knows(self.run.cursor):
+            self._step_back()
+        elif isinstance(answer, APIError):
+            self._ask_once_more(answer)
+        elif answer.entries:
+            raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
+        elif answer.has_more:
+            empty = MalformedResponse(operation="list", reason=_("an empty page that says there are more"))
+            self._ask_once_more(empty)
+        else:
+            self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
+
+    def _list(self) -> Page | APIError:
+        """The page after the cursor, or the refusal that the cursor may be to blame for."""
+        cursor = self.run.cursor
+        self.run.requests += 1
+        try:
+            page = self._service.list(limit=self._claim.workspace.page_size, starting_after=cursor)
+        except APIError as error:
+            if cursor is None or error.status not in (400, 404):
+                raise
+            return error
+        if page.entries and page.cursor is None:
+            raise MalformedResponse(operation="list", reason=_("a page of items without a single usable id"))
+        return page
+
+    def _advances(self, page: Page) -> bool:
+        cursor = self.run.cursor
+        if not page.entries or page.cursor in self._cursors_used:
+            return False
+        return cursor is None or any(id_ < cursor and id_ not in self._page_before for id_ in page.ids)
+
+    def _knows(self, remote_id: str) -> bool:
+        self._claim.renew()  # the list has had its time already
+        self._claim.await_turn("retrieve")
+        self.run.requests += 1
+        try:
+            self._service.retrieve(conversation_id=remote_id)
+        except ConversationNotFound:
+            return False
+        return True
+
+    def _ask_once_more(self, problem: OrqError) -> None:
+        if self._asked_again:
+            raise problem
+        self._asked_again = True
+
+    def _step_back(self) -> None:
+        lost = self.run.cursor or ""
+        if self._steps_back == MAX_STEPS_BACK:
+            reason = _("every conversation to go on from turned out to be gone")
+            raise MalformedResponse(operation="list", reason=reason)
+        newer = kept_rows(self.run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
+        step = 2**self._steps_back
+        known = newer.values_list("remote_id", flat=True)[step - 1 : step]
+        values = self._claim.checkpoint(self._clock.now()) | {"cursor": next(iter(known), None)}
+        self._claim.save(values)
+        self._claim.adopt(values)
+        self._steps_back += 1
+        self._astray_at = min(self._astray_at or lost, lost)
+        self._page_before = frozenset()
+        self._cursors_used.clear()
+        self._is_proved = False
+
+    def _write(self, turn: _Turn) -> None:
+        page = turn.page
+        answer = Answer(
+            conversations=page.conversations,
+            asked_at=turn.asked_at,
+            received_at=turn.received_at,
+            listed=True,
+            stretch=self._stretch(page),
+        )
+        try:
+            plan = self._reconcile(answer, page)
+        except _Strange:
+            self._prove_workspace()
+            plan = self._reconcile(answer, page)
+        self._is_proved = True
+        self._proved_now = False
+        self._claim.adopt(self._progress(page, plan))
+        self._has_refusals |= bool(page.refused)
+        self._go_on_from(page)
+        self._check_that_it_ends()
+
+    def _reconcile(self, answer: Answer, page: Page) -> Plan:
+        def fence(plan: Plan) -> None:
+            if self._is_strange(plan):
+                raise _Strange
+            self._claim.save(self._progress(page, plan))
+            self._keep_refusals(page, answer.received_at)
+
+        try:
+            return reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
+        except StretchTooLong:
+            self._check_known(answer)
+            self._mark_long_stretch(answer)
+            return reconcile(replace(answer, stretch=None), workspace=self.run.workspace, fence=fence, run=self.run)
+
+    def _check_known(self, answer: Answer) -> None:
+        """The marks of a long stretch are written before the page, so the proof comes before them."""
+        if self._is_strange(compare(replace(answer, stretch=None), workspace=self.run.workspace)):
+            raise _Strange
+
+    def _mark_long_stretch(self, answer: Answer) -> None:
+        """Before the page itself, in transactions of its own: marking them twice does no harm."""
+        for pks in absent_in_chunks(answer, workspace=self.run.workspace):
+            values = self._claim.checkpoint(self._clock.now()) | {"missing": self.run.missing + len(pks)}
+            with transaction.atomic(using=write_database()):
+                self._claim.save(values)
+                mark_absent(pks, answer)
+            self._claim.adopt(values)
+
+    def _stretch(self, page: Page) -> Stretch | None:
+        """What a full run's page covers: from the cursor down to its last id, and on the last page to the end."""
+        if self.run.mode != SyncRun.Mode.FULL:
+            return None
+        to = page.cursor if page.has_more else None
+        met = self._page_before.union(page.ids, self.run.met_out_of_place)
+        return Stretch(after=self.run.cursor, to=to, met=met)
+
+    def _out_of_place(self, page: Page, stretch: Stretch | None) -> dict[str, list[str]]:
+        """The column to save if the page shows ids that belong elsewhere; a list in great disorder is cut short."""
+        known = self.run.met_out_of_place
+        more = [id_ for id_ in page.ids if stretch and not stretch.holds(id_) and id_ not in known]
+        return {"met_out_of_place": [*known, *more][:MOST_OUT_OF_PLACE]} if more else {}
+
+    def _is_strange(self, plan: Plan) -> bool:
+        """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""
+        if self.run.is_vouched or self._proved_now or any(change.row is not None for change in plan.changes):
+            return False
+        return not self._is_proved or bool(self.run.mode == SyncRun.Mode.FULL and self.run.mirrored_before)
+
+    def _prove_workspace(self) -> None:
+        """Before a strange page is written: is this list still of the workspace that is mirrored here?"""
+        newest = kept_rows(self.run.workspace).order_by("-remote_id").values_list("remote_id", flat=True)
+        known = list(newest[:PROOFS])
+        if known and not any(map(self._knows, known)):
+            raise WorkspaceDoubted(asked=len(known))
+        self._proved_now = True
+
+    def _go_on_from(self, page: Page) -> None:
+        self._page_before = frozenset(page.ids)
+        self._asked_again = False
+        if page.cursor is not None:
+            self._cursors_used.add(page.cursor)
+        if self._astray_at is not None and min(page.ids, default="") < self._astray_at:
+            self._astray_at, self._steps_back = None, 0
+
+    def _check_that_it_ends(self) -> None:
+        """A walk in a circle sees ever more items and ever the same rows. Looked at now and then, ever less often."""
+        run = self.run
+        rounds, rest = divmod(run.pages, PAGES_BETWEEN_LOOKS)
+        if run.reached_end or rest or rounds & (rounds - 1) or not rounds:
+            return
+        rows = all_rows().filter(workspace=run.workspace).count()
+        if run.seen > 2 * (rows + run.rejected) + PAGES_BETWEEN_LOOKS * self._claim.workspace.page_size // 2:
+            raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
+
+    def _progress(self, page: Page, plan: Plan) -> dict[str, Any]:
+        """The run's columns as they are once this page is written."""
+        run, counts = self.run, plan.counts
+        at_stop = self._reaches_stop(page)
+        values = self._claim.checkpoint(plan.answer.received_at) | {
+            "cursor": page.cursor or run.cursor,
+            "reached_end": not page.has_more or at_stop,
+            "fell_short": run.stop_id is not None and not page.has_more and not at_stop,
+            "pages": run.pages + 1,
+            "seen": run.seen + len(page.entries),
+            "rejected": run.rejected + len(page.refused),
+            "missing": run.missing + len(plan.absent),
+        }
+        values |= self._out_of_place(page, self._stretch(page))
+        if run.pages == 0:
+            values["head_id"] = _newest(page, plan.answer.received_at)
+        for counter, verdicts in _COUNTERS.items():
+            values[counter] = getattr(run, counter) + sum(counts[verdict] for verdict in verdicts)
+        return values
+
+    def _reaches_stop(self, page: Page) -> bool:
+        return self.run.stop_id is not None and page.cursor is not None and page.cursor <= self.run.stop_id
+
+    def _keep_refusals(self, page: Page, now: datetime) -> None:
+        if page.refused:
+            rejected.record(page.refused, run=self.run, seen_at=now)
+        if self._has_refusals:
+            mirrored = {conversation.remote_id for conversation in page.conversations}
+            rejected.resolve(self.run.workspace, mirrored, now=now)
+
+
+def _newest(page: Page, now: datetime) -> str | None:
+    """The newest id on a page; one from the future would make every later page look old."""
+    return max((id_ for id_ in page.ids if created_at(id_) <= now + timedelta(days=1)), default=None)

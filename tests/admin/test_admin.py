@@ -1,0 +1,869 @@
+"""The admin over a running sandbox, as a browser would use it."""
+
+import re
+from html import unescape
+
+import pytest
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import Permission, User
+from django.contrib.messages import constants, get_messages
+from django.db import connections, transaction
+from django.test import Client
+from django.urls import reverse
+
+from django_orq.exceptions import MirrorContended
+from django_orq.mirror import fetch_conversation, rename_conversation, verbs
+from django_orq.models import Conversation, RejectedPayload, SyncRun
+from django_orq.store.reconcile import reconcile
+from django_orq.sync import runs, slices
+
+from ..threads import disconnect
+from ..values import answer, at, conversation, mirrored_values, set_columns
+
+pytestmark = pytest.mark.django_db
+NAMES = "admin:django_orq_conversation"
+ADD = reverse(f"{NAMES}_add")
+LIST = reverse(f"{NAMES}_changelist")
+ACTIONS = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
+AWKWARD = """Frau <script>alert("1")</script> & 'Söhne' {{ x }} שלום"""
+
+ERRORS = {
+    "404": {"status": 404, "body": '{"message": "Not here"}'},
+    "500": {"status": 500, "body": "<h1>Broken</h1>"},
+    "timeout": {"delay": 1.5},
+}
+both_ways = pytest.mark.parametrize("atomic_requests", [False, True], indirect=True, ids=["plain", "ATOMIC_REQUESTS"])
+each_error = pytest.mark.parametrize("error", ERRORS)
+
+
+@pytest.fixture
+def atomic_requests(request, monkeypatch, transactional_db) -> bool:
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", request.param)
+    return request.param
+
+
+@pytest.fixture
+def impatient(settings, remote):
+    """A running Orq that is waited for only shortly."""
+    settings.ORQ_WORKSPACES = {"default": settings.ORQ_WORKSPACES["default"] | {"READ_TIMEOUT": 0.3}}
+    return remote
+
+
+@pytest.fixture
+def two_workspaces(settings, remote):
+    options = settings.ORQ_WORKSPACES["default"]
+    settings.ORQ_WORKSPACES = {"default": options, "sales": options}
+    return remote
+
+
+def page(row: Conversation, name: str = "change") -> str:
+    return reverse(f"{NAMES}_{name}", args=[row.pk])
+
+
+def mirrored(remote, name: str = "Refund", **fields) -> Conversation:
+    return fetch_conversation(remote_id=remote.add(name, **fields)["_id"])
+
+
+def save_new(client: Client, name: str, **fields):
+    return client.post(ADD, {"display_name": name, "_save": "Save", **fields})
+
+
+def save_name(client: Client, row: Conversation, name: str, *, seen=None, **fields):
+    expected = (seen or row.remote_updated_at).isoformat()
+    return client.post(page(row), {"display_name": name, "expected_updated_at": expected, "_save": "Save", **fields})
+
+
+def resubmit(client: Client, url: str, response):
+    """Save the form of a page as it stands, hidden fields included."""
+    return client.post(url, {**fields_of(response), "_save": "Save"})
+
+
+def fields_of(response) -> dict[str, str]:
+    names = ("display_name", "expected_updated_at", "workspace", "form_token")
+    return {name: value for name, value in hidden_fields(response).items() if name in names}
+
+
+def hidden_fields(response) -> dict[str, str]:
+    """What the inputs of a page hold, those that a person sees too."""
+    inputs = re.findall(r"<input [^>]*>", text_of(response))
+    pairs = [(re.search(r'name="([^"]*)"', one), re.search(r'value="([^"]*)"', one)) for one in inputs]
+    return {unescape(name[1]): unescape(value[1]) for name, value in pairs if name and value}
+
+
+def confirm_deletion(client: Client, row: Conversation):
+    return client.post(page(row, "delete"), {"post": "yes"})
+
+
+def choose(client: Client, action: str, rows, **fields):
+    """Order an action of the list: its first step, mostly a page that asks."""
+    selected = [row.pk for row in rows]
+    return client.post(f"{LIST}?state=any", {"action": action, "_selected_action": selected, **fields})
+
+
+def confirm(client: Client, response, **fields):
+    """Send the form of such a page as it stands, but for ``fields``."""
+    (url,) = re.findall(r'<form method="post" action="([^"]*)"', text_of(response))
+    return client.post(unescape(url), {**hidden_fields(response), **fields})
+
+
+def confirm_by_force(client: Client, action: str, rows, **fields):
+    """The second step alone, as somebody would forge it."""
+    url = reverse(f"{NAMES}_{action}")
+    return client.post(url, {"selected": ",".join(str(row.pk) for row in rows), **fields})
+
+
+def text_of(response) -> str:
+    return response.content.decode()
+
+
+def said(response, level: int | None = None) -> list[str]:
+    """The messages that a request left, of one level or of all."""
+    found = get_messages(response.wsgi_request)
+    return [str(message) for message in found if level in (None, message.level)]
+
+
+def assert_nothing_done(response) -> None:
+    """A page of its own, without a word of success and without an entry in the history."""
+    assert response.status_code == 200
+    assert said(response, constants.SUCCESS) == []
+    assert "successfully" not in text_of(response)
+    assert not LogEntry.objects.exists()
+
+
+def user_with(*permissions: str) -> Client:
+    user = User.objects.create_user("agent", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+# Create
+
+
+@both_ways
+def test_add_creates_remotely_and_mirrors_the_answer(remote, admin_client, atomic_requests):
+    response = save_new(admin_client, "  Where is my order?  ")
+
+    row = Conversation.objects.get()
+    assert (row.display_name, remote.get(row.remote_id)["displayName"]) == ("Where is my order?",) * 2
+    assert response.url == LIST
+    assert len(said(response, constants.SUCCESS)) == 1
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.object_id, entry.object_repr) == (ADDITION, str(row.pk), row.display_name)
+
+
+@both_ways
+@each_error
+def test_failed_create_leaves_no_trace_and_keeps_the_form(impatient, admin_client, atomic_requests, error):
+    impatient.fail("create", **ERRORS[error])
+
+    response = save_new(admin_client, "Where is my order?")
+
+    assert_nothing_done(response)
+    assert fields_of(response)["display_name"] == "Where is my order?"
+    assert len(said(response, constants.ERROR)) == 1
+    assert not Conversation.objects.exists()
+    assert impatient.count("create") == 1
+
+
+def test_failed_create_says_what_happened(remote, admin_client):
+    remote.fail("create", status=503, headers={"Retry-After": "7"})
+
+    (message,) = said(save_new(admin_client, "Hello"), constants.ERROR)
+
+    assert message.startswith("No conversation was created.")
+    assert "503" in message
+    assert message.endswith("Orq asks to wait 7 seconds.")
+
+
+@pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 502, "applied": True}, {"cut": True}])
+def test_create_with_unknown_outcome_says_that_it_may_exist(remote, admin_client, fault):
+    remote.fail("create", **fault)
+
+    response = save_new(admin_client, "Hello")
+
+    (message,) = said(response, constants.ERROR)
+    assert "may exist" in message
+    assert "next sync shows it" in message
+    assert "No conversation was created" not in message
+    assert len(remote) == 1
+    assert_nothing_done(response)
+
+
+def test_unreachable_orq_is_a_message(remote, admin_client):
+    remote.stop()
+
+    response = save_new(admin_client, "Hello")
+
+    assert_nothing_done(response)
+    assert "could not be reached" in said(response, constants.ERROR)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("", "required"), ("   ", "required"), ("n" * 101, "at most 100 characters"), ("a\tb", "control characters")],
+)
+def test_bad_name_is_refused_beside_its_field_and_nothing_is_sent(remote, admin_client, name, complaint):
+    response = save_new(admin_client, name)
+
+    assert complaint in str(response.context["adminform"].form.errors["display_name"])
+    assert_nothing_done(response)
+    assert remote.count() == 0
+
+
+def test_name_of_100_wide_characters_is_created(remote, admin_client):
+    save_new(admin_client, "👩" * 100)
+
+    assert remote.conversations[0]["displayName"] == "👩" * 100
+
+
+def test_two_conversations_may_have_the_same_name(remote, admin_client):
+    for _ in range(2):
+        save_new(admin_client, "Refund")
+
+    assert [row.display_name for row in Conversation.objects.all()] == ["Refund", "Refund"]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"default": {"API_KEY": ""}}, {"default": {"KEY": "x"}}, "nonsense"])
+def test_wrong_settings_are_a_message_on_every_page(remote, admin_client, settings, wrong):
+    row = mirrored(remote)
+    settings.ORQ_WORKSPACES = wrong
+    orders = [
+        save_new(admin_client, "Hello"),
+        save_name(admin_client, row, "New"),
+        confirm_deletion(admin_client, row),
+    ]
+
+    for response in orders:
+        assert_nothing_done(response)
+        assert "not set up" in said(response, constants.ERROR)[0]
+    assert admin_client.get(LIST).status_code == 200
+    assert choose(admin_client, "delete_selected", [row]).status_code == 200
+    assert confirm_by_force(admin_client, "delete_selected", [row]).status_code == 302
+    assert len(remote) == 1
+
+
+def test_workspace_is_asked_for_only_if_there_are_several(remote, two_workspaces, admin_client, settings):
+    assert "workspace" in admin_client.get(ADD).context["adminform"].form.fields
+    save_new(admin_client, "For sales", workspace="sales")
+    assert Conversation.objects.get().workspace == "sales"
+
+    settings.ORQ_WORKSPACES = {"support": settings.ORQ_WORKSPACES["default"]}
+    assert "workspace" not in admin_client.get(ADD).context["adminform"].form.fields
+    save_new(admin_client, "For support")
+    assert Conversation.objects.get(display_name="For support").workspace == "support"
+
+
+def test_unknown_workspace_is_refused(two_workspaces, admin_client):
+    response = save_new(admin_client, "Hello", workspace="elsewhere")
+
+    assert_nothing_done(response)
+    assert two_workspaces.count() == 0
+
+
+def test_stock_buttons_lead_where_they_say(remote, admin_client):
+    again = admin_client.post(ADD, {"display_name": "One", "_addanother": "1"})
+    stay = admin_client.post(ADD, {"display_name": "Two", "_continue": "1"})
+
+    assert again.url == ADD
+    assert stay.url == page(Conversation.objects.get(display_name="Two"))
+
+
+def test_popup_answers_the_page_that_opened_it(remote, admin_client):
+    response = admin_client.post(ADD, {"display_name": "One", "_popup": "1"})
+
+    assert f"&quot;value&quot;: &quot;{Conversation.objects.get().pk}&quot;" in text_of(response)
+
+
+def test_popup_may_refer_to_no_column_but_those_that_others_refer_to(remote, admin_client):
+    row = mirrored(remote)
+
+    for name in ("change", "delete"):
+        assert admin_client.get(page(row, name), {"_to_field": "id"}).status_code == 200
+        assert admin_client.get(page(row, name), {"_to_field": "display_name"}).status_code == 400
+
+
+@pytest.mark.parametrize("verb", ["create", "rename", "delete"])
+def test_answer_that_could_not_be_stored_does_not_invite_to_try_again(remote, admin_client, monkeypatch, verb):
+    """Patched at the database's side: two writers that collide three times running can't be staged."""
+    row = mirrored(remote)
+
+    def contend(*_args, **_options):
+        raise MirrorContended
+
+    for write in ("reconcile", "mark_deleted"):
+        monkeypatch.setattr(verbs, write, contend)
+    response = {
+        "create": lambda: save_new(admin_client, "New"),
+        "rename": lambda: save_name(admin_client, row, "New"),
+        "delete": lambda: confirm_deletion(admin_client, row),
+    }[verb]()
+
+    (warning,) = said(response)
+    assert "refreshing it brings it up to date" in warning
+    assert "again" not in warning
+    assert response.status_code == 302
+    assert remote.count("create") + remote.count("update") + remote.count("delete") == 1
+
+
+# Rename
+
+
+@both_ways
+def test_saving_another_name_renames_remotely(remote, admin_client, atomic_requests):
+    row = mirrored(remote)
+
+    response = save_name(admin_client, row, "Refund for 1001")
+
+    row.refresh_from_db()
+    assert (row.display_name, remote.get(row.remote_id)["displayName"]) == ("Refund for 1001",) * 2
+    assert response.url == LIST
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.get_change_message()) == (CHANGE, "Changed Name.")
+    assert len(said(response, constants.SUCCESS)) == 1
+
+
+@both_ways
+@each_error
+@pytest.mark.parametrize("operation", ["retrieve", "update"])
+def test_failed_rename_changes_no_value_and_keeps_the_form(impatient, admin_client, atomic_requests, operation, error):
+    row = mirrored(impatient)
+    before = mirrored_values(row)
+    impatient.fail(operation, **ERRORS[error])
+    if error == "timeout":
+        impatient.fail("retrieve", drop="before", after=1 if operation == "update" else 0)  # nor does a look settle it
+
+    response = save_name(admin_client, row, "Refund for 1001")
+
+    row.refresh_from_db()
+    assert (row.missing_since is not None) == (error == "404")
+    assert mirrored_values(row) | {"missing_since": None} == before
+    assert_nothing_done(response)
+    assert fields_of(response)["display_name"] == "Refund for 1001"
+    assert len(said(response, constants.ERROR)) == 1
+
+
+def test_rename_of_what_orq_no_longer_has_marks_it_missing_and_says_so(remote, admin_client):
+    row = mirrored(remote)
+    remote.remove(row.remote_id)
+
+    response = save_name(admin_client, row, "New")
+
+    assert "marked as missing" in said(response, constants.ERROR)[0]
+    assert "Missing since" in text_of(response)
+    row.refresh_from_db()
+    assert row.state == "missing"
+
+
+def test_rename_with_unknown_outcome_says_that_it_may_have_changed(remote, admin_client):
+    row = mirrored(remote)
+    remote.fail("update", drop="after")
+    remote.fail("retrieve", status=500, after=1)
+
+    response = save_name(admin_client, row, "New")
+
+    assert "may have changed" in said(response, constants.ERROR)[0]
+    assert_nothing_done(response)
+    assert resubmit(admin_client, page(row), response).status_code == 302
+    assert remote.count("update") == 1
+
+
+def test_conflict_shows_the_other_name_and_saving_again_replaces_it(remote, admin_client):
+    row = mirrored(remote, "Refund")
+    opened = admin_client.get(page(row))
+    remote.rename(row.remote_id, "Renamed by <b>Ana</b>")
+
+    shown = {**fields_of(opened), "display_name": "Renamed by me"}
+    conflict = admin_client.post(page(row), {**shown, "_save": "Save"})
+
+    assert_nothing_done(conflict)
+    assert remote.count("update") == 0
+    assert fields_of(conflict)["display_name"] == "Renamed by me"
+    assert "now called “Renamed by &lt;b&gt;Ana&lt;/b&gt;”" in text_of(conflict)
+
+    assert resubmit(admin_client, page(row), conflict).status_code == 302
+    row.refresh_from_db()
+    assert (row.display_name, remote.get(row.remote_id)["displayName"]) == ("Renamed by me",) * 2
+    assert LogEntry.objects.get().get_change_message() == "Changed Name."
+
+
+def test_conflict_is_noticed_although_a_sync_has_mirrored_it_meanwhile(remote, admin_client):
+    row = mirrored(remote, "Refund")
+    opened = admin_client.get(page(row))
+    remote.rename(row.remote_id, "Renamed by Ana")
+    fetch_conversation(remote_id=row.remote_id)
+
+    response = admin_client.post(page(row), {**fields_of(opened), "display_name": "Mine", "_save": "Save"})
+
+    assert_nothing_done(response)
+    assert "now called “Renamed by Ana”" in text_of(response)
+
+
+def test_each_further_conflict_is_shown_as_well(remote, admin_client):
+    row = mirrored(remote, "Refund")
+    seen = row.remote_updated_at
+    remote.rename(row.remote_id, "First")
+    first = save_name(admin_client, row, "Mine", seen=seen)
+    remote.rename(row.remote_id, "Second")
+
+    second = resubmit(admin_client, page(row), first)
+
+    assert "now called “Second”" in text_of(second)
+    assert remote.count("update") == 0
+
+
+@pytest.mark.parametrize(
+    ("phase", "name", "words"),
+    [("before", "Mine", "your name replaced that"), ("after", "Theirs", "right after that")],
+)
+@pytest.mark.django_db(transaction=True)
+def test_simultaneous_rename_is_told(remote, admin_client, phase, name, words):
+    row = mirrored(remote)
+
+    def rename_theirs(operation, now):
+        if (operation, now) == ("update", phase):
+            remote.on_request = None
+            remote.rename(row.remote_id, "Theirs")
+            fetch_conversation(remote_id=row.remote_id)
+            disconnect()
+
+    remote.on_request = rename_theirs
+    response = save_name(admin_client, row, "Mine")
+
+    row.refresh_from_db()
+    assert row.display_name == name
+    (warning,) = said(response, constants.WARNING)
+    assert "“Theirs”" in warning
+    assert words in warning
+    assert len(said(response, constants.SUCCESS)) == (1 if phase == "before" else 0)
+    assert response.status_code == 302
+
+
+@pytest.mark.parametrize("expected", ["", "yesterday", "2026-01-01T00:00:00"])
+def test_page_without_the_time_that_was_seen_is_refused(remote, admin_client, expected):
+    row = mirrored(remote)
+
+    response = admin_client.post(page(row), {"display_name": "New", "expected_updated_at": expected})
+
+    assert_nothing_done(response)
+    assert "Load it again" in text_of(response)
+    assert remote.count("update") == 0
+
+
+def test_saving_the_page_unchanged_succeeds_without_a_write(remote, admin_client):
+    row = mirrored(remote)
+
+    response = resubmit(admin_client, page(row), admin_client.get(page(row)))
+
+    assert response.status_code == 302
+    assert remote.count("update") == 0
+    assert LogEntry.objects.get().get_change_message() == "No fields changed."
+
+
+def test_page_shows_all_that_the_mirror_has(remote, admin_client):
+    row = mirrored(remote, "Refund", metadata={"model": "größe"})
+    set_columns(row, extra={"projectId": "<p>"})
+
+    shown = text_of(admin_client.get(page(row)))
+
+    assert row.remote_id in shown
+    assert "<pre>{\n  &quot;model&quot;: &quot;größe&quot;\n}</pre>" in shown
+    assert "&lt;p&gt;" in shown
+
+
+def test_page_of_a_deleted_conversation_can_only_be_read(remote, admin_client):
+    row = set_columns(mirrored(remote), deleted_at=at(0))
+    shown = admin_client.get(page(row))
+
+    assert shown.status_code == 200
+    assert 'name="_save"' not in text_of(shown)
+    assert "display_name" not in fields_of(shown)
+    for order in (save_name, lambda client, row, _: confirm_deletion(client, row)):
+        response = order(admin_client, row, "New")
+        assert response.status_code == 302
+        assert "deleted already" in said(response, constants.WARNING)[0]
+    assert remote.count("update") == remote.count("delete") == 0
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["change", "delete"])
+@pytest.mark.parametrize("key", ["1000000000", "nonsense"])
+def test_unknown_conversation_redirects_with_a_message(admin_client, name, key):
+    response = admin_client.get(reverse(f"{NAMES}_{name}", args=[key]))
+
+    assert response.url == reverse("admin:index")
+    assert f"“{key}” doesn’t exist" in said(response)[0]
+
+
+# Delete
+
+
+@both_ways
+def test_delete_deletes_remotely_and_keeps_a_tombstone(remote, admin_client, atomic_requests):
+    row = mirrored(remote)
+
+    response = confirm_deletion(admin_client, row)
+
+    assert (len(remote), response.url) == (0, LIST)
+    row.refresh_from_db()
+    assert row.state == "deleted"
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.object_id) == (DELETION, str(row.pk))
+    assert len(said(response, constants.SUCCESS)) == 1
+
+
+@both_ways
+@pytest.mark.parametrize("error", ["500", "timeout"])
+def test_failed_delete_changes_nothing(impatient, admin_client, atomic_requests, error):
+    row = mirrored(impatient)
+    before = mirrored_values(row)
+    impatient.fail("delete", **ERRORS[error])
+
+    response = confirm_deletion(admin_client, row)
+
+    row.refresh_from_db()
+    assert mirrored_values(row) == before
+    assert_nothing_done(response)
+    assert ("may be deleted" in said(response, constants.ERROR)[0]) == (error == "timeout")
+    assert "Yes, I’m sure" in text_of(response)
+
+
+@both_ways
+def test_delete_of_what_orq_no_longer_has_counts_as_done(remote, admin_client, atomic_requests):
+    row = mirrored(remote)
+    remote.remove(row.remote_id)
+
+    response = confirm_deletion(admin_client, row)
+
+    row.refresh_from_db()
+    assert row.state == "deleted"
+    assert LogEntry.objects.get().action_flag == DELETION
+    assert len(said(response, constants.SUCCESS)) == 1
+
+
+def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_client):
+    row = mirrored(remote, AWKWARD)
+    remote.clear_requests()
+
+    shown = text_of(admin_client.get(page(row, "delete")))
+
+    assert row.remote_id in shown
+    assert "for good" in shown
+    assert remote.count() == 0
+
+
+# No transaction while Orq is asked
+
+
+def watch_transactions(remote) -> list[bool]:
+    """Whether this thread's connection was in a transaction, each time that Orq received a request."""
+    ours = connections["default"]
+    seen: list[bool] = []
+    remote.on_request = lambda _operation, phase: seen.append(ours.in_atomic_block) if phase == "before" else None
+    return seen
+
+
+@both_ways
+def test_no_transaction_is_open_while_orq_is_asked(remote, admin_client, atomic_requests):
+    row, other = mirrored(remote), mirrored(remote)
+    seen = watch_transactions(remote)
+
+    save_new(admin_client, "Hello")
+    save_name(admin_client, row, "New")
+    confirm_deletion(admin_client, row)
+    confirm_by_force(admin_client, "delete_selected", [other])
+
+    assert seen == [False] * 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_open_transaction_would_be_noticed(remote):
+    row = mirrored(remote)
+    seen = watch_transactions(remote)
+
+    with transaction.atomic():
+        rename_conversation(row, display_name="New")
+
+    assert seen == [True, True]
+
+
+# The list
+
+
+def ids_listed(response) -> list[str]:
+    return [row.remote_id for row in response.context["cl"].result_list]
+
+
+def test_list_is_newest_first(remote, admin_client):
+    rows = [mirrored(remote, name) for name in ("One", "Two", "Three")]
+
+    assert ids_listed(admin_client.get(LIST)) == [row.remote_id for row in reversed(rows)]
+
+
+def test_deleted_conversations_are_listed_only_if_asked_for(remote, admin_client):
+    _live, missing, unlisted, deleted = (mirrored(remote, name) for name in ("L", "M", "U", "D"))
+    set_columns(missing, missing_since=at(0))
+    set_columns(unlisted, missing_since=at(0), confirmed_at=at(1))
+    set_columns(deleted, deleted_at=at(0))
+    expected = {
+        "": "UML",
+        "?state=live": "L",
+        "?state=unlisted": "U",
+        "?state=missing": "M",
+        "?state=deleted": "D",
+        "?state=any": "DUML",
+    }
+
+    for query, letters in expected.items():
+        shown = admin_client.get(LIST + query).context["cl"].result_list
+        assert "".join(row.display_name for row in shown) == letters, query
+
+
+def test_search_finds_a_part_of_the_name(remote, admin_client):
+    row = mirrored(remote, "Refund for order 1001")
+    mirrored(remote, "Something else")
+
+    assert ids_listed(admin_client.get(LIST, {"q": " for ORDER "})) == [row.remote_id]
+    assert ids_listed(admin_client.get(LIST, {"q": "x" * 5_000})) == []
+
+
+def test_search_by_the_beginning_of_an_id_leaves_names_alone(remote, admin_client):
+    rows = [mirrored(remote, name) for name in ("One", "Two")]
+    mirrored(remote, f"About {rows[0].remote_id}")
+
+    assert ids_listed(admin_client.get(LIST, {"q": rows[0].remote_id.upper()})) == [rows[0].remote_id]
+    assert len(ids_listed(admin_client.get(LIST, {"q": rows[0].remote_id[:8]}))) == 3
+    assert ids_listed(admin_client.get(LIST, {"q": "conv_%"})) == []
+
+
+def test_number_of_statements_does_not_grow_with_the_list(admin_client, statements):
+    counts = []
+    for number in (1, 60):
+        listed = [conversation(remote_id=f"conv_{index:026d}") for index in range(number)]
+        reconcile(answer(*listed), workspace="default")
+        with statements() as executed:
+            admin_client.get(LIST)
+        counts.append(len(executed))
+
+    assert counts[0] == counts[1] <= 6  # one of them asks for the database's time, where it has one
+
+
+def test_workspaces_are_told_apart_where_there_are_several(two_workspaces, admin_client):
+    sales = fetch_conversation(remote_id=two_workspaces.add("Sale")["_id"], workspace="sales")
+    support = mirrored(two_workspaces, "Support")
+
+    response = admin_client.get(LIST)
+
+    assert "workspace" in response.context["cl"].list_display
+    assert ids_listed(response) == [support.remote_id, sales.remote_id]
+    assert ids_listed(admin_client.get(f"{LIST}?workspace=sales")) == [sales.remote_id]
+    assert f"(sales, {sales.remote_id})" in text_of(admin_client.get(page(sales, "delete")))
+
+
+def test_conversation_without_a_name_can_still_be_opened(remote, admin_client):
+    row = set_columns(mirrored(remote), display_name=" ")
+
+    assert re.search(rf'<a href="{page(row)}[^"]*">\(without a name\)</a>', text_of(admin_client.get(LIST)))
+
+
+def test_awkward_names_are_shown_as_themselves_on_every_page(remote, admin_client):
+    row = mirrored(remote, AWKWARD)
+    pages = [
+        admin_client.get(LIST),
+        admin_client.get(page(row)),
+        admin_client.get(page(row, "delete")),
+        admin_client.get(page(row, "history")),
+        choose(admin_client, "delete_selected", [row]),
+        choose(admin_client, "rename_selected", [row]),
+        admin_client.post(ADD, {"display_name": AWKWARD, "_continue": "1"}, follow=True),
+    ]
+
+    for response in pages:
+        assert "<script>alert" not in text_of(response)
+        assert AWKWARD in unescape(text_of(response))
+
+
+def test_only_inputs_that_are_shown_have_labels(remote, admin_client):
+    row = mirrored(remote)
+    pages = [admin_client.get(url) for url in (ADD, LIST, page(row), page(row, "delete"))]
+
+    for response in [*pages, choose(admin_client, "rename_selected", [row])]:
+        hidden = [one for one in re.findall(r"<input [^>]*>", text_of(response)) if 'type="hidden"' in one]
+        ids = re.findall(r'\bid="([^"]*)"', " ".join(hidden))
+        assert "form_token" in hidden_fields(response)
+        assert {*ids}.isdisjoint(re.findall(r'<label [^>]*for="([^"]*)"', text_of(response)))
+
+
+def test_pages_carry_no_inline_script_or_style(remote, admin_client):
+    row = mirrored(remote)
+    conflict = remote.rename(row.remote_id, "Other") and save_name(admin_client, row, "Mine")
+    pages = [
+        admin_client.get(LIST),
+        admin_client.get(ADD),
+        admin_client.get(page(row)),
+        admin_client.get(page(row, "delete")),
+        choose(admin_client, "delete_selected", [row]),
+        choose(admin_client, "rename_selected", [row]),
+        conflict,
+    ]
+
+    for response in pages:
+        shown = text_of(response)
+        assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", shown) == []
+        assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:", shown) == []
+
+
+# Permissions
+
+ENDPOINTS = ["list", "add", "change", "delete", "history"]
+
+
+def urls(row: Conversation) -> dict[str, str]:
+    return {"list": LIST, "add": ADD, **{name: page(row, name) for name in ("change", "delete", "history")}}
+
+
+def forge_all(client: Client, row: Conversation) -> list:
+    return [
+        save_new(client, "Forged"),
+        save_name(client, row, "Forged"),
+        confirm_deletion(client, row),
+        confirm_by_force(client, "delete_selected", [row]),
+        confirm_by_force(client, "rename_selected", [row], **{f"name-{row.pk}": "Forged"}),
+        confirm_by_force(client, "create_again", [row]),
+        *(choose(client, action, [row]) for action in ACTIONS),
+    ]
+
+
+def assert_untouched(remote, row: Conversation) -> None:
+    assert remote.count("create") == remote.count("update") == remote.count("delete") == 0
+    before = mirrored_values(row)
+    row.refresh_from_db()
+    assert mirrored_values(row) == before
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_anonymous_visitors_are_sent_to_the_login(remote, client, endpoint):
+    row = mirrored(remote)
+
+    for response in (client.get(urls(row)[endpoint]), client.post(urls(row)[endpoint], {"post": "yes"})):
+        assert response.status_code == 302
+        assert response.url.startswith(reverse("admin:login"))
+    assert_untouched(remote, row)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_staff_without_permissions_are_refused(remote, endpoint):
+    row = mirrored(remote)
+    client = user_with()
+
+    assert client.get(urls(row)[endpoint]).status_code == 403
+    assert client.post(urls(row)[endpoint], {"post": "yes"}).status_code == 403
+    assert_untouched(remote, row)
+
+
+def test_viewers_see_everything_and_change_nothing(remote):
+    row = mirrored(remote)
+    client = user_with("view_conversation")
+
+    assert not any(action in text_of(client.get(LIST)) for action in ACTIONS)
+    shown = client.get(page(row))
+    assert 'name="_save"' not in text_of(shown)
+    assert fields_of(shown) == {}
+    assert [client.get(ADD).status_code, client.get(page(row, "delete")).status_code] == [403, 403]
+    assert [response.status_code for response in forge_all(client, row)[:6]] == [403] * 6
+    assert_untouched(remote, row)
+
+
+@pytest.mark.parametrize(
+    ("permission", "operation"),
+    [("add_conversation", "create"), ("change_conversation", "update"), ("delete_conversation", "delete")],
+)
+def test_each_permission_opens_its_own_verb_only(remote, permission, operation):
+    row = mirrored(remote)
+
+    forge_all(user_with("view_conversation", permission), row)
+
+    done = [name for name in ("create", "update", "delete") if remote.count(name)]
+    assert done == [operation]
+
+
+def test_forged_posts_from_another_site_are_refused(remote, admin_user):
+    row = mirrored(remote)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+
+    assert {response.status_code for response in forge_all(client, row)} == {403}
+    assert_untouched(remote, row)
+
+
+# Runs and rejected payloads
+
+
+def walked(remote, *junk) -> SyncRun:
+    """A run through a list of one conversation, with items that can't be mirrored."""
+    remote.add("Refund")
+    remote.transform_list = lambda listed: {**listed, "data": [*listed["data"], *junk]}
+    run = runs.open_run("default", "full")
+    slices.run_slice(run.pk)
+    run.refresh_from_db()
+    return run
+
+
+def test_run_shows_its_counters_and_what_was_rejected(remote, admin_client):
+    run = walked(remote, {"_id": "junk <b>"})
+    payload = RejectedPayload.objects.get()
+
+    listed = text_of(admin_client.get(reverse("admin:django_orq_syncrun_changelist")))
+    shown = text_of(admin_client.get(reverse("admin:django_orq_syncrun_change", args=[run.pk])))
+    rejected = text_of(admin_client.get(reverse("admin:django_orq_rejectedpayload_change", args=[payload.pk])))
+
+    assert "partial" in listed
+    assert str(payload) in shown
+    assert f"last_run__id__exact={run.pk}" in shown
+    assert "junk &lt;b&gt;" in rejected
+
+
+def test_failed_run_says_why(remote, admin_client):
+    remote.fail("list", status=401)
+    with pytest.raises(Exception, match="does not accept the API key"):
+        walked(remote)
+
+    for url in ("changelist", "change"):
+        arguments = [SyncRun.objects.get().pk] if url == "change" else []
+        shown = text_of(admin_client.get(reverse(f"admin:django_orq_syncrun_{url}", args=arguments)))
+        assert "does not accept the API key" in shown
+
+
+def test_many_rejected_payloads_do_not_swell_the_page_of_a_run(remote, admin_client):
+    run = walked(remote, *({"number": number} for number in range(50)))
+
+    shown = text_of(admin_client.get(reverse("admin:django_orq_syncrun_change", args=[run.pk])))
+    listed = admin_client.get(reverse("admin:django_orq_rejectedpayload_changelist"), {"last_run__id__exact": run.pk})
+
+    assert sum(str(payload) in shown for payload in RejectedPayload.objects.all()) == 20
+    assert listed.context["cl"].result_count == 50
+
+
+def test_rejected_payloads_are_listed_and_searched(remote, admin_client):
+    walked(remote, *({"number": number} for number in range(3)))
+    key = RejectedPayload.objects.values_list("key", flat=True)[0]
+    url = reverse("admin:django_orq_rejectedpayload_changelist")
+
+    assert admin_client.get(url).context["cl"].result_count == 3
+    assert admin_client.get(url, {"q": key[:20]}).context["cl"].result_count == 1
+    assert admin_client.get(url, {"resolved": "no"}).context["cl"].result_count == 3
+    assert admin_client.get(url, {"resolved": "yes"}).context["cl"].result_count == 0
+
+
+@pytest.mark.parametrize("model", ["syncrun", "rejectedpayload"])
+def test_runs_and_rejected_payloads_can_only_be_read(remote, admin_client, model):
+    run = walked(remote, {})
+    key = run.pk if model == "syncrun" else RejectedPayload.objects.get().pk
+    change, delete = (reverse(f"admin:django_orq_{model}_{name}", args=[key]) for name in ("change", "delete"))
+
+    assert admin_client.get(reverse(f"admin:django_orq_{model}_add")).status_code == 403
+    assert admin_client.get(change).status_code == 200
+    assert admin_client.post(change, {"workspace": "x"}).status_code == 403
+    assert admin_client.post(delete, {"post": "yes"}).status_code == 403

@@ -1,0 +1,904 @@
+"""Runs in the admin: started, watched, let go on, paused and cancelled; how fresh the mirror is."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
+from django.contrib.staticfiles import finders
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from django_orq.admin import help_texts
+from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
+from django_orq.sync import holds, runs
+from django_orq.sync.report import remarks
+
+from ..brokering import messages, refusing_port
+from ..celery import app
+from ..values import set_columns
+from ..walking import configure, full_run, incremental_run, work_on
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAMES = "admin:django_orq_syncrun"
+LIST = reverse(f"{NAMES}_changelist")
+START = reverse(f"{NAMES}_start")
+CONVERSATIONS = reverse("admin:django_orq_conversation_changelist")
+WALK = "django_orq.walk_conversations"
+INLINE_CODE = re.compile(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)")
+both_ways = pytest.mark.parametrize("atomic_requests", [False, True], indirect=True, ids=["plain", "ATOMIC_REQUESTS"])
+
+
+@pytest.fixture
+def atomic_requests(request, monkeypatch) -> bool:
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", request.param)
+    return request.param
+
+
+@pytest.fixture
+def two_workspaces(settings, remote):
+    options = settings.ORQ_WORKSPACES["default"]
+    settings.ORQ_WORKSPACES = {"default": options, "sales": options}
+    return remote
+
+
+@pytest.fixture
+def broker_out_of_reach():
+    before = app.conf.broker_url
+    with refusing_port() as port:
+        app.conf.update(broker_url=f"amqp://127.0.0.1:{port}")
+        yield
+    app.conf.update(broker_url=before)
+
+
+@pytest.fixture
+def routed():
+    """Has Celery route the messages of runs to the queue “orq”."""
+    yield app.conf.update(task_routes={"django_orq.*": {"queue": "orq"}})
+    app.conf.update(task_routes=None)
+    del app.amqp.router
+
+
+@pytest.fixture
+def held_run(settings, remote) -> SyncRun:
+    """One whose guard held back three conversations."""
+    configure(settings, MASS_DELETE_MIN=2, MASS_DELETE_SHARE=0)
+    ids = [remote.add(f"Ticket {number}")["_id"] for number in range(5)]
+    full_run()
+    for id_ in ids[:3]:
+        remote.remove(id_)
+    return full_run()
+
+
+def page(run: SyncRun, name: str = "change") -> str:
+    return reverse(f"{NAMES}_{name}", args=[run.pk])
+
+
+def sync_now(client: Client, mode: str = "incremental", **fields):
+    return client.post(START, {"mode": mode, **fields})
+
+
+def new_run(**columns) -> SyncRun:
+    """In a state that a run comes to by itself."""
+    run = runs.open_run("default", "full")
+    SyncRun.objects.filter(pk=run.pk).update(**columns)
+    run.refresh_from_db()
+    return run
+
+
+def before(**length) -> datetime:
+    return datetime.now(UTC) - timedelta(**length)
+
+
+def text_of(response) -> str:
+    return response.content.decode()
+
+
+def words_of(response) -> str:
+    """What a page says, without its markup."""
+    return " ".join(re.sub(r"<[^>]*>", " ", text_of(response)).split())
+
+
+def said(response) -> str:
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+def history_of(run: SyncRun) -> list[str]:
+    entries = LogEntry.objects.filter(object_id=str(run.pk)).order_by("pk")
+    return [entry.get_change_message() for entry in entries]
+
+
+def staff_with(*permissions: str, client: Client | None = None) -> Client:
+    user = User.objects.create_user("agent", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = client or Client()
+    client.force_login(user)
+    return client
+
+
+# Freshness
+
+
+def test_mirror_that_was_never_synced_says_so(remote, admin_client):
+    assert "new: never, everything: never" in words_of(admin_client.get(CONVERSATIONS))
+
+
+def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote, admin_client):
+    full, incremental = full_run(), incremental_run()
+    SyncRun.objects.filter(pk=full.pk).update(started_at=before(minutes=43, seconds=5))
+    SyncRun.objects.filter(pk=incremental.pk).update(started_at=before(minutes=1, seconds=5))
+
+    response = admin_client.get(CONVERSATIONS)
+
+    assert "new: 1 minute ago , everything: 43 minutes ago ." in words_of(response).replace("\xa0", " ")
+    assert re.search(r'<time datetime="2[^"]+" title="[^"]+">1.minute ago</time>', text_of(response))
+
+
+def test_last_run_is_named_with_a_link_to_it_and_the_one_under_way_too(remote, admin_client):
+    ended = full_run()
+    unfinished = runs.open_run("default", "incremental")
+
+    shown = text_of(admin_client.get(CONVERSATIONS))
+
+    assert f'<a href="{page(ended)}">full run {ended.pk} succeeded</a>' in shown
+    assert f'<a href="{page(unfinished)}">incremental run {unfinished.pk} queued</a>' in shown
+
+
+def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
+    ended = full_run()
+
+    shown = text_of(staff_with("view_conversation").get(CONVERSATIONS))
+
+    assert f"full run {ended.pk} succeeded" in shown
+    assert page(ended) not in shown
+
+
+def test_each_workspace_has_its_own_freshness_and_a_filter_leaves_one(two_workspaces, admin_client):
+    full_run()
+
+    assert "sales – new: never" in words_of(admin_client.get(CONVERSATIONS))
+    assert "default – new: never" not in words_of(admin_client.get(CONVERSATIONS))
+    assert "sales –" not in words_of(admin_client.get(CONVERSATIONS, {"workspace": "default"}))
+
+
+def test_page_that_another_one_opened_to_choose_from_has_no_freshness(remote, admin_client):
+    assert START not in text_of(admin_client.get(CONVERSATIONS, {"_popup": "1"}))
+
+
+# Sync now
+
+
+@both_ways
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_click_starts_a_run_and_tells_that_a_worker_will_take_it(remote, admin_client, queue, mode, atomic_requests):
+    response = sync_now(admin_client, mode)
+
+    run = SyncRun.objects.get()
+    assert (run.mode, run.state) == (mode, "queued")
+    assert response.url == page(run)
+    assert "A worker will take it" in said(response)
+    assert messages(queue) == [(WALK, [run.pk])]
+
+
+@both_ways
+def test_click_tells_that_the_broker_is_out_of_reach(remote, admin_client, broker_out_of_reach, atomic_requests):
+    response = sync_now(admin_client)
+
+    run = SyncRun.objects.get()
+    assert run.state == "queued"
+    assert "The broker is out of reach, so no worker was told" in said(response)
+    assert "A worker will take it" not in said(response)
+    assert "No worker knows of it" in text_of(admin_client.get(response.url))
+
+
+def test_several_clicks_are_one_run_and_one_message(remote, admin_client, queue):
+    for _click in range(4):
+        assert "A worker will take it" in said(sync_now(admin_client))
+
+    assert messages(queue) == [(WALK, [SyncRun.objects.get().pk])]
+
+
+def test_click_goes_on_with_a_paused_run_however_short_the_pause(remote, admin_client, queue):
+    run = runs.open_run("default", "incremental")
+    sync_now(admin_client)
+    runs.pause(run)
+    messages(queue)
+
+    sync_now(admin_client)
+
+    run.refresh_from_db()
+    assert run.state == "queued"
+    assert messages(queue) == [(WALK, [run.pk])]
+
+
+def test_click_goes_on_with_a_run_whose_budget_is_spent(remote, settings, admin_client, queue):
+    configure(settings, PAGE_SIZE=1)
+    remote.add("A")
+    remote.add("B")
+    run = work_on(runs.open_run("default", "full", max_pages=1))
+    assert run.wait == "budget"
+
+    sync_now(admin_client, "full")
+
+    assert messages(queue) == [(WALK, [run.pk])]
+    assert work_on(run).state == "succeeded"
+
+
+def test_click_on_a_run_that_has_to_wait_says_why(remote, admin_client, queue):
+    remote.fail("list", status=429, headers={"Retry-After": "90"})
+    full_run()
+
+    response = sync_now(admin_client, "full")
+
+    assert "is waiting" in said(response)
+    assert "Orq asked us to wait" in said(response)
+    assert messages(queue) == []
+
+
+def test_click_on_a_run_that_is_being_walked_adds_no_message(remote, admin_client, queue):
+    new_run(state="running", lease_until=before(minutes=-2))
+
+    assert "is running" in said(sync_now(admin_client, "full"))
+    assert messages(queue) == []
+
+
+def test_click_without_a_workspace_syncs_all_of_them(two_workspaces, admin_client, queue):
+    response = sync_now(admin_client)
+
+    assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
+    assert len(messages(queue)) == 2
+    assert response.url == LIST
+    assert "“default”" in said(response)
+    assert "“sales”" in said(response)
+
+
+def test_workspace_that_is_configured_wrongly_keeps_no_other_from_its_sync(
+    two_workspaces, settings, admin_client, queue
+):
+    settings.ORQ_WORKSPACES = {"broken": {"PAGE_SIZE": 0}} | settings.ORQ_WORKSPACES
+
+    shown = said(sync_now(admin_client))
+
+    assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
+    assert "['broken']['PAGE_SIZE']" in shown
+    assert "“sales”" in shown
+
+
+def test_every_workspace_is_queued_though_the_broker_is_tried_once(two_workspaces, admin_client, broker_out_of_reach):
+    response = sync_now(admin_client)
+
+    assert said(response).count("The broker is out of reach") == 2
+    assert list(SyncRun.objects.values_list("state", flat=True)) == ["queued", "queued"]
+
+
+def test_form_on_a_filtered_list_is_for_that_workspace(two_workspaces, admin_client, queue):
+    for url in (CONVERSATIONS, LIST):
+        shown = text_of(admin_client.get(url, {"workspace": "sales"}))
+        assert '<input type="hidden" name="workspace" value="sales">' in shown
+
+    sync_now(admin_client, workspace="sales")
+
+    assert SyncRun.objects.get().workspace == "sales"
+
+
+@pytest.mark.parametrize("fields", [{"mode": "confirm"}, {"mode": ""}, {"workspace": "other"}], ids=str)
+def test_nonsense_is_answered_with_a_message(remote, admin_client, fields):
+    response = sync_now(admin_client, **fields)
+
+    assert response.status_code == 302
+    assert re.search("mode must be|no Orq workspace 'other'", said(response))
+    assert not SyncRun.objects.exists()
+
+
+def test_wrong_settings_are_told_on_click(settings, admin_client):
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key", "PAGE_SIZE": 0}}
+
+    assert "PAGE_SIZE" in said(sync_now(admin_client))
+
+
+def test_whoever_may_not_see_runs_is_led_to_a_page_that_he_may_see(remote, queue):
+    assert sync_now(staff_with("run_sync")).url == reverse("admin:index")
+    User.objects.all().delete()
+    assert sync_now(staff_with("run_sync", "view_conversation")).url == CONVERSATIONS
+
+
+# The list and the page of a run
+
+
+def test_list_names_counters_duration_and_remarks(remote, admin_client):
+    remote.add("Refund")
+    run = full_run()
+    times = {"started_at": before(minutes=9, seconds=5), "finished_at": before(minutes=6, seconds=5)}
+    SyncRun.objects.filter(pk=run.pk).update(**times, unlisted=2)
+
+    shown = words_of(admin_client.get(LIST)).replace("\xa0", " ")
+
+    assert f"#{run.pk} full succeeded 9 minutes ago took 3 minutes 1 looked at 1 new 2 conversations are miss" in shown
+
+
+def test_list_names_the_workspace_where_there_are_several(two_workspaces, admin_client):
+    run = full_run()
+
+    assert f"#{run.pk} default full" in words_of(admin_client.get(LIST))
+
+
+def test_list_costs_the_same_number_of_queries_however_many_runs_it_shows(remote, admin_client, statements):
+    def cost() -> int:
+        with statements() as collected:
+            admin_client.get(LIST)
+        return len(collected)
+
+    full_run()
+    few = cost()
+    for _more in range(4):
+        full_run()
+
+    assert cost() == few
+
+
+def test_page_of_a_finished_run_is_not_renewed_and_offers_nothing(remote, admin_client):
+    run = full_run()
+
+    shown = text_of(admin_client.get(page(run)))
+
+    assert "data-progress-url" not in shown
+    assert not {name for name in ("go_on", "pause", "cancel") if page(run, name) in shown}
+
+
+def test_page_of_an_unfinished_run_shows_how_far_it_is_and_can_be_read_without_a_script(remote, admin_client):
+    run = new_run(state="running", seen=1230, pages=13, mirrored_before=3000, lease_until=before(minutes=-2))
+
+    shown = text_of(admin_client.get(page(run)))
+
+    assert f'data-progress-url="{page(run, "progress")}"' in shown
+    assert '<label for="orq-progress-bar">Progress</label>' in shown
+    assert '<progress id="orq-progress-bar" value="1230" max="3000">' in shown
+    assert "1,230 conversations, 13 pages" in shown
+    assert "<noscript>" in shown
+    assert {name for name in ("go_on", "pause", "cancel") if page(run, name) in shown} == {"pause", "cancel"}
+
+
+def test_bar_has_no_value_while_nobody_knows_how_long_the_list_is(remote, admin_client):
+    run = new_run(state="running", seen=1230, lease_until=before(minutes=-2))
+
+    assert '<progress id="orq-progress-bar"></progress>' in text_of(admin_client.get(page(run)))
+    assert admin_client.get(page(run, "progress")).json()["max"] is None
+
+
+def test_page_of_a_paused_run_stands_still_and_offers_to_go_on(remote, admin_client):
+    run = new_run(state="paused")
+
+    shown = text_of(admin_client.get(page(run)))
+
+    assert "data-progress-url" not in shown
+    assert f'action="{page(run, "go_on")}"' in shown
+    assert page(run, "pause") not in shown
+
+
+def test_progress_is_what_the_page_renews(remote, admin_client):
+    run = new_run(state="running", seen=1230, pages=13, mirrored_before=3000, lease_until=before(minutes=-2))
+
+    response = admin_client.get(page(run, "progress"))
+
+    answer = response.json()
+    assert set(answer) == {"finished", "value", "max", "text", "fields"}
+    assert (answer["finished"], answer["value"], answer["max"]) == (False, 1230, 3000)
+    assert answer["text"] == "1,230 conversations, 13 pages"
+    assert answer["fields"]["state"] == "running"
+    assert answer["fields"]["seen"] == "1,230"
+    assert set(re.findall(r'data-field="(\w+)"', text_of(admin_client.get(page(run))))) == set(answer["fields"])
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize("end", [runs.cancel, runs.pause])
+def test_progress_tells_the_page_to_load_anew_once_the_run_stands_still(remote, admin_client, end):
+    run = new_run()
+    end(run)
+
+    assert admin_client.get(page(run, "progress")).json()["finished"] is True
+
+
+def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_client):
+    ids = [remote.add(f"Ticket {number}")["_id"] for number in range(4)]
+    full_run()
+    for row in Conversation.objects.filter(remote_id__in=ids[:3]):
+        set_columns(row, missing_since=before(hours=1))
+    new_run(state="running", phase="confirm", tombstoned=1, unlisted=1, lease_until=before(minutes=-2))
+
+    answer = admin_client.get(page(SyncRun.objects.latest("pk"), "progress")).json()
+
+    assert (answer["value"], answer["max"]) == (2, 5)
+    assert answer["text"].endswith("2 of the missing looked up")
+
+
+# In words that people understand
+
+JARGON = re.compile(
+    r"\b(?:cursor|phase|walk\w*|payload\w*|tombstone\w*|canary|checkpoint|lease\w*|upsert\w*|reconcile\w*|rests on|"
+    r"REQUESTS_PER_MINUTE|MASS_DELETE\w*)\b",
+    re.IGNORECASE,
+)
+IN_EACH_STATE: dict[str, dict[str, object]] = {
+    "queued": {"enqueued_at": before(minutes=9)},
+    "running": {"lease_until": before(minutes=-2)},
+    "waiting": {"wait": "budget"},
+    "paused": {},
+    **{state: {"finished_at": before(minutes=1)} for state in ("succeeded", "partial", "failed", "cancelled")},
+}
+EVERY_REMARK = {"rejected": 2, "outdated": 3, "unlisted": 4, "fell_short": True, "hold": "no_canary", "held": 5}
+
+
+@pytest.mark.parametrize("state", SyncRun.State.values)
+def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_client, state):
+    run = new_run(state=state, **IN_EACH_STATE[state], **EVERY_REMARK, error_code="database_trouble")
+
+    words = words_of(admin_client.get(page(run)))
+
+    assert f"State: {state} {help_texts.of_run(run)}" in words
+    assert JARGON.findall(words) == []
+
+
+@pytest.mark.parametrize("kind", [*SyncRun.Wait, *SyncRun.Hold, *SyncRun.Phase], ids=str)
+def test_reasons_and_steps_are_no_jargon(kind):
+    assert JARGON.findall(str(kind.label)) == []
+
+
+@pytest.mark.parametrize("mode", SyncRun.Mode.values)
+def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
+    run = new_run(mode=mode)
+
+    assert f"Kind: {run.get_mode_display()} {help_texts.of_mode(run)}" in words_of(admin_client.get(page(run)))
+
+
+def test_running_says_what_the_worker_does(remote, admin_client):
+    walking = new_run(state="running", lease_until=before(minutes=-2))
+    assert "A worker goes through Orq’s list." in text_of(admin_client.get(page(walking)))
+
+    SyncRun.objects.update(phase="confirm")
+    fields = admin_client.get(page(walking, "progress")).json()["fields"]
+    assert fields["meaning"] == "A worker asks Orq for the conversations that are missing, one by one."
+
+
+def test_technical_details_are_folded_at_the_end(remote, admin_client):
+    shown = text_of(admin_client.get(page(full_run())))
+
+    above, details = shown.split("<details")
+    assert all(label in details for label in ("Place in the list", "Newest conversation", "Requests to Orq"))
+    assert not any(label in above for label in ("Place in the list", "Newest conversation", "Requests to Orq"))
+    assert "<fieldset" not in details
+
+
+def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_client):
+    assert "unreadable entries" not in text_of(admin_client.get(page(full_run())))
+
+    run = new_run(rejected=1)
+    moment = datetime.now(UTC)
+    RejectedPayload.objects.create(
+        workspace="default", key="f" * 64, reason="x", first_seen_at=moment, last_seen_at=moment, last_run=run
+    )
+
+    shown = text_of(admin_client.get(page(run))).lower()
+    assert "unreadable entries that this run met last" in shown
+    assert "lists it among the unreadable entries" in shown
+    viewer = staff_with("view_syncrun")  # and not these
+    assert "unreadable entries that this run met last" not in text_of(viewer.get(page(run))).lower()
+
+
+# Let go on, pause, cancel
+
+
+def test_question_tells_how_many_the_following_run_is_about(held_run, admin_client):
+    question = text_of(admin_client.get(page(held_run, "go_on")))
+    assert "asks Orq for each of the 3 conversations that are still missing" in question
+    assert f'href="{CONVERSATIONS}?state=missing&amp;workspace=default"' in question
+
+    set_columns(Conversation.objects.missing().first(), missing_since=None)
+    assert "for each of the 2 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
+    for row in Conversation.objects.missing():
+        set_columns(row, missing_since=None)
+    assert "finds nothing to do" in text_of(admin_client.get(page(held_run, "go_on")))
+
+
+def test_question_is_about_as_many_as_the_following_run_asks_for(held_run, remote, admin_client):
+    set_columns(Conversation.objects.live().first(), missing_since=datetime.now(UTC) + timedelta(seconds=5))
+    assert "for each of the 3 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
+    remote.clear_requests()
+
+    following = work_on(holds.go_on(held_run))
+
+    assert following.tombstoned == 3
+    asked = [one.path for one in remote.requests if one.operation == "retrieve"]
+    assert len(set(asked)) == 3 + 1  # and one that must be there
+
+
+def test_whoever_may_not_see_conversations_is_not_led_to_them(held_run):
+    question = text_of(staff_with("view_syncrun", "run_sync").get(page(held_run, "go_on")))
+
+    assert "Look at the missing ones" not in question
+
+
+def test_question_of_a_run_that_doubted_its_workspace_says_what_is_at_stake(remote, admin_client, monkeypatch):
+    for number in range(3):
+        remote.add(f"Ours {number}")
+    full_run()
+    for each in remote.conversations:
+        remote.remove(each["_id"])
+    remote.add("Theirs")
+    doubting = full_run()
+
+    assert "Of the 3 conversations that are here now" in text_of(admin_client.get(page(doubting, "go_on")))
+
+    monkeypatch.setattr("django_orq.admin.consequences.MAX_LISTED", 2)
+    assert "Of the more than 2 conversations" in text_of(admin_client.get(page(doubting, "go_on")))
+
+
+def test_question_of_a_paused_run_says_how_far_it_came(remote, admin_client):
+    run = new_run(state="paused", seen=1230, pages=13)
+
+    question = text_of(admin_client.get(page(run, "go_on")))
+
+    assert "It goes on from its last page. So far: 1,230 conversations, 13 pages." in question
+
+
+def test_held_run_shows_how_many_and_asks_before_it_goes_on(held_run, admin_client, queue):
+    shown = text_of(admin_client.get(page(held_run)))
+    assert "3 missing conversations were held back" in shown
+    assert f'<a class="button default" href="{page(held_run, "go_on")}">' in shown
+
+    for question in (admin_client.get(page(held_run, "go_on")), admin_client.post(page(held_run, "go_on"))):
+        assert question.status_code == 200
+        assert "3 missing conversations were held back" in text_of(question)
+    assert not held_run.continued_by.exists()
+    assert messages(queue) == []
+
+
+def test_held_run_goes_on_once_a_person_is_sure(held_run, admin_client, queue):
+    response = admin_client.post(page(held_run, "go_on"), {"post": "yes"})
+
+    following = held_run.continued_by.get()
+    assert (following.mode, response.url) == ("confirm", page(following))
+    assert messages(queue) == [(WALK, [following.pk])]
+    assert LogEntry.objects.get().object_id == str(held_run.pk)
+    work_on(following)
+    assert Conversation.objects.deleted().count() == 3
+    shown = text_of(admin_client.get(page(held_run)))
+    assert page(held_run, "go_on") not in shown
+    assert f'A person let it go on: <a href="{page(following)}">' in shown
+
+
+def test_run_that_doubted_its_workspace_goes_on_as_one_that_a_person_vouches_for(remote, admin_client, queue):
+    remote.add("Ours")
+    full_run()
+    remote.remove(remote.conversations[0]["_id"])
+    remote.add("Theirs")
+    doubting = full_run()
+    assert doubting.error_code == "workspace_doubted"
+    assert "you vouch that key and address" in text_of(admin_client.get(page(doubting, "go_on")))
+
+    admin_client.post(page(doubting, "go_on"), {"post": "yes"})
+
+    assert doubting.continued_by.get().is_vouched
+
+
+def test_paused_run_goes_on_without_a_question(remote, admin_client, queue):
+    run = new_run(state="paused")
+
+    response = admin_client.post(page(run, "go_on"))
+
+    run.refresh_from_db()
+    assert (run.state, response.url) == ("queued", page(run))
+    assert messages(queue) == [(WALK, [run.pk])]
+
+
+@pytest.mark.parametrize(
+    ("columns", "entries"),
+    [
+        ({"state": "paused"}, ["Let go on."]),
+        ({"state": "queued"}, ["Handed over to a worker."]),
+        ({"state": "running", "token": "a", "lease_until": before(days=-1)}, []),
+    ],
+    ids=["paused", "idle", "walked"],
+)
+def test_history_says_what_a_click_on_go_on_did(remote, admin_client, queue, columns, entries):
+    run = new_run(**columns)
+
+    admin_client.post(page(run, "go_on"))
+
+    assert history_of(run) == entries
+
+
+def test_history_of_a_held_run_says_once_that_it_was_let_go_on(held_run, admin_client, queue):
+    for _click in range(2):
+        admin_client.post(page(held_run, "go_on"), {"post": "yes"})
+
+    assert history_of(held_run) == ["Let go on."]
+
+
+def test_run_of_a_workspace_that_is_configured_no_more_does_not_go_on_and_says_why(
+    remote, settings, admin_client, queue
+):
+    run = new_run(state="paused")
+    settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
+
+    assert "no Orq workspace 'default'" in said(admin_client.post(page(run, "go_on")))
+    run.refresh_from_db()
+    assert run.state == "paused"
+    assert messages(queue) == []
+
+
+def test_history_says_nothing_of_a_run_under_way_of_which_no_worker_could_be_told(
+    remote, admin_client, broker_out_of_reach
+):
+    run = new_run(state="queued")
+
+    admin_client.post(page(run, "go_on"))
+
+    assert history_of(run) == []
+
+
+def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):
+    remote.fail("list", status=500)
+    run = full_run()
+    admin_client.post(page(run, "pause"))
+    assert "Orq is in trouble" in text_of(admin_client.get(page(run)))
+
+    assert "trouble" not in said(admin_client.post(page(run, "go_on")))
+
+
+def test_pause_stops_a_run_where_it_is(remote, admin_client):
+    run = new_run(state="running", pages=3, lease_until=before(minutes=-2))
+
+    response = admin_client.post(page(run, "pause"))
+
+    run.refresh_from_db()
+    assert (run.state, run.pages, run.lease_until) == ("paused", 3, None)
+    assert "is paused" in said(response)
+
+
+def test_cancel_asks_first_and_then_ends_the_run(remote, admin_client):
+    run = new_run(state="running", pages=3, lease_until=before(minutes=-2))
+
+    assert "Do you want to cancel" in text_of(admin_client.get(page(run, "cancel")))
+    run.refresh_from_db()
+    assert run.state == "running"
+
+    response = admin_client.post(page(run, "cancel"), {"post": "yes"})
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert "is cancelled" in said(response)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("get", "go_on"), ("post", "go_on"), ("get", "cancel"), ("post", "cancel"), ("post", "pause")]
+)
+def test_click_that_comes_too_late_is_told_so(remote, admin_client, method, name):
+    run = full_run()
+
+    response = getattr(admin_client, method)(page(run, name), {"post": "yes"})
+
+    assert response.url == page(run)
+    assert "Nothing was done" in said(response) or "nothing to let go on" in said(response)
+    assert "succeeded" in said(response)
+    run.refresh_from_db()
+    assert run.state == "succeeded"
+
+
+@pytest.mark.parametrize("name", ["go_on", "pause", "cancel"])
+def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_client, name):
+    run = full_run()
+    url = page(run, name)
+    run.delete()
+
+    response = admin_client.post(url, {"post": "yes"})
+
+    assert response.url == LIST
+    assert "There is no sync run" in said(response)
+    assert admin_client.get(url.replace(name.replace("_", "-"), "progress")).status_code == 404
+
+
+def test_held_run_that_another_one_must_precede_says_which(held_run, admin_client):
+    first, held_again = holds.go_on(held_run), full_run()
+
+    response = admin_client.post(page(held_again, "go_on"), {"post": "yes"})
+
+    assert response.url == page(held_again)
+    assert f"sync run {first.pk} is unfinished" in said(response)
+
+
+# Runs that nobody takes
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"enqueued_at": timedelta(seconds=30)}, []),
+        ({"enqueued_at": timedelta(minutes=3, seconds=2)}, ["No worker has taken it for 3 minutes."]),
+        ({"state": "running", "enqueued_at": timedelta(seconds=62)}, ["No worker has taken it for 1 minute."]),
+        ({"state": "running", "checkpoint_at": timedelta(seconds=2)}, []),
+        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["No worker knows of it"]),
+        ({"enqueued_at": None}, ["No worker knows of it"]),
+        ({"state": "paused", "enqueued_at": timedelta(hours=3)}, []),
+        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["It has used up its budget"]),
+        ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["It waits until"]),
+        (
+            {
+                "state": "waiting",
+                "wait": "backoff",
+                "resume_at": timedelta(minutes=3),
+                "enqueued_at": timedelta(minutes=3),
+            },
+            ["It waits until", "No worker has taken it for"],
+        ),
+        ({"state": "running", "lease_until": timedelta(minutes=-2)}, []),
+        ({"state": "running", "lease_until": timedelta(minutes=2)}, ["The worker that had it seems to have been"]),
+        ({"state": "cancelled", "finished_at": timedelta(minutes=3), "enqueued_at": timedelta(minutes=9)}, []),
+    ],
+    ids=str,
+)
+def test_run_that_no_worker_takes_says_so(remote, columns, expected):
+    """Times are given as how long ago they were."""
+    now = datetime.now(UTC)
+    ago = {name: now - value if isinstance(value, timedelta) else value for name, value in columns.items()}
+
+    found = remarks(new_run(**ago))
+
+    assert len(found) == len(expected)
+    assert all(remark.startswith(beginning) for remark, beginning in zip(found, expected, strict=True))
+
+
+def test_queue_is_the_one_that_celery_routes_runs_to(remote, routed):
+    assert "the queue “orq”" in " ".join(remarks(new_run(enqueued_at=before(minutes=3))))
+
+
+def test_queue_is_celerys_default_unless_routed(remote):
+    assert "the queue “celery”" in " ".join(remarks(new_run(enqueued_at=before(minutes=3))))
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"), [("en", "March 2, 2026, 12:05 a.m."), ("de", "2. März 2026 00:05")], ids=["en", "de"]
+)
+def test_times_are_those_of_the_reader(remote, settings, admin_client, language, expected):
+    settings.TIME_ZONE, settings.LANGUAGE_CODE = "Pacific/Auckland", language
+    moment = datetime(2026, 3, 1, 11, 5, tzinfo=UTC)
+    run = new_run(state="waiting", wait="backoff", resume_at=moment, enqueued_at=before(minutes=-9))
+
+    shown = [text_of(admin_client.get(LIST)), text_of(admin_client.get(page(run)))]
+    told = admin_client.get(page(run, "progress")).json()["fields"]["remarks"]
+
+    assert all(expected in text and "UTC" not in text for text in (*shown, told))
+
+
+def test_wait_that_binds_all_runs_is_told_once_and_in_the_time_of_the_reader(remote, settings, admin_client, queue):
+    settings.TIME_ZONE = "Pacific/Auckland"
+    WorkspaceWait.objects.create(workspace="default", until=before(minutes=-7))
+    run = full_run()
+    assert (run.state, run.error_code) == ("waiting", "must_wait")
+
+    (told,) = get_messages(sync_now(admin_client, "full").wsgi_request)
+
+    assert date_format(timezone.localtime(run.resume_at), "DATETIME_FORMAT") in str(told)
+    assert str(told).count("wait until") + str(told).count("waits until") == 1
+    assert "UTC" not in str(told)
+    assert "UTC" in " ".join(remarks(run))
+
+
+# Permissions
+
+VIEWS = {
+    "list": ("get", lambda run: LIST),
+    "page": ("get", lambda run: page(run)),
+    "progress": ("get", lambda run: page(run, "progress")),
+    "start": ("post", lambda run: START),
+    "pause": ("post", lambda run: page(run, "pause")),
+    "cancel": ("post", lambda run: page(run, "cancel")),
+    "go on": ("post", lambda run: page(run, "go_on")),
+    "ask to cancel": ("get", lambda run: page(run, "cancel")),
+    "ask to go on": ("get", lambda run: page(run, "go_on")),
+}
+READING = ("list", "page", "progress")
+each_view = pytest.mark.parametrize("view", VIEWS)
+
+
+def visit(client: Client, view: str, run: SyncRun):
+    method, url = VIEWS[view]
+    fields = {"mode": "full", "post": "yes"} if method == "post" else {}
+    return getattr(client, method)(url(run), fields)
+
+
+def assert_unchanged(run: SyncRun) -> None:
+    unchanged = {field.attname: getattr(run, field.attname) for field in SyncRun._meta.concrete_fields}
+    assert list(SyncRun.objects.values()) == [unchanged]
+
+
+@each_view
+def test_anonymous_is_led_to_the_login(remote, view):
+    run = new_run(state="paused")
+
+    response = visit(Client(), view, run)
+
+    assert response.url.startswith(reverse("admin:login"))
+    assert_unchanged(run)
+
+
+@each_view
+def test_staff_without_permission_is_refused(remote, view):
+    run = new_run(state="paused")
+
+    assert visit(staff_with("change_conversation"), view, run).status_code == 403
+    assert_unchanged(run)
+
+
+@each_view
+def test_whoever_may_only_view_sees_and_can_do_nothing(remote, view):
+    run = new_run(state="paused")
+
+    response = visit(staff_with("view_syncrun", "view_conversation"), view, run)
+
+    assert response.status_code == (200 if view in READING else 403)
+    assert_unchanged(run)
+
+
+@pytest.mark.parametrize("view", [view for view, (method, _url) in VIEWS.items() if method == "post"])
+def test_posts_without_a_token_are_refused(remote, view, admin_user):
+    run = new_run(state="paused")
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+
+    assert visit(client, view, run).status_code == 403
+    assert_unchanged(run)
+
+
+@each_view
+def test_permission_to_sync_opens_all_of_it(remote, view, queue):
+    run = new_run(state="paused")
+
+    assert visit(staff_with("view_syncrun", "run_sync"), view, run).status_code in (200, 302)
+
+
+def test_buttons_are_shown_to_those_who_may_use_them_only(remote):
+    run = new_run(state="running", lease_until=before(minutes=-2))
+    pages = (CONVERSATIONS, LIST, page(run))
+    forms = re.compile("|".join((START, page(run, "pause"), page(run, "cancel"))))
+    viewer = staff_with("view_syncrun", "view_conversation")
+    assert not any(forms.search(text_of(viewer.get(url))) for url in pages)
+    User.objects.all().delete()
+
+    syncer = staff_with("view_syncrun", "view_conversation", "run_sync")
+    shown = [text_of(syncer.get(url)) for url in pages]
+    assert all(forms.search(text) for text in shown)
+    assert all("csrfmiddlewaretoken" in text for text in shown)
+
+
+@pytest.mark.parametrize("name", ["start", "pause"])
+def test_orders_by_get_are_refused(remote, admin_client, name):
+    run = new_run()
+    url = START if name == "start" else page(run, name)
+
+    assert admin_client.get(url).status_code == 405
+    assert_unchanged(run)
+
+
+# What pages are made of
+
+
+def test_pages_hold_no_code_or_style_of_their_own(held_run, admin_client):
+    run = new_run(state="running", lease_until=before(minutes=-2))
+    urls = (CONVERSATIONS, LIST, page(run), page(held_run), page(run, "cancel"), page(held_run, "go_on"))
+
+    assert [url for url in urls if INLINE_CODE.search(text_of(admin_client.get(url)))] == []
+
+
+def test_files_that_the_pages_name_are_there(remote, admin_client):
+    shown = text_of(admin_client.get(page(new_run())))
+
+    named = re.findall(r'(?:src|href)="/static/(django_orq/[^"]+)"', shown)
+    assert sorted(named) == ["django_orq/admin.css", "django_orq/progress.js"]
+    assert all(finders.find(name) for name in named)

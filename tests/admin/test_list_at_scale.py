@@ -1,0 +1,200 @@
+"""What the list of a million conversations reads: PostgreSQL tells, for the statements that the views ran."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from django_orq.admin.pagination import MAX_LISTED
+from django_orq.models import Conversation
+from django_orq.models.searching import MAX_SEARCHED
+
+from ..scale import Shares, fill, rows_read
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.xdist_group("scale"),  # they share a mirror that takes long to fill
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="reads the plans of PostgreSQL"),
+]
+LIST = reverse("admin:django_orq_conversation_changelist")
+AUTOCOMPLETE = reverse("admin:autocomplete")
+LARGE = 1_000_000
+SPARE = 1_000
+"""Rows of sessions, users, and a page that is fetched by its keys."""
+MOST_SEARCHED = 2 * MAX_SEARCHED + SPARE
+"""Each once in an index and once in the table."""
+
+WORKSPACE = "CASE WHEN n <= 20 THEN 'tiny' WHEN n % 20 = 0 THEN 'sales' ELSE 'default' END"
+# Whatever walks through the list in its order alone meets what it looks for at the very end.
+MOSTLY_DELETED = Shares(
+    workspace=WORKSPACE,
+    deleted="n > 90000",
+    missing="(n < 20000 AND n % 1000 = 1)",
+    unlisted="(n < 20000 AND n % 1000 = 2)",
+)
+MOSTLY_MISSING = Shares(
+    workspace=WORKSPACE,
+    deleted="n BETWEEN 15 AND 40",
+    missing="n > 100000",
+    unlisted="n BETWEEN 20000 AND 100000",
+)
+
+
+@pytest.fixture(
+    scope="module", params=[(LARGE, MOSTLY_DELETED), (LARGE // 5, MOSTLY_MISSING)], ids=["deleted", "missing"]
+)
+def mirror(request, django_db_setup, django_db_blocker):
+    """How many rows there are."""
+    with django_db_blocker.unblock():
+        fill(*request.param)
+        yield request.param[0]
+        fill(0, Shares())
+
+
+@pytest.fixture(autouse=True)
+def three_workspaces(settings):
+    settings.ORQ_WORKSPACES = {key: {"API_KEY": "key"} for key in ("default", "sales", "tiny")}
+
+
+def about_conversations(executed) -> list[str]:
+    return [sql for sql in executed if "django_orq_conversation" in sql]
+
+
+STATES = ("", "live", "unlisted", "missing", "deleted", "any")
+WORKSPACES = ("", "default", "sales", "tiny")
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workspace", WORKSPACES)
+def test_filters_and_search_by_id_read_no_more_than_is_listed(mirror, admin_client, statements, state, workspace):
+    some_id = Conversation.objects.values_list("remote_id", flat=True)[mirror // 2]
+    queries = [{"created": created, "q": term} for created in ("", "week", "year") for term in ("", some_id[:9])]
+    for query in ({"o": "4"}, {"q": some_id}, *queries):
+        with statements() as executed:
+            response = admin_client.get(LIST, {"state": state, "workspace": workspace, **query})
+        assert response.status_code == 200
+        assert_little_is_read(executed)
+
+
+def assert_little_is_read(executed: list[str], *, most: int = MAX_LISTED + SPARE) -> None:
+    read = {sql: rows_read(sql) for sql in executed if "django_orq_conversation" in sql}
+    assert read
+    assert max(read.values()) <= most, read
+
+
+@pytest.mark.parametrize(
+    "query", [{"p": MAX_LISTED // 100}, {"p": MAX_LISTED // 100, "workspace": "default", "state": "any"}]
+)
+def test_last_page_reads_no_more_than_is_listed(mirror, admin_client, statements, query):
+    with statements() as executed:
+        response = admin_client.get(LIST, query)
+
+    assert len(response.context["cl"].result_list) == 100
+    assert_little_is_read(executed)
+
+
+def test_list_needs_as_many_statements_as_one_of_a_thousand(mirror, admin_client, statements):
+    counts = []
+    for query in ({"workspace": "default"}, {"workspace": "sales", "created": "week"}):
+        with statements() as executed:
+            response = admin_client.get(LIST, {"state": "any", **query})
+        counts.append((len(executed), response.context["cl"].paginator.count))
+
+    (many, listed), (few, rest) = counts
+    assert many == few
+    assert listed == MAX_LISTED
+    assert 100 < rest < 1_000
+
+
+def test_list_says_that_there_are_more_than_its_pages_offer(mirror, admin_client):
+    text = admin_client.get(LIST).content.decode()
+
+    assert "There are more: only the first 10000 are listed." in text
+    assert f"{MAX_LISTED + 1}" not in text
+
+
+@pytest.mark.parametrize("term", ["conversation 1", "nowhere"])
+def test_search_by_name_looks_through_the_newest_ones_and_says_so(mirror, admin_client, statements, term):
+    with statements() as executed:
+        response = admin_client.get(LIST, {"q": term, "state": "any"})
+
+    assert "Only the newest 100,000 conversations" in response.content.decode()
+    assert_little_is_read(executed, most=MOST_SEARCHED)
+
+
+@pytest.mark.parametrize("term", ["", "conv_01", "conversation", "nowhere"])
+def test_completion_reads_no_more_than_it_may_offer_or_search(mirror, admin_client, statements, term):
+    field = {"app_label": "references", "model_name": "reference", "field_name": "conversation"}
+    with statements() as executed:
+        response = admin_client.get(AUTOCOMPLETE, {**field, "term": term})
+
+    assert response.json()["pagination"]["more"] == (term != "nowhere")
+    by_name = not term.startswith("conv_") and term
+    assert_little_is_read(executed, most=MOST_SEARCHED if by_name else MAX_LISTED + SPARE)
+
+
+REST_LIST = "/orq/conversations/"
+MOST_ON_A_PAGE = 100
+MOST_READ_FOR_A_PAGE = 2 * (MOST_ON_A_PAGE + 1)
+"""Each once in an index and once in the table."""
+RECENTLY = {"created_after": "2000-01-01T00:00:00Z"}
+
+
+def assert_page_costs_little(client, statements, **query: str) -> dict[str, object]:
+    with statements() as executed:
+        response = client.get(REST_LIST, {"page_size": str(MOST_ON_A_PAGE), **query})
+    ours = [sql for sql in executed if "django_orq_" in sql]
+    assert response.status_code == 200
+    assert len(ours) == 2, ours
+    (page,) = about_conversations(ours)
+    assert rows_read(page) <= MOST_READ_FOR_A_PAGE, page
+    return response.json()
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workspace", WORKSPACES[1:])
+@pytest.mark.parametrize("created", [{}, RECENTLY], ids=["whenever", "created since"])
+def test_rest_page_is_read_off_an_index_wherever_it_is(mirror, admin_client, statements, state, workspace, created):
+    query = {"workspace": workspace, **created, **({"state": state} if state else {})}
+    first = assert_page_costs_little(admin_client, statements, **query)
+    for cursor in cursors_of(pages=(2, 500, 1000), **query) if first["next"] else ():
+        assert_page_costs_little(admin_client, statements, **query, cursor=cursor)
+
+
+def cursors_of(*, pages: tuple[int, ...], workspace: str, state: str = "", **created: str) -> Iterator[str]:
+    """As the pages before these have it: the id of the first conversation on each, as far as there are so many."""
+    rows = Conversation.objects.filter(workspace=workspace).order_by("-remote_id")
+    if state != "any":
+        rows = rows.filter(indexed_state=state) if state else rows.filter(deleted_at=None)
+    ids = rows.values_list("remote_id", flat=True)
+    for page in pages:
+        for remote_id in ids[(page - 1) * MOST_ON_A_PAGE :][:1]:
+            yield b64encode(urlencode({"p": remote_id}).encode()).decode()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_rest_list_of_what_was_updated_lately_reads_little_more(mirror, admin_client, statements, state):
+    an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()  # in each minute, one was
+    query = {"updated_after": an_hour_ago, **({"state": state} if state else {})}
+
+    assert_page_costs_little(admin_client, statements, **query)
+
+
+def test_rest_page_of_an_id_that_begins_so_is_read_off_an_index(mirror, admin_client, statements):
+    some_id = Conversation.objects.values_list("remote_id", flat=True)[mirror // 2]
+
+    assert_page_costs_little(admin_client, statements, state="any", search=some_id[:9])
+
+
+@pytest.mark.parametrize("state", ["", "any"])
+def test_rest_search_looks_through_the_newest_ones_and_says_so(mirror, admin_client, statements, state):
+    with statements() as executed:
+        response = admin_client.get(REST_LIST, {"search": "nowhere", **({"state": state} if state else {})})
+
+    assert len([sql for sql in executed if "django_orq_" in sql]) == 2
+    assert (response.json()["searched_back_to"] is None) is (mirror == LARGE and not state)
+    assert_little_is_read(executed, most=MOST_SEARCHED + MAX_SEARCHED // 5)  # some of other workspaces lie between

@@ -1,0 +1,350 @@
+import io
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_orq.management.progress import Progress
+from django_orq.models import SyncRun
+from django_orq.sync import holds, runs
+from django_orq.sync.report import remarks
+from django_orq.testing import OrqSandbox
+
+from ..walking import configure, let_the_wait_pass, mirror_equals
+
+pytestmark = pytest.mark.django_db
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def orq_sync(*arguments: str, stdout: io.StringIO | None = None) -> str:
+    stdout = stdout or io.StringIO()
+    call_command("orq_sync", *arguments, stdout=stdout, no_color=True)
+    return stdout.getvalue()
+
+
+def fill(remote: OrqSandbox, count: int) -> None:
+    for number in range(count):
+        remote.add(f"Ticket {number}")
+
+
+def test_full_run_mirrors_everything_and_sums_up(remote):
+    fill(remote, 250)
+
+    output = orq_sync("--full")
+
+    assert mirror_equals(remote)
+    assert (
+        "succeeded: 250 conversations in 3 pages and 3 requests; 250 new, 0 updated, 0 unchanged, "
+        "0 deleted, 0 restored, 0 skipped as older, 0 rejected."
+    ) in output
+
+
+def test_incremental_is_the_default(remote):
+    fill(remote, 250)
+    orq_sync("--full")
+    fill(remote, 1)
+
+    assert "100 conversations in 1 page and 1 request; 1 new" in orq_sync()
+
+
+def test_terminal_shows_a_bar_that_fills(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 40)
+
+    first = orq_sync("--full", stdout=Terminal())
+    second = orq_sync("--full", stdout=Terminal())
+
+    assert "[.#......................] 10 conversations, 1 page, 0 s" in first
+    assert "[######..................] 10 conversations, 1 page, 0 s" in second
+    assert "[########################] 40 conversations, 4 pages, 0 s" in second
+
+
+def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
+    moments = iter([0, 1, 6, 6, 6, 7])
+    monkeypatch.setattr("django_orq.management.progress.time.monotonic", lambda: next(moments))
+    stream = io.StringIO()
+    progress = Progress(stream)
+
+    progress.show(SyncRun(seen=100, pages=1))
+    progress.show(SyncRun(seen=200, pages=2))
+    progress.show(SyncRun(seen=300, pages=3))
+    progress.close()
+
+    assert stream.getvalue().split("\n")[0].startswith("200 conversations, 2 pages, 6 s")
+    assert "300" not in stream.getvalue()
+
+
+def test_partial_run_says_why_and_exits_with_3(remote, capsys):
+    fill(remote, 2)
+    remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}
+
+    with pytest.raises(SystemExit) as exit_:
+        call_command("orq_sync", "--full")
+
+    assert exit_.value.code == 3
+    assert "1 entry of Orq’s list could not be read" in capsys.readouterr().err
+
+
+def test_outdated_values_are_named_as_a_reason(remote, capsys):
+    id_ = remote.add("Old")["_id"]
+    old = remote.get(id_)
+    remote.rename(id_, "New")
+    orq_sync("--full")
+    remote.transform_list = lambda answer: answer | {"data": [old]}
+
+    with pytest.raises(SystemExit):
+        call_command("orq_sync", "--full")
+
+    assert "older values" in capsys.readouterr().err
+
+
+def test_failed_run_says_why_and_exits_with_1(remote):
+    remote.fail("list", status=401)
+
+    with pytest.raises(CommandError, match="API_KEY") as failure:
+        orq_sync("--full")
+
+    assert failure.value.returncode == 1
+
+
+@pytest.mark.parametrize("workspaces", [{}, {"other": {"API_KEY": "x"}}], ids=["none", "another"])
+def test_wrong_workspace_is_a_plain_message_and_exits_with_2(settings, workspaces):
+    settings.ORQ_WORKSPACES = workspaces
+
+    with pytest.raises(CommandError, match="ORQ_WORKSPACES") as refusal:
+        orq_sync("--full")
+
+    assert refusal.value.returncode == 2
+
+
+def test_missing_key_is_a_plain_message(settings):
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": ""}}
+
+    with pytest.raises(CommandError, match="API_KEY"):
+        orq_sync("--full")
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        call_command("orq_sync", *arguments)
+    return int(exit_.value.code)
+
+
+def test_another_walker_is_named_and_exits_with_5(remote, capsys):
+    run = runs.open_run("default", "full")
+    until = datetime.now(UTC) + timedelta(seconds=60)
+    SyncRun.objects.update(state="running", token="x", walker="process 4711 on worker-1", lease_until=until)
+
+    assert exit_code("--full") == 5
+
+    error = capsys.readouterr().err
+    assert "process 4711 on worker-1" in error
+    assert f"after {until:%H:%M:%S} UTC" in error
+    assert SyncRun.objects.get() == run
+
+
+def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, settings, monkeypatch):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    show = Progress.show
+
+    def interrupt(self: Progress, run: SyncRun) -> None:
+        show(self, run)
+        if run.pages == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "show", interrupt)
+        with pytest.raises(CommandError, match="goes on from the last page") as interruption:
+            orq_sync("--full")
+    assert SyncRun.objects.get().state == SyncRun.State.PAUSED
+
+    output = orq_sync("--full")
+
+    assert interruption.value.returncode == 4
+    assert "has 2 pages behind it" in output
+    assert remote.count("list") == 4
+    assert mirror_equals(remote)
+
+
+def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
+    remote.fail("list", status=503, headers={"Retry-After": "90"})
+
+    assert exit_code("--full") == 4
+
+    error = capsys.readouterr().err
+    assert "It waits until" in error
+    assert "Orq asked us to wait" in error
+    assert "503" in error
+
+
+@pytest.mark.parametrize("fault", [{"status": 503, "headers": {"Retry-After": "90"}}, {"drop": "before"}], ids=str)
+def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, fault):
+    """Cron needs no Celery."""
+    fill(remote, 3)
+    remote.fail("list", **fault)
+    assert exit_code("--full") == 4
+    let_the_wait_pass()
+
+    assert "succeeded: 3 conversations" in orq_sync("--full")
+
+
+def test_fresh_cancels_a_run_that_has_no_page_yet(remote):
+    remote.fail("list", status=500)
+    exit_code("--full")
+
+    orq_sync("--full", "--fresh")
+
+    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--max-pages", "0"),
+        ("--max-pages", "-3"),
+        ("--max-pages", "99999999999999999999"),
+        ("--max-seconds", "0"),
+        ("--max-seconds", "nan"),
+        ("--max-seconds", "1e300"),
+        ("--go-on", "1", "--max-pages", "1"),
+        ("--go-on", "1", "--full"),
+        ("--go-on", "1", "--workspace", "default"),
+    ],
+    ids=" ".join,
+)
+def test_nonsense_is_wrong_usage(remote, arguments):
+    with pytest.raises(CommandError) as refusal:
+        orq_sync(*arguments)
+
+    assert refusal.value.returncode == 2
+    assert not SyncRun.objects.exists()
+
+
+def test_run_that_is_continued_already_says_by_which(remote):
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.locked_out = True
+    with pytest.raises(CommandError, match="orq_sync --go-on"):
+        orq_sync("--full")
+    doubted = SyncRun.objects.latest("pk")
+    assert f"--go-on {doubted.pk}" in " ".join(remarks(doubted, for_terminal=True))
+    following = holds.go_on(doubted)
+    assert exit_code("--go-on", str(doubted.pk)) == 3
+
+    with pytest.raises(CommandError, match=f"continued by run {following.pk}"):
+        orq_sync("--go-on", str(doubted.pk))
+
+
+def test_budget_leaves_the_rest_to_the_next_call(remote, settings, capsys):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    assert exit_code("--full", "--max-pages", "2") == 4
+    assert "budget" in capsys.readouterr().err
+    assert "has 2 pages behind it" in orq_sync("--full", "--max-seconds", "60")
+    assert mirror_equals(remote)
+
+
+def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, settings, capsys):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+
+    assert "35 conversations in 4 pages" in orq_sync("--full", "--fresh")
+    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
+
+
+def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it_is(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+
+    with pytest.raises(CommandError, match="max_pages"):
+        orq_sync("--full", "--fresh", "--max-pages", "0")
+
+    assert SyncRun.objects.get().pages == 2
+    assert not SyncRun.objects.get().is_finished
+
+
+def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_run_as_it_is(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+    settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
+
+    with pytest.raises(CommandError, match="no Orq workspace 'default'") as refusal:
+        orq_sync("--full", "--fresh")
+
+    assert refusal.value.returncode == 2
+    assert not SyncRun.objects.get().is_finished
+
+
+def test_nothing_but_remarks_is_said_where_none_of_it_is_wanted(remote, settings, capsys):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+    assert exit_code("--full", "--verbosity=0", "--max-pages", "2") == 4
+    said = capsys.readouterr()
+    assert (said.out, "budget" in said.err) == ("", True)
+    assert orq_sync("--full", "--verbosity=0") == ""
+
+
+def test_go_on_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+    exit_code("--full", "--max-pages", "2")
+
+    assert "35 conversations in 4 pages" in orq_sync("--go-on", str(SyncRun.objects.get().pk))
+    assert mirror_equals(remote)
+
+
+def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
+    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.remove(remote.conversations[0]["_id"])
+
+    assert exit_code("--full") == 3
+    held = SyncRun.objects.latest("pk")
+    assert f"orq_sync --go-on {held.pk}" in capsys.readouterr().err
+
+    assert "1 deleted" in orq_sync("--go-on", str(held.pk))
+
+
+@pytest.mark.parametrize(
+    ("run", "message"), [("1000000000", "no sync run 1000000000"), ("finished", "nothing to let go on")]
+)
+def test_run_that_cannot_go_on_is_wrong_usage(remote, run, message):
+    orq_sync("--full")
+    pk = str(SyncRun.objects.get().pk) if run == "finished" else run
+
+    with pytest.raises(CommandError, match=message) as refusal:
+        orq_sync("--go-on", pk)
+
+    assert refusal.value.returncode == 2
+
+
+def test_confirming_is_shown(remote, capsys):
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.remove(remote.conversations[0]["_id"])
+
+    assert "1 of the missing looked up" in orq_sync("--full", stdout=Terminal())
+
+
+def test_long_walk_goes_on_over_many_slices(remote, settings):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 35)
+
+    assert "35 conversations in 4 pages" in orq_sync("--full")
+
+
+def test_environment_has_no_key_of_its_own():
+    """The tests would otherwise depend on the machine they run on."""
+    assert "ORQ_API_KEY" not in os.environ

@@ -1,0 +1,427 @@
+"""Operations recorded and worked off, without the admin."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.db import IntegrityError, OperationalError
+
+from django_orq import tasks
+from django_orq.mirror import execution, operations, orders, verbs
+from django_orq.mirror.execution import Execution
+from django_orq.mirror.orders import Order, Orderer
+from django_orq.models import Conversation, Operation, OperationItem
+from django_orq.store.database import all_operations
+
+from ..celery import app
+from ..ordering import NOBODY, let_the_wait_pass, lose_the_worker, meanwhile, place, raising, rename_all, states
+from ..references.models import Report
+from ..threads import in_thread
+from ..values import set_columns
+from ..walking import configure, incremental_run, mirror_equals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TestWork:
+    def test_every_conversation_is_renamed_and_the_operation_finished(self, remote, rows):
+        operation = operations.work_slice(rename_all(rows).pk)
+
+        assert operation.is_finished
+        assert states(operation) == ["done"] * 3
+        assert [item["displayName"] for item in remote.conversations] == ["Three anew", "Two anew", "One anew"]
+        assert mirror_equals(remote)
+
+    def test_deletion_and_refresh(self, remote, rows):
+        remote.rename(rows[0].remote_id, "Renamed elsewhere")
+        refresh = place("refresh", rows)
+        delete = place("delete", rows[1:])
+
+        operations.work_slice(refresh.pk)
+        operations.work_slice(delete.pk)
+
+        assert states(refresh) + states(delete) == ["done"] * 5
+        assert Conversation.objects.live().get().display_name == "Renamed elsewhere"
+
+    def test_creation_of_several_makes_new_conversations_of_the_same_names(self, remote, rows):
+        for row in rows:
+            verbs.delete_conversation(row)
+
+        operation = place("create", rows)
+        operations.work_slice(operation.pk)
+
+        assert {row.display_name for row in Conversation.objects.live()} == {"One", "Two", "Three"}
+        assert {item.conversation for item in operation.items.all()} == set(Conversation.objects.live())
+        assert mirror_equals(remote)
+
+    def test_slice_ends_in_time_and_the_next_goes_on(self, remote, rows):
+        operation = rename_all(rows)
+
+        assert not operations.work_slice(operation.pk, seconds=0).is_finished
+        assert states(operation) == ["done", "pending", "pending"]
+        while not operation.is_finished:
+            operation = operations.work_slice(operation.pk, seconds=0)
+        assert remote.count("update") == 3
+
+    def test_only_one_works_on_it(self, remote, rows):
+        operation = rename_all(rows)
+        outcomes = []
+
+        def work_too():
+            in_thread(lambda: outcomes.append(operations.work_slice(operation.pk))).join()
+
+        meanwhile(remote, "update", "before", work_too)
+        operations.work_slice(operation.pk)
+
+        assert outcomes == [None]
+        assert remote.count("update") == 3
+
+    def test_nothing_and_too_much_are_refused(self, rows):
+        with pytest.raises(ValueError, match="1 to 1,000"):
+            orders.place("refresh", [], by=NOBODY)
+        with pytest.raises(ValueError, match="not 1,001"):
+            orders.place("refresh", [Order(conversation=rows[0])] * 1_001, by=NOBODY)
+
+    def test_form_that_is_sent_twice_orders_once(self, rows):
+        assert rename_all(rows, form_token="f" * 32) == rename_all(rows, form_token="f" * 32)
+        assert OperationItem.objects.count() == 3
+
+    def test_row_that_is_gone_for_good_is_no_form_sent_before(self, remote, rows):
+        gone = Conversation(pk=1_000_000_000, workspace="default", display_name="Gone")
+
+        with pytest.raises(IntegrityError):
+            place("refresh", [gone], form_token="f" * 32)
+
+    def test_oldest_finished_operations_are_pruned(self, remote, rows, monkeypatch):
+        monkeypatch.setattr(orders, "KEPT", 2)
+        unfinished = rename_all(rows)
+        placed = [place("refresh", rows[:1]) for _ in range(3)]
+        for operation in placed:
+            operations.work_slice(operation.pk)
+
+        assert set(Operation.objects.all()) == {unfinished, *placed[1:]}
+
+    def test_operation_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(
+        self, remote, rows, monkeypatch
+    ):
+        monkeypatch.setattr(orders, "KEPT", 1)
+        placed = [place("refresh", rows[:1]) for _ in range(3)]
+        Report.objects.create(operation=placed[0])
+
+        ended = [operations.work_slice(operation.pk) for operation in placed]
+
+        assert all(operation.is_finished for operation in ended)
+        assert set(Operation.objects.all()) == {placed[0], placed[2]}
+
+    def test_adopted_by_the_next_call_of_the_schedule(self, remote, rows):
+        operation = rename_all(rows)
+        assert orders.adoptable() == [operation]
+
+        app.conf.task_always_eager = True
+        try:
+            tasks.sync_conversations.delay()
+        finally:
+            app.conf.task_always_eager = False
+
+        assert states(operation) == ["done"] * 3
+        assert orders.adoptable() == []
+
+
+class TestFailures:
+    def test_one_that_fails_stops_no_other_and_says_why(self, remote, rows):
+        remote.remove(rows[1].remote_id)
+        operation = operations.work_slice(rename_all(rows).pk)
+
+        failed = operation.items.get(state="failed")
+        assert states(operation) == ["done", "failed", "done"]
+        assert failed.error_code == "conversation_not_found"
+        rows[1].refresh_from_db()
+        assert (rows[1].display_name, rows[1].state) == ("Two", "missing")
+
+    def test_what_all_would_meet_is_not_tried_again_and_again(self, remote, rows):
+        remote.fail(status=401, times=None)
+        operation = operations.work_slice(rename_all(rows).pk)
+
+        assert states(operation) == ["failed"] * 3
+        assert [item.note.get("untried", False) for item in operation.items.order_by("pk")] == [False, True, True]
+        assert remote.count() == 1
+
+    def test_conversation_that_somebody_renamed_is_left_alone_until_it_is_ordered_again(self, remote, rows):
+        operation = rename_all(rows)
+        remote.rename(rows[0].remote_id, "Theirs")
+        operations.work_slice(operation.pk)
+        assert states(operation) == ["failed", "done", "done"]
+        assert operation.items.get(state="failed").error_params["display_name"] == "Theirs"
+        operation.refresh_from_db()
+
+        assert orders.retry(operation, by=NOBODY)
+        operations.work_slice(operation.pk)
+
+        assert states(operation) == ["done"] * 3
+        assert remote.conversations[0]["displayName"] == "Three anew"
+
+    def test_yet_another_rename_is_not_replaced_unseen_by_the_second_order(self, remote, rows):
+        operation = rename_all(rows[:1])
+        remote.rename(rows[0].remote_id, "Theirs")
+        operation = operations.work_slice(operation.pk)
+        remote.rename(rows[0].remote_id, "Theirs once more")
+
+        orders.retry(operation, by=NOBODY)
+        operations.work_slice(operation.pk)
+
+        assert states(operation) == ["failed"]
+        assert remote.conversations[0]["displayName"] == "Theirs once more"
+
+    def test_nothing_to_do_again(self, remote, rows):
+        operation = rename_all(rows)
+        assert not orders.retry(operation, by=NOBODY)  # it is not finished
+
+        operation = operations.work_slice(operation.pk)
+        assert not orders.retry(operation, by=NOBODY)
+        operation.refresh_from_db()
+        assert operation.is_finished
+
+    def test_creation_of_unknown_outcome_is_never_done_again(self, remote, rows):
+        remote.fail("create", drop="after")
+        operation = place("create", rows)
+        operation = operations.work_slice(operation.pk)
+        assert states(operation) == ["unknown", "done", "done"]
+
+        assert not orders.retry(operation, by=NOBODY)
+        incremental_run()
+
+        assert remote.count("create") == 3
+        assert Conversation.objects.filter(display_name="Three").count() == 2
+
+    def test_deletion_whose_answer_got_lost_is_unknown_and_may_be_ordered_again(self, remote, rows):
+        remote.fail("delete", drop="after", times=None)
+        operation = place("delete", rows[:1])
+        operation = operations.work_slice(operation.pk)
+        assert states(operation) == ["unknown"]
+        remote.clear_faults()
+
+        assert orders.retry(operation, by=NOBODY)
+        operations.work_slice(operation.pk)
+
+        assert states(operation) == ["done"]
+        assert not Conversation.objects.live().filter(pk=rows[0].pk).exists()
+
+    def test_orq_that_asks_to_wait_is_left_alone_and_nothing_is_lost(self, remote, rows):
+        remote.fail("update", status=429, headers={"Retry-After": "40"}, after=1)
+        operation = operations.work_slice(rename_all(rows).pk)
+
+        assert states(operation) == ["done", "pending", "pending"]
+        assert (operation.error_code, operation.resume_at is None) == ("rate_limited", False)
+        assert operations.work_slice(operation.pk) is None
+
+        let_the_wait_pass(operation)
+        assert states(operations.work_slice(operation.pk)) == ["done"] * 3
+
+    def test_wait_of_more_than_a_day_ends(self, remote, rows):
+        remote.fail(status=429, times=None)
+        operation = operations.work_slice(rename_all(rows).pk)
+        yesterday = operation.ordered_at - timedelta(hours=25)
+        all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
+        let_the_wait_pass(operation)
+
+        operation = operations.work_slice(operation.pk)
+
+        assert operation.is_finished
+        assert states(operation) == ["failed"] * 3
+
+    def test_day_begins_anew_with_each_item_that_is_done(self, remote, rows):
+        remote.fail("update", status=429)
+        operation = operations.work_slice(rename_all(rows).pk)
+        yesterday = operation.ordered_at - timedelta(hours=25)
+        all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
+        let_the_wait_pass(operation)
+        remote.fail("update", status=429, after=1)
+
+        operation = operations.work_slice(operation.pk)
+
+        assert states(operation) == ["done", "pending", "pending"]
+        assert operation.trouble_since > yesterday + timedelta(hours=24)
+
+    def test_pace_is_kept(self, remote, rows, settings, monkeypatch):
+        configure(settings, REQUESTS_PER_MINUTE=12)
+        monkeypatch.setattr(operations.rate_limits, "LONGEST_SLEEP", 1.0)
+
+        operation = operations.work_slice(rename_all(rows).pk)
+
+        assert states(operation) == ["done", "pending", "pending"]
+        assert operation.error_code == "pace_kept"
+
+    def test_settings_that_are_wrong_are_told(self, rows, settings):
+        settings.ORQ_WORKSPACES = {}
+        operation = operations.work_slice(rename_all(rows).pk)
+
+        assert states(operation) == ["failed"] * 3
+        assert "No Orq workspace" in operation.items.first().error_params["problem"]
+
+    def test_row_that_the_project_deleted_is_told(self, remote, rows):
+        operation = rename_all(rows)
+        OperationItem.objects.filter(conversation=rows[0]).update(conversation=None)
+
+        operations.work_slice(operation.pk)
+
+        assert states(operation) == ["failed", "done", "done"]
+        assert operation.items.first().error_code == "row_deleted"
+
+    def test_failing_database_makes_it_rest_and_the_next_slice_goes_on(self, remote, rows, monkeypatch, caplog):
+        operation = rename_all(rows)
+        with monkeypatch.context() as patch:
+            patch.setattr(execution, "rename_conversation", raising(OperationalError("gone away")))
+            with caplog.at_level(logging.ERROR, "django_orq"):
+                operation = operations.work_slice(operation.pk)
+        assert (operation.error_code, states(operation)) == ("database_trouble", ["sent", "pending", "pending"])
+
+        let_the_wait_pass(operation)
+        assert states(operations.work_slice(operation.pk)) == ["done"] * 3
+
+    def test_defect_of_ours_is_raised_and_leaves_nothing_locked(self, remote, rows, monkeypatch):
+        operation = rename_all(rows)
+        with monkeypatch.context() as patch:
+            patch.setattr(execution, "rename_conversation", raising(ZeroDivisionError))
+            with pytest.raises(ZeroDivisionError):
+                operations.work_slice(operation.pk)
+
+        assert states(operations.work_slice(operation.pk)) == ["done"] * 3
+
+    def test_workspace_in_trouble_fails_no_other(self, remote, rows, settings):
+        options = settings.ORQ_WORKSPACES["default"]
+        settings.ORQ_WORKSPACES = {"default": options, "locked": {**options, "API_KEY": "wrong"}}
+        set_columns(rows[0], workspace="locked")
+        set_columns(rows[1], workspace="locked")
+
+        operation = operations.work_slice(place("refresh", rows).pk)
+
+        assert states(operation) == ["failed", "failed", "done"]
+
+    def test_wait_after_another_attempt_is_counted_anew(self, remote, rows):
+        remote.fail("update", status=500, times=3)
+        operation = operations.work_slice(rename_all(rows).pk)
+        all_operations().filter(pk=operation.pk).update(trouble_since=operation.ordered_at - timedelta(days=2))
+        orders.retry(operation, by=NOBODY)
+        remote.fail("retrieve", status=429, headers={"Retry-After": "1"})
+
+        operation = operations.work_slice(operation.pk)
+
+        assert (operation.is_finished, states(operation)) == (False, ["pending"] * 3)
+
+    def test_history_that_can_not_be_written_undoes_nothing(self, remote, rows, monkeypatch, caplog):
+        monkeypatch.setattr(execution.history, "note", raising(OperationalError("no space left")))
+
+        with caplog.at_level(logging.ERROR, "django_orq"):
+            operation = operations.work_slice(rename_all(rows).pk)
+
+        assert states(operation) == ["done"] * 3
+        assert "history could not be written" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["finish", "slice"])
+def test_operation_that_was_taken_over_at_the_last_moment_is_not_called_finished(
+    remote, rows, monkeypatch, caplog, ending
+):
+    operation = rename_all(rows[:1])
+    monkeypatch.setattr(execution, "_tell_outcome", lambda _item: all_operations().update(token="another"))
+
+    with caplog.at_level(logging.INFO, logger="django_orq"):
+        assert operations.work_slice(operation.pk, seconds=20.0 if ending == "finish" else 0.0) is None
+
+    operation.refresh_from_db()
+    assert (operation.is_finished, operation.token) == (False, "another")
+    assert [record.event for record in caplog.records][-1] == "operation.lease_lost"
+
+
+class TestDeadProcesses:
+    """What a killed process leaves as sent is settled by the next one."""
+
+    @pytest.fixture
+    def killed(self, remote, rows):
+        """Makes an operation of that verb, whose process was killed when Orq had carried out its first request."""
+
+        def kill(verb):
+            operation = place(verb, rows)
+            request = {"rename": "update", "delete": "delete", "create": "create", "refresh": "retrieve"}[verb]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Execution, "end", raising(SystemExit))
+                patch.setattr(Execution, "release", lambda self: None)
+                with pytest.raises(SystemExit):
+                    operations.work_slice(operation.pk)
+            assert remote.count(request) == 1
+            assert states(operation) == ["sent", "pending", "pending"]
+            lose_the_worker(operation)
+            return operation
+
+        return kill
+
+    def test_rename_that_had_arrived_is_not_done_twice(self, remote, killed):
+        operation = operations.work_slice(killed("rename").pk)
+
+        assert states(operation) == ["done"] * 3
+        assert remote.count("update") == 3
+
+    def test_rename_that_somebody_replaced_in_between_ends_unknown(self, remote, rows, killed):
+        operation = killed("rename")
+        remote.rename(rows[0].remote_id, "Theirs")
+
+        operation = operations.work_slice(operation.pk)
+
+        assert states(operation) == ["unknown", "done", "done"]
+        assert remote.get(rows[0].remote_id)["displayName"] == "Theirs"
+
+    def test_delete_that_had_arrived_counts_as_done(self, remote, killed):
+        operation = operations.work_slice(killed("delete").pk)
+
+        assert states(operation) == ["done"] * 3
+        assert remote.conversations == []
+        assert not Conversation.objects.live().exists()
+
+    def test_creation_ends_unknown_and_is_not_repeated(self, remote, killed):
+        operation = operations.work_slice(killed("create").pk)
+
+        assert states(operation) == ["unknown", "done", "done"]
+        assert remote.count("create") == 3
+
+    def test_item_at_which_process_after_process_dies_is_given_up(self, remote, killed):
+        operation = killed("refresh")
+        OperationItem.objects.filter(state="sent").update(attempts=operations.MAX_ATTEMPTS)
+
+        operation = operations.work_slice(operation.pk)
+
+        assert states(operation) == ["unknown", "done", "done"]
+
+    def test_process_that_slept_beyond_its_time_records_nothing(self, remote, rows):
+        operation = rename_all(rows)
+        meanwhile(remote, "update", "after", lambda: in_thread(lambda: lose_the_worker(operation)).join())
+
+        assert operations.work_slice(operation.pk) is None
+        assert states(operation) == ["sent", "pending", "pending"]
+        assert states(operations.work_slice(operation.pk)) == ["done"] * 3
+        assert remote.count("update") == 3
+
+
+class TestHistory:
+    def test_what_was_done_stands_in_the_history_of_who_ordered_it(self, remote, rows):
+        user = User.objects.create_user("ada")
+        by = Orderer(pk=str(user.pk), name="ada")
+        remote.remove(rows[2].remote_id)
+
+        for verb in ("rename", "refresh"):
+            operations.work_slice(place(verb, rows, by=by).pk)
+        operations.work_slice(place("delete", rows[:1], by=by).pk)
+
+        said = [(entry.object_id, str(entry)) for entry in LogEntry.objects.filter(user=user).order_by("pk")]
+        assert [pk for pk, _ in said] == [str(rows[i].pk) for i in (0, 1, 0, 1, 0)]
+        assert LogEntry.objects.first().user == user
+
+    @pytest.mark.parametrize("pk", ["", "1000000000", "not-a-number"])
+    def test_user_who_is_gone_stops_nothing(self, remote, rows, pk):
+        operation = place("refresh", rows[:1], by=Orderer(pk=pk, name="gone"))
+
+        operations.work_slice(operation.pk)
+
+        assert states(operation) == ["done"]
+        assert not LogEntry.objects.exists()

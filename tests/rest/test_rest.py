@@ -1,0 +1,377 @@
+"""The conversations at the REST door: listed, paged, filtered, searched and shown."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rest_framework.test import APIClient, force_authenticate
+
+from django_orq.models import Conversation, SyncRun, searching
+from django_orq.payloads import first_id
+from django_orq.rest.views import ConversationViewSet
+from django_orq.store.reconcile import reconcile
+
+from ..brokering import messages
+from ..resting import ALL, user_with
+from ..values import answer, at, conversation, set_columns
+
+pytestmark = pytest.mark.django_db
+LIST = "/orq/conversations/"
+
+
+def remote_id(number: int) -> str:
+    return f"conv_{number:026d}"
+
+
+def fill(count: int, workspace: str = "default") -> None:
+    listed = [conversation(remote_id=remote_id(number), display_name=f"No {number}") for number in range(count)]
+    reconcile(answer(*listed), workspace=workspace)
+
+
+def row(number: int) -> Conversation:
+    return Conversation.objects.get(remote_id=remote_id(number))
+
+
+@pytest.fixture
+def reader() -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user_with("view_conversation"))
+    return client
+
+
+def listed(reader: APIClient, **query: object) -> list[str]:
+    response = reader.get(LIST, query)
+    assert response.status_code == 200, response.json()
+    return [item["remote_id"] for item in response.json()["results"]]
+
+
+def walk(reader: APIClient, **query: object):
+    """The answers of all pages, one after another."""
+    page = reader.get(LIST, query).json()
+    yield page
+    while page["next"]:
+        page = reader.get(page["next"]).json()
+        yield page
+
+
+class TestPages:
+    def test_list_is_newest_first_and_pages_by_cursor(self, reader):
+        fill(30)
+
+        first, second = walk(reader)
+
+        assert [item["remote_id"] for item in first["results"]] == [remote_id(number) for number in range(29, 4, -1)]
+        assert [item["remote_id"] for item in second["results"]] == [remote_id(number) for number in range(4, -1, -1)]
+
+    def test_pages_lead_back_as_well(self, reader):
+        fill(30)
+        first, second = walk(reader)
+
+        assert reader.get(second["previous"]).json()["results"] == first["results"]
+
+    def test_page_size_can_be_asked_for_up_to_a_hundred(self, reader):
+        fill(120)
+
+        assert len(listed(reader, page_size=3)) == 3
+        assert len(listed(reader, page_size=100)) == 100
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {},
+            {"state": "live"},
+            {"created_after": "2000-01-01"},
+            {"state": "any"},
+            {"search": "no 1"},
+            {"search": "no 1", "state": "any"},
+            {"search": "conv_0"},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("most", [5, 1000])
+    def test_page_costs_two_statements(self, reader, statements, query, most, monkeypatch):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", most)
+        fill(30)
+        with statements() as executed:
+            reader.get(LIST, query)
+
+        ours = [sql for sql in executed if "django_orq_" in sql and "auth_" not in sql]
+        assert len(ours) == 2
+
+    @pytest.mark.parametrize("query", [{}, {"state": "any"}, {"state": "live"}], ids=str)
+    def test_walk_yields_each_survivor_once_while_others_come_and_go(self, reader, query):
+        fill(60)
+        created, deleted, seen = 1000, iter(range(59, -1, -7)), []
+        for page in walk(reader, page_size=7, **query):
+            seen += [item["remote_id"] for item in page["results"]]
+            reconcile(answer(conversation(remote_id=remote_id(created))), workspace="default")
+            created += 1
+            for gone in (next(deleted, 0), next(deleted, 0)):
+                delete(gone)
+
+        survivors = {row.remote_id for row in Conversation.objects.live() if row.remote_id < remote_id(1000)}
+        assert len(seen) == len(set(seen))
+        assert survivors <= set(seen)
+        assert seen == sorted(seen, reverse=True)
+
+
+def delete(number: int) -> None:
+    set_columns(row(number), deleted_at=at(5))
+
+
+class TestFilters:
+    @pytest.fixture(autouse=True)
+    def one_of_each_state(self):
+        fill(4)
+        set_columns(row(1), missing_since=at(1), confirmed_at=at(2))
+        set_columns(row(2), missing_since=at(1))
+        set_columns(row(3), deleted_at=at(5))
+
+    @pytest.mark.parametrize(
+        ("state", "numbers"),
+        [
+            ("", [2, 1, 0]),
+            ("live", [0]),
+            ("unlisted", [1]),
+            ("missing", [2]),
+            ("deleted", [3]),
+            ("any", [3, 2, 1, 0]),
+        ],
+    )
+    def test_deleted_ones_are_listed_only_if_asked_for(self, reader, state, numbers):
+        assert listed(reader, state=state) == [remote_id(number) for number in numbers]
+
+    @pytest.mark.parametrize("number", range(4))
+    def test_each_can_be_retrieved_with_its_state(self, reader, number):
+        state = reader.get(f"{LIST}{remote_id(number)}/", {"state": "live"}).json()["state"]
+
+        assert state == row(number).state
+
+    def test_filters_are_kept_from_page_to_page(self, reader):
+        pages = list(walk(reader, state="any", page_size=3))
+
+        assert [len(page["results"]) for page in pages] == [3, 1]
+
+
+class TestTimes:
+    @pytest.fixture(autouse=True)
+    def one_a_day(self):
+        days = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in range(1, 6)]
+        rows = [
+            conversation(remote_id=first_id(day), created_at=day, updated_at=day + timedelta(hours=1)) for day in days
+        ]
+        reconcile(answer(*rows), workspace="default")
+
+    def days(self, reader: APIClient, **query: str) -> list[int]:
+        results = reader.get(LIST, query).json()["results"]
+        return [datetime.fromisoformat(item["remote_created_at"]).day for item in results]
+
+    @pytest.mark.parametrize(
+        ("query", "days"),
+        [
+            ({"created_after": "2026-03-03T12:00:00Z"}, [5, 4, 3]),
+            ({"created_before": "2026-03-03T12:00:00Z"}, [2, 1]),
+            ({"created_after": "2026-03-02T12:00:00.001Z", "created_before": "2026-03-04T14:00:00+02:00"}, [3]),
+            ({"updated_after": "2026-03-04T13:00:00Z"}, [5, 4]),
+            ({"updated_after": "2026-03-01", "updated_before": "2026-03-01T13:00:01Z"}, [1]),
+            (
+                {"created_after": "0001-01-02", "updated_after": "0001-01-02"},
+                [5, 4, 3, 2, 1],
+            ),
+            (
+                {"created_before": "9999-12-31T23:59:59Z", "updated_before": "9999-12-31T23:59:59Z"},
+                [5, 4, 3, 2, 1],
+            ),
+            ({"created_after": "9999-12-31T23:59:59Z"}, []),
+        ],
+        ids=str,
+    )
+    def test_range_includes_its_beginning_and_not_its_end(self, reader, query, days):
+        assert self.days(reader, **query) == days
+
+
+class TestSearch:
+    @pytest.fixture(autouse=True)
+    def some(self):
+        fill(12)
+
+    def test_parts_of_the_name_are_found(self, reader):
+        assert listed(reader, search="no 1") == [remote_id(number) for number in (11, 10, 1)]
+        assert reader.get(LIST, {"search": "no 1"}).json()["searched_back_to"] is None
+
+    def test_beginning_of_an_id_is_found(self, reader):
+        assert listed(reader, search=remote_id(11).upper()[:-1]) == [remote_id(11), remote_id(10)]
+
+    def test_search_looks_through_the_newest_ones_and_says_how_far_back(self, reader, monkeypatch):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", 3)
+        page = reader.get(LIST, {"search": "no 1"}).json()
+
+        assert [item["remote_id"] for item in page["results"]] == [remote_id(11), remote_id(10)]
+        assert page["searched_back_to"] == "1970-01-01T00:00:00Z"
+
+    def test_search_goes_together_with_filters(self, reader):
+        set_columns(row(11), deleted_at=at(5))
+
+        assert listed(reader, search="no 1") == [remote_id(10), remote_id(1)]
+        assert listed(reader, search="no 1", state="deleted") == [remote_id(11)]
+
+    @pytest.mark.parametrize("most", range(1, 14))
+    @pytest.mark.parametrize("state", ["", "any"])
+    def test_bound_that_the_list_reads_is_the_one_of_the_admin(self, reader, monkeypatch, most, state):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", most)
+        set_columns(row(11), deleted_at=at(5))
+
+        page = reader.get(LIST, {"search": "no", "state": state}).json()
+
+        looked_through = [number for number in range(11, -1, -1) if state or number != 11]
+        assert [item["remote_id"] for item in page["results"]] == [remote_id(n) for n in looked_through[:most]]
+        assert (page["searched_back_to"] is None) is (most >= len(looked_through))
+
+    def test_times_are_in_the_time_zone_of_all_others(self, reader, monkeypatch, settings):
+        settings.TIME_ZONE = "Asia/Tokyo"
+        monkeypatch.setattr(searching, "MAX_SEARCHED", 3)
+
+        assert reader.get(LIST, {"search": "no 1"}).json()["searched_back_to"] == "1970-01-01T09:00:00+09:00"
+
+
+class TestFreshness:
+    def test_list_says_when_the_newest_complete_runs_began(self, reader):
+        for mode, started in (("incremental", at(60)), ("full", at(0)), ("full", at(-60))):
+            SyncRun.objects.create(
+                workspace="default",
+                mode=mode,
+                state="succeeded",
+                is_complete=True,
+                started_at=started,
+                finished_at=started,
+            )
+        SyncRun.objects.create(workspace="default", mode="full", state="running", started_at=at(120))
+
+        assert reader.get(LIST).json()["freshness"] == {
+            "new": "2026-03-01T12:01:00Z",
+            "everything": "2026-03-01T12:00:00Z",
+        }
+
+    def test_search_says_it_as_well(self, reader):
+        SyncRun.objects.create(
+            workspace="default",
+            mode="full",
+            state="succeeded",
+            is_complete=True,
+            started_at=at(0),
+            finished_at=at(0),
+        )
+
+        assert reader.get(LIST, {"search": "no"}).json()["freshness"]["everything"] == "2026-03-01T12:00:00Z"
+
+    def test_list_of_a_mirror_that_was_never_synced_says_so(self, reader):
+        assert reader.get(LIST).json()["freshness"] == {"new": None, "everything": None}
+
+
+def test_conversation_shows_its_values(reader):
+    fill(1)
+
+    assert reader.get(f"{LIST}{remote_id(0)}/").json() == {
+        "workspace": "default",
+        "remote_id": remote_id(0),
+        "display_name": "No 0",
+        "state": "live",
+        "remote_created_at": "2026-03-01T12:00:00Z",
+        "remote_updated_at": "2026-03-01T12:00:00Z",
+        "created_by_id": "user-1",
+        "updated_by_id": None,
+        "metadata": {"model": "gpt"},
+        "extra": {"projectId": "p-1"},
+        "mirrored_at": "2026-03-01T12:01:41Z",
+        "missing_since": None,
+        "confirmed_at": None,
+        "deleted_at": None,
+    }
+
+
+def test_workspaces_are_kept_apart(reader, settings):
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key"}, "other": {"API_KEY": "key"}}
+    fill(2)
+    fill(1, workspace="other")
+
+    assert len(listed(reader)) == 2
+    assert len(listed(reader, workspace="other")) == 1
+    assert reader.get(f"{LIST}{remote_id(1)}/", {"workspace": "other"}).status_code == 404
+
+
+def test_subclass_does_more_around_a_verb(remote, rf):
+    class Noting(ConversationViewSet):
+        def perform_create(self, serializer):
+            super().perform_create(serializer)
+            noted.append(serializer.instance.remote_id)
+
+    noted: list[str] = []
+    request = rf.post("/", {"display_name": "New"})
+    force_authenticate(request, user_with(*ALL))
+
+    response = Noting.as_view({"post": "create"})(request)
+
+    assert response.status_code == 201
+    assert noted == [one["_id"] for one in remote.conversations]
+
+
+def test_rows_of_a_subclass_stay_its_own(rf):
+    """A project's narrower queryset holds for lists and single rows alike."""
+
+    class Some(ConversationViewSet):
+        queryset = Conversation.objects.filter(display_name="No 1")
+
+    fill(3)
+    request = rf.get("/")
+    force_authenticate(request, user_with(*ALL))
+
+    def status_of(number: int) -> int:
+        return Some.as_view({"get": "retrieve"})(request, remote_id=remote_id(number)).status_code
+
+    page = Some.as_view({"get": "list"})(request).data
+    assert [item["display_name"] for item in page["results"]] == ["No 1"]
+    assert [status_of(1), status_of(2)] == [200, 404]
+
+
+@pytest.mark.parametrize("url", [LIST, f"{LIST}{remote_id(0)}/", "/orq/sync-runs/", "/orq/sync-runs/1/"])
+def test_page_for_people_can_be_browsed(url):
+    fill(1)
+    SyncRun.objects.create(pk=1, workspace="default", mode="full", slot="default:full")
+    client = APIClient()
+    client.force_authenticate(user_with(*ALL))
+
+    response = client.get(url, headers={"Accept": "text/html"})
+
+    assert response.status_code == 200
+    assert "<h1>" in response.content.decode()
+
+
+@pytest.mark.parametrize("url", [f"{LIST}{remote_id(0)}/refresh/", "/orq/sync-runs/1/cancel/"])
+def test_what_wants_no_body_offers_no_fields(url):
+    fill(1)
+    SyncRun.objects.create(pk=1, workspace="default", mode="full", slot="default:full")
+    client = APIClient()
+    client.force_authenticate(user_with(*ALL))
+
+    options = client.options(url)
+    page = client.get(url, headers={"Accept": "text/html"}).content.decode()
+
+    assert options.json()["actions"] == {"POST": {}}
+    assert "<h1>" in page
+    assert 'name="display_name"' not in page
+    assert 'name="mode"' not in page
+
+
+def test_run_started_within_a_transaction_is_handed_over_once_that_is_committed(
+    settings, queue, django_capture_on_commit_callbacks
+):
+    """As in a project's own tests, each of which is rolled back."""
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key"}}
+    client = APIClient()
+    client.force_authenticate(user_with(*ALL))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = client.post("/orq/sync-runs/", {"mode": "full"}, format="json")
+        assert queue.qsize() == 0
+
+    assert (response.status_code, response.json()["state"]) == (202, "queued")
+    assert messages(queue) == [("django_orq.walk_conversations", [response.json()["id"]])]

@@ -1,0 +1,223 @@
+"""Conversations and runs changed at the REST door, over real sockets."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection, connections
+
+from django_orq.mirror import fetch_conversation
+from django_orq.models import Conversation, SyncRun
+from django_orq.sync import runs
+
+from ..brokering import messages
+from ..resting import Program
+from ..threads import disconnect
+from ..walking import full_run, mirror_equals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LIST, RUNS = "/conversations/", "/sync-runs/"
+WALK = "django_orq.walk_conversations"
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["plain", "ATOMIC_REQUESTS"])
+def atomic_requests(request, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", request.param)
+
+
+@pytest.fixture
+def row(remote, program) -> Conversation:
+    return fetch_conversation(remote_id=remote.add("Refund")["_id"])
+
+
+def page_of(row: Conversation) -> str:
+    return f"{LIST}{row.remote_id}/"
+
+
+class TestConversations:
+    def test_create_creates_in_orq_first(self, program, remote):
+        response = program.post(LIST, json={"display_name": "  New ticket "})
+
+        assert response.status_code == 201
+        (created,) = remote.conversations
+        assert created["displayName"] == response.json()["display_name"] == "New ticket"
+        assert program.get(f"{LIST}{created['_id']}/").json() == response.json()
+
+    def test_create_takes_nothing_but_the_name(self, program, remote):
+        program.post(
+            LIST, json={"display_name": "New", "remote_id": "conv_1", "metadata": {"a": 1}, "state": "deleted"}
+        )
+
+        assert Conversation.objects.get().state == "live"
+        assert remote.requests[0].body == {"displayName": "New"}
+
+    def test_rename_renames_in_orq_first(self, program, remote, row):
+        response = program.patch(page_of(row), json={"display_name": "Paid"})
+
+        assert response.status_code == 200
+        answer = response.json()
+        assert (answer["display_name"], answer["replaced"], answer["overtaken_by"]) == ("Paid", None, None)
+        assert remote.get(row.remote_id)["displayName"] == "Paid"
+        assert mirror_equals(remote)
+
+    def test_rename_says_whom_it_replaced(self, program, remote, row):
+        """Somebody renames, and a sync mirrors it, between our question and our rename."""
+
+        def rename_and_sync(operation, phase):
+            if (operation, phase) == ("update", "before"):
+                remote.on_request = None
+                remote.rename(row.remote_id, "Theirs")
+                full_run()
+                disconnect()
+
+        remote.on_request = rename_and_sync
+        answer = program.patch(page_of(row), json={"display_name": "Ours"}).json()
+
+        assert (answer["display_name"], answer["replaced"]) == ("Ours", "Theirs")
+
+    def test_delete_deletes_in_orq_and_leaves_a_tombstone(self, program, remote, row):
+        response = program.delete(page_of(row))
+
+        assert (response.status_code, response.content) == (204, b"")
+        assert remote.conversations == []
+        assert program.get(page_of(row)).json()["state"] == "deleted"
+        assert program.get(LIST).json()["results"] == []
+        assert program.delete(page_of(row)).status_code == 204
+
+    def test_refresh_mirrors_what_orq_has_now(self, program, remote, row):
+        remote.rename(row.remote_id, "Paid")
+
+        response = program.post(f"{page_of(row)}refresh/")
+
+        assert (response.status_code, response.json()["display_name"]) == (200, "Paid")
+        assert mirror_equals(remote)
+
+    def test_refresh_of_one_that_is_gone_marks_it_missing_for_good(self, program, remote, row):
+        remote.remove(row.remote_id)
+
+        assert program.post(f"{page_of(row)}refresh/").status_code == 404
+        assert program.get(page_of(row)).json()["state"] == "missing"
+
+    def test_fetch_mirrors_one_that_is_not_here_yet(self, program, remote):
+        remote_id = remote.add("Refund")["_id"]
+
+        response = program.post(f"{LIST}fetch/", json={"remote_id": remote_id})
+
+        assert (response.status_code, response.json()["display_name"]) == (200, "Refund")
+        assert mirror_equals(remote)
+
+
+class TestRuns:
+    def test_start_queues_a_run_and_tells_a_worker(self, program, queue):
+        response = program.post(RUNS, json={"mode": "full"})
+
+        assert response.status_code == 202
+        run = SyncRun.objects.get()
+        assert response.json() == program.get(f"{RUNS}{run.pk}/").json()
+        assert (response.json()["mode"], response.json()["state"]) == ("full", "queued")
+        assert messages(queue) == [(WALK, [run.pk])]
+
+    def test_mode_is_incremental_unless_given(self, program, queue):
+        assert program.post(RUNS).json()["mode"] == "incremental"
+
+    def test_second_start_is_refused_with_the_run_of_the_first(self, program, queue):
+        first = program.post(RUNS, json={"mode": "full"})
+        second = program.post(RUNS, json={"mode": "full"})
+        other = program.post(RUNS, json={"mode": "incremental"})
+
+        assert [response.status_code for response in (first, second, other)] == [202, 409, 202]
+        assert second.json()["run"]["id"] == first.json()["id"]
+        assert queue.qsize() == 2
+
+    def test_paused_run_goes_on(self, program, queue):
+        run = runs.open_run("default", "full")
+        runs.pause(run)
+
+        response = program.post(RUNS, json={"mode": "full"})
+
+        assert response.status_code == 202
+        assert (response.json()["id"], response.json()["state"]) == (run.pk, "queued")
+        assert messages(queue) == [(WALK, [run.pk])]
+
+    def test_run_whose_budget_is_spent_goes_on(self, program, queue):
+        run = SyncRun.objects.create(
+            workspace="default", mode="full", slot="default:full", state="waiting", wait="budget", pages=3
+        )
+
+        assert program.post(RUNS, json={"mode": "full"}).json()["id"] == run.pk
+        assert messages(queue) == [(WALK, [run.pk])]
+
+    def test_run_that_no_worker_was_told_of_goes_on(self, program, queue):
+        run = runs.open_run("default", "full")
+
+        assert program.post(RUNS, json={"mode": "full"}).status_code == 202
+        assert messages(queue) == [(WALK, [run.pk])]
+
+    def test_run_shows_how_far_it_is(self, program, remote):
+        remote.add("Refund")
+        full_run()
+        SyncRun.objects.create(
+            workspace="default",
+            mode="full",
+            slot="default:full",
+            state="running",
+            mirrored_before=10,
+            seen=4,
+            pages=1,
+            lease_until=datetime.now(UTC) + timedelta(minutes=1),
+        )
+
+        newest, oldest = program.get(RUNS).json()["results"]
+        running = program.get(f"{RUNS}{newest['id']}/").json()
+        done = program.get(f"{RUNS}{oldest['id']}/").json()
+
+        assert running["progress"] == {"done": 4, "total": 10, "text": "4 conversations, 1 page"}
+        assert (done["state"], done["remarks"]) == ("succeeded", [])
+        assert done["progress"]["text"].startswith("1 conversation, 1 page")
+
+    def test_list_of_runs_is_filtered_and_pages(self, program):
+        for state in ("failed", "succeeded", "failed"):
+            SyncRun.objects.create(workspace="default", mode="full", state=state, finished_at=datetime.now(UTC))
+
+        first = program.get(RUNS, params={"state": "failed", "page_size": 1}).json()
+        second = program.get(first["next"]).json()
+
+        ids = [item["id"] for page in (first, second) for item in page["results"]]
+        assert ids == sorted(SyncRun.objects.filter(state="failed").values_list("pk", flat=True), reverse=True)
+        assert second["next"] is None
+        assert first["freshness"] == {"new": None, "everything": None}
+        assert program.get(RUNS, params={"mode": "incremental"}).json()["results"] == []
+
+    def test_cancel_ends_a_run(self, program):
+        run = runs.open_run("default", "full")
+
+        response = program.post(f"{RUNS}{run.pk}/cancel/")
+
+        assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+        run.refresh_from_db()
+        assert run.is_finished
+
+    def test_runs_of_other_workspaces_are_not_seen(self, program):
+        run = SyncRun.objects.create(workspace="sales", mode="full", slot="sales:full")
+
+        assert program.get(RUNS).json()["results"] == []
+        assert program.post(f"{RUNS}{run.pk}/cancel/").status_code == 404
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
+    def test_runs_started_at_once_come_to_one(self, program, queue):
+        """Both find none; one of them opens it and calls a worker."""
+        barrier = threading.Barrier(4)
+
+        def start(_number: int) -> int:
+            with Program(program.address) as other:
+                other.auth = program.auth
+                barrier.wait()
+                return other.post(RUNS, json={"mode": "full"}).status_code
+
+        with ThreadPoolExecutor(4) as pool:
+            codes = sorted(pool.map(start, range(4)))
+
+        assert SyncRun.objects.count() == 1
+        assert codes[0] == 202
+        assert set(codes) <= {202, 409}

@@ -1,0 +1,70 @@
+"""Rows deleted, but for those that something refuses to let go."""
+
+import pytest
+from django.db import connection, transaction
+
+from django_orq.models import SyncRun
+from django_orq.store.database import all_runs
+from django_orq.store.deletion import all_but_refused, delete_unless_refused
+
+from ..references.models import Report
+from ..threads import in_thread
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def ended() -> list[int]:
+    return [SyncRun.objects.create(workspace="default", mode="full", state="failed").pk for _time in range(5)]
+
+
+def test_all_go_but_for_those_that_the_project_protects(ended):
+    Report.objects.create(run_id=ended[2])
+
+    assert delete_unless_refused(all_runs(), ended) == 4
+    assert list(SyncRun.objects.values_list("pk", flat=True)) == [ended[2]]
+
+
+def test_those_that_are_none_of_these_rows_any_more_stay(ended):
+    SyncRun.objects.filter(pk=ended[1]).update(state="queued")
+
+    assert delete_unless_refused(all_runs().filter(state="failed"), ended) == 4
+
+
+def test_locks_begin_with_what_the_database_can_go_on_from(ended, statements):
+    with statements() as executed:
+        delete_unless_refused(all_runs(), ended)
+
+    if connection.features.has_select_for_update_skip_locked:
+        assert executed[0].endswith("SKIP LOCKED")
+    else:
+        assert executed[0].startswith("UPDATE")
+
+
+def test_what_somebody_else_has_locked_is_not_waited_for(ended):
+    if connection.vendor != "postgresql":
+        pytest.skip(
+            "SQLite locks no rows, and MariaDB, where they are so few, reads and locks them all to delete some"
+        )
+    deleted: list[int] = []
+
+    with transaction.atomic():
+        SyncRun.objects.select_for_update().get(pk=ended[0])
+        in_thread(lambda: deleted.append(delete_unless_refused(all_runs(), ended))).join()
+
+    assert deleted == [4]
+    assert SyncRun.objects.get().pk == ended[0]
+
+
+@pytest.mark.parametrize("refused", [set(), {0}, {3}, {0, 1, 2, 3, 4}, {1, 3}])
+def test_halves_are_tried_until_those_refused_stand_alone(refused):
+    done: list[int] = []
+
+    def act(rows):
+        if refused & set(rows):
+            return False
+        done.extend(rows)
+        return True
+
+    assert all_but_refused(range(5), act) == 5 - len(refused)
+    assert set(done) == set(range(5)) - refused

@@ -1,0 +1,618 @@
+"""Missing, confirmed, tombstoned, restored: what becomes of rows that the list leaves out."""
+
+import time
+from datetime import datetime, timedelta
+
+import pytest
+from django.db.models import QuerySet
+
+from django_orq.mirror import verbs
+from django_orq.models import Conversation, SyncRun
+from django_orq.store import database, rules
+from django_orq.sync import confirm, holds, retention, runs, slices
+from django_orq.sync.report import remarks
+from django_orq.testing import OrqSandbox
+
+from ..threads import in_thread
+from ..triggers import written_rows
+from ..walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ids(remote: OrqSandbox) -> list[str]:
+    """250 mirrored conversations, newest first."""
+    ids = [remote.add(f"Ticket {number}")["_id"] for number in range(250)][::-1]
+    full_run()
+    remote.clear_requests()
+    return ids
+
+
+def states(*ids: str) -> list[str]:
+    return [Conversation.objects.get(remote_id=id_).state.value for id_ in ids]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleted_conversations_are_tombstoned_and_nothing_else_is_written(remote, ids):
+    gone = [ids[0], ids[-1], *ids[90:110], ids[200]]
+    for id_ in gone:
+        remote.remove(id_)
+
+    with written_rows() as count:
+        run = full_run()
+        assert count() == 2 * len(gone)  # missing, then deleted
+
+    assert (run.state, run.missing, run.tombstoned) == ("succeeded", 23, 23)
+    assert (remote.count("list"), remote.count("retrieve")) == (3, 23 + 1)
+    assert set(Conversation.objects.deleted().values_list("remote_id", flat=True)) == set(gone)
+    assert mirror_equals(remote)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_conversation_that_the_list_hides_is_unlisted_and_says_so_once(remote, ids):
+    remote.hidden = {ids[7]}
+    with written_rows() as count:
+        first = full_run()
+        assert count() == 2
+        remote.clear_requests()
+        second = full_run()
+        assert count() == 2
+
+    assert (first.state, first.unlisted, first.tombstoned) == ("partial", 1, 0)
+    assert (second.state, remote.count("retrieve")) == ("succeeded", 0)
+    assert states(ids[7]) == ["unlisted"]
+    remote.hidden = set()
+    full_run()
+    assert states(ids[7]) == ["live"]
+
+
+@pytest.mark.volume
+@pytest.mark.django_db(transaction=True)
+def test_forty_of_ten_thousand_deleted(settings):
+    with OrqSandbox(conversations=10_000) as remote:
+        settings.ORQ_WORKSPACES = remote.settings()
+        full_run()
+        every = [conversation["_id"] for conversation in remote.conversations]
+        gone = {every[0], every[-1], *every[100:9_600:250]}
+        for id_ in gone:
+            remote.remove(id_)
+        remote.hidden = {every[5_001]}
+        remote.clear_requests()
+
+        with written_rows() as count:
+            run = full_run()
+            assert count() == 2 * 40 + 2
+            assert (run.state, run.tombstoned, run.unlisted) == ("partial", 40, 1)
+            assert (len(gone), remote.count("list"), remote.count("retrieve")) == (40, 100, 41 + 1)
+            assert set(Conversation.objects.deleted().values_list("remote_id", flat=True)) == gone
+            remote.clear_requests()
+            assert full_run().state == SyncRun.State.SUCCEEDED
+            assert (count(), remote.count("retrieve")) == (82, 0)
+
+
+def test_unlisted_conversation_is_asked_for_again_after_a_day(remote, ids):
+    remote.hidden = {ids[7]}
+    full_run()
+    rows = QuerySet(Conversation).filter(remote_id=ids[7])
+    rows.update(confirmed_at=rows.get().confirmed_at - timedelta(hours=25))
+    remote.clear_requests()
+
+    run = full_run()
+
+    assert (run.state, run.unlisted, remote.count("retrieve")) == ("succeeded", 0, 1)
+
+
+def test_conversation_that_comes_back_is_restored(remote, ids):
+    lost = remote.get(ids[3])
+    remote.remove(ids[3])
+    full_run()
+    remote.add(lost.pop("displayName"), **lost)
+
+    run = full_run()
+
+    assert (run.state, run.restored) == ("succeeded", 1)
+    assert mirror_equals(remote)
+
+
+def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, ids):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+
+    run = full_run()
+
+    assert (run.state, run.hold, run.held, run.tombstoned) == ("partial", "mass_delete", 51, 0)
+    assert remote.count("retrieve") == 0
+    assert Conversation.objects.missing().count() == 51
+    (remark,) = remarks(run)
+    assert "51 missing conversations" in remark
+    assert "let this run go on" in remark
+    assert f"--go-on {run.pk}" in " ".join(remarks(run, for_terminal=True))
+
+
+def test_person_lets_a_held_run_go_on(remote, ids):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    assert holds.can_go_on(held)
+
+    run = work_on(holds.go_on(held))
+
+    assert (run.mode, run.state, run.tombstoned) == ("confirm", "succeeded", 51)
+    assert remote.count("retrieve") == 51 + 1
+    assert not holds.can_go_on(held)
+    assert mirror_equals(remote)
+
+
+def test_run_that_goes_on_takes_only_what_was_missing_when_the_held_one_ended(remote, ids):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    remote.remove(ids[100])
+    full_run()
+
+    work_on(holds.go_on(held))
+
+    assert states(ids[10], ids[100]) == ["deleted", "missing"]
+
+
+def test_rows_missing_from_the_last_page_go_on_however_slowly_the_database_tells_the_time(remote, ids, monkeypatch):
+    """A slow answer dates what was received later than what is done now; the held run must still end after both."""
+    for id_ in ids[-60:]:
+        remote.remove(id_)
+    read = database._read
+
+    def slow(using: str) -> datetime:
+        moment = read(using)
+        time.sleep(1)
+        return moment
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_read", slow)
+        held = full_run()
+    assert held.hold == "mass_delete"
+
+    run = work_on(holds.go_on(held))
+
+    assert (run.state, run.tombstoned) == ("succeeded", 60)
+
+
+def test_run_that_goes_on_still_asks_for_each(remote, ids):
+    remote.hidden = set(ids[10:61])
+    held = full_run()
+
+    run = work_on(holds.go_on(held))
+
+    assert (run.state, run.unlisted, run.tombstoned) == ("partial", 51, 0)
+
+
+def test_guard_counts_against_the_rows_that_were_there_before(remote, ids, settings):
+    configure(settings, MASS_DELETE_MIN=1, MASS_DELETE_SHARE=0.1)
+    for id_ in ids[10:35]:
+        remote.remove(id_)
+    assert full_run().tombstoned == 25
+
+    for id_ in ids[40:63]:
+        remote.remove(id_)
+    assert full_run().hold == "mass_delete"
+
+
+def test_without_a_canary_nothing_is_tombstoned(remote, ids):
+    """The key loses its sight of single conversations after the walk."""
+    remote.remove(ids[5])
+    remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
+
+    run = full_run()
+
+    assert (run.state, run.hold, run.tombstoned) == ("partial", "no_canary", 0)
+    assert remote.count("retrieve") == 1 + confirm.CANARIES
+    assert states(ids[5]) == ["missing"]
+    remote.clear_faults()
+    assert full_run().tombstoned == 1
+
+
+def test_conversation_mirrored_in_this_very_run_is_no_canary(remote):
+    """It may be of another workspace, whose key it answers to."""
+    gone, renamed = (remote.add(f"Ticket {number}")["_id"] for number in range(2))
+    full_run()
+    remote.remove(gone)
+    remote.rename(renamed, "Renamed in between")
+    remote.add("New")
+
+    run = full_run()
+
+    assert (run.state, run.hold, states(gone)) == ("partial", "no_canary", ["missing"])
+    assert full_run().tombstoned == 1
+
+
+def test_one_living_canary_of_three_is_enough(remote, ids):
+    remote.remove(ids[5])
+    remote.fail("retrieve", after=1, times=2, status=404, body='{"message": "no"}')
+
+    assert full_run().tombstoned == 1
+
+
+def test_mirror_without_any_canary_needs_a_person(remote, ids, settings):
+    configure(settings, MASS_DELETE_MIN=1000)
+    for id_ in ids:
+        remote.remove(id_)
+    doubted = full_run()
+    assert doubted.error_code == "workspace_doubted"
+
+    vouched = work_on(holds.go_on(doubted))
+    assert (vouched.state, vouched.hold) == ("partial", "no_canary")
+
+    run = work_on(holds.go_on(vouched))
+    assert (run.state, run.tombstoned) == ("succeeded", 250)
+
+
+def test_trouble_in_the_confirmation_makes_the_run_wait_and_it_goes_on(remote, ids):
+    for id_ in ids[10:20]:
+        remote.remove(id_)
+    remote.fail("retrieve", after=4, status=503)
+
+    run = full_run()
+
+    assert (run.state, run.phase, run.tombstoned) == ("waiting", "confirm", 0)
+    let_the_wait_pass()
+    assert (full_run().tombstoned, remote.count("list")) == (10, 3)
+
+
+def test_confirmation_goes_on_slice_by_slice(remote, ids, settings):
+    configure(settings, SLICE_SECONDS=0.000_001)
+    for id_ in ids[10:15]:
+        remote.remove(id_)
+    run = runs.open_run("default", "full")
+
+    count = 0
+    while slices.run_slice(run.pk) is not None:
+        count += 1
+
+    run.refresh_from_db()
+    assert (run.state, run.tombstoned) == ("succeeded", 5)
+    assert count >= 3 + 5
+
+
+def test_conversation_that_answers_with_rubbish_is_neither_deleted_nor_confirmed(remote, ids):
+    remote.hidden = {ids[7]}
+    remote.fail("retrieve", status=200, body='{"_id": 5}')
+
+    run = full_run()
+
+    assert (run.state, run.rejected) == ("partial", 1)
+    assert states(ids[7]) == ["missing"]
+
+
+def test_row_mirrored_since_the_page_was_asked_for_is_not_missing(remote, ids):
+    """Created by us while the page was under way: the page can't know it."""
+    created = []
+
+    def create(operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("list", "after") and not created:
+            created.append(remote.add("Just now"))
+
+    remote.on_request = create
+    full_run()
+
+    assert (Conversation.objects.missing().count(), Conversation.objects.count()) == (0, 250)
+
+
+def test_mirror_far_longer_than_the_list_is_gone_through_in_chunks(remote, ids, monkeypatch):
+    monkeypatch.setattr(rules, "CHUNK", 100)
+    page = remote.conversations[:20]
+    remote.transform_list = lambda answer: answer | {"data": page, "has_more": False}
+
+    run = full_run()
+
+    assert (run.state, run.hold, run.missing, run.seen) == ("partial", "mass_delete", 230, 20)
+    assert Conversation.objects.missing().count() == 230
+    remote.transform_list = None
+    assert full_run().updated == 230
+    assert mirror_equals(remote)
+
+
+class TestDoubtfulWorkspace:
+    """No tombstone, no foreign row, and a message that says what to do."""
+
+    def check(self, run: SyncRun, count: int) -> None:
+        assert run.state in ("partial", "failed")
+        assert remarks(run)
+        assert Conversation.objects.deleted().count() == 0
+        assert Conversation.objects.count() == count
+
+    @pytest.fixture(params=[10, 40, pytest.param(1000, marks=pytest.mark.volume)])
+    def count(self, request: pytest.FixtureRequest, remote: OrqSandbox) -> int:
+        for number in range(request.param):
+            remote.add(f"Ticket {number}")
+        full_run()
+        return int(request.param)
+
+    def test_list_that_answers_with_nothing(self, remote, count):
+        remote.transform_list = lambda answer: answer | {"data": [], "has_more": False}
+        self.check(full_run(), count)
+
+    def test_list_that_is_cut_short(self, remote, count):
+        remote.transform_list = lambda answer: answer | {"data": answer["data"][:5], "has_more": False}
+        self.check(full_run(), count)
+
+    def test_key_that_lost_access(self, remote, count):
+        remote.locked_out = True
+        run = full_run()
+        self.check(run, count)
+        assert run.error_code == "workspace_doubted"
+
+    def test_key_of_another_workspace(self, remote, count, settings):
+        with OrqSandbox(conversations=70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            run = full_run()
+        self.check(run, count)
+        assert (run.error_code, run.requests) == ("workspace_doubted", 4)
+
+    def test_key_of_another_workspace_that_sees_our_oldest(self, remote, count, settings):
+        if count < 1000:
+            pytest.skip(reason="with fewer rows the oldest would be on the first page")
+        with OrqSandbox() as other:
+            for ours in remote.conversations[:-61:-1]:
+                name = ours.pop("displayName")
+                other.add(name, **ours)
+            for number in range(200):
+                other.add(f"Foreign {number}")
+            configure(settings, BASE_URL=other.base_url)
+            run = full_run()
+        self.check(run, count)
+        assert run.error_code == "workspace_doubted"
+
+    def test_run_that_a_person_vouches_for_goes_on(self, remote, count, settings):
+        with OrqSandbox(conversations=70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            run = work_on(holds.go_on(full_run()))
+            assert (run.created, run.is_vouched) == (70, True)
+            assert Conversation.objects.deleted().count() == 0 or count <= 50
+
+    def test_only_held_runs_can_go_on(self, remote, count):
+        with pytest.raises(ValueError, match="nothing to let go on"):
+            holds.go_on(full_run())
+
+
+def foreign(count: int = 300) -> OrqSandbox:
+    """Another workspace, whose conversations are not ours."""
+    return OrqSandbox(conversations=count, seed=7)
+
+
+class TestKeySwappedOnTheWay:
+    """The key, or where it points to, changes while a run waits, between its slices, or in the middle of one."""
+
+    @pytest.mark.parametrize("unknown", ["404", "400", "empty", "first_page"])
+    @pytest.mark.parametrize("mode", ["full", "incremental"])
+    def test_nothing_of_the_other_workspace_is_stored_and_nothing_of_ours_tombstoned(
+        self, remote, ids, settings, unknown, mode
+    ):
+        configure(settings, PAGE_SIZE=10)
+        for number in range(30):
+            remote.add(f"New {number}")
+        run = work_on(runs.open_run("default", mode, max_pages=1))
+        assert run.wait == "budget"
+        with foreign() as other:
+            other.unknown_cursor = unknown
+            configure(settings, BASE_URL=other.base_url)
+            swapped = work_on(runs.open_run("default", mode))
+            assert swapped.error_code == "workspace_doubted"
+            for _again in range(3):
+                work_on(runs.open_run("default", mode))
+        assert Conversation.objects.count() == 260
+        assert not Conversation.objects.deleted().exists()
+
+    @pytest.mark.parametrize("unknown", ["404", "400", "empty", "first_page"])
+    def test_swap_within_a_slice_stores_nothing_either(self, remote, ids, settings, unknown):
+        """The same server answers for another workspace from its second page on."""
+        configure(settings, PAGE_SIZE=10)
+        strangers = foreign().conversations
+
+        def swap(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("list", "before") and remote.count("list") == 2:
+                remote.on_request = None
+                for conversation in remote.conversations:
+                    remote.remove(conversation["_id"])
+                for stranger in strangers:
+                    remote.add(stranger.pop("displayName"), **stranger)
+
+        remote.unknown_cursor = unknown
+        remote.on_request = swap
+        run = full_run()
+
+        assert run.error_code == "workspace_doubted"
+        assert Conversation.objects.count() == 250
+        assert not Conversation.objects.deleted().exists()
+
+
+def test_vouched_run_without_a_canary_holds_until_a_person_lets_it_go(remote, ids, settings):
+    configure(settings, MASS_DELETE_MIN=1000)
+    with foreign(70) as other:
+        configure(settings, BASE_URL=other.base_url)
+        vouched = work_on(holds.go_on(full_run()))
+        assert (vouched.hold, vouched.created) == ("no_canary", 70)
+
+        for _schedule in range(3):
+            later = full_run()
+            assert (later.state, later.hold, later.held) == ("partial", "no_canary", 250)
+        assert Conversation.objects.deleted().count() == 0
+
+        assert work_on(holds.go_on(later)).tombstoned == 250
+        assert full_run().state == SyncRun.State.SUCCEEDED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refresh_that_found_it_alive_beats_the_404_of_the_confirmation(remote, ids):
+    """It was restored in Orq between the question of the confirmation and its tombstone."""
+    lost = remote.get(ids[7])
+    remote.remove(ids[7])
+    row = Conversation.objects.get(remote_id=ids[7])
+
+    def restore(operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("retrieve", "after"):
+            remote.on_request = None
+            remote.add(lost["displayName"], **{key: value for key, value in lost.items() if key != "displayName"})
+            in_thread(lambda: verbs.refresh_conversation(Conversation.objects.get(pk=row.pk))).join()
+
+    remote.on_request = restore
+    full_run()
+
+    assert states(ids[7]) == ["unlisted"]
+
+
+def test_guard_looks_again_before_each_batch(remote, ids):
+    for id_ in ids[10:40]:
+        remote.remove(id_)
+    remote.fail("retrieve", status=503)
+    run = full_run()
+    assert (run.state, run.phase) == ("waiting", "confirm")
+    rows = QuerySet(Conversation).filter(remote_id__in=ids[100:200])
+    rows.update(missing_since=run.checkpoint_at)
+    let_the_wait_pass()
+
+    run = full_run()
+
+    assert (run.hold, run.held, run.tombstoned) == ("mass_delete", 130, 0)
+
+
+def test_chain_of_going_on_does_not_widen_what_was_let_go(remote, ids):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
+    second = work_on(holds.go_on(held))
+    assert second.hold == "no_canary"
+    remote.clear_faults()
+    QuerySet(Conversation).filter(remote_id__in=ids[100:200]).update(missing_since=second.checkpoint_at)
+
+    third = work_on(holds.go_on(second))
+
+    assert third.tombstoned == 51
+
+
+def test_confirmation_under_a_rate_limit_comes_to_its_end(remote, ids):
+    """Orq allows ten requests, and then asks to wait."""
+    for id_ in ids[10:50]:
+        remote.remove(id_)
+    run = full_run_under_limit(remote, allowed=10)
+
+    assert (run.state, run.tombstoned) == ("succeeded", 40)
+
+
+def full_run_under_limit(remote: OrqSandbox, *, allowed: int) -> SyncRun:
+    for _turn in range(40):
+        remote.clear_faults()
+        remote.fail(after=allowed, times=None, status=429, headers={"Retry-After": "30"})
+        run = full_run()
+        if run.is_finished:
+            return run
+        let_the_wait_pass()
+    raise AssertionError(f"tombstoned {run.tombstoned} of 40 in 40 turns")
+
+
+def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, settings):
+    remote.remove(ids[5])
+    row = Conversation.objects.get(remote_id=ids[6])
+    QuerySet(Conversation).filter(pk=row.pk).update(workspace="another", missing_since=row.mirrored_at)
+
+    assert full_run().tombstoned == 1
+    row.refresh_from_db()
+    assert row.state == "missing"
+
+
+def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remote, ids, settings, monkeypatch):
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    with OrqSandbox(conversations=5) as another:
+        ours = settings.ORQ_WORKSPACES
+        settings.ORQ_WORKSPACES = another.settings()
+        doubted = full_run()
+        incremental_run()
+    assert holds.can_go_on(SyncRun.objects.get(pk=doubted.pk))
+
+    settings.ORQ_WORKSPACES = ours
+    full_run()
+    incremental_run()
+
+    assert not SyncRun.objects.filter(pk=doubted.pk).exists()
+
+
+def test_run_that_a_person_may_let_go_and_its_successor_are_not_pruned(remote, ids, monkeypatch):
+    monkeypatch.setattr(retention, "KEPT", 1)
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    following = holds.go_on(held)
+    for number in range(4):
+        remote.add(f"New {number}")
+        work_on(runs.open_run("default", "incremental"))
+
+    assert SyncRun.objects.filter(pk__in=[held.pk, following.pk]).count() == 2
+
+
+def test_word_of_a_person_is_remembered_however_many_runs_changed_nothing_since(remote, ids, monkeypatch):
+    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    remote.hidden = set(ids[10:61])
+    held = full_run()
+    for id_ in ids[10:61]:  # found by other ways, so that nothing is left to confirm
+        verbs.refresh_conversation(Conversation.objects.get(remote_id=id_))
+    following = work_on(holds.go_on(held))
+    assert (following.state, following.unlisted) == ("succeeded", 0)
+
+    for _time in range(3):
+        incremental_run()
+
+    assert SyncRun.objects.filter(pk=following.pk).exists()
+    assert not holds.can_go_on(held)
+
+
+def test_hiccup_makes_batches_small_for_a_while_only(remote, ids, settings):
+    configure(settings, MASS_DELETE_MIN=200)
+    for id_ in ids[10:160]:
+        remote.remove(id_)
+    remote.fail("retrieve", after=2, status=503)
+    assert full_run().state == SyncRun.State.WAITING
+    let_the_wait_pass()
+
+    run = full_run()
+
+    assert (run.state, run.tombstoned) == ("succeeded", 150)
+    assert remote.count("retrieve") < 150 + 20
+
+
+def test_id_that_a_page_shows_far_from_its_place_is_not_missing_there(remote, ids, settings, monkeypatch):
+    """Though there are more rows where the page is than are looked at together."""
+    configure(settings, PAGE_SIZE=50)
+    monkeypatch.setattr(rules, "CHUNK", 20)
+    remote.hidden = set(ids[20:80])
+    stray = ids[200]
+    remote.transform_list = shown_far_from_its_place(remote, stray)
+
+    full_run()
+
+    assert states(stray, ids[30]) == ["live", "missing"]
+
+
+def shown_far_from_its_place(remote: OrqSandbox, stray: str):
+    """The list with this conversation on its first page, and nowhere else."""
+    item = next(item for item in remote.conversations if item["_id"] == stray)
+
+    def transform(answer):
+        listed = [one for one in answer["data"] if one["_id"] != stray]
+        is_first = listed[0]["_id"] == remote.conversations[0]["_id"]
+        return answer | {"data": [listed[0], item, *listed[1:]] if is_first else listed}
+
+    return transform
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "unfinished"])
+def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
+    for id_ in ids[10:61]:
+        remote.remove(id_)
+    held = full_run()
+    following = holds.go_on(held)
+    if ending == "cancelled":
+        runs.cancel(following)
+
+    assert work_on(holds.go_on(held)).tombstoned == 51

@@ -1,0 +1,243 @@
+"""Incremental and full runs: how far each walks, and what rests on what."""
+
+import pytest
+
+from django_orq.models import Conversation, SyncRun
+from django_orq.sync import holds, runs, slices
+from django_orq.sync.report import remarks
+from django_orq.testing import OrqSandbox
+
+from ..triggers import written_rows
+from ..walking import configure, full_run, incremental_run, mirror_equals, work_on
+
+pytestmark = pytest.mark.django_db
+
+
+def fill(remote: OrqSandbox, count: int) -> list[str]:
+    """Add conversations and return their ids, newest first."""
+    return [remote.add(f"Ticket {number}")["_id"] for number in range(count)][::-1]
+
+
+class Killed(BaseException):
+    """Ends a walk as a signal would."""
+
+
+def kill_after(pages: int):
+    def on_progress(run: SyncRun) -> None:
+        if run.pages == pages:
+            raise Killed
+
+    return on_progress
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_new_costs_one_request_and_no_write(remote):
+    fill(remote, 250)
+    full_run()
+    remote.clear_requests()
+
+    with written_rows() as count:
+        run = incremental_run()
+        assert count() == 0
+
+    assert (run.state, run.requests, remote.count()) == ("succeeded", 1, 1)
+
+
+def test_what_is_new_is_mirrored_and_the_walk_stops_where_it_meets_the_known(remote):
+    fill(remote, 500)
+    full_run()
+    fill(remote, 250)
+    remote.clear_requests()
+
+    run = incremental_run()
+
+    assert (run.state, run.created) == ("succeeded", 250)
+    assert remote.count() <= 4
+    assert mirror_equals(remote)
+
+
+def test_incremental_run_killed_after_its_first_page_is_made_good_by_the_next(remote):
+    fill(remote, 500)
+    full_run()
+    fill(remote, 250)
+    run = runs.open_run("default", "incremental")
+    with pytest.raises(Killed):
+        slices.run_slice(run.pk, on_progress=kill_after(1))
+    fill(remote, 5)
+
+    incremental_run()
+    incremental_run()
+
+    assert mirror_equals(remote)
+
+
+def test_first_incremental_run_of_all_walks_to_the_end(remote):
+    fill(remote, 250)
+
+    assert incremental_run().reached_end
+    assert mirror_equals(remote)
+
+
+def test_conversation_created_during_a_slow_full_run_is_mirrored_before_that_ends(remote, settings):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    full = runs.open_run("default", "full")
+    slices.run_slice(full.pk)
+    new = fill(remote, 3)
+
+    run = incremental_run_until_done()
+
+    assert (run.state, run.pages, run.created) == ("succeeded", 1, 3)
+    assert Conversation.objects.filter(remote_id__in=new).count() == 3
+    assert SyncRun.objects.get(pk=full.pk).state == SyncRun.State.RUNNING
+    work_on(full)
+    assert mirror_equals(remote)
+
+
+def incremental_run_until_done() -> SyncRun:
+    run = runs.open_run("default", "incremental")
+    work_on(run)
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "failed"])
+def test_incremental_runs_lose_their_standing_with_the_first_full_run_they_rest_on(remote, settings, ending):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    full = runs.open_run("default", "full")
+    slices.run_slice(full.pk)
+    fill(remote, 3)
+    first, second = incremental_run_until_done(), incremental_run_until_done()
+    assert [run.is_complete for run in (first, second)] == [True, True]
+    if ending == "cancelled":
+        runs.cancel(full)
+    else:
+        remote.fail("list", status=401)
+        work_on(full)
+
+    for run in (first, second):
+        run.refresh_from_db()
+    assert [run.is_complete for run in (first, second)] == [False, False]
+    assert runs.freshness("default").new is None
+    assert incremental_run_until_done().seen == 53
+    assert mirror_equals(remote)
+
+
+def test_full_and_incremental_runs_of_a_workspace_go_on_at_the_same_time(remote):
+    full, incremental = runs.open_run("default", "full"), runs.open_run("default", "incremental")
+
+    assert {run.pk for run in runs.adoptable("default")} == {full.pk, incremental.pk}
+
+
+def test_refused_item_does_not_undo_coverage(remote):
+    fill(remote, 5)
+    remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}
+
+    run = full_run()
+
+    assert (run.state, run.is_complete) == ("partial", True)
+    assert runs.freshness("default").everything == run.started_at
+
+
+def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote):
+    assert runs.freshness("default") == runs.Freshness(new=None, everything=None)
+    full = full_run()
+    incremental = incremental_run()
+    remote.fail("list", status=401)
+    full_run()
+
+    assert runs.freshness("default") == runs.Freshness(new=incremental.started_at, everything=full.started_at)
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_run_that_is_held_has_walked_through_the_list_but_settled_no_deletion(remote, settings, when):
+    """Whenever its confirmation is held: ``before`` the first question, or ``while`` it asks."""
+    ids = fill(remote, 5)
+    full = full_run()
+    configure(settings, MASS_DELETE_MIN=0 if when == "before" else 10, MASS_DELETE_SHARE=0)
+    remote.remove(ids[2])
+    if when == "while":  # no canary
+        remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
+
+    held = full_run()
+
+    assert (held.state, bool(held.hold), held.is_complete) == ("partial", True, True)
+    assert runs.freshness("default") == runs.Freshness(new=held.started_at, everything=full.started_at)
+    assert holds.newest_held("default", since=runs.freshness("default")) == held
+
+
+def test_run_that_failed_in_its_confirmation_has_settled_no_deletion(remote):
+    ids = fill(remote, 5)
+    full = full_run()
+    remote.remove(ids[2])
+    remote.fail("retrieve", status=401)
+
+    failed = full_run()
+
+    assert (failed.state, failed.is_complete) == ("failed", True)
+    assert runs.freshness("default") == runs.Freshness(new=failed.started_at, everything=full.started_at)
+
+
+def test_incremental_run_stops_where_a_held_run_has_been(remote, settings):
+    ids = fill(remote, 5)
+    full_run()
+    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
+    remote.remove(ids[2])
+    (newest,) = fill(remote, 1)
+    full_run()
+
+    run = incremental_run()
+
+    assert (run.stop_id, run.is_complete) == (newest, True)
+
+
+def test_incremental_run_never_marks_anything_missing(remote):
+    ids = fill(remote, 5)
+    full_run()
+    remote.remove(ids[0])
+
+    run = incremental_run()
+
+    assert (run.missing, Conversation.objects.missing().count()) == (0, 0)
+
+
+def test_head_that_is_gone_is_a_stop_all_the_same(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 50)
+    full_run()
+    remote.remove(ids[0])
+    fill(remote, 3)
+
+    assert incremental_run().pages == 1
+
+
+@pytest.mark.parametrize("shown", [0, 100])
+def test_list_that_ends_before_the_known_is_no_coverage(remote, shown):
+    fill(remote, 100)
+    full_run()
+    fill(remote, 250)
+    remote.transform_list = lambda answer: answer | {"data": answer["data"][:shown], "has_more": False}
+
+    run = incremental_run()
+    assert (run.state, run.is_complete) == ("partial", False)
+    assert remarks(run)
+
+    remote.transform_list = None
+    assert incremental_run().state == SyncRun.State.SUCCEEDED
+    assert mirror_equals(remote)
+
+
+@pytest.mark.parametrize("odd", ["conv_7zzzzzzzzzzzzzzzzzzzzzzzzz", "conv_00000000000000000000000000"])
+def test_id_out_of_order_does_not_stop_an_incremental_run_early(remote, odd):
+    fill(remote, 100)
+    remote.add("Odd", _id=odd)
+    remote.transform_list = lambda answer: (
+        answer | {"data": sorted(answer["data"], key=lambda item: item["_id"] != odd)}
+    )
+    full_run()
+    fill(remote, 250)
+
+    incremental_run()
+
+    assert mirror_equals(remote)

@@ -1,0 +1,112 @@
+"""Each switch and fault in the sandbox's table ends in a state and, if not all is well, in a message for a person.
+
+None loops, and none leaves a lock: the next run starts without anybody's help.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import django_orq.testing
+from django_orq.models import Conversation, SyncRun
+from django_orq.sync.report import remarks
+from django_orq.testing import OrqSandbox
+
+from ..markdown import code, rows
+from ..walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals
+
+pytestmark = pytest.mark.django_db
+
+Misbehave = Callable[[OrqSandbox], Any]
+
+
+def switch(name: str, value: Any) -> Misbehave:
+    return lambda remote: setattr(remote, name, value)
+
+
+def fault(**kinds: Any) -> Misbehave:
+    return lambda remote: remote.fail("list", **kinds)
+
+
+def hide_one(remote: OrqSandbox) -> None:
+    remote.hidden = {remote.conversations[5]["_id"]}
+
+
+MISBEHAVIOURS: dict[str, tuple[Misbehave, set[str]]] = {
+    "api_key": (switch("api_key", "another"), {"failed"}),
+    "latency": (switch("latency", 0.01), {"succeeded"}),
+    "ignore_cursor": (switch("ignore_cursor", True), {"failed"}),
+    "unknown_cursor": (switch("unknown_cursor", "empty"), {"succeeded"}),
+    "hidden": (hide_one, {"partial", "succeeded"}),
+    "transform_list": (switch("transform_list", lambda answer: {"nothing": "of it"}), {"waiting", "failed"}),
+    "locked_out": (switch("locked_out", True), {"failed"}),
+    "on_request": (switch("on_request", lambda operation, phase: None), {"succeeded"}),
+    "status": (fault(status=500, body="<h1>oops</h1>"), {"waiting"}),
+    'drop="before"': (fault(drop="before"), {"waiting"}),
+    'drop="after"': (fault(drop="after"), {"waiting"}),
+    'drop="reset"': (fault(drop="reset"), {"waiting"}),
+    "raw": (fault(raw=b"\x00\x01rubbish"), {"waiting"}),
+    "applied": (fault(status=502, applied=True), {"waiting"}),
+    "cut": (fault(cut=True), {"waiting"}),
+    "delay": (fault(delay=5.0), {"waiting"}),
+    "drip": (fault(drip=0.5), {"waiting"}),
+    "oversize": (fault(oversize=11_000_000), {"waiting"}),
+    "chunked": (fault(chunked=True), {"succeeded"}),
+}
+SLOW = {"delay", "drip"}
+"""What only the patience of a client brings to light."""
+
+
+def in_the_table() -> set[str]:
+    """The names in the first column of both tables of the docstring."""
+    rows = re.findall(r"^\| `([^`]+)`", django_orq.testing.__doc__ or "", flags=re.MULTILINE)
+    return {row if row.startswith("drop") else re.split(r"[=, ]", row)[0] for row in rows}
+
+
+def test_every_switch_of_the_table_is_tried_here():
+    assert in_the_table() == set(MISBEHAVIOURS)
+
+
+def test_every_switch_of_the_table_is_on_the_page_about_testing():
+    listed = [code(next(iter(row.values()))) for row in rows("testing.md", "Misbehaviour")]
+    assert {name if name.startswith("drop") else name.split("=")[0] for name in listed} == in_the_table()
+
+
+@pytest.mark.parametrize("walk", [full_run, incremental_run])
+@pytest.mark.parametrize("name", MISBEHAVIOURS)
+def test_misbehaviour_ends_in_a_state_and_a_message_and_the_next_run_is_well(remote, settings, name, walk):
+    configure(settings, PAGE_SIZE=10)
+    for number in range(25):
+        remote.add(f"Ticket {number}")
+    full_run()
+    misbehave, states = MISBEHAVIOURS[name]
+    misbehave(remote)
+    if name in SLOW:
+        configure(settings, READ_TIMEOUT=0.2)
+    if walk is incremental_run:
+        states = states | {"succeeded"}  # it may stop before it meets the trouble
+
+    run = walk()
+
+    assert run.state in states
+    assert bool(remarks(run)) == (run.state != "succeeded")
+    assert not SyncRun.objects.filter(lease_until__isnull=False).exists()
+    be_well(remote)
+    configure(settings, READ_TIMEOUT=30.0)
+    let_the_wait_pass()
+    remote.add("Afterwards")
+    assert walk().state == SyncRun.State.SUCCEEDED
+    assert Conversation.objects.filter(display_name="Afterwards").exists()
+    assert full_run().state == SyncRun.State.SUCCEEDED
+    assert mirror_equals(remote)
+
+
+def be_well(remote: OrqSandbox) -> None:
+    remote.clear_faults()
+    remote.api_key = "sandbox-key"
+    remote.latency = 0.0
+    remote.ignore_cursor = remote.locked_out = False
+    remote.hidden = set()
+    remote.transform_list = remote.on_request = None

@@ -1,0 +1,49 @@
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+
+from django_orq.exceptions import ConversationNotFound
+from django_orq.mirror import verbs
+from django_orq.models import Conversation, SyncRun
+from django_orq.sync.report import Extent, counts, extent, how_far
+
+from ..walking import full_run
+
+ENDED = {"seen": 30, "reached_end": True, "state": "succeeded", "finished_at": datetime(2026, 3, 1, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "left", "expected"),
+    [
+        ({"mode": "full", "seen": 10, "mirrored_before": 40}, 0, Extent(done=10, total=40)),
+        ({"mode": "full", "seen": 50, "mirrored_before": 40}, 0, Extent(done=50, total=51)),
+        ({"mode": "full", "seen": 10, "mirrored_before": 0}, 0, Extent(done=10, total=None)),
+        ({"mode": "full", "seen": 30, "mirrored_before": 40, "reached_end": True}, 0, Extent(done=30, total=30)),
+        ({"mode": "incremental", "seen": 10, "mirrored_before": 40}, 0, Extent(done=10, total=None)),
+        ({"mode": "confirm", "phase": "confirm", "tombstoned": 2, "unlisted": 1}, 7, Extent(done=3, total=10)),
+        ({"mode": "confirm", "phase": "confirm"}, 0, Extent(done=0, total=None)),
+        ({"mode": "full", "phase": "confirm", "tombstoned": 2, **ENDED}, 0, Extent(done=30, total=30)),
+        (
+            {"mode": "full", "phase": "confirm", "mirrored_before": 40, **ENDED, "state": "failed"},
+            0,
+            Extent(done=30, total=40),
+        ),
+        ({"mode": "confirm", "phase": "confirm", "tombstoned": 2, **ENDED}, 0, Extent(done=2, total=2)),
+        ({"mode": "confirm", "phase": "confirm", **ENDED, "state": "failed"}, 0, Extent(done=0, total=None)),
+    ],
+)
+def test_bar_is_full_only_at_the_end(columns, left, expected):
+    assert extent(SyncRun(**columns), left=left) == expected
+
+
+@pytest.mark.django_db
+def test_finished_run_does_not_count_what_is_missing_today(remote):
+    remote.add("Kept")
+    gone = remote.add("Gone")["_id"]
+    run = full_run()
+    remote.remove(gone)
+    with suppress(ConversationNotFound):
+        verbs.refresh_conversation(Conversation.objects.get(remote_id=gone))
+
+    assert (how_far(run), counts(run)) == (Extent(done=2, total=2), "2 conversations, 1 page")

@@ -1,0 +1,409 @@
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from django_orq.models import Conversation, RejectedPayload, SyncRun
+from django_orq.sync import runs, slices, walk
+from django_orq.testing import OrqSandbox
+
+from ..threads import in_thread
+from ..triggers import written_rows
+from ..walking import configure, full_run, mirror_equals
+
+pytestmark = pytest.mark.django_db
+
+
+def fill(remote: OrqSandbox, count: int) -> list[str]:
+    """Add conversations and return their ids, newest first."""
+    return [remote.add(f"Ticket {number}")["_id"] for number in range(count)][::-1]
+
+
+def test_every_conversation_is_mirrored_field_by_field(remote):
+    remote.add("A", createdById="user-1", metadata={"entityId": None, "model": "gpt"}, projectId="p-1")
+    remote.add("B", updatedById="agent-7")
+    fill(remote, 250)
+
+    run = full_run()
+
+    assert run.state == SyncRun.State.SUCCEEDED
+    assert (run.seen, run.created, run.pages, run.requests) == (252, 252, 3, 3)
+    assert mirror_equals(remote)
+
+
+def test_empty_workspace_is_a_success(remote):
+    run = full_run()
+
+    assert (run.state, run.pages, run.seen, run.head_id) == ("succeeded", 1, 0, None)
+
+
+def test_head_is_the_newest_id_of_the_first_page(remote, settings):
+    configure(settings, PAGE_SIZE=2)
+    newest, *_ = fill(remote, 5)
+
+    assert full_run().head_id == newest
+
+
+def test_second_run_sees_the_renames_and_writes_only_them(remote):
+    ids = fill(remote, 5)
+    full_run()
+    remote.rename(ids[2], "Renamed")
+
+    run = full_run()
+
+    assert (run.created, run.updated, run.unchanged) == (0, 1, 4)
+    assert Conversation.objects.get(remote_id=ids[2]).display_name == "Renamed"
+
+
+@pytest.mark.parametrize("style", ["snake", "camel"])
+def test_both_dialects_are_walked(settings, style):
+    with OrqSandbox(conversations=25, style=style) as remote:
+        settings.ORQ_WORKSPACES = remote.settings()
+        configure(settings, PAGE_SIZE=10)
+        assert full_run().state == SyncRun.State.SUCCEEDED
+        listed = [each for each in remote.conversations if style == "snake" or not _entity_of(each)]
+        assert Conversation.objects.count() == len(listed) > 10
+
+
+def _entity_of(conversation: dict[str, Any]) -> str | None:
+    """In the camelCase dialect the list shows only conversations that belong to no entity."""
+    return conversation.get("metadata", {}).get("entityId")
+
+
+def test_server_that_ignores_the_cursor_fails_the_run_after_two_list_requests(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 30)
+    remote.ignore_cursor = True
+
+    run = full_run()
+
+    assert run.state == SyncRun.State.FAILED
+    assert remote.count("list") == 2
+    assert "API_STYLE" in run.error_message
+    assert Conversation.objects.count() == 10
+
+
+def test_wrong_style_is_named_by_the_error(settings):
+    """A camelCase server does not know ``starting_after``; here it even answers on the snake_case path."""
+    with OrqSandbox(conversations=30) as remote:
+        remote.ignore_cursor = True
+        settings.ORQ_WORKSPACES = remote.settings()
+        configure(settings, PAGE_SIZE=10)
+        assert "API_STYLE 'snake'" in full_run().error_message
+
+
+@pytest.mark.parametrize("answer", ["404", "400", "empty", "first_page"])
+@pytest.mark.parametrize("gone", [1, 2, 5], ids=["the cursor", "two", "five"])
+def test_vanished_cursor_is_stepped_over_and_nothing_is_lost(remote, settings, answer, gone):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 40)
+    full_run()
+    remote.unknown_cursor = answer
+    gone_ids = ids[20 - gone : 20]
+    _remove_after_pages(remote, 2, gone_ids)
+
+    run = full_run()
+
+    assert run.state == SyncRun.State.SUCCEEDED
+    assert set(Conversation.objects.live().values_list("remote_id", flat=True)) >= set(ids) - set(gone_ids)
+    assert all(Conversation.objects.get(remote_id=id_).state in ("live", "deleted") for id_ in gone_ids)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_walker_that_lost_its_run_while_the_list_was_asked_does_not_look_for_its_cursor(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 40)
+
+    def lose(_operation: str | None, phase: str) -> None:
+        if phase == "after":
+            in_thread(lambda: SyncRun.objects.update(token="another")).join()
+
+    def on_first_page(_run: SyncRun) -> None:
+        remote.remove(ids[9])
+        remote.on_request = lose
+
+    assert slices.run_slice(runs.open_run("default", "full").pk, on_progress=on_first_page) is None
+
+    assert remote.count("retrieve") == 0
+    assert SyncRun.objects.get().token == "another"
+
+
+@pytest.mark.parametrize("answer", ["404", "400", "empty", "first_page"])
+def test_vanished_cursor_with_everything_before_it_starts_again_at_the_head(remote, settings, answer):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 40)
+    full_run()
+    remote.unknown_cursor = answer
+    gone_ids = ids[:20]
+    _remove_after_pages(remote, 2, gone_ids)
+
+    run = full_run()
+
+    assert run.state == SyncRun.State.SUCCEEDED
+    assert set(Conversation.objects.live().values_list("remote_id", flat=True)) >= set(ids) - set(gone_ids)
+    assert all(Conversation.objects.get(remote_id=id_).state in ("live", "deleted") for id_ in gone_ids)
+
+
+def _remove_after_pages(remote: OrqSandbox, pages: int, ids: list[str]) -> None:
+    def remove(operation: str | None, phase: str) -> None:
+        if operation == "list" and phase == "after":
+            remove.seen += 1
+            if remove.seen == pages:
+                for id_ in ids:
+                    remote.remove(id_)
+
+    remove.seen = 0
+    remote.on_request = remove
+
+
+def test_everything_older_deleted_meanwhile_is_the_end_of_the_list(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 20)
+    _remove_after_pages(remote, 1, ids[10:])
+
+    run = full_run()
+
+    assert (run.state, run.seen) == ("succeeded", 10)
+
+
+def test_empty_page_that_says_there_is_more_is_asked_for_once_more(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 20)
+    remote.fail("list", after=1, status=200, body=_page([], has_more=True))
+
+    assert full_run().state == SyncRun.State.SUCCEEDED
+    assert remote.count("list") == 3
+
+
+def test_empty_pages_that_say_there_is_more_are_malformed(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 20)
+    remote.fail("list", after=1, times=None, status=200, body=_page([], has_more=True))
+
+    run = full_run()
+
+    assert (run.state, run.error_code, remote.count("list")) == ("waiting", "malformed_response", 3)
+
+
+def test_refusal_of_a_living_cursor_is_tried_once_more_and_then_fails(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 20)
+    remote.fail("list", after=1, times=None, status=400, body="no")
+
+    run = full_run()
+
+    assert (run.state, run.error_code, remote.count("list")) == ("failed", "api_error", 3)
+
+
+def test_steps_back_are_numbered(remote, settings, monkeypatch):
+    """A server that lists conversations and then knows none of them."""
+    monkeypatch.setattr(walk, "MAX_STEPS_BACK", 3)
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 40)
+    remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
+    remote.fail("list", after=1, times=None, status=404, body='{"message": "no"}')
+
+    run = full_run()
+
+    assert (run.state, run.error_code) == ("waiting", "malformed_response")
+    assert "turned out to be gone" in run.error_message
+    assert remote.count("list") == 5
+
+
+def test_lists_in_disorder_lose_nothing(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 30)
+    remote.transform_list = lambda answer: answer | {"data": answer["data"][-2::-1] + answer["data"][-1:]}
+
+    run = full_run()
+
+    assert (run.state, run.seen) == ("succeeded", 30)
+    assert mirror_equals(remote)
+
+
+@pytest.mark.parametrize("slice_seconds", [20, 0.000_001])
+def test_conversation_that_is_listed_out_of_place_is_not_taken_for_missing(remote, settings, slice_seconds):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=slice_seconds)
+    ids = fill(remote, 35)
+    pinned = remote.get(ids[30])
+    remote.transform_list = lambda answer: (
+        answer
+        | {
+            "data": [pinned] * (answer["data"][0]["_id"] == ids[0])
+            + [item for item in answer["data"] if item["_id"] != ids[30]]
+        }
+    )
+    full_run()
+
+    run = full_run()
+
+    assert (run.state, run.missing, run.unlisted, run.updated) == ("succeeded", 0, 0, 0)
+
+
+def test_walk_in_a_circle_ends(remote, settings):
+    """Two pages that answer each other, in a disorder that makes something older always seem to follow."""
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 20)
+    first, second = ([remote.get(id_) for id_ in [*page[1:], page[0]]] for page in (ids[:10], ids[5:15]))
+    pages = itertools.cycle([first, second])
+    remote.transform_list = lambda answer: answer | {"data": next(pages), "has_more": True}
+
+    run = full_run()
+
+    assert (run.state, run.error_code) == ("failed", "cursor_ignored")
+    assert remote.count("list") == 3
+
+
+def test_bad_item_spoils_itself_and_the_run_is_partial(remote):
+    ids = fill(remote, 3)
+    remote.transform_list = lambda answer: _with_items(answer, 1, {"_id": ids[1], "displayName": None})
+
+    run = full_run()
+
+    assert (run.state, run.seen, run.created, run.rejected) == ("partial", 3, 2, 1)
+    rejected = RejectedPayload.objects.get()
+    assert (rejected.key, rejected.last_run, rejected.resolved_at) == (ids[1], run, None)
+    assert "displayName" in rejected.reason
+    assert rejected.excerpt == json.dumps({"_id": ids[1], "displayName": None})
+
+
+def _with_items(answer: dict[str, Any], place: int, *items: Any) -> dict[str, Any]:
+    return answer | {"data": [*answer["data"][:place], *items, *answer["data"][place + 1 :]]}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [None, 7, "text", [], {}, {"_id": ""}, {"_id": "conv_UPPER"}, {"_id": ["conv_"]}],
+    ids=str,
+)
+def test_item_without_a_usable_id_is_kept_by_its_digest(remote, item):
+    fill(remote, 2)
+    remote.transform_list = lambda answer: answer | {"data": [*answer["data"], item]}
+
+    run = full_run()
+    again = full_run()
+
+    assert (run.state, run.created, again.state, again.rejected) == ("partial", 2, "partial", 1)
+    assert len(RejectedPayload.objects.get().key) == 64
+
+
+def test_cursor_is_the_last_usable_id_even_of_a_refused_item(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    ids = fill(remote, 30)
+    broken = {"_id": ids[9], "displayName": 5}
+    remote.transform_list = lambda answer: (
+        answer | {"data": [broken if item["_id"] == ids[9] else item for item in answer["data"]]}
+    )
+
+    run = full_run()
+
+    assert (run.state, run.created, run.requests) == ("partial", 29, 3)
+
+
+def test_page_without_a_single_usable_id_is_malformed(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 20)
+    remote.fail("list", after=1, status=200, body=_page([{"name": "x"}], has_more=True))
+
+    run = full_run()
+
+    assert (run.state, run.error_code) == ("waiting", "malformed_response")
+    assert Conversation.objects.count() == 10
+
+
+def test_refused_conversation_that_comes_whole_later_is_resolved(remote):
+    ids = fill(remote, 2)
+    remote.transform_list = lambda answer: _with_items(answer, 0, {"_id": ids[0]})
+    full_run()
+    remote.transform_list = None
+
+    assert full_run().state == SyncRun.State.SUCCEEDED
+    assert RejectedPayload.objects.get().resolved_at is not None
+
+    remote.transform_list = lambda answer: _with_items(answer, 0, {"_id": ids[0]})
+    full_run()
+    assert RejectedPayload.objects.get().resolved_at is None
+
+
+def test_refused_payload_that_is_gone_is_resolved_by_a_run_that_saw_all(remote):
+    fill(remote, 2)
+    remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}
+    full_run()
+    remote.transform_list = None
+
+    full_run()
+
+    assert RejectedPayload.objects.get().resolved_at is not None
+
+
+def test_list_that_shows_older_values_than_before_makes_the_run_partial(remote):
+    (id_,) = fill(remote, 1)
+    old = remote.get(id_)
+    remote.rename(id_, "New")
+    full_run()
+    remote.transform_list = lambda answer: answer | {"data": [old]}
+
+    run = full_run()
+
+    assert (run.state, run.outdated) == ("partial", 1)
+    assert Conversation.objects.get().display_name == "New"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\0b", "\ud800", float("nan"), float("inf"), 10**500, {"deep": json.loads("[" * 40 + "]" * 40)}],
+    ids=["NUL", "surrogate", "NaN", "infinity", "huge", "deep"],
+)
+def test_values_that_some_database_cannot_hold_are_refused_on_each(remote, value):
+    fill(remote, 1)
+    remote.add("spoilt", metadata={"value": value})
+
+    run = full_run()
+
+    assert (run.state, run.created, run.rejected) == ("partial", 1, 1)
+    assert RejectedPayload.objects.get().excerpt.isascii()
+
+
+def test_values_that_every_database_can_hold_are_mirrored_and_stay_unchanged(remote):
+    metadata = {"n": 10**399, "f": 0.25, "nested": json.loads("[" * 25 + "]" * 25), "emoji": "🧾", "": "\\u0000"}
+    remote.add("🧾" * 100, metadata=metadata, createdById="x" * 70_000)
+
+    assert full_run().created == 1
+    assert full_run().unchanged == 1
+    assert mirror_equals(remote)
+
+
+def _page(items: list[Any], *, has_more: bool) -> str:
+    return json.dumps({"object": "list", "data": items, "has_more": has_more})
+
+
+def test_full_page_costs_two_statements_when_nothing_changed_and_four_when_all_is_new(remote, statements):
+    fill(remote, 300)
+
+    assert len(_statements_of_second_page(statements)) <= 4
+    compare, fence = _statements_of_second_page(statements)
+    assert compare.startswith("SELECT")
+    assert fence.startswith(("UPDATE", "/*"))
+    assert "syncrun" in fence
+
+
+def _statements_of_second_page(statements) -> list[str]:
+    run = runs.open_run("default", "full")
+    page_ends: list[int] = []
+    with statements() as executed:
+        slices.run_slice(run.pk, on_progress=lambda _run: page_ends.append(executed.so_far()))
+    first, second, _third = page_ends
+    return executed[first:second]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_unchanged_rows_are_not_written_as_the_database_itself_says(remote):
+    """Triggers count every INSERT, UPDATE and DELETE of a conversation's row."""
+    fill(remote, 120)
+    with written_rows() as count:
+        full_run()
+        assert count() == 120
+        run = full_run()
+        assert run.unchanged == 120
+        assert count() == 120
