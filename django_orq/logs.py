@@ -62,10 +62,11 @@ class Event:
     def __post_init__(self) -> None:
         EVENTS[self.name] = self
 
-    def log(self, *, level: int | None = None, exc_info: bool = False, **values: object) -> None:
-        """``values`` are the event's fields; ``level`` where this record is more or less urgent than others."""
-        more = {"event": self.name, **values}
-        logger.log(level or self.level, self.text, values, exc_info=exc_info, extra=more, stacklevel=2)
+
+def log(event: Event, *, level: int | None = None, exc_info: bool = False, **values: object) -> None:
+    """``values`` are the event's fields; ``level`` where this record is more or less urgent than others."""
+    more = {"event": event.name, **values}
+    logger.log(level or event.level, event.text, values, exc_info=exc_info, extra=more, stacklevel=2)
 
 
 SYNC_RUN_QUEUED = Event(

@@ -153,7 +153,7 @@ def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float
         task.apply_async((pk, ticket), countdown=countdown)
     except Task.OperationalError as error:
         # The broker's address and its refusal, without the frames of its client.
-        logs.PUBLISHING_FAILED.log(work=_NAMES[work], id=pk, problem=str(error))
+        logs.log(logs.PUBLISHING_FAILED, work=_NAMES[work], id=pk, problem=str(error))
         leases.void(work, pk, ticket)
 
 

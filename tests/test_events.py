@@ -33,12 +33,14 @@ ROOT_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def calls_of_log() -> Iterator[tuple[str, frozenset[str]]]:
-    """Each ``events.NAME.log(…)`` of the package: the constant's name, and the fields that are given."""
+    """Each ``logs.log(logs.NAME, …)`` of the package: the constant's name, and the fields that are given."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("events."):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "logs.log":
+                event = ast.unparse(node.args[0])
                 given = {str(keyword.arg) for keyword in node.keywords} - {"level", "exc_info"}
-                yield ast.unparse(node.func).split(".")[1], frozenset(given)
+                if event.startswith("logs."):
+                    yield event.split(".")[1], frozenset(given)
 
 
 class TestTable:

@@ -118,7 +118,7 @@ def prune(
                     on_progress(tally)
         finally:  # what was done before it broke off is done
             if apply:
-                logs.PRUNED.log(kind=kind.value, count=tally.count, kept=tally.kept)
+                logs.log(logs.PRUNED, kind=kind.value, count=tally.count, kept=tally.kept)
         yield tally
 
 

@@ -83,15 +83,20 @@ class Execution(Lease[Operation]):
             self.renew()
             left = all_items().filter(operation=self.operation, state=State.PENDING, **where).update(**untried)
         if left:
-            logs.OPERATION_GIVEN_UP.log(
-                operation=self.operation.pk, verb=self.operation.verb, items=left, error_code=error.code
+            logs.log(
+                logs.OPERATION_GIVEN_UP,
+                operation=self.operation.pk,
+                verb=self.operation.verb,
+                items=left,
+                error_code=error.code,
             )
 
     def finish(self) -> None:
         self.release(finished_at=self.clock.now())
         items = all_items().filter(operation=self.operation)
         counts = dict(items.order_by().values_list("state").annotate(Count("pk")))
-        logs.OPERATION_FINISHED.log(
+        logs.log(
+            logs.OPERATION_FINISHED,
             operation=self.operation.pk,
             verb=self.operation.verb,
             done=counts.get(State.DONE, 0),
@@ -107,7 +112,8 @@ _UNHAPPY = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERAT
 
 def _tell_outcome(item: OperationItem) -> None:
     if event := _UNHAPPY.get(State(item.state)):
-        event.log(
+        logs.log(
+            event,
             operation=item.operation_id,
             item=item.pk,
             verb=item.operation.verb,
@@ -121,7 +127,7 @@ def _note(item: OperationItem, conversation: Conversation) -> None:
         with transaction.atomic(using=write_database()):
             history.note(item, conversation)
     except DatabaseError:  # what was done stays done
-        logs.OPERATION_HISTORY_FAILED.log(operation=item.operation_id, item=item.pk, exc_info=True)
+        logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
 
 
 def _create(item: OperationItem, *, interactive: bool) -> None:

@@ -45,7 +45,7 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
     try:
         _work_or_rest(execution, stop=time.monotonic() + seconds)
     except LeaseLost:
-        logs.OPERATION_LEASE_LOST.log(operation=operation_id)
+        logs.log(logs.OPERATION_LEASE_LOST, operation=operation_id)
         return None
     return execution.operation
 
@@ -59,7 +59,7 @@ def _work_or_rest(execution: Execution, *, stop: float) -> None:
     except (RateLimited, PaceKept) as error:
         _rest(execution, error)
     except DATABASE_TROUBLE as error:
-        logs.OPERATION_DATABASE_FAILED.log(operation=execution.operation.pk, exc_info=True)
+        logs.log(logs.OPERATION_DATABASE_FAILED, operation=execution.operation.pk, exc_info=True)
         leave_broken_connection()
         _rest(execution, DatabaseTrouble(error=type(error).__name__))
     except BaseException:
@@ -84,7 +84,7 @@ def _next_of(operation: Operation) -> OperationItem | None:
 def _turn(execution: Execution, item: OperationItem) -> None:
     verb = execution.operation.verb
     if item.state == State.SENT:
-        logs.OPERATION_ADOPTED.log(operation=execution.operation.pk, item=item.pk, verb=verb)
+        logs.log(logs.OPERATION_ADOPTED, operation=execution.operation.pk, item=item.pk, verb=verb)
     if item.state == State.SENT and verb == Verb.CREATE:
         died = OutcomeUnknown(operation="create", reason=_("the process that did it died"))
         execution.end(item, State.UNKNOWN, died)
@@ -120,4 +120,4 @@ def _rest(execution: Execution, error: OrqError) -> None:
     seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
     resume_at = now + min(timedelta(seconds=seconds), rate_limits.LONGEST)
     execution.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
-    logs.OPERATION_WAITS.log(operation=operation.pk, verb=operation.verb, seconds=seconds, error_code=error.code)
+    logs.log(logs.OPERATION_WAITS, operation=operation.pk, verb=operation.verb, seconds=seconds, error_code=error.code)

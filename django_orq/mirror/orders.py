@@ -173,7 +173,7 @@ def prune(*, ended: Operation) -> None:
     try:
         _prune(ended)
     except DatabaseError:
-        logs.PRUNING_FAILED.log(kind="operations", exc_info=True)
+        logs.log(logs.PRUNING_FAILED, kind="operations", exc_info=True)
 
 
 def _prune(ended: Operation) -> None:

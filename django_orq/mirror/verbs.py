@@ -162,7 +162,7 @@ def _asking(
     except OrqError as error:
         _heed(workspace, error, clock)
         if error.leaves_doubt:
-            logs.REQUEST_OUTCOME_UNKNOWN.log(workspace=workspace, call=operation, error_code=error.code)
+            logs.log(logs.REQUEST_OUTCOME_UNKNOWN, workspace=workspace, call=operation, error_code=error.code)
         raise
 
 
@@ -171,7 +171,7 @@ def _heed(workspace: str, error: OrqError, clock: DatabaseClock) -> None:
     try:
         rate_limits.heed(workspace, error, clock=clock)
     except DatabaseError:
-        logs.REQUEST_WAIT_NOT_KEPT.log(workspace=workspace, error_code=error.code, exc_info=True)
+        logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=workspace, error_code=error.code, exc_info=True)
 
 
 def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:
@@ -196,7 +196,7 @@ def _behind_if_not_written(
         yield
     except (MirrorContended, DatabaseError) as error:
         trouble = isinstance(error, DatabaseError)
-        logs.REQUEST_NOT_MIRRORED.log(workspace=workspace, call=operation, exc_info=trouble)
+        logs.log(logs.REQUEST_NOT_MIRRORED, workspace=workspace, call=operation, exc_info=trouble)
         replaced = _came_between(workspace, *renamed) if renamed else None
         raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
 

@@ -109,10 +109,12 @@ def _answer(error: Exception, context: dict[str, Any]) -> Response | None:
         return _answer_orq(error)
     if isinstance(error, ImproperlyConfigured):
         # In the words of conf, which hold no key.
-        logs.REST_FAILED.log(error_code=orq.NotConfigured.code, problem=str(error))
+        logs.log(logs.REST_FAILED, error_code=orq.NotConfigured.code, problem=str(error))
         return _answer_not_configured()
     if isinstance(error, DATABASE_TROUBLE):
-        logs.REST_FAILED.log(error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True)
+        logs.log(
+            logs.REST_FAILED, error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True
+        )
         return _answer_orq(orq.DatabaseTrouble(error=type(error).__name__))
     if isinstance(error, _UNREADABLE):
         error = _refused(error)

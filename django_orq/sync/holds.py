@@ -107,7 +107,7 @@ def _continue(run: SyncRun) -> SyncRun:
     if not created:
         text = _("sync run {run} is unfinished (orq_sync --go-on {run}); it comes first")
         raise ValueError(format_lazy(text, run=following.pk))
-    logs.SYNC_RUN_QUEUED.log(run=following.pk, workspace=following.workspace, mode=following.mode)
+    logs.log(logs.SYNC_RUN_QUEUED, run=following.pk, workspace=following.workspace, mode=following.mode)
     return following
 
 

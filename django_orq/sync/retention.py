@@ -27,7 +27,7 @@ def prune(workspace: str, *, ended_run: int) -> None:
     try:
         _prune(workspace, ended_run)
     except DatabaseError:
-        logs.PRUNING_FAILED.log(kind="sync_runs", exc_info=True)
+        logs.log(logs.PRUNING_FAILED, kind="sync_runs", exc_info=True)
 
 
 def _prune(workspace: str, ended_run: int) -> None:

@@ -60,9 +60,9 @@ def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_sec
         slot=slot_of(workspace, mode), defaults={"workspace": workspace, "mode": mode}
     )
     if created:
-        logs.SYNC_RUN_QUEUED.log(run=run.pk, workspace=workspace, mode=mode.value)
+        logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
     elif run.state == State.PAUSED:
-        logs.SYNC_RUN_LEFT_PAUSED.log(run=run.pk, workspace=workspace, mode=mode.value)
+        logs.log(logs.SYNC_RUN_LEFT_PAUSED, run=run.pk, workspace=workspace, mode=mode.value)
         return run
     _set_budget(run, max_pages, max_seconds)
     return run
@@ -93,7 +93,7 @@ def pause(run: SyncRun) -> bool:
     paused = all_runs().filter(pk=run.pk, state__in=UNFINISHED).exclude(state=State.PAUSED)
     if not paused.update(state=State.PAUSED, token="", lease_until=None, resume_at=None, wait=""):
         return False
-    logs.SYNC_RUN_PAUSED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+    logs.log(logs.SYNC_RUN_PAUSED, run=run.pk, workspace=run.workspace, mode=run.mode)
     return True
 
 
@@ -101,7 +101,7 @@ def cancel(run: SyncRun) -> bool:
     """End an unfinished run for good; ``False`` if it has ended already."""
     if not end(run.pk, state=State.CANCELLED, now=DatabaseClock(write_database()).now()):
         return False
-    logs.SYNC_RUN_CANCELLED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+    logs.log(logs.SYNC_RUN_CANCELLED, run=run.pk, workspace=run.workspace, mode=run.mode)
     return True
 
 

@@ -69,7 +69,7 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
     try:
         _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress)
     except LeaseLost:
-        logs.SYNC_RUN_LEASE_LOST.log(run=run_id, workspace=workspace.alias)
+        logs.log(logs.SYNC_RUN_LEASE_LOST, run=run_id, workspace=workspace.alias)
         return None
     return claim.run
 
@@ -85,7 +85,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> 
         rate_limits.heed(run.workspace, error, clock=claim.clock)
         _wait_or_fail(claim, error)
     except DATABASE_TROUBLE as error:
-        logs.SYNC_RUN_DATABASE_FAILED.log(run=run.pk, workspace=run.workspace, exc_info=True)
+        logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
         leave_broken_connection()
         _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
     except Exception as error:
@@ -100,9 +100,9 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> 
 
 def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
     if before.started_at is None:
-        logs.SYNC_RUN_STARTED.log(run=run.pk, workspace=run.workspace, mode=run.mode)
+        logs.log(logs.SYNC_RUN_STARTED, run=run.pk, workspace=run.workspace, mode=run.mode)
     if run.deaths > before.deaths:
-        logs.SYNC_RUN_ADOPTED.log(run=run.pk, workspace=run.workspace, mode=run.mode, deaths=run.deaths)
+        logs.log(logs.SYNC_RUN_ADOPTED, run=run.pk, workspace=run.workspace, mode=run.mode, deaths=run.deaths)
 
 
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
@@ -185,7 +185,8 @@ def _finish(claim: Claim) -> None:
 
 
 def _tell_finished(run: SyncRun) -> None:
-    logs.SYNC_RUN_FINISHED.log(
+    logs.log(
+        logs.SYNC_RUN_FINISHED,
         level=logging.INFO if run.state == SyncRun.State.SUCCEEDED else logging.WARNING,
         run=run.pk,
         workspace=run.workspace,
@@ -233,7 +234,9 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
         trouble_since=run.trouble_since,
         **_describe(error),
     )
-    logs.SYNC_RUN_WAITS.log(run=run.pk, workspace=run.workspace, mode=run.mode, seconds=seconds, error_code=error.code)
+    logs.log(
+        logs.SYNC_RUN_WAITS, run=run.pk, workspace=run.workspace, mode=run.mode, seconds=seconds, error_code=error.code
+    )
 
 
 def _may_pass(error: OrqError, run: SyncRun) -> bool:
@@ -276,7 +279,8 @@ def _fail(claim: Claim, error: Exception) -> None:
     if not ended:
         raise LeaseLost
     run.refresh_from_db(using=write_database())
-    logs.SYNC_RUN_FAILED.log(
+    logs.log(
+        logs.SYNC_RUN_FAILED,
         run=run.pk,
         workspace=run.workspace,
         mode=run.mode,

@@ -168,7 +168,7 @@ class Transport:
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
         verdict = outcome.status if isinstance(outcome, Reply) else outcome.code
-        logs.REQUEST_ANSWERED.log(call=call.operation, answer=verdict, seconds=time.monotonic() - started)
+        logs.log(logs.REQUEST_ANSWERED, call=call.operation, answer=verdict, seconds=time.monotonic() - started)
         return outcome
 
     def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Reply | OrqError:
