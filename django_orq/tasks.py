@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 
 from . import logs
 from .conf import DEFAULT_ALIAS, workspace_aliases
-from .mirror import operations, orders
+from .mirror import operations
 from .models import Operation, SyncRun, Work
 from .queues import OPERATE, SYNC, WALK
 from .store import leases
@@ -97,7 +97,7 @@ def sync_conversations(
     runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
     for run in runs.adoptable(workspace):
         enqueue_slice(run.pk)
-    for operation in orders.adoptable():
+    for operation in leases.idle_operations():
         enqueue_operation(operation.pk)
 
 

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from django_orq.mirror import orders
-from django_orq.mirror.orders import Order, Orderer
-from django_orq.models import WorkspaceWait
+from django_orq.mirror import operations
+from django_orq.mirror.operations import Order, Orderer
+from django_orq.models import OperationItem, WorkspaceWait
 from django_orq.store.database import all_operations
 
 NOBODY = Orderer()
@@ -16,12 +16,14 @@ def rename_all(rows, **options):
 
 def place(verb, rows, *, by=NOBODY, **options):
     wanted = [Order(conversation=row, wanted=f"{row} anew") for row in rows]
-    operation, _is_new = orders.place(verb, wanted, by=by, **options)
+    operation, _is_new = operations.create_operation(verb, wanted, by=by, **options)
     return operation
 
 
 def states(operation):
-    return list(operation.items.order_by("pk").values_list("state", flat=True))
+    """Of the items of an operation, or of all (``None``)."""
+    items = OperationItem.objects.all() if operation is None else operation.items
+    return list(items.order_by("pk").values_list("state", flat=True))
 
 
 def let_the_wait_pass(operation):

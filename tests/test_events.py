@@ -14,8 +14,8 @@ from django_orq import logs, tasks
 from django_orq.exceptions import MirrorBehind, OrqError
 from django_orq.logs import EVENTS, FIELDS
 from django_orq.management.pruning import Ages, prune
-from django_orq.mirror import operations, orders, verbs
-from django_orq.mirror.orders import Order, Orderer
+from django_orq.mirror import operations, verbs
+from django_orq.mirror.operations import Order, Orderer
 from django_orq.models import Conversation, SyncRun
 from django_orq.store.database import all_operations
 from django_orq.sync import runs, slices
@@ -152,7 +152,9 @@ def _database_fails_in_a_run(remote: OrqSandbox) -> None:
 def _order(verb: str) -> int:
     full_run()
     rows = Conversation.objects.order_by("-remote_id")
-    operation, _is_new = orders.place(verb, [Order(conversation=row, wanted="Anew") for row in rows], by=Orderer())
+    operation, _is_new = operations.create_operation(
+        verb, [Order(conversation=row, wanted="Anew") for row in rows], by=Orderer()
+    )
     return operation.pk
 
 
@@ -242,13 +244,13 @@ class TestRecords:
 
     def test_database_that_fails_in_an_operation(self, remote, said, broken):
         pk = _order("rename")
-        broken("django_orq.mirror.execution.rename_conversation", OperationalError("gone away"))
+        broken("django_orq.mirror.operations.rename_conversation", OperationalError("gone away"))
         operations.work_slice(pk)
 
         self.assert_as_in_the_table(said("operation.database_failed"), "operation.database_failed")
 
     def test_history_that_can_not_be_written(self, remote, said, broken):
-        broken("django_orq.mirror.history.note", DatabaseError("no space left"))
+        broken("django_orq.mirror.operations._write_history", DatabaseError("no space left"))
         operations.work_slice(_order("refresh"))
 
         self.assert_as_in_the_table(said("operation.history_failed"), "operation.history_failed")

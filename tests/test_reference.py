@@ -28,7 +28,7 @@ from django_orq import checks, logs, payloads, signals
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
-from django_orq.mirror import operations, orders
+from django_orq.mirror import operations
 from django_orq.models import Conversation, searching
 from django_orq.rest import errors as rest
 from django_orq.rest.serializers import ConversationSerializer, SyncRunDetailSerializer
@@ -59,17 +59,17 @@ LIMITS: dict[str, tuple[float, ...]] = {
     ),
     "how long a run or an operation may come no further until it fails": (
         slices.LONGEST_TROUBLE.total_seconds() / 3600,
-        operations.LONGEST_TROUBLE.total_seconds() / 3600,
+        operations.MAX_TROUBLE.total_seconds() / 3600,
     ),
     "an answer's body, decompressed": (bounded.MAX_BODY,),
     "an answer with its headers, on the wire": (bounded.MAX_WIRE,),
     "the nesting of a conversation's JSON": (payloads.MAX_DEPTH,),
     "a name": (payloads.MAX_NAME,),
-    "conversations in one operation of the admin": (orders.MOST_ITEMS,),
+    "conversations in one operation of the admin": (operations.MAX_ITEMS,),
     "names that a search looks through, the newest first": (searching.MAX_SEARCHED,),
     "finished runs that are kept of each workspace": (retention.KEPT,),
     "of those, that changed nothing": (retention.KEPT_UNCHANGED,),
-    "finished operations that are kept": (orders.KEPT,),
+    "finished operations that are kept": (operations.KEPT,),
 }
 
 

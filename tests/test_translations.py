@@ -17,8 +17,8 @@ from django.urls import reverse
 from django.utils import translation
 
 from django_orq.exceptions import APIError, InvalidName, OrqError, TransportError, explain
-from django_orq.mirror import orders, verbs
-from django_orq.mirror.orders import Order, Orderer
+from django_orq.mirror import operations, verbs
+from django_orq.mirror.operations import Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.payloads import REMOTE_ID, Refused, parse_conversation
 from django_orq.sync import runs
@@ -153,7 +153,9 @@ def test_run_that_can_not_go_on_says_so_in_the_readers_language(reader, remote):
 
 def an_operation() -> Operation:
     rows = list(Conversation.objects.all())
-    operation, _ = orders.place("rename", [Order(conversation=row, wanted="New") for row in rows], by=Orderer())
+    operation, _ = operations.create_operation(
+        "rename", [Order(conversation=row, wanted="New") for row in rows], by=Orderer()
+    )
     failed = {"state": "failed", "error_code": "server_error"}
     operation.items.update(**failed, error_params={"operation": "update", "status": 503, "said": "", "hint": ""})
     Operation.objects.update(finished_at=NOON)

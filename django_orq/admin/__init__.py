@@ -2,7 +2,7 @@
 
 from .conversations import ConversationAdmin
 from .operations import OperationAdmin
-from .rejects import RejectedPayloadAdmin
+from .rejected import RejectedPayloadAdmin
 from .runs import SyncRunAdmin
 
 __all__ = ["ConversationAdmin", "OperationAdmin", "RejectedPayloadAdmin", "SyncRunAdmin"]

@@ -1,17 +1,22 @@
-"""What all classes of the admin share: the look of their pages, and pages of our own beside the stock ones."""
+"""What the classes of the admin share: the look of their pages, and pages of our own beside the stock ones."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from ..store.database import outside_of_transactions
+from ..conf import workspace_aliases
+from ..mirror.operations import Orderer
+from ..store.database import outside_of_transactions, write_database
+from ..sync.report import Extent
 
 Row = TypeVar("Row", bound=Model)
+Shown = TypeVar("Shown")
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin
@@ -30,16 +35,17 @@ class OrqAdmin(_ModelAdmin[Row]):
 
     class Media:
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
+        js = ("django_orq/progress.js",)
 
     def own_urls(self) -> list[URLPattern]:
         """Those of our own views, which ``_own_url`` makes."""
         return []
 
     def get_urls(self) -> list[URLPattern]:
-        """Ours outside of ``ATOMIC_REQUESTS``, so that a worker is told, or not, before the person is."""
-        patterns = self.own_urls()
+        """Outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked or a worker is notified."""
+        patterns = [*self.own_urls(), *super().get_urls()]
         outside_of_transactions(patterns)
-        return [*patterns, *super().get_urls()]
+        return patterns
 
     def _own_url(self, name: str, view: Callable[..., HttpResponse], *, below: str = "") -> URLPattern:
         """``go_on`` is at ``go-on/``, ``below`` a route that ends with a slash."""
@@ -67,6 +73,29 @@ class OrqAdmin(_ModelAdmin[Row]):
         return TemplateResponse(request, name, {**self._page(request, title), **context})
 
 
+class ReadOnlyAdmin(OrqAdmin[Row]):
+    """Rows that nobody writes by hand, from where they are written: those that have just been made are there."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
+        rows: QuerySet[Row] = super().get_queryset(request)
+        return rows.using(write_database())
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def answer_progress(extent: Extent, *, is_finished: bool, text: str, fields: dict[str, str]) -> HttpResponse:
+    """How far something is, for the page's script; ``fields`` are texts by the ``data-field`` of their elements."""
+    value = extent.done if extent.total else None
+    return JsonResponse({"finished": is_finished, "value": value, "max": extent.total, "text": text, "fields": fields})
+
+
 def url_to(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:
     """The address of a page of the model's on this site: of its ``changelist``, say."""
     return reverse(f"admin:{_url_name(model, page)}", args=args, current_app=site.name)
@@ -74,3 +103,32 @@ def url_to(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> 
 
 def _url_name(model: type[Model], page: str) -> str:
     return f"{model._meta.app_label}_{model._meta.model_name}_{page}"
+
+
+def may_see(request: HttpRequest, site: admin.AdminSite, model: Any) -> bool:
+    """Whether this site has pages of the model, and this person may look at them."""
+    return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
+
+
+def orderer(request: HttpRequest) -> Orderer:
+    """As whom the person requests what this request asks for."""
+    user: Any = request.user
+    return Orderer(pk=str(user.pk), name=user.get_username())
+
+
+def known_aliases() -> list[str]:
+    """All configured workspaces; none if the settings are wrong, which is told to who wants something of Orq."""
+    try:
+        return workspace_aliases()
+    except ImproperlyConfigured:
+        return []
+
+
+def are_several() -> bool:
+    """Whether workspaces need telling apart."""
+    return len(known_aliases()) > 1
+
+
+def if_several(*shown: Shown) -> tuple[Shown, ...]:
+    """These columns, fields or filters, where workspaces need telling apart; else nothing."""
+    return shown if are_several() else ()

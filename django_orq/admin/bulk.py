@@ -1,104 +1,208 @@
-"""What the actions on selected conversations share: on one in the request, on several as an operation for workers."""
+"""The actions on selected conversations: on one in the request, on several as an operation for workers.
 
-from collections.abc import Callable, Sequence
+An action that asks first shows a page, the form of which is sent to a view of its own.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import messages
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.utils.translation import gettext, ngettext
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
-from ..mirror.orders import MOST_ITEMS, Order, place
-from ..models import Conversation, Operation
+from ..exceptions import ConversationChanged
+from ..mirror.operations import MAX_ITEMS, Order, create_operation
+from ..models import Conversation, Operation, OperationItem
 from ..text import number
-from .base import url_to
-from .handing_over import hand_over
-from .remote_first import RemoteFirstAdmin
-from .users import orderer
+from .base import orderer
+from .editing import EditingAdmin, Outcome, is_tombstone
+from .forms import RenameSelectedForm, SelectionForm, digest_of_names, keys_to_rename
+from .operations import hand_over
+from .texts import isolated
 
-Permission = Callable[[HttpRequest, Conversation], bool]
+Verb = Operation.Verb
+_Rows = list[Conversation]
+_OTHER_FIELDS = 20
+"""Of a form, beside the names: Django takes only so many in all."""
+_TITLES = {
+    Verb.RENAME: _("Rename conversations"),
+    Verb.DELETE: _("Delete conversations"),
+    Verb.CREATE: _("Create conversations again"),
+}
+_PAGES = {Verb.RENAME: "rename_selected", Verb.DELETE: "delete_selected", Verb.CREATE: "create_again"}
+"""Templates and views alike."""
+_DONE = {
+    Verb.DELETE: _("%(names)s was deleted."),
+    Verb.REFRESH: _("%(names)s is up to date."),
+    Verb.CREATE: _("A new conversation called %(names)s was created."),
+}
 
 
-class BulkAdmin(RemoteFirstAdmin):
-    """An action that asks first shows a page, the form of which is sent to a view of its own."""
+class BulkAdmin(EditingAdmin):
+    def own_urls(self) -> list[URLPattern]:
+        views = (self.rename_selected_view, self.delete_selected_view, self.create_again_view)
+        return [self._own_url(name, view) for name, view in zip(_PAGES.values(), views, strict=True)]
 
-    def _check_posted(self, request: HttpRequest, *, permitted: bool) -> HttpResponse | None:
-        """The refusal, if it is none of ours to do."""
+    @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
+    def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        rows = self._choose(request, Verb.RENAME, self._selected(request, queryset, most=_most_fields()))
+        return self._ask(request, Verb.RENAME, RenameSelectedForm(rows)) if rows else None
+
+    @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
+    def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        rows = self._choose(request, Verb.REFRESH, self._selected(request, queryset))
+        return self._act(request, Verb.REFRESH, rows, None)
+
+    @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        """In the stock action's place, which would delete rows."""
+        return self._confirm(request, Verb.DELETE, self._selected(request, queryset))
+
+    @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))
+    def create_again(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
+        return self._confirm(request, Verb.CREATE, self._selected(request, queryset))
+
+    @method_decorator(require_POST)
+    def rename_selected_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        rows = self._choose(request, Verb.RENAME, self._find_all(request, keys_to_rename(request.POST)))
+        form = RenameSelectedForm(rows, request.POST)
+        if not rows:
+            return self._back(request)
+        if not form.is_valid():
+            return self._ask(request, Verb.RENAME, form)
+        if not form.orders:
+            self.message_user(request, gettext("No name was changed, so nothing was done."), messages.INFO)
+        if len(form.orders) > 1:
+            return self._place(request, Verb.RENAME, form.orders, form.cleaned_data["form_token"])
+        if not all(self._rename_one(request, form, order) for order in form.orders):
+            return self._ask(request, Verb.RENAME, form)
+        return self._back(request)
+
+    def _rename_one(self, request: HttpRequest, form: RenameSelectedForm, order: Order) -> bool:
+        try:
+            outcome = self.rename(request, order)
+        except ConversationChanged as change:
+            form.ask_again(order, change)
+            return False
+        if outcome is Outcome.DONE:
+            text = gettext("The conversation is now called “%(name)s”.")
+            self.message_user(request, text % {"name": isolated(order.wanted)}, messages.SUCCESS)
+        return outcome is not Outcome.FAILED
+
+    @method_decorator(require_POST)
+    def delete_selected_view(self, request: HttpRequest) -> HttpResponse:
+        return self._act_on_confirmed(request, Verb.DELETE, permitted=self.has_delete_permission(request))
+
+    @method_decorator(require_POST)
+    def create_again_view(self, request: HttpRequest) -> HttpResponse:
+        return self._act_on_confirmed(request, Verb.CREATE, permitted=self.has_add_permission(request))
+
+    def _act_on_confirmed(self, request: HttpRequest, verb: Operation.Verb, *, permitted: bool) -> HttpResponse:
         if not permitted:
             raise PermissionDenied
-        return None if request.method == "POST" else HttpResponseNotAllowed(["POST"])
+        form = SelectionForm(request.POST)
+        if not form.is_valid():
+            text = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
+            self.message_user(request, text, messages.ERROR)
+            return self._back(request)
+        rows = self._choose(request, verb, self._find_all(request, form.cleaned_data["selected"]))
+        if verb == Verb.DELETE and rows and form.cleaned_data["seen"] not in ("", digest_of_names(rows)):
+            text = gettext("Some of them have changed since you chose them. Look at them once more.")
+            self.message_user(request, text, messages.WARNING)
+            return self._confirm(request, verb, rows) or self._back(request)
+        return self._act(request, verb, rows, form.cleaned_data["form_token"]) or self._back(request)
 
-    def _selected(
-        self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MOST_ITEMS
-    ) -> list[Conversation]:
+    def _act(
+        self, request: HttpRequest, verb: Operation.Verb, rows: _Rows, form_token: str | None
+    ) -> HttpResponse | None:
+        """On one now, on several by a worker; ``None`` leads back to the list."""
+        if len(rows) > 1:
+            return self._place(request, verb, [Order(conversation=row) for row in rows], form_token)
+        for row in rows:
+            if verb == Verb.CREATE:
+                item = self.create_once(request, Order(conversation=row), form_token)
+                is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
+            else:
+                is_done = (self.delete if verb == Verb.DELETE else self.refresh)(request, row) is Outcome.DONE
+            if is_done:
+                self.say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
+        return None
+
+    def _place(
+        self, request: HttpRequest, verb: Operation.Verb, orders: Sequence[Order], form_token: str | None
+    ) -> HttpResponse:
+        """Record it, have workers notified, and lead to the page that shows how it goes."""
+        operation, is_new = create_operation(verb, orders, by=orderer(request), form_token=form_token)
+        already = gettext("This form was sent before, so nothing was requested now. Here is what it requested.")
+        self.message_user(request, *(hand_over(operation) if is_new else (already, messages.INFO)))
+        return self.show_operation(request, operation)
+
+    def _selected(self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MAX_ITEMS) -> _Rows:
         """All of them, none if they are more than ``most``."""
         selected = list(queryset[: most + 1])
-        if len(selected) > most:
-            self._say_too_many(request, most)
-            return []
-        return selected
-
-    def _say_too_many(self, request: HttpRequest, most: int) -> None:
+        if len(selected) <= most:
+            return selected
         message = gettext("At most %(count)s conversations can be chosen at once. Nothing was done.")
         self.message_user(request, message % {"count": number(most)}, messages.ERROR)
+        return []
 
-    def _permitted(self, request: HttpRequest, rows: Sequence[Conversation], may: Permission) -> list[Conversation]:
-        """Those with which this person may do it; of the others it is said."""
-        refused = [row for row in rows if not may(request, row)]
-        if refused:
-            message = gettext("You may not do this with %(names)s.")
-            self._say_of(request, refused, message, messages.ERROR)
-        return [row for row in rows if row not in refused]
-
-    def _alive(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
-        """Those that are not deleted; of the others it is said."""
-        deleted = [row for row in selected if row.deleted_at is not None]
-        if deleted:
-            self._say_gone(request, deleted)
-        return [row for row in selected if row.deleted_at is None]
-
-    def _tombstones(self, request: HttpRequest, selected: Sequence[Conversation]) -> list[Conversation]:
-        """Those that are deleted; of the others it is said."""
-        alive = [row for row in selected if row.deleted_at is None]
-        if alive:
-            message = ngettext(
-                "%(names)s is not deleted, so it was left alone.",
-                "%(names)s are not deleted, so they were left alone.",
-                len(alive),
-            )
-            self._say_of(request, alive, message, messages.WARNING)
-        return [row for row in selected if row.deleted_at is not None]
-
-    def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> list[Conversation]:
+    def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> _Rows:
         """Of those with these primary keys, the ones that this person may see, in the list's order."""
-        wanted = set(keys)
-        if len(wanted) > MOST_ITEMS:
-            self._say_too_many(request, MOST_ITEMS)
-            return []
-        return list(self.get_queryset(request).filter(pk__in=wanted).order_by(*self.get_ordering(request)))
+        found = self.get_queryset(request).filter(pk__in=set(keys)).order_by(*self.get_ordering(request))
+        return self._selected(request, found)
 
-    def _order(
-        self, request: HttpRequest, verb: str, orders: Sequence[Order], form_token: str | None = None
-    ) -> HttpResponse:
-        """Record it, have workers told, and lead to the page that shows how it goes."""
-        operation, is_new = place(verb, orders, by=orderer(request), form_token=form_token)
-        if is_new:
-            self.message_user(request, *hand_over(operation))
+    def _choose(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> _Rows:
+        """Those with which this person may do it now; of the others it is said."""
+        creates = verb == Verb.CREATE
+        fitting = [row for row in rows if is_tombstone(row) == creates]
+        others = [row for row in rows if is_tombstone(row) != creates]
+        if others and creates:
+            self.say_of(request, others, gettext("Not deleted, so left alone: %(names)s."), messages.WARNING)
+        elif others:
+            self.say_gone(request, others)
+        if creates:
+            refused = [row for row in fitting if row.is_scrubbed]
+            text = gettext("%(names)s can't be created again: the name is no longer kept here.")
         else:
-            message = gettext("This form was sent before, so nothing was ordered now. Here is what it ordered.")
-            self.message_user(request, message, messages.INFO)
-        if not self.admin_site.is_registered(Operation):
-            return self._back(request)
-        return HttpResponseRedirect(url_to(self.admin_site, Operation, "change", operation.pk))
+            may = self.has_delete_permission if verb == Verb.DELETE else self.has_change_permission
+            refused = [row for row in fitting if not may(request, row)]
+            text = gettext("You may not do this with %(names)s.")
+        if refused:
+            self.say_of(request, refused, text, messages.ERROR)
+        return [row for row in fitting if row not in refused]
+
+    def _confirm(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
+        """The page that asks; ``None`` if there is nothing to ask about."""
+        if not (chosen := self._choose(request, verb, rows)):
+            return None
+        keys = ",".join(str(row.pk) for row in chosen)
+        form = SelectionForm(initial={"selected": keys, "seen": digest_of_names(chosen)})
+        return self._ask(request, verb, form, conversations=chosen)
+
+    def _ask(
+        self, request: HttpRequest, verb: Operation.Verb, form: SelectionForm | RenameSelectedForm, **context: Any
+    ) -> HttpResponse:
+        """The page whose form is sent to the view of the same name."""
+        url, filters = self._url_to(_PAGES[verb]), self.get_preserved_filters(request)
+        form_url = f"{url}?{filters}" if filters else url
+        return self._render(request, _PAGES[verb], str(_TITLES[verb]), form=form, form_url=form_url, **context)
 
     def _back(self, request: HttpRequest) -> HttpResponse:
         """To the list, with the filters that it had."""
         filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
         return HttpResponseRedirect(add_preserved_filters(filters, self._url_to("changelist")))
 
-    def _ask(self, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
-        """The page whose form is sent to the view ``name``."""
-        url, filters = self._url_to(name), self.get_preserved_filters(request)
-        return self._render(request, name, title, form_url=f"{url}?{filters}" if filters else url, **context)
+
+def _most_fields() -> int:
+    limit = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    return MAX_ITEMS if limit is None else min(MAX_ITEMS, max(1, limit - _OTHER_FIELDS))

@@ -7,7 +7,7 @@ from ..store.database import kept_rows
 from ..sync.confirm import would_confirm
 from ..sync.report import counts
 from ..text import number
-from .pagination import MAX_LISTED
+from .lists import MAX_LISTED
 
 
 def consequences(run: SyncRun) -> list[str]:

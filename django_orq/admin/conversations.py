@@ -1,39 +1,40 @@
-"""Conversations in the admin: their list, and what the page of one shows."""
+"""Conversations in the admin: their list, with the mirror's freshness above it, and what the page of one shows."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Conversation
-from ..models.searching import MAX_TERM, by_id, is_id
-from ..store.database import write_database
+from ..models import Conversation, SyncRun, searching
+from ..store.database import DatabaseClock, write_database
+from ..sync import runs
 from ..text import is_blank
-from .bulk_actions import BulkActionsAdmin
-from .bulk_renaming import BulkRenamingAdmin
-from .deleting import DeletingAdmin
-from .filters import CreatedFilter, StateFilter, WorkspaceFilter
-from .forms import RenameForm, SelectionActionForm
-from .freshness import FreshnessAdmin
-from .help_texts import OF_CONVERSATIONS, explained
-from .listing import ConversationList
-from .names import as_told
-from .pagination import BoundedPaginator
-from .saving import SavingAdmin
-from .searching import is_completing, is_listing, newest, offered
-from .workspaces import if_several
+from .base import if_several, known_aliases, may_see, url_to
+from .bulk import BulkAdmin
+from .forms import RenameForm
+from .lists import (
+    BoundedPaginator,
+    ConversationList,
+    CreatedFilter,
+    StateFilter,
+    WorkspaceFilter,
+    chosen_workspace,
+    searched,
+)
+from .texts import OF_CONVERSATIONS, ago, explained
 
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenamingAdmin, BulkActionsAdmin):
+class ConversationAdmin(BulkAdmin):
     """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
 
     Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
@@ -45,7 +46,6 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
     ordering = ("-remote_id",)  # newest first, for ids sort by creation
     sortable_by = ("created",)
     paginator = BoundedPaginator
-    action_form = SelectionActionForm
     actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
@@ -57,7 +57,9 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """To list and to complete, from where the router has them read; to act on, from where they are written."""
         rows = super().get_queryset(request)
-        return rows if is_listing(request) else rows.using(write_database())
+        view = _view(request)
+        is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith("_changelist"))
+        return rows if is_listing else rows.using(write_database())
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
         return ConversationList
@@ -65,14 +67,31 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        if is_completing(request):
-            queryset = offered(queryset)
-        term = search_term.strip()[:MAX_TERM]
-        if "\0" in term:  # in no name, and PostgreSQL refuses to look for it
-            return queryset.none(), False
-        if is_id(term):
-            return by_id(queryset, term), False
-        return super().get_search_results(request, newest(request, queryset) if term else queryset, term)
+        if _view(request) == "autocomplete":  # a new reference, in the order of the index
+            queryset = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
+        term = search_term.strip()[: searching.MAX_TERM]
+        if searching.is_id(term):
+            return searching.by_id(queryset, term), False
+        return super().get_search_results(request, searched(request, queryset) if term else queryset, term)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        chosen = chosen_workspace(request)
+        context = {"chosen_workspace": chosen, "freshness": self._freshness(request, chosen)}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def _freshness(self, request: HttpRequest, chosen: str) -> list[dict[str, Any]]:
+        """How fresh the mirror is, above the list: for each workspace, as markup."""
+        if request.method != "GET":
+            return []
+        now, sees_runs = DatabaseClock(write_database()).now(), may_see(request, self.admin_site, SyncRun)
+
+        def name(run: SyncRun) -> str:
+            words = {"mode": run.get_mode_display(), "run": run.pk, "state": run.get_state_display()}
+            text = gettext("%(mode)s run %(run)s %(state)s") % words
+            url = url_to(self.admin_site, SyncRun, "change", run.pk) if sees_runs else ""
+            return format_html('<a href="{}">{}</a>', url, text) if sees_runs else text
+
+        return [_describe(alias, name, now) for alias in ([chosen] if chosen else known_aliases())]
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_change_permission(request, obj)
@@ -84,14 +103,12 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
         if obj is None:
             return [(None, {"fields": (*if_several("workspace"), "display_name")})]
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
+        details = (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
             (None, {"fields": ("display_name", "explained_state")}),
-            (
-                _("In Orq"),
-                {"fields": (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")},
-            ),
-            (_("Here"), {"fields": ("mirrored_at", *marks)}),
+            (_("Details"), {"fields": details}),
+            (_("Sync"), {"fields": ("mirrored_at", *marks)}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Conversation | None = None) -> tuple[str, ...]:
@@ -99,14 +116,6 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
             return ()
         editable = RenameForm.base_fields if self.has_change_permission(request, obj) else ()
         return tuple(name for name in flatten_fieldsets(self.get_fieldsets(request, obj)) if name not in editable)
-
-    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        conversation = self.get_object(request, unquote(object_id))
-        context: dict[str, Any] = {}
-        if conversation is not None:
-            told = as_told(conversation)
-            context = {"title": gettext("Change history: %s") % told, "object": told}
-        return super().history_view(request, object_id, context | (extra_context or {}))
 
     @admin.display(description=_("name"))
     def name(self, conversation: Conversation) -> str:
@@ -135,6 +144,26 @@ class ConversationAdmin(FreshnessAdmin, SavingAdmin, DeletingAdmin, BulkRenaming
     @admin.display(description=_("other fields"))
     def shown_extra(self, conversation: Conversation) -> str:
         return _pretty_json(conversation.extra)
+
+
+def _describe(workspace: str, name: Any, now: datetime) -> dict[str, Any]:
+    fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
+
+    def when(moment: datetime | None) -> str:
+        return gettext("never") if moment is None else ago(moment, now=now)
+
+    return {
+        "workspace": workspace,
+        "new": when(fresh.new),
+        "everything": when(fresh.everything),
+        "last": format_html("{}, {}", name(last), when(last.finished_at)) if last else "",
+        "under_way": [name(run) for run in runs.under_way(workspace)],
+    }
+
+
+def _view(request: HttpRequest) -> str:
+    """The name of the URL that was asked for."""
+    return (request.resolver_match.url_name if request.resolver_match else None) or ""
 
 
 def _pretty_json(content: Any) -> str:

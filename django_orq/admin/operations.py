@@ -14,30 +14,40 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from ..exceptions import ConversationChanged
-from ..mirror.orders import retry, retryable, unsettled
+from ..mirror.operations import retry, retryable, unsettled
 from ..models import Conversation, Operation, OperationItem
-from ..store.database import all_items, all_operations
+from ..store.database import all_items, all_operations, write_database
 from ..sync.report import Extent, is_being_done, remarks_on_operation
-from .filters import SeveralFilter
-from .handing_over import hand_over
-from .names import isolated
-from .outcomes import explain_item
-from .progress import ProgressAdmin, answer_progress
-from .read_only import ReadOnlyAdmin
-from .times import local
-from .users import orderer
-from .workspaces import are_several
+from ..tasks import enqueue_operation
+from .base import ReadOnlyAdmin, answer_progress, are_several, orderer
+from .texts import explain_item, isolated, local
 
 State, Verb = OperationItem.State, Operation.Verb
 _SETTLED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
+def hand_over(operation: Operation) -> tuple[str, int]:
+    """Notify a worker, unless one works on it; returns what to say of it, and the level of that message."""
+    if is_being_done(operation):  # a message more would end the chain of those that follow each slice
+        return gettext("A worker is doing it now."), messages.INFO
+    enqueue_operation(operation.pk)
+    operation.refresh_from_db(using=write_database())
+    if operation.ticket:
+        return gettext("It is queued for a worker; this page shows how it goes."), messages.SUCCESS
+    text = gettext(
+        "Saved, but no worker was notified: the message broker is unreachable. The next scheduled sync will process "
+        "it."
+    )
+    return text, messages.WARNING
+
+
 @admin.register(Operation)
-class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
-    """Whoever ordered an operation may look at it; with the permission to view operations, at those of others too."""
+class OperationAdmin(ReadOnlyAdmin[Operation]):
+    """Who requested an operation may look at it; with the permission to view operations, at those of others too."""
 
     ordering = ("-pk",)
-    list_filter = (SeveralFilter, "verb")
+    list_display = ("name", "standing", "outcome", "ordered_by", "ordered_at")
+    list_filter = ("verb",)
     search_fields = ("ordered_by",)
 
     def own_urls(self) -> list[URLPattern]:
@@ -49,8 +59,8 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
             return True
         return request.user.has_module_perms("django_orq") if obj is None else _is_own(request, obj)
 
-    def may_order(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether this person could order now what is left to do, or what failed, for each of the conversations."""
+    def may_request(self, request: HttpRequest, operation: Operation) -> bool:
+        """Whether this person could request now what is left to do, or what failed, for each of the conversations."""
         if not self.has_view_permission(request, operation) or not self.admin_site.is_registered(Conversation):
             return False
         conversations: Any = self.admin_site.get_model_admin(Conversation)
@@ -69,9 +79,6 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
             return operations
         return operations.filter(ordered_by_pk=str(request.user.pk))
 
-    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("name", "standing", "outcome", "ordered_by", "ordered_at")
-
     def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
         retried = ("retried_by",) if obj is not None and obj.retried_by else ()
         return [(None, {"fields": ("ordered_by", *retried, "ordered_at", "started_at", "finished_at")})]
@@ -80,69 +87,53 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
     def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """How far it is, for the page that shows it."""
         operation = self._find(request, operation_id)
-        counts = _counts(operation)
-        fields = {
-            "state": _standing(operation),
-            "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
-            **{f"item-{item.pk}": _state_and_outcome(item) for item in _items(operation)},
-        }
-        text = _in_words(operation, counts)
-        return answer_progress(_extent(operation, counts), is_finished=operation.is_finished, text=text, fields=fields)
+        shown = _progress(operation)
+        fields = {"state": shown["standing"], "remarks": shown["remarks"]}
+        outcomes = {f"item-{item.pk}": explain_item(item) for item in _items(operation)}
+        ended, text = operation.is_finished, shown["counts"]
+        return answer_progress(shown["extent"], is_finished=ended, text=text, fields=fields | outcomes)
 
     @method_decorator(require_POST)
     def go_on_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """Tell a worker once more."""
-        operation = self._find_to_order(request, operation_id)
+        """Notify a worker once more."""
+        operation = self._find(request, operation_id, to_request=True)
         if operation.is_finished:
-            message, level = gettext("Nothing was done: it is finished already."), messages.WARNING
+            said = gettext("Nothing was done: it is finished already."), messages.WARNING
         else:
-            message, level = hand_over(operation)
-        return self._say(request, operation, message, level)
+            said = hand_over(operation)
+        return self._say(request, operation, *said)
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Have what failed done again."""
-        operation = self._find_to_order(request, operation_id)
+        operation = self._find(request, operation_id, to_request=True)
         if retry(operation, by=orderer(request)):
-            message, level = hand_over(operation)
+            said = hand_over(operation)
         else:
-            message, level = gettext("Nothing was done: there is nothing that could be done again."), messages.WARNING
-        return self._say(request, operation, message, level)
+            said = gettext("Nothing was done: there is nothing that could be done again."), messages.WARNING
+        return self._say(request, operation, *said)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= self._describe(request, context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def _describe(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
-        counts, may_order = _counts(operation), self.may_order(request, operation)
-        remarks = remarks_on_operation(operation, tell=local)
-        return {
-            "standing": _standing(operation),
-            "extent": _extent(operation, counts),
-            "counts": _in_words(operation, counts),
-            "remarks": "\n".join(remarks),
-            "items": [(item, _name_of(item), _state_and_outcome(item)) for item in _items(operation)],
+        operation = context["original"]
+        shown, may_request = _progress(operation), self.may_request(request, operation)
+        context |= shown | {
+            "items": [(item, _name_of(item), explain_item(item)) for item in _items(operation)],
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
             "links": self.admin_site.is_registered(Conversation),
-            "offers_go_on": may_order and bool(remarks) and not operation.is_finished,
-            "offers_retry": may_order and operation.is_finished and retryable(operation).exists(),
+            "offers_go_on": may_request and bool(shown["remarks"]) and not operation.is_finished,
+            "offers_retry": may_request and operation.is_finished and retryable(operation).exists(),
             "replaces": retryable(operation).filter(error_code=ConversationChanged.code).count(),
         }
+        return super().render_change_form(request, context, *args, **kwargs)
 
-    def _find(self, request: HttpRequest, operation_id: int) -> Operation:
+    def _find(self, request: HttpRequest, operation_id: int, *, to_request: bool = False) -> Operation:
         operation = all_operations().filter(pk=operation_id).first()
         if operation is None:
             raise Http404
-        if not self.has_view_permission(request, operation):
-            raise PermissionDenied
-        return operation
-
-    def _find_to_order(self, request: HttpRequest, operation_id: int) -> Operation:
-        operation = self._find(request, operation_id)
-        if not self.may_order(request, operation):
+        if not (self.may_request if to_request else self.has_view_permission)(request, operation):
             raise PermissionDenied
         return operation
 
@@ -152,8 +143,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
 
     @admin.display(description=_("operation"), ordering="pk")
     def name(self, operation: Operation) -> str:
-        lone_name = getattr(operation, "lone_name", None)
-        if not lone_name:
+        if not (lone_name := getattr(operation, "lone_name", None)):
             return str(operation)
         named = {"number": operation.pk, "verb": operation.get_verb_display(), "name": isolated(lone_name)}
         return gettext("#%(number)s: %(verb)s “%(name)s”") % named
@@ -164,10 +154,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation], ProgressAdmin[Operation]):
 
     @admin.display(description=_("outcome"))
     def outcome(self, operation: Operation) -> str:
-        counts: dict[str, int] = {state: getattr(operation, f"n_{state}") for state in _SETTLED}
-        if operation.total == 1:
-            return next((str(State(state).label) for state, count in counts.items() if count), "")
-        return _in_words(operation, counts)
+        return _in_words(operation, {state: getattr(operation, f"n_{state}") for state in _SETTLED})
 
 
 _LONE_NAME = Case(
@@ -191,23 +178,26 @@ def _items(operation: Operation) -> QuerySet[OperationItem]:
     return items.select_related("conversation", "operation").order_by("pk")
 
 
-def _counts(operation: Operation) -> dict[str, int]:
-    """How many items there are of each state."""
-    return dict(_items(operation).select_related(None).order_by().values_list("state").annotate(Count("pk")))
+def _progress(operation: Operation) -> dict[str, Any]:
+    """How far it is, as its page shows it and renews it."""
+    items = all_items().filter(operation=operation).order_by()
+    counts = dict(items.values_list("state").annotate(Count("pk")))
+    return {
+        "standing": _standing(operation),
+        "extent": Extent(done=sum(counts.get(state, 0) for state in _SETTLED), total=operation.total),
+        "counts": _in_words(operation, counts),
+        "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
+    }
 
 
-def _extent(operation: Operation, counts: dict[str, int]) -> Extent:
-    return Extent(done=sum(counts.get(state, 0) for state in _SETTLED), total=operation.total)
-
-
-def _in_words(operation: Operation, counts: dict[str, int]) -> str:
-    """“12 of 30: 10 done, 2 failed”."""
-    part, extent = gettext("%(count)d %(state)s"), _extent(operation, counts)
-    named = {"settled": extent.done, "total": extent.total}
-    parts = [part % {"count": counts[state], "state": state.label} for state in _SETTLED if counts.get(state)]
-    if not parts:
-        return gettext("%(settled)d of %(total)d") % named
-    return gettext("%(settled)d of %(total)d: %(parts)s") % {**named, "parts": ", ".join(parts)}
+def _in_words(operation: Operation, counts: dict[Any, int]) -> str:
+    """“12 of 30: 10 done, 2 failed”; of a single conversation, just its state."""
+    found = [(counts[state], state.label) for state in _SETTLED if counts.get(state)]
+    if operation.total == 1:
+        return "".join(str(label) for _count, label in found)
+    parts = ", ".join(gettext("%(count)d %(state)s") % {"count": count, "state": label} for count, label in found)
+    settled = {"settled": sum(count for count, _label in found), "total": operation.total}
+    return ": ".join(filter(None, [gettext("%(settled)d of %(total)d") % settled, parts]))
 
 
 def _standing(operation: Operation) -> str:
@@ -219,12 +209,5 @@ def _standing(operation: Operation) -> str:
 
 
 def _name_of(item: OperationItem) -> str:
-    if item.conversation is not None:
-        return item.name or item.conversation.remote_id
-    return item.name or gettext("name no longer kept")
-
-
-def _state_and_outcome(item: OperationItem) -> str:
-    if item.state in (State.PENDING, State.SENT):
-        return str(item.get_state_display())
-    return explain_item(item)
+    known = item.conversation.remote_id if item.conversation is not None else gettext("name no longer kept")
+    return item.name or str(known)

@@ -14,8 +14,7 @@ from ..store.database import DatabaseClock, write_database
 from ..store.leases import process_in_words
 from ..sync.report import remarks
 from ..text import in_words, number
-from .help_texts import of_run
-from .times import local
+from .texts import local, of_run
 
 Shown = Callable[[SyncRun], str]
 

@@ -18,17 +18,15 @@ from ..store.database import all_runs, write_database
 from ..sync import holds, runs
 from ..sync.report import counts, how_far
 from ..tasks import HandedOver, hand_over, start
-from .base import url_to
+from .base import OrqAdmin, answer_progress, may_see, url_to
 from .consequences import consequences
-from .progress import ProgressAdmin, answer_progress
 from .run_columns import live_values
-from .times import local
-from .users import may_see
+from .texts import local
 
 State = SyncRun.State
 
 
-class RunViewsAdmin(ProgressAdmin[SyncRun]):
+class RunViewsAdmin(OrqAdmin[SyncRun]):
     def own_urls(self) -> list[URLPattern]:
         views: dict[str, Callable[..., HttpResponse]] = {
             "go_on": self.go_on_view,

@@ -17,16 +17,12 @@ from ..models import RejectedPayload, SyncRun
 from ..store.database import DatabaseClock, write_database
 from ..sync import holds
 from ..sync.report import counts, how_far
-from .filters import WorkspaceFilter
-from .freshness import chosen_workspace
-from .help_texts import explained, of_mode, of_run
-from .read_only import ReadOnlyAdmin
-from .rejects import met_last
+from .base import ReadOnlyAdmin, if_several, may_see
+from .lists import WorkspaceFilter, chosen_workspace
+from .rejected import met_last
 from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, remarks_on, shown
 from .run_views import RunViewsAdmin, is_watched
-from .times import ago
-from .users import may_see
-from .workspaces import if_several
+from .texts import ago, explained, of_mode, of_run
 
 _MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""

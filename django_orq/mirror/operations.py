@@ -1,123 +1,384 @@
-"""Operations worked off: one item after another, each marked as sent before Orq hears of it.
+"""Operations: what people request for several conversations, or one creation in the admin, and what became of it.
 
-A process may die at any moment. What it left as sent is done again by the next one if doing it twice is the same as
-once: a rename asks first whether the name is there already, and a delete of what is gone counts as done. A creation so
-found ends as unknown.
+A process may die at any moment, so each item is marked as sent before Orq hears of it. What a dead process left as
+sent is done again by the next one if doing it twice is the same as once: a rename first asks whether the name is there
+already, and deleting what is gone counts as done. A creation left so ends as unknown.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Count, QuerySet
+from django.utils.translation import gettext
 
 from .. import logs
 from ..conf import get_workspace
-from ..exceptions import DatabaseTrouble, OrqError, OutcomeUnknown, PaceKept, RateLimited, WalkersDied
-from ..models import Operation, OperationItem
-from ..store import rate_limits
-from ..store.database import DATABASE_TROUBLE, DatabaseClock, all_items, leave_broken_connection, write_database
-from ..store.leases import LeaseLost
+from ..exceptions import (
+    ConversationChanged,
+    DatabaseTrouble,
+    MirrorBehind,
+    NotConfigured,
+    OrqError,
+    OutcomeUnknown,
+    PaceKept,
+    RateLimited,
+    RowDeleted,
+    WalkersDied,
+)
+from ..models import Conversation, Operation, OperationItem
+from ..store import leases, rate_limits
+from ..store.database import (
+    DATABASE_TROUBLE,
+    DatabaseClock,
+    all_items,
+    all_operations,
+    leave_broken_connection,
+    write_database,
+)
+from ..store.deletion import delete_unless_refused
+from ..store.leases import Lease, LeaseLost, longest_lease
 from ..text import marked as _
-from .execution import Execution
-from .orders import unsettled
+from .verbs import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 
+MAX_ITEMS = 1_000
+KEPT = 500
+"""Finished operations that are kept."""
+PRUNED_AT_ONCE = 10
+"""The newest of the others; older ones may be there because something refuses to let them go."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
 """How often an item is begun by processes that die with it."""
 PAUSE = 30.0
-"""Seconds to rest where nobody said how long."""
-LONGEST_TROUBLE = timedelta(hours=24)
+"""Seconds to wait where nobody said how long."""
+MAX_TROUBLE = timedelta(hours=24)
 
 Verb, State = Operation.Verb, OperationItem.State
+_HISTORY: dict[Operation.Verb, str | list[Any]] = {
+    Verb.CREATE: [{"added": {}}],
+    Verb.RENAME: [{"changed": {"fields": ["Name"]}}],
+    Verb.REFRESH: "Refreshed from Orq.",
+    Verb.DELETE: "",
+}
+_UNHAPPY = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERATION_ITEM_UNKNOWN}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orderer:
+    """Who requests it: a user's primary key as text, and the name."""
+
+    pk: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is wanted for one conversation; to create, it is the one whose name the new one takes, saved or not."""
+
+    conversation: Conversation
+    wanted: str = ""
+    """The new name, for a rename."""
+    expected_updated_at: datetime | None = None
+    """The ``remote_updated_at`` that the person saw; by default the instance's."""
+
+
+def create_operation(
+    verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None
+) -> tuple[Operation, bool]:
+    """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
+
+    Returns the operation and whether it is new. ``ValueError`` if it is about nothing, about more than ``MAX_ITEMS``,
+    or about creating anew what has no name any more.
+    """
+    if not 1 <= len(orders) <= MAX_ITEMS:
+        raise ValueError(f"an operation is about 1 to {MAX_ITEMS:,} conversations, not {len(orders):,}")
+    who = {"ordered_by": by.name[:255], "ordered_by_pk": by.pk}
+    try:
+        with transaction.atomic(using=write_database()):
+            operation = all_operations().create(verb=Verb(verb), form_token=form_token, total=len(orders), **who)
+            all_items().bulk_create([_item(operation, order) for order in orders])
+    except IntegrityError:
+        earlier = None if form_token is None else all_operations().filter(form_token=form_token).first()
+        if earlier is None:
+            raise
+        return earlier, False
+    return operation, True
+
+
+def create_once(order: Order, *, by: Orderer, form_token: str | None) -> OperationItem:
+    """Create a conversation while a person waits; a form that was sent before has the outcome of the first time.
+
+    The item that is returned is pending or sent while another process is at it.
+    """
+    operation, is_new = create_operation(Verb.CREATE, [order], by=by, form_token=form_token)
+    execution = Execution.take(operation.pk, clock=DatabaseClock(write_database())) if is_new else None
+    if execution is not None:
+        with suppress(LeaseLost):  # this process slept, and another one settles it
+            for item in _with_rows(unsettled(operation)):
+                execution.settle(item, interactive=True)
+            execution.finish()
+    return _with_rows(all_items().filter(operation=operation)).earliest("pk")
+
+
+def retry(operation: Operation, *, by: Orderer) -> bool:
+    """Have what failed done again, with the names of now taken for seen; ``False`` if there is nothing to do again.
+
+    A creation whose outcome is unknown is never done again, nor what needs a name that was scrubbed.
+    """
+    anew = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
+    with transaction.atomic(using=write_database()):
+        if not retryable(operation).exists():
+            return False
+        if not all_operations().filter(pk=operation.pk, finished_at__isnull=False).update(**anew):
+            return False
+        items = list(retryable(operation))
+        for item in items:
+            _forget_failure(item)
+        columns = ["state", "attempts", "error_code", "error_params", "note", "expected_updated_at"]
+        all_items().bulk_update(items, columns)
+    return True
+
+
+def unsettled(operation: Operation) -> QuerySet[OperationItem]:
+    """The items that have no outcome yet."""
+    return all_items().filter(operation=operation, state__in=(State.PENDING, State.SENT))
+
+
+def retryable(operation: Operation) -> QuerySet[OperationItem]:
+    """The items that failed; those whose name was scrubbed can't be done again, where it is what was wanted."""
+    failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
+    items = all_items().filter(operation=operation, state__in=failed)
+    wanted = {Verb.CREATE: "name", Verb.RENAME: "wanted"}.get(Verb(operation.verb))
+    return items.exclude(**{wanted: ""}) if wanted else items
 
 
 def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operation | None:
     """Work on an operation for about ``seconds``, or to its end.
 
-    Returns the operation as it stands then; ``None`` if it can't be claimed, or was taken over meanwhile: it is
-    finished or waits, or someone else works on it.
+    Returns the operation as it is then; ``None`` if it can't be claimed, or was taken over meanwhile: it is finished
+    or waits, or someone else works on it.
     """
     execution = Execution.take(operation_id, clock=DatabaseClock(write_database()))
     if execution is None:
         return None
     try:
-        _work_or_rest(execution, stop=time.monotonic() + seconds)
+        _work_or_wait(execution, stop=time.monotonic() + seconds)
     except LeaseLost:
         logs.log(logs.OPERATION_LEASE_LOST, operation=operation_id)
         return None
-    return execution.operation
-
-
-def _work_or_rest(execution: Execution, *, stop: float) -> None:
-    """``LeaseLost`` if the operation has been taken over meanwhile."""
-    try:
-        _work(execution, stop=stop)
-    except LeaseLost:
-        raise
-    except (RateLimited, PaceKept) as error:
-        _rest(execution, error)
-    except DATABASE_TROUBLE as error:
-        logs.log(logs.OPERATION_DATABASE_FAILED, operation=execution.operation.pk, exc_info=True)
-        leave_broken_connection()
-        _rest(execution, DatabaseTrouble(error=type(error).__name__))
     except BaseException:
         with suppress(LeaseLost):
             execution.release()
         raise
+    return execution.work
 
 
-def _work(execution: Execution, *, stop: float) -> None:
-    while item := _next_of(execution.operation):
-        _turn(execution, item)
-        if time.monotonic() >= stop:
-            execution.release()
-            return
-    execution.finish()
-
-
-def _next_of(operation: Operation) -> OperationItem | None:
-    return unsettled(operation).select_related("operation", "conversation").order_by("pk").first()
-
-
-def _turn(execution: Execution, item: OperationItem) -> None:
-    verb = execution.operation.verb
-    if item.state == State.SENT:
-        logs.log(logs.OPERATION_ADOPTED, operation=execution.operation.pk, item=item.pk, verb=verb)
-    if item.state == State.SENT and verb == Verb.CREATE:
-        died = OutcomeUnknown(operation="create", reason=_("the process that did it died"))
-        execution.end(item, State.UNKNOWN, died)
-    elif item.attempts >= MAX_ATTEMPTS:
-        execution.end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))
-    else:
-        _send(execution, item)
-
-
-def _send(execution: Execution, item: OperationItem) -> None:
-    with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
-        # One turn, though a rename asks twice.
-        rate_limits.keep_pace(get_workspace(item.workspace), clock=execution.clock)
-    with transaction.atomic(using=write_database()):
-        execution.renew()
-        item.state, item.attempts = State.SENT, item.attempts + 1
-        item.save(using=write_database(), update_fields=["state", "attempts"])
+def _work_or_wait(execution: "Execution", *, stop: float) -> None:
     try:
-        execution.carry_out(item)
-    except RateLimited:
-        all_items().filter(pk=item.pk, state=State.SENT).update(state=State.PENDING, attempts=item.attempts - 1)
-        raise
-
-
-def _rest(execution: Execution, error: OrqError) -> None:
-    """Let the operation go until the trouble is over; after a day, what is left has failed."""
-    operation, now = execution.operation, execution.clock.now()
-    since = operation.trouble_since or now
-    if now - since > LONGEST_TROUBLE:
-        execution.give_up(error)
+        while item := _with_rows(unsettled(execution.work)).order_by("pk").first():
+            execution.settle(item)
+            if time.monotonic() >= stop:
+                execution.release()
+                return
         execution.finish()
+    except (RateLimited, PaceKept) as error:
+        execution.wait(error)
+    except DATABASE_TROUBLE as error:
+        logs.log(logs.OPERATION_DATABASE_FAILED, operation=execution.work.pk, exc_info=True)
+        leave_broken_connection()
+        execution.wait(DatabaseTrouble(error=type(error).__name__))
+
+
+class Execution(Lease[Operation]):
+    """The right to carry out one operation, its ``work``."""
+
+    @classmethod
+    def take(cls, operation_id: int, *, clock: DatabaseClock) -> Self | None:
+        """``None`` if the operation is finished or waits, or if somebody else works on it."""
+        unfinished, seconds = all_operations().filter(pk=operation_id, finished_at=None), longest_lease()
+        operation = leases.take(unfinished, seconds=seconds, now=clock.now())
+        return cls(operation, seconds=seconds, clock=clock) if operation else None
+
+    def settle(self, item: OperationItem, *, interactive: bool = False) -> None:
+        """Bring one item to its outcome. ``RateLimited`` or ``PaceKept`` if it has to wait for that.
+
+        ``interactive``: a person waits for it, so that it can't wait itself.
+        """
+        if item.state == State.SENT:
+            self._log(logs.OPERATION_ADOPTED, item=item.pk)
+        if item.state == State.SENT and self.work.verb == Verb.CREATE:
+            died = OutcomeUnknown(operation="create", reason=_("the process that did it died"))
+            self._end(item, State.UNKNOWN, died)
+        elif item.attempts >= MAX_ATTEMPTS:
+            self._end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))
+        else:
+            self._begin(item, keeps_pace=not interactive)
+            self._carry_out(item, interactive=interactive)
+
+    def _begin(self, item: OperationItem, *, keeps_pace: bool) -> None:
+        if keeps_pace:
+            with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
+                # One slot, though a rename asks twice.
+                rate_limits.keep_pace(get_workspace(item.workspace), clock=self.clock)
+        with transaction.atomic(using=write_database()):
+            self.renew()
+            item.state, item.attempts = State.SENT, item.attempts + 1
+            item.save(using=write_database(), update_fields=["state", "attempts"])
+
+    def _carry_out(self, item: OperationItem, *, interactive: bool) -> None:
+        try:
+            item.note = _ask_orq(item, interactive=interactive)
+        except MirrorBehind as error:
+            item.note = {"replaced": error.replaced} if error.replaced else {}
+            self._end(item, State.DONE, error)
+        except OrqError as error:
+            if isinstance(error, RateLimited) and not interactive:
+                all_items().filter(pk=item.pk, state=State.SENT).update(
+                    state=State.PENDING, attempts=item.attempts - 1
+                )
+                raise
+            self._fail(item, error)
+        except ImproperlyConfigured as error:
+            self._fail(item, NotConfigured(problem=str(error)))
+        else:
+            self._end(item, State.DONE)
+
+    def _fail(self, item: OperationItem, error: OrqError) -> None:
+        was_sent_before = item.attempts > 1  # by a process that died: it may have taken effect
+        self._end(item, State.UNKNOWN if error.leaves_doubt or was_sent_before else State.FAILED, error)
+        if error.concerns_all:
+            self._give_up(error, workspace=item.workspace)
+
+    def _end(self, item: OperationItem, state: OperationItem.State, error: OrqError | None = None) -> None:
+        """Record an outcome, in the admin's history too if it is done."""
+        item.state = state
+        if error is not None:
+            item.error_code, item.error_params = error.code, error.params
+            item.note = item.note | ({"retry_after": error.retry_after} if error.retry_after else {})
+        with transaction.atomic(using=write_database()):
+            self.renew(trouble_since=None)
+            item.save(using=write_database())
+            if state == State.DONE and item.conversation is not None:
+                _note(item, item.conversation)
+        self.work.trouble_since = None
+        if event := _UNHAPPY.get(state):
+            self._log(event, item=item.pk, workspace=item.workspace, error_code=item.error_code)
+
+    def _give_up(self, error: OrqError, **where: str) -> None:
+        """What is left there would fare the same: nothing was sent for it."""
+        failure = {"error_code": error.code, "error_params": error.params, "note": {"untried": True}}
+        left = all_items().filter(operation=self.work, state=State.PENDING, **where)
+        with transaction.atomic(using=write_database()):
+            self.renew()
+            count = left.update(state=State.FAILED, **failure)
+        if count:
+            self._log(logs.OPERATION_GIVEN_UP, items=count, error_code=error.code)
+
+    def wait(self, error: OrqError) -> None:
+        """Let the operation go until the trouble is over; after a day, what is left has failed."""
+        now = self.clock.now()
+        since = self.work.trouble_since or now
+        if now - since > MAX_TROUBLE:
+            self._give_up(error)
+            self.finish()
+            return
+        seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
+        resume_at = now + min(timedelta(seconds=seconds), rate_limits.LONGEST)
+        self.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
+        self._log(logs.OPERATION_WAITS, seconds=seconds, error_code=error.code)
+
+    def finish(self) -> None:
+        self.release(finished_at=self.clock.now())
+        by_state = all_items().filter(operation=self.work).order_by().values_list("state").annotate(Count("pk"))
+        counts: dict[str, Any] = {"done": 0, "failed": 0, "unknown": 0} | dict(by_state)
+        self._log(logs.OPERATION_FINISHED, **counts, seconds=self.work.seconds)
+        _prune(ended=self.work)
+
+    def _log(self, event: logs.Event, **fields: Any) -> None:
+        logs.log(event, operation=self.work.pk, verb=self.work.verb, **fields)
+
+
+def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
+    """Have the item done; returns the names that a person should know of besides."""
+    verb, row = item.operation.verb, item.conversation
+    if verb == Verb.CREATE:
+        created = create_conversation(display_name=item.name, workspace=item.workspace, interactive=interactive)
+        item.conversation = created
+        return {}
+    if row is None:
+        raise RowDeleted
+    if verb == Verb.RENAME:
+        renamed = rename_conversation(row, display_name=item.wanted, expected_updated_at=item.expected_updated_at)
+        names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+        return {what: name for what, name in names.items() if name is not None}
+    (delete_conversation if verb == Verb.DELETE else refresh_conversation)(row)
+    return {}
+
+
+def _with_rows(items: QuerySet[OperationItem]) -> QuerySet[OperationItem]:
+    return items.select_related("operation", "conversation")
+
+
+def _item(operation: Operation, order: Order) -> OperationItem:
+    conversation = order.conversation
+    if operation.verb == Verb.CREATE and conversation.is_scrubbed:
+        raise ValueError(gettext("a scrubbed conversation can't be created again: its name is no longer kept"))
+    return OperationItem(
+        operation=operation,
+        conversation=None if operation.verb == Verb.CREATE else conversation,
+        workspace=conversation.workspace,
+        name=conversation.display_name,
+        wanted=order.wanted,
+        expected_updated_at=order.expected_updated_at or conversation.remote_updated_at,
+    )
+
+
+def _forget_failure(item: OperationItem) -> None:
+    if item.error_code == ConversationChanged.code:
+        item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
+    item.state, item.attempts = State.PENDING, 0
+    item.error_code, item.error_params, item.note = "", {}, {}
+
+
+def _note(item: OperationItem, conversation: Conversation) -> None:
+    """Write it into the admin's history, if there is one. What was done stays done although that may fail."""
+    if not apps.is_installed("django.contrib.admin"):
         return
-    seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
-    resume_at = now + min(timedelta(seconds=seconds), rate_limits.LONGEST)
-    execution.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
-    logs.log(logs.OPERATION_WAITS, operation=operation.pk, verb=operation.verb, seconds=seconds, error_code=error.code)
+    try:
+        with transaction.atomic(using=write_database()):
+            _write_history(item, conversation)
+    except (DatabaseError, ValueError, ValidationError):  # a key of another kind than this project's users have today
+        logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
+
+
+def _write_history(item: OperationItem, conversation: Conversation) -> None:
+    """For whoever requested it or had it tried again, if there still is that user."""
+    from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
+
+    users: Any = get_user_model()._default_manager
+    user_pk = item.operation.retried_by_pk or item.operation.ordered_by_pk
+    if user_pk and users.filter(pk=user_pk).exists():
+        verb = Verb(item.operation.verb)
+        flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
+        message = [] if verb == Verb.RENAME and item.wanted == item.name else _HISTORY[verb]
+        LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
+
+
+def _prune(*, ended: Operation) -> None:
+    """Delete the oldest finished operations, but not the one that has just ended.
+
+    A database that can't is logged: the operation has ended all the same, and the next one's end tries again.
+    """
+    finished = all_operations().filter(finished_at__isnull=False).exclude(pk=ended.pk).order_by("-pk")
+    try:
+        old = list(finished.values_list("pk", flat=True)[KEPT - 1 : KEPT - 1 + PRUNED_AT_ONCE])
+        delete_unless_refused(finished, old)
+    except DatabaseError:
+        logs.log(logs.PRUNING_FAILED, kind="operations", exc_info=True)

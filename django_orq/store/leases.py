@@ -7,12 +7,14 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext
 
-from ..models import Work
-from .database import DatabaseClock, write_database
+from ..conf import Workspace, get_workspace, workspace_aliases
+from ..models import Operation, Work
+from .database import DatabaseClock, all_items, all_operations, write_database
 
 W = TypeVar("W", bound=Work)
 _PROCESS = re.compile(r"process (?P<number>[0-9]+) on (?P<host>.+)")
@@ -114,6 +116,30 @@ def idle(now: datetime, *, patience: timedelta) -> Q:
     """Work that nobody does, whose wait is over, and that no message younger than ``patience`` is under way for."""
     uncalled = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience)
     return unclaimed(now) & due(now) & uncalled
+
+
+def longest_lease() -> float:
+    """Seconds, for an operation, which may be about several workspaces."""
+    try:
+        return max(
+            (get_workspace(alias).lease_seconds for alias in workspace_aliases()), default=Workspace.lease_seconds
+        )
+    except ImproperlyConfigured:  # it is told to whoever asks Orq for something
+        return Workspace.lease_seconds
+
+
+def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
+    """The first requested first; of those about conversations of that workspace, if one is given."""
+    operations = all_operations().filter(finished_at=None).order_by("pk")
+    if workspace is None:
+        return operations
+    return operations.filter(Exists(all_items().filter(operation=OuterRef("pk"), workspace=workspace)))
+
+
+def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
+    """Those of them that nobody works on, and for which no message is under way that a worker may still take."""
+    patience = timedelta(seconds=longest_lease())
+    return unfinished_operations(workspace).filter(idle(DatabaseClock(write_database()).now(), patience=patience))
 
 
 def _row(work: type[Work], pk: int) -> QuerySet[Work]:

@@ -16,11 +16,10 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
-from ..mirror import orders
 from ..models import Operation, SyncRun
 from ..store import rejected
 from ..store.database import DatabaseClock, write_database
-from ..store.leases import process_in_words
+from ..store.leases import idle_operations, process_in_words, unfinished_operations
 from ..text import in_words, number
 from . import holds, runs
 from .report import PATIENCE, counted_in_words, counts, database_in_words, remarks, untaken_operation, untaken_run
@@ -262,9 +261,9 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
 
 def _examine_operations(workspace: str | None, now: datetime) -> Iterator[Finding]:
     """Of operations that nobody takes; one may be about several workspaces."""
-    for operation in orders.unfinished(workspace).filter(_held_beyond(now + LONGEST_HOLD))[:MOST_OPERATIONS]:
+    for operation in unfinished_operations(workspace).filter(_held_beyond(now + LONGEST_HOLD))[:MOST_OPERATIONS]:
         yield _tell_operation(operation, [str(_TOO_LONG), gettext("Until then, no worker takes it.")])
-    left = orders.idle(workspace)
+    left = idle_operations(workspace)
     for operation in left[:MOST_OPERATIONS]:
         if why := untaken_operation(operation):
             yield _tell_operation(operation, why)

@@ -14,10 +14,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import timezone
 
-from django_orq.admin import listing, names, pagination
-from django_orq.models import Conversation, Operation, RejectedPayload, searching
+from django_orq.admin import lists, texts
+from django_orq.models import Conversation, RejectedPayload, searching
 from django_orq.payloads import created_at, first_id
 from django_orq.store.reconcile import reconcile
 
@@ -92,8 +92,8 @@ def test_each_state_has_its_filter(admin_client, state):
     ("state", "words"),
     [
         ("live", "Orq has it."),
-        ("unlisted", "Orq’s list leaves it out"),
-        ("missing", "only if Orq does not know it then, it is marked as deleted"),
+        ("unlisted", "its list omits it"),
+        ("missing", "deleted here only if Orq does not know it then"),
         ("deleted", "gone from Orq, with its messages"),
     ],
 )
@@ -109,12 +109,9 @@ def test_page_says_what_the_state_means(admin_client, state, words):
 def test_filter_of_states_says_what_they_are(admin_client):
     shown = text_of(admin_client.get(LIST))
 
-    assert "Missing: not found when last looked for" in shown
+    assert "Missing: not found at the last sync" in shown
+    assert "Unlisted: exist in Orq, but its list omits them" in shown
     assert "Deleted: gone from Orq" in shown
-
-
-def test_filter_of_unlisted_ones_says_what_they_are(admin_client):
-    assert "Unlisted: found, though Orq’s list leaves them out" in text_of(admin_client.get(LIST))
 
 
 def test_filters_of_state_and_workspace_narrow_each_other(two_workspaces, admin_client):
@@ -174,7 +171,7 @@ def test_only_creation_can_be_sorted_by(admin_client):
 @pytest.fixture
 def short_lists(monkeypatch):
     """At most 250 conversations in pages of 100."""
-    monkeypatch.setattr(pagination, "MAX_LISTED", 250)
+    monkeypatch.setattr(lists, "MAX_LISTED", 250)
 
 
 def test_pages_hold_each_conversation_once(admin_client):
@@ -244,18 +241,9 @@ def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_cli
 @pytest.mark.parametrize(
     "query",
     [
-        *(
-            "state=%00",
-            "state=nonsense",
-            "workspace=%00",
-            "created=%00",
-            "created=x",
-            "resolved=%00",
-            "mode__exact=%00",
-        ),
-        *("state__exact=%00", "workspace__exact=a%00", "%00=1", "q=%00", "q=conv_%00", "q=%ED%A0%80", "q=a&id=%00"),
-        *("p=999999", "p=-1", "p=x", "p=" + "9" * 5000, "o=99", "o=-99.x.1.%00", "o=" + "9" * 5000, "all=1&p=7"),
-        *("id=" + "9" * 40, "id__in=" + "9" * 40, "id=x", "workspace__year=1", "e=1", "state=live&state=missing"),
+        *("state=nonsense", "state=%00", "workspace=%00", "created=%00", "resolved=%00", "state=live&state=missing"),
+        *("q=%00", "q=%ED%A0%80", "p=999999", "p=-1", "p=x", "o=99", "o=-99.x.1.%00", "all=1&p=7"),
+        *("id=" + "9" * 40, "id=x", "workspace__year=1", "e=1"),
     ],
 )
 def test_nonsense_is_never_a_server_error(admin_client, model, query):
@@ -267,33 +255,17 @@ def test_nonsense_is_never_a_server_error(admin_client, model, query):
     assert response.status_code == 200 or response.url.endswith("?e=1")
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("query", ["remote_created_at__year=99999999", "q=a&remote_created_at__year=99999999"])
-def test_value_that_no_database_compares_with_is_no_server_error(admin_client, query):
-    assert admin_client.get(f"{LIST}?{query}").url == f"{LIST}?e=1"
-
-
-def test_fault_of_the_code_is_not_taken_for_nonsense(admin_client, monkeypatch):
-    monkeypatch.setattr(listing, "is_search_cut", lambda request: int("no number"))
-
-    with pytest.raises(ValueError, match="no number"):
-        admin_client.get(LIST)
-
-
 @pytest.mark.parametrize(
     ("model", "parameter", "all_of_them"),
     [
         ("conversation", "state", "All but deleted ones"),
         ("conversation", "created", "Any date"),
         ("conversation", "workspace", "All"),
-        ("operation", "conversations", "All"),
         ("rejectedpayload", "resolved", "All"),
     ],
 )
 def test_unknown_choice_lists_what_no_choice_lists(two_workspaces, admin_client, model, parameter, all_of_them):
     mirrored("One")
-    for many in (1, 2):
-        Operation.objects.create(verb="refresh", total=many)
     for key, resolved_at in {"a" * 64: None, "b" * 64: at(1)}.items():
         RejectedPayload.objects.create(
             workspace="default", key=key, first_seen_at=at(0), last_seen_at=at(0), resolved_at=resolved_at
@@ -369,7 +341,7 @@ def test_viewers_may_complete():
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [({"term": "\0"}, 200), ({"term": "conv_\0"}, 200), ({"page": "999999"}, 404), ({"field_name": "\0"}, 403)],
+    [({"page": "999999"}, 404), ({"field_name": "\0"}, 403)],
 )
 def test_nonsense_asked_of_a_completion_is_never_a_server_error(admin_client, query, status):
     mirrored("Refund")
@@ -381,57 +353,22 @@ def test_nonsense_asked_of_a_completion_is_never_a_server_error(admin_client, qu
 
 
 @each_awkward_name
-def test_awkward_name_is_itself_in_the_list(admin_client, name):
-    mirrored(name)
-
-    assert_shown(admin_client.get(LIST), name, around="<bdi>{}</bdi>")
-
-
-@each_awkward_name
-def test_awkward_name_is_itself_on_its_page(admin_client, name):
-    (row,) = mirrored(name)
-
-    response = admin_client.get(reverse(f"{NAMES}_change", args=[row.pk]))
-
-    assert_shown(response, name, around='value="{}"')
-
-
-@each_awkward_name
-def test_awkward_name_is_itself_for_viewers(name):
-    (row,) = mirrored(name)
-
-    response = user_with("view_conversation").get(reverse(f"{NAMES}_change", args=[row.pk]))
-
-    assert_shown(response, name, around='<div class="readonly">{}</div>')
-
-
-@each_awkward_name
-def test_awkward_name_is_itself_where_its_deletion_is_confirmed(admin_client, name):
-    (row,) = mirrored(name)
-
-    response = admin_client.get(reverse(f"{NAMES}_delete", args=[row.pk]))
-
-    assert_shown(response, name, around="“<bdi>{}</bdi>”")
-    assert_shown(response, name, around="<bdi>{}</bdi></a>")
-
-
-@each_awkward_name
-def test_awkward_name_is_itself_where_the_deletion_of_several_is_confirmed(admin_client, name):
-    (row,) = mirrored(name)
-
-    response = admin_client.post(LIST, {"action": "delete_selected", "_selected_action": [row.pk], "index": "0"})
-
-    assert_shown(response, name, around="<bdi>{}</bdi></a>")
-
-
-@each_awkward_name
-def test_awkward_name_is_itself_in_completions(admin_client, name):
+def test_awkward_name_is_itself_everywhere(admin_client, name):
     (row,) = mirrored(name)
     reference = Reference.objects.create(conversation=row)
+    change, delete = (reverse(f"{NAMES}_{page}", args=[row.pk]) for page in ("change", "delete"))
+    several = {"action": "delete_selected", "_selected_action": [row.pk], "index": "0"}
 
+    assert_shown(admin_client.get(LIST), name, around="<bdi>{}</bdi>")
+    assert_shown(admin_client.get(change), name, around='value="{}"')
+    viewer = user_with("view_conversation")
+    assert_shown(viewer.get(change), name, around='<div class="readonly">{}</div>')
+    assert_shown(admin_client.get(delete), name, around="“<bdi>{}</bdi>”")
+    for response in (admin_client.get(delete), admin_client.post(LIST, several)):
+        assert_shown(response, name, around="<bdi>{}</bdi></a>")
     assert complete(admin_client, "").json()["results"] == [{"id": str(row.pk), "text": name}]
-    response = admin_client.get(reverse("admin:references_reference_change", args=[reference.pk]))
-    assert_shown(response, name, around=" selected>{}</option>")
+    referring = admin_client.get(reverse("admin:references_reference_change", args=[reference.pk]))
+    assert_shown(referring, name, around=" selected>{}</option>")
 
 
 def assert_shown(response, name: str, *, around: str) -> None:
@@ -448,20 +385,17 @@ def isolated(name: str) -> str:
 RIGHT_TO_LEFT = AWKWARD_NAMES["right to left"]
 
 
-def test_titles_and_breadcrumbs_isolate_a_name_that_runs_from_right_to_left(admin_client):
+def test_titles_and_breadcrumbs_isolate_a_name(admin_client):
     (row,) = mirrored(RIGHT_TO_LEFT)
-    change, history, delete = (
-        text_of(admin_client.get(reverse(f"{NAMES}_{page}", args=[row.pk])))
-        for page in ("change", "history", "delete")
+    change, delete = (
+        text_of(admin_client.get(reverse(f"{NAMES}_{page}", args=[row.pk]))) for page in ("change", "delete")
     )
     name = isolated(RIGHT_TO_LEFT)
 
     assert f"<title>{name} | Change conversation" in change
     assert f"<h2>{name}</h2>" in change
     assert re.search(rf'(?:&rsaquo; |<li aria-current="page">){re.escape(name)}', change)
-    assert f"<h1>Change history: {name}</h1>" in history
-    for text in (history, delete):
-        assert re.search(rf'<a href="[^"]*/{row.pk}/change/">{re.escape(name)}</a>', text)
+    assert re.search(rf'<a href="[^"]*/{row.pk}/change/">{re.escape(name)}</a>', delete)
 
 
 def test_field_takes_the_direction_of_what_is_typed(admin_client):
@@ -470,23 +404,8 @@ def test_field_takes_the_direction_of_what_is_typed(admin_client):
     assert re.search(r'<input [^>]*dir="auto"', text_of(admin_client.get(reverse(f"{NAMES}_change", args=[row.pk]))))
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("Refund (1), paid", "Refund (1), paid"),
-        ("שלום", isolated("שלום")),
-        ("مرحبا 12", isolated("مرحبا 12")),
-        ("\u202e(1)", isolated("\u202e(1)")),
-        ("\u2069\u2069שלום\u2067", isolated("שלום")),
-    ],
-)
-def test_only_a_name_that_would_disturb_a_sentence_is_isolated(name, expected):
-    assert names.isolated(name) == expected
-
-
-def test_each_name_is_isolated_where_the_page_runs_from_right_to_left():
-    with translation.override("he"):
-        assert names.isolated("Refund (1)") == isolated("Refund (1)")
+def test_isolated_name_can_not_leave_its_isolation():
+    assert texts.isolated("\u2069\u2069Refund\u2067") == isolated("Refund")
 
 
 @pytest.mark.parametrize("name", ["", " ", "\u3000\u200b\u2003"])
@@ -509,7 +428,7 @@ django.setup()
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
-from django.utils import timezone, translation
+from django.utils import timezone
 from django_orq.testing import OrqSandbox
 from django_orq.models import Conversation, Operation, RejectedPayload
 from django_orq.mirror import fetch_conversation, delete_conversation

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
-from django_orq.admin.pagination import MAX_LISTED
+from django_orq.admin.lists import MAX_LISTED
 from django_orq.models import Conversation
 from django_orq.models.searching import MAX_SEARCHED
 

@@ -13,8 +13,8 @@ from django.db import connections
 from django.urls import reverse
 
 from django_orq import tasks
-from django_orq.mirror import orders, verbs
-from django_orq.mirror.orders import Order, Orderer
+from django_orq.mirror import operations, verbs
+from django_orq.mirror.operations import Order, Orderer
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.signals import conversation_updated
 from django_orq.sync import retention
@@ -245,10 +245,10 @@ def test_users_of_the_other_database_are_remembered_by_name(remote, rows, admin_
 def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
     monkeypatch.setattr(retention, "KEPT", 2)
     monkeypatch.setattr(retention, "KEPT_UNCHANGED", 2)
-    monkeypatch.setattr(orders, "KEPT", 2)
+    monkeypatch.setattr(operations, "KEPT", 2)
     for _time in range(5):
         full_run()
-        work_off(orders.place("refresh", [Order(conversation=row) for row in rows], by=NOBODY)[0])
+        work_off(operations.create_operation("refresh", [Order(conversation=row) for row in rows], by=NOBODY)[0])
 
     assert SyncRun.objects.count() <= 3
     assert Operation.objects.count() <= 3

@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from django_orq.exceptions import ConversationChanged
-from django_orq.mirror import orders, verbs
-from django_orq.mirror.orders import Order, Orderer
+from django_orq.mirror import operations, verbs
+from django_orq.mirror.operations import Order, Orderer
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.sync import holds
 
@@ -80,7 +80,7 @@ def test_operations_read_nothing_from_the_replica(rows, replicated, queue):
     rows = list(Conversation.objects.using("orq").order_by("-remote_id"))
     for verb in ("rename", "refresh", "delete", "create"):
         orders_of = [Order(conversation=row, wanted=f"{row} anew") for row in rows]
-        operation, _is_new = orders.place(verb, orders_of, by=NOBODY)
+        operation, _is_new = operations.create_operation(verb, orders_of, by=NOBODY)
         assert set(work_off(operation).items.using("orq").values_list("state", flat=True)) == {"done"}
 
     assert replicated["replica"] == []

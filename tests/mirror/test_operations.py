@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, connection
 
 from django_orq import tasks
-from django_orq.mirror import execution, operations, orders, verbs
-from django_orq.mirror.execution import Execution
-from django_orq.mirror.orders import Order, Orderer
+from django_orq.mirror import operations, verbs
+from django_orq.mirror.operations import Execution, Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem
+from django_orq.store import leases
 from django_orq.store.database import all_operations
 
 from ..celery import app
@@ -80,9 +80,9 @@ class TestWork:
 
     def test_nothing_and_too_much_are_refused(self, rows):
         with pytest.raises(ValueError, match="1 to 1,000"):
-            orders.place("refresh", [], by=NOBODY)
+            operations.create_operation("refresh", [], by=NOBODY)
         with pytest.raises(ValueError, match="not 1,001"):
-            orders.place("refresh", [Order(conversation=rows[0])] * 1_001, by=NOBODY)
+            operations.create_operation("refresh", [Order(conversation=rows[0])] * 1_001, by=NOBODY)
 
     def test_form_that_is_sent_twice_orders_once(self, rows):
         assert rename_all(rows, form_token="f" * 32) == rename_all(rows, form_token="f" * 32)
@@ -95,7 +95,7 @@ class TestWork:
             place("refresh", [gone], form_token="f" * 32)
 
     def test_oldest_finished_operations_are_pruned(self, remote, rows, monkeypatch):
-        monkeypatch.setattr(orders, "KEPT", 2)
+        monkeypatch.setattr(operations, "KEPT", 2)
         unfinished = rename_all(rows)
         placed = [place("refresh", rows[:1]) for _ in range(3)]
         for operation in placed:
@@ -106,7 +106,7 @@ class TestWork:
     def test_operation_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(
         self, remote, rows, monkeypatch
     ):
-        monkeypatch.setattr(orders, "KEPT", 1)
+        monkeypatch.setattr(operations, "KEPT", 1)
         placed = [place("refresh", rows[:1]) for _ in range(3)]
         Report.objects.create(operation=placed[0])
 
@@ -117,7 +117,7 @@ class TestWork:
 
     def test_adopted_by_the_next_call_of_the_schedule(self, remote, rows):
         operation = rename_all(rows)
-        assert orders.adoptable() == [operation]
+        assert list(leases.idle_operations()) == [operation]
 
         app.conf.task_always_eager = True
         try:
@@ -126,7 +126,7 @@ class TestWork:
             app.conf.task_always_eager = False
 
         assert states(operation) == ["done"] * 3
-        assert orders.adoptable() == []
+        assert list(leases.idle_operations()) == []
 
 
 class TestFailures:
@@ -156,7 +156,7 @@ class TestFailures:
         assert operation.items.get(state="failed").error_params["display_name"] == "Theirs"
         operation.refresh_from_db()
 
-        assert orders.retry(operation, by=NOBODY)
+        assert operations.retry(operation, by=NOBODY)
         operations.work_slice(operation.pk)
 
         assert states(operation) == ["done"] * 3
@@ -168,7 +168,7 @@ class TestFailures:
         operation = operations.work_slice(operation.pk)
         remote.rename(rows[0].remote_id, "Theirs once more")
 
-        orders.retry(operation, by=NOBODY)
+        operations.retry(operation, by=NOBODY)
         operations.work_slice(operation.pk)
 
         assert states(operation) == ["failed"]
@@ -176,10 +176,10 @@ class TestFailures:
 
     def test_nothing_to_do_again(self, remote, rows):
         operation = rename_all(rows)
-        assert not orders.retry(operation, by=NOBODY)  # it is not finished
+        assert not operations.retry(operation, by=NOBODY)  # it is not finished
 
         operation = operations.work_slice(operation.pk)
-        assert not orders.retry(operation, by=NOBODY)
+        assert not operations.retry(operation, by=NOBODY)
         operation.refresh_from_db()
         assert operation.is_finished
 
@@ -189,7 +189,7 @@ class TestFailures:
         operation = operations.work_slice(operation.pk)
         assert states(operation) == ["unknown", "done", "done"]
 
-        assert not orders.retry(operation, by=NOBODY)
+        assert not operations.retry(operation, by=NOBODY)
         incremental_run()
 
         assert remote.count("create") == 3
@@ -202,7 +202,7 @@ class TestFailures:
         assert states(operation) == ["unknown"]
         remote.clear_faults()
 
-        assert orders.retry(operation, by=NOBODY)
+        assert operations.retry(operation, by=NOBODY)
         operations.work_slice(operation.pk)
 
         assert states(operation) == ["done"]
@@ -272,7 +272,7 @@ class TestFailures:
     def test_failing_database_makes_it_rest_and_the_next_slice_goes_on(self, remote, rows, monkeypatch, caplog):
         operation = rename_all(rows)
         with monkeypatch.context() as patch:
-            patch.setattr(execution, "rename_conversation", raising(OperationalError("gone away")))
+            patch.setattr(operations, "rename_conversation", raising(OperationalError("gone away")))
             with caplog.at_level(logging.ERROR, "django_orq"):
                 operation = operations.work_slice(operation.pk)
         assert (operation.error_code, states(operation)) == ("database_trouble", ["sent", "pending", "pending"])
@@ -283,7 +283,7 @@ class TestFailures:
     def test_defect_of_ours_is_raised_and_leaves_nothing_locked(self, remote, rows, monkeypatch):
         operation = rename_all(rows)
         with monkeypatch.context() as patch:
-            patch.setattr(execution, "rename_conversation", raising(ZeroDivisionError))
+            patch.setattr(operations, "rename_conversation", raising(ZeroDivisionError))
             with pytest.raises(ZeroDivisionError):
                 operations.work_slice(operation.pk)
 
@@ -303,7 +303,7 @@ class TestFailures:
         remote.fail("update", status=500, times=3)
         operation = operations.work_slice(rename_all(rows).pk)
         all_operations().filter(pk=operation.pk).update(trouble_since=operation.ordered_at - timedelta(days=2))
-        orders.retry(operation, by=NOBODY)
+        operations.retry(operation, by=NOBODY)
         remote.fail("retrieve", status=429, headers={"Retry-After": "1"})
 
         operation = operations.work_slice(operation.pk)
@@ -311,7 +311,7 @@ class TestFailures:
         assert (operation.is_finished, states(operation)) == (False, ["pending"] * 3)
 
     def test_history_that_can_not_be_written_undoes_nothing(self, remote, rows, monkeypatch, caplog):
-        monkeypatch.setattr(execution.history, "note", raising(OperationalError("no space left")))
+        monkeypatch.setattr(operations, "_write_history", raising(OperationalError("no space left")))
 
         with caplog.at_level(logging.ERROR, "django_orq"):
             operation = operations.work_slice(rename_all(rows).pk)
@@ -325,7 +325,7 @@ def test_operation_that_was_taken_over_at_the_last_moment_is_not_called_finished
     remote, rows, monkeypatch, caplog, ending
 ):
     operation = rename_all(rows[:1])
-    monkeypatch.setattr(execution, "_tell_outcome", lambda _item: all_operations().update(token="another"))
+    monkeypatch.setattr(operations, "_note", lambda *_: all_operations().update(token="another"))
 
     with caplog.at_level(logging.INFO, logger="django_orq"):
         assert operations.work_slice(operation.pk, seconds=20.0 if ending == "finish" else 0.0) is None
@@ -333,6 +333,83 @@ def test_operation_that_was_taken_over_at_the_last_moment_is_not_called_finished
     operation.refresh_from_db()
     assert (operation.is_finished, operation.token) == (False, "another")
     assert [record.event for record in caplog.records][-1] == "operation.lease_lost"
+
+
+class TestCreateOnce:
+    def create(self, name="Refund"):
+        template = Conversation(workspace="default", display_name=name)
+        return operations.create_once(Order(conversation=template), by=NOBODY, form_token="f" * 32)
+
+    def test_same_form_sent_again_has_the_same_outcome(self, remote):
+        item, again = self.create(), self.create()
+
+        assert (item, item.state) == (again, "done")
+        assert item.conversation == Conversation.objects.get()
+        assert item.operation.is_finished
+        assert remote.count("create") == 1
+
+    def test_same_form_sent_at_the_same_time_is_under_way(self, remote):
+        if connection.vendor == "sqlite":
+            pytest.skip("two connections can't use SQLite's memory at the same time; other databases can")
+        second = []
+
+        meanwhile(remote, "create", "before", lambda: in_thread(lambda: second.append(self.create())).join())
+        first = self.create()
+
+        assert (first.state, second[0].pk, second[0].state) == ("done", first.pk, "sent")
+        assert remote.count("create") == 1
+
+    def test_operation_is_recorded_before_the_request_is_sent(self, remote):
+        recorded = []
+        meanwhile(remote, "create", "before", lambda: in_thread(lambda: recorded.extend(states(None))).join())
+
+        self.create()
+
+        assert recorded == ["sent"]
+
+    @pytest.mark.parametrize(
+        ("fault", "state", "code"),
+        [
+            ({"drop": "after"}, "unknown", "outcome_unknown"),
+            ({"status": 401}, "failed", "authentication_failed"),
+            ({"status": 429, "headers": {"Retry-After": "7"}}, "failed", "rate_limited"),
+        ],
+        ids=str,
+    )
+    def test_what_failed_or_may_have_is_not_sent_again_by_the_same_form(self, remote, fault, state, code):
+        remote.fail("create", **fault)
+
+        item, again = self.create(), self.create()
+
+        assert (item, item.state, item.error_code) == (again, state, code)
+        assert item.operation.is_finished
+        assert remote.count("create") == 1
+
+    def test_process_that_slept_beyond_its_time_reports_what_was_settled(self, remote):
+        def take_over():
+            operation = Operation.objects.get()
+            lose_the_worker(operation)
+            operations.work_slice(operation.pk)
+
+        meanwhile(remote, "create", "after", lambda: in_thread(take_over).join())
+
+        item = self.create()
+
+        assert (item.state, item.error_code) == ("unknown", "outcome_unknown")
+
+    def test_form_whose_process_was_killed_has_an_unknown_outcome_in_the_end(self, remote, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(operations, "create_conversation", raising(SystemExit))
+            with pytest.raises(SystemExit):
+                self.create()
+        item = self.create()
+        assert item.state == "sent"
+
+        lose_the_worker(item.operation)
+        operations.work_slice(item.operation_id)
+
+        assert self.create().state == "unknown"
+        assert remote.count("create") == 0
 
 
 class TestDeadProcesses:
@@ -346,7 +423,7 @@ class TestDeadProcesses:
             operation = place(verb, rows)
             request = {"rename": "update", "delete": "delete", "create": "create", "refresh": "retrieve"}[verb]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Execution, "end", raising(SystemExit))
+                patch.setattr(Execution, "_end", raising(SystemExit))
                 patch.setattr(Execution, "release", lambda self: None)
                 with pytest.raises(SystemExit):
                     operations.work_slice(operation.pk)

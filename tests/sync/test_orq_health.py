@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
-from django_orq.mirror import orders
-from django_orq.mirror.orders import Order, Orderer
+from django_orq.mirror import operations
+from django_orq.mirror.operations import Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.sync import holds, runs, slices
 from django_orq.sync.health import MOST_OPERATIONS
@@ -314,7 +314,7 @@ class TestUnfinishedRuns:
 class TestOperationsAndPayloads:
     @pytest.fixture
     def ordered(self, synced) -> Operation:
-        operation, _is_new = orders.place(
+        operation, _is_new = operations.create_operation(
             "refresh", [Order(conversation=row) for row in Conversation.objects.all()], by=Orderer()
         )
         return operation
