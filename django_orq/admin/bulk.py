@@ -6,7 +6,6 @@ An action that asks first shows a page, the form of which is sent to a view of i
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
@@ -24,14 +23,14 @@ from ..models import Conversation, Operation, OperationItem
 from ..text import number
 from .base import orderer
 from .editing import EditingAdmin, Outcome, is_tombstone
-from .forms import RenameSelectedForm, SelectionForm, digest_of_names, keys_to_rename
+from .forms import RenameForm, digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
 from .operations import hand_over
 from .texts import isolated
 
 Verb = Operation.Verb
 _Rows = list[Conversation]
-_OTHER_FIELDS = 20
-"""Of a form, beside the names: Django takes only so many in all."""
+MAX_RENAMES = 300
+"""On one page: each has three fields, and Django takes 1,000 of a page."""
 _TITLES = {
     Verb.RENAME: _("Rename conversations"),
     Verb.DELETE: _("Delete conversations"),
@@ -53,13 +52,13 @@ class BulkAdmin(EditingAdmin):
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        rows = self._choose(request, Verb.RENAME, self._selected(request, queryset, most=_most_fields()))
-        return self._ask(request, Verb.RENAME, RenameSelectedForm(rows)) if rows else None
+        rows = self._choose(request, Verb.RENAME, self._selected(request, queryset, most=MAX_RENAMES))
+        return self._ask(request, Verb.RENAME, forms=rename_forms(rows)) if rows else None
 
     @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
         rows = self._choose(request, Verb.REFRESH, self._selected(request, queryset))
-        return self._act(request, Verb.REFRESH, rows, None)
+        return self._act(request, Verb.REFRESH, rows)
 
     @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -75,28 +74,27 @@ class BulkAdmin(EditingAdmin):
         if not self.has_change_permission(request):
             raise PermissionDenied
         rows = self._choose(request, Verb.RENAME, self._find_all(request, keys_to_rename(request.POST)))
-        form = RenameSelectedForm(rows, request.POST)
-        if not rows:
-            return self._back(request)
-        if not form.is_valid():
-            return self._ask(request, Verb.RENAME, form)
-        if not form.orders:
+        forms = rename_forms(rows, request.POST)
+        changed = [form for form in forms if form.has_changed()]
+        if any([not form.is_valid() for form in changed]):  # noqa: C419 # each shows its own error
+            return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
+        if len(changed) > 1:
+            return self._place(request, Verb.RENAME, [form.order for form in changed])
+        if not all(self._rename_one(request, form) for form in changed):
+            return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
+        if not changed:
             self.message_user(request, gettext("No name was changed, so nothing was done."), messages.INFO)
-        if len(form.orders) > 1:
-            return self._place(request, Verb.RENAME, form.orders, form.cleaned_data["form_token"])
-        if not all(self._rename_one(request, form, order) for order in form.orders):
-            return self._ask(request, Verb.RENAME, form)
         return self._back(request)
 
-    def _rename_one(self, request: HttpRequest, form: RenameSelectedForm, order: Order) -> bool:
+    def _rename_one(self, request: HttpRequest, form: RenameForm) -> bool:
         try:
-            outcome = self.rename(request, order)
+            outcome = self.rename(request, form.order)
         except ConversationChanged as change:
-            form.ask_again(order, change)
+            form.ask_again(change)
             return False
         if outcome is Outcome.DONE:
             text = gettext("The conversation is now called “%(name)s”.")
-            self.message_user(request, text % {"name": isolated(order.wanted)}, messages.SUCCESS)
+            self.message_user(request, text % {"name": isolated(form.order.wanted)}, messages.SUCCESS)
         return outcome is not Outcome.FAILED
 
     @method_decorator(require_POST)
@@ -110,27 +108,24 @@ class BulkAdmin(EditingAdmin):
     def _act_on_confirmed(self, request: HttpRequest, verb: Operation.Verb, *, permitted: bool) -> HttpResponse:
         if not permitted:
             raise PermissionDenied
-        form = SelectionForm(request.POST)
-        if not form.is_valid():
+        found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))
+        rows, seen = self._choose(request, verb, found), request.POST.get("seen")
+        if not found:
             text = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
             self.message_user(request, text, messages.ERROR)
-            return self._back(request)
-        rows = self._choose(request, verb, self._find_all(request, form.cleaned_data["selected"]))
-        if verb == Verb.DELETE and rows and form.cleaned_data["seen"] not in ("", digest_of_names(rows)):
+        if verb == Verb.DELETE and rows and seen not in (None, digest_of_names(rows)):
             text = gettext("Some of them have changed since you chose them. Look at them once more.")
             self.message_user(request, text, messages.WARNING)
             return self._confirm(request, verb, rows) or self._back(request)
-        return self._act(request, verb, rows, form.cleaned_data["form_token"]) or self._back(request)
+        return self._act(request, verb, rows) or self._back(request)
 
-    def _act(
-        self, request: HttpRequest, verb: Operation.Verb, rows: _Rows, form_token: str | None
-    ) -> HttpResponse | None:
+    def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
         """On one now, on several by a worker; ``None`` leads back to the list."""
         if len(rows) > 1:
-            return self._place(request, verb, [Order(conversation=row) for row in rows], form_token)
+            return self._place(request, verb, [Order(conversation=row) for row in rows])
         for row in rows:
             if verb == Verb.CREATE:
-                item = self.create_once(request, Order(conversation=row), form_token)
+                item = self.create_once(request, Order(conversation=row))
                 is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
             else:
                 is_done = (self.delete if verb == Verb.DELETE else self.refresh)(request, row) is Outcome.DONE
@@ -138,11 +133,9 @@ class BulkAdmin(EditingAdmin):
                 self.say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
         return None
 
-    def _place(
-        self, request: HttpRequest, verb: Operation.Verb, orders: Sequence[Order], form_token: str | None
-    ) -> HttpResponse:
+    def _place(self, request: HttpRequest, verb: Operation.Verb, orders: Sequence[Order]) -> HttpResponse:
         """Record it, have workers notified, and lead to the page that shows how it goes."""
-        operation, is_new = create_operation(verb, orders, by=orderer(request), form_token=form_token)
+        operation, is_new = create_operation(verb, orders, by=orderer(request), form_token=posted_token(request))
         already = gettext("This form was sent before, so nothing was requested now. Here is what it requested.")
         self.message_user(request, *(hand_over(operation) if is_new else (already, messages.INFO)))
         return self.show_operation(request, operation)
@@ -186,23 +179,15 @@ class BulkAdmin(EditingAdmin):
         if not (chosen := self._choose(request, verb, rows)):
             return None
         keys = ",".join(str(row.pk) for row in chosen)
-        form = SelectionForm(initial={"selected": keys, "seen": digest_of_names(chosen)})
-        return self._ask(request, verb, form, conversations=chosen)
+        return self._ask(request, verb, conversations=chosen, selected=keys, seen=digest_of_names(chosen))
 
-    def _ask(
-        self, request: HttpRequest, verb: Operation.Verb, form: SelectionForm | RenameSelectedForm, **context: Any
-    ) -> HttpResponse:
+    def _ask(self, request: HttpRequest, verb: Operation.Verb, **context: Any) -> HttpResponse:
         """The page whose form is sent to the view of the same name."""
         url, filters = self._url_to(_PAGES[verb]), self.get_preserved_filters(request)
         form_url = f"{url}?{filters}" if filters else url
-        return self._render(request, _PAGES[verb], str(_TITLES[verb]), form=form, form_url=form_url, **context)
+        return self._render(request, _PAGES[verb], str(_TITLES[verb]), form_url=form_url, **context)
 
     def _back(self, request: HttpRequest) -> HttpResponse:
         """To the list, with the filters that it had."""
         filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
         return HttpResponseRedirect(add_preserved_filters(filters, self._url_to("changelist")))
-
-
-def _most_fields() -> int:
-    limit = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-    return MAX_ITEMS if limit is None else min(MAX_ITEMS, max(1, limit - _OTHER_FIELDS))

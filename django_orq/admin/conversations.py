@@ -16,7 +16,7 @@ from ..models import Conversation, SyncRun, searching
 from ..store.database import DatabaseClock, write_database
 from ..sync import runs
 from ..text import is_blank
-from .base import if_several, known_aliases, may_see, url_to
+from .base import if_several, known_aliases, may_see
 from .bulk import BulkAdmin
 from .forms import RenameForm
 from .lists import (
@@ -75,23 +75,14 @@ class ConversationAdmin(BulkAdmin):
         return super().get_search_results(request, searched(request, queryset) if term else queryset, term)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        chosen = chosen_workspace(request)
-        context = {"chosen_workspace": chosen, "freshness": self._freshness(request, chosen)}
+        chosen, now = chosen_workspace(request), DatabaseClock(write_database()).now()
+        shown = [chosen] if chosen else known_aliases()
+        context = {
+            "chosen_workspace": chosen,
+            "freshness": [_freshness(alias, now) for alias in shown] if request.method == "GET" else [],
+            "links_runs": may_see(request, self.admin_site, SyncRun),
+        }
         return super().changelist_view(request, context | (extra_context or {}))
-
-    def _freshness(self, request: HttpRequest, chosen: str) -> list[dict[str, Any]]:
-        """How fresh the mirror is, above the list: for each workspace, as markup."""
-        if request.method != "GET":
-            return []
-        now, sees_runs = DatabaseClock(write_database()).now(), may_see(request, self.admin_site, SyncRun)
-
-        def name(run: SyncRun) -> str:
-            words = {"mode": run.get_mode_display(), "run": run.pk, "state": run.get_state_display()}
-            text = gettext("%(mode)s run %(run)s %(state)s") % words
-            url = url_to(self.admin_site, SyncRun, "change", run.pk) if sees_runs else ""
-            return format_html('<a href="{}">{}</a>', url, text) if sees_runs else text
-
-        return [_describe(alias, name, now) for alias in ([chosen] if chosen else known_aliases())]
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_change_permission(request, obj)
@@ -146,19 +137,12 @@ class ConversationAdmin(BulkAdmin):
         return _pretty_json(conversation.extra)
 
 
-def _describe(workspace: str, name: Any, now: datetime) -> dict[str, Any]:
+def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
+    """How fresh the mirror of a workspace is, for the head of the list."""
     fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
-
-    def when(moment: datetime | None) -> str:
-        return gettext("never") if moment is None else ago(moment, now=now)
-
-    return {
-        "workspace": workspace,
-        "new": when(fresh.new),
-        "everything": when(fresh.everything),
-        "last": format_html("{}, {}", name(last), when(last.finished_at)) if last else "",
-        "under_way": [name(run) for run in runs.under_way(workspace)],
-    }
+    times = {"new": fresh.new, "everything": fresh.everything, "ended": last and last.finished_at}
+    told = {name: ago(moment, now=now) if moment else gettext("never") for name, moment in times.items()}
+    return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
 
 
 def _view(request: HttpRequest) -> str:

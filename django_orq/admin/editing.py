@@ -25,7 +25,7 @@ from ..mirror.operations import Order, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_rows
 from .base import OrqAdmin, are_several, orderer, url_to
-from .forms import CreateForm, RenameForm, digest_of_names, show_again
+from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
 Verb, State = Operation.Verb, OperationItem.State
@@ -73,9 +73,8 @@ class EditingAdmin(OrqAdmin[Conversation]):
         form = CreateForm(_posted(request), initial=self.get_changeform_initial_data(request))
         if not form.is_valid():
             return render(form)
-        item = self.create_once(request, form.order, form.cleaned_data["form_token"])
+        item = self.create_once(request, form.order)
         if item is None or item.state in (State.FAILED, State.UNKNOWN):
-            show_again(form, form_token=str(uuid4()))
             return render(form, offers_sync=item is not None and item.state == State.UNKNOWN)
         if item.state != State.DONE:
             return self.show_operation(request, item.operation)
@@ -83,13 +82,13 @@ class EditingAdmin(OrqAdmin[Conversation]):
             return self.response_post_save_add(request, Conversation())
         return self.response_add(request, as_told(item.conversation))
 
-    def create_once(self, request: HttpRequest, order: Order, form_token: str | None) -> OperationItem | None:
+    def create_once(self, request: HttpRequest, order: Order) -> OperationItem | None:
         """Create it in Orq, once for each form, and say what did not go as usual.
 
         Pending or sent if the form was sent before and another process is at it; ``None`` if it has created something
         else before, for somebody went back to it.
         """
-        item, template = create_once(order, by=orderer(request), form_token=form_token), order.conversation
+        item, template = create_once(order, by=orderer(request), form_token=posted_token(request)), order.conversation
         if (item.name, item.workspace) != (template.display_name, template.workspace):
             text = gettext("This form was used already, for “%(name)s”. Save again to create another conversation.")
             self.message_user(request, text % {"name": isolated(item.name)}, messages.WARNING)
@@ -215,6 +214,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
             "to_field": _to_field(request),
             "preserved_filters": self.get_preserved_filters(request),
             "several_workspaces": are_several(),
+            "form_token": uuid4().hex,
         }
 
     def _render_form(
@@ -248,12 +248,9 @@ class EditingAdmin(OrqAdmin[Conversation]):
 
     def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
         if conversation is None:
-            title = gettext("Add %s")
-        elif self.has_change_permission(request, conversation):
-            title = gettext("Change %s")
-        else:
-            title = gettext("View %s")
-        return title % self.opts.verbose_name
+            return gettext("Add %s") % self.opts.verbose_name
+        changes = self.has_change_permission(request, conversation)
+        return (gettext("Change %s") if changes else gettext("View %s")) % self.opts.verbose_name
 
     def _ask_to_delete(
         self, request: HttpRequest, conversation: Conversation, extra_context: dict[str, Any]

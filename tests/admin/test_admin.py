@@ -733,7 +733,7 @@ def forge_all(client: Client, row: Conversation) -> list:
         save_name(client, row, "Forged"),
         confirm_deletion(client, row),
         confirm_by_force(client, "delete_selected", [row]),
-        confirm_by_force(client, "rename_selected", [row], **{f"name-{row.pk}": "Forged"}),
+        confirm_by_force(client, "rename_selected", [row], **{f"{row.pk}-display_name": "Forged"}),
         confirm_by_force(client, "create_again", [row]),
         *(choose(client, action, [row]) for action in ACTIONS),
     ]

@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 from django_orq import tasks
 from django_orq.admin import ConversationAdmin
+from django_orq.admin.bulk import MAX_RENAMES
 from django_orq.management import tombstones
 from django_orq.mirror import operations, verbs
 from django_orq.mirror.operations import Order, Orderer, create_operation
@@ -83,8 +84,13 @@ def rename_page(client: Client, rows):
     return choose(client, "rename_selected", rows)
 
 
+def field_of(row: Conversation) -> str:
+    """For its new name, on the page that renames several."""
+    return f"{row.pk}-display_name"
+
+
 def new_names(rows) -> dict[str, str]:
-    return {f"name-{row.pk}": f"{row} anew" for row in rows}
+    return {field_of(row): f"{row} anew" for row in rows}
 
 
 def names_in_orq(remote) -> list[str]:
@@ -96,9 +102,9 @@ class TestRename:
         shown = rename_page(admin_client, rows)
 
         fields = hidden_fields(shown)
-        assert [fields[f"name-{row.pk}"] for row in rows] == ["Three", "Two", "One"]
+        assert [fields[field_of(row)] for row in rows] == ["Three", "Two", "One"]
         for row in rows:
-            assert re.search(rf'<label for="id_name-{row.pk}">\s*<bdi>{row}</bdi>', text_of(shown))
+            assert re.search(rf'<label for="id_{field_of(row)}">\s*<bdi>{row}</bdi>', text_of(shown))
         assert remote.count() == 0
 
     def test_several_are_recorded_and_done_by_a_worker(self, remote, rows, admin_client, admin_user, queue):
@@ -142,11 +148,11 @@ class TestRename:
         assert {item.wanted for item in OperationItem.objects.all()} == {"Two anew", "One anew"}
 
     def test_bad_names_are_refused_beside_their_fields_and_the_others_kept(self, remote, rows, admin_client):
-        typed = new_names(rows) | {f"name-{rows[1].pk}": "x" * 101}
+        typed = new_names(rows) | {field_of(rows[1]): "x" * 101}
         response = confirm(admin_client, rename_page(admin_client, rows), **typed)
 
         assert "100 characters" in text_of(response)
-        assert hidden_fields(response)[f"name-{rows[0].pk}"] == "Three anew"
+        assert hidden_fields(response)[field_of(rows[0])] == "Three anew"
         assert not Operation.objects.exists()
 
     def test_conflict_of_one_is_shown_and_the_same_form_replaces_it(self, remote, rows, admin_client):
@@ -169,7 +175,7 @@ class TestRename:
 
         response = confirm(admin_client, shown, **new_names(rows[:1]))
 
-        assert hidden_fields(response)[f"name-{rows[0].pk}"] == "Three anew"
+        assert hidden_fields(response)[field_of(rows[0])] == "Three anew"
         assert said(response, constants.SUCCESS) == []
         assert len(said(response, constants.ERROR)) == 1
         rows[0].refresh_from_db()
@@ -180,30 +186,24 @@ class TestRename:
     def test_name_that_we_would_not_send_is_left_alone_and_stops_no_other(self, remote, rows, admin_client, name):
         set_columns(rows[0], display_name=name)
         shown = rename_page(admin_client, rows)
-        untouched = {f"name-{rows[0].pk}": name.replace("\n", "")}
+        untouched = {field_of(rows[0]): name.replace("\n", "")}
 
         response = confirm(admin_client, shown, **untouched, **new_names(rows[1:]))
 
         assert ordered(response).total == 2
 
-    @pytest.mark.parametrize(
-        "seen",
-        ["", "{}", "[]", "null", '{"1": 1}', "\0", "nonsense", "[" * 100_000, "9" * 5_000]
-        + [f'{{"PK": ["{time}", "x"]}}' for time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")],
-        ids=range(11),
-    )
+    @pytest.mark.parametrize("seen", ["", "nonsense", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "\0"])
     def test_page_without_what_was_seen_is_refused(self, remote, rows, admin_client, seen):
-        shown = rename_page(admin_client, rows)
-        seen = ", ".join(seen.replace("PK", str(row.pk)).strip("{}") for row in rows) if "PK" in seen else seen
-        seen = f"{{{seen}}}" if "0" in seen and "-" in seen else seen
-        response = confirm(admin_client, shown, **new_names(rows), seen=seen)
+        expected = {f"{row.pk}-expected_updated_at": seen for row in rows}
+        response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows), **expected)
 
-        assert response.status_code == 200
+        assert "Load it again" in text_of(response)
         assert remote.count() == 0
         assert not Operation.objects.exists()
 
-    def test_number_of_fields_is_bounded_by_what_django_takes(self, remote, rows, admin_client, settings):
-        settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 22
+    def test_number_of_fields_is_bounded_by_what_django_takes(self, remote, rows, admin_client, settings, monkeypatch):
+        assert 3 * MAX_RENAMES + 10 < settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        monkeypatch.setattr("django_orq.admin.bulk.MAX_RENAMES", 2)
 
         response = rename_page(admin_client, rows)
 
@@ -275,7 +275,7 @@ class TestDelete:
         assert said(responses[1])[-1] == "Deleted already: “Three”."
         assert remote.count("delete") == LogEntry.objects.count() == 1
 
-    @pytest.mark.parametrize("selected", ["", "x", "1,", "9" * 30, "\0"])
+    @pytest.mark.parametrize("selected", ["", "x", ",", "9" * 30, "\0"])
     def test_page_that_lost_its_selection_does_nothing(self, remote, rows, admin_client, selected):
         shown = choose(admin_client, "delete_selected", rows)
 
@@ -292,7 +292,7 @@ class TestDelete:
         forged = confirm_by_force(admin_client, "delete_selected", rows)
 
         assert said(response) == ["At most 2 conversations can be chosen at once. Nothing was done."]
-        assert "At most 2" in said(forged)[-1]
+        assert "At most 2" in " ".join(said(forged))
         assert not Operation.objects.exists()
 
     def test_forged_page_with_one_key_a_thousand_times_deletes_one(self, remote, rows, admin_client):
@@ -549,12 +549,10 @@ class TestAddOnce:
             assert fields_of(response)["form_token"] != form["form_token"]
         assert remote.count("create") == 1
 
-    @pytest.mark.parametrize("token", ["", "nonsense"])
-    def test_form_without_a_usable_token_does_no_harm(self, remote, admin_client, form, token):
-        response = admin_client.post(ADD, form | {"form_token": token})
-
-        assert response.status_code == (200 if token else 302)
-        assert len(remote) == (0 if token else 1)
+    @pytest.mark.parametrize("token", ["", "nonsense", "\0" * 32])
+    def test_form_without_a_usable_token_creates_all_the_same(self, remote, admin_client, form, token):
+        assert admin_client.post(ADD, form | {"form_token": token}).status_code == 302
+        assert len(remote) == 1
 
 
 def messages_shown(response) -> str:
@@ -788,7 +786,7 @@ class TestPage:
 
     def test_awkward_names_are_shown_as_themselves(self, remote, admin_client):
         rows = [mirrored(remote, AWKWARD) for _ in range(2)]
-        typed = {f"name-{row.pk}": f"{AWKWARD} 2" for row in rows}
+        typed = {field_of(row): f"{AWKWARD} 2" for row in rows}
         operation = ordered(confirm(admin_client, rename_page(admin_client, rows), **typed))
         pages = [text_of(admin_client.get(page_of(operation)))]
         work_off(operation)
@@ -819,7 +817,7 @@ class TestNames:
             choose(admin_client, "refresh_selected", [row]),
             choose(admin_client, "create_again", [row]),
             admin_client.post(change, hidden_fields(admin_client.get(change)) | {"_save": "Save"}),
-            confirm(admin_client, rename_again, **{f"name-{row.pk}": self.OTHER}),
+            confirm(admin_client, rename_again, **{field_of(row): self.OTHER}),
             admin_client.post(delete, {"post": "yes"}),
             admin_client.post(delete, {"post": "yes"}),
         ]
@@ -833,7 +831,7 @@ class TestNames:
         shown, later = rename_page(admin_client, [row]), rename_page(admin_client, [row, other])
         remote.rename(row.remote_id, self.OTHER)
 
-        conflict = confirm(admin_client, shown, **{f"name-{row.pk}": "Mine"})
+        conflict = confirm(admin_client, shown, **{field_of(row): "Mine"})
         operation = ordered(confirm(admin_client, later, **new_names([row, other])))
         work_off(operation)
 

@@ -152,7 +152,7 @@ def test_admin_lists_creates_renames_and_deletes(remote, admin_client):
 def test_several_are_done_by_a_worker_and_noted_in_the_history(remote, rows, admin_client, queue, action, names):
     response = choose(admin_client, action, rows)
     if action != "refresh_selected":
-        response = confirm(admin_client, response, **{f"name-{row.pk}": f"{row} anew" for row in rows})
+        response = confirm(admin_client, response, **{f"{row.pk}-display_name": f"{row} anew" for row in rows})
     operation = Operation.objects.get()
     assert response.url == page_of(operation)
     assert admin_client.get(response.url).status_code == 200

@@ -134,7 +134,9 @@ def test_what_was_just_deleted_is_deleted_on_its_page_and_at_the_rest_door(rows,
 
 def test_operation_that_was_just_ordered_is_there_and_goes_on(remote, rows, admin_client, queue):
     response = confirm(
-        admin_client, choose(admin_client, "rename_selected", rows), **{f"name-{row.pk}": "Same" for row in rows}
+        admin_client,
+        choose(admin_client, "rename_selected", rows),
+        **{f"{row.pk}-display_name": "Same" for row in rows},
     )
     assert "0 of 3" in text_of(admin_client.get(response.url))
 
