@@ -3,7 +3,8 @@
 An action that asks first shows a page, the form of which is sent to a view of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -47,8 +48,12 @@ _DONE = {
 
 class BulkAdmin(EditingAdmin):
     def own_urls(self) -> list[URLPattern]:
-        views = (self.rename_selected_view, self.delete_selected_view, self.create_again_view)
-        return [self._own_url(name, view) for name, view in zip(_PAGES.values(), views, strict=True)]
+        views: dict[Operation.Verb, Callable[..., HttpResponse]] = {
+            Verb.RENAME: self.rename_selected_view,
+            Verb.DELETE: partial(self.confirmed_view, verb=Verb.DELETE),
+            Verb.CREATE: partial(self.confirmed_view, verb=Verb.CREATE),
+        }
+        return [self._own_url(_PAGES[verb], view) for verb, view in views.items()]
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -98,15 +103,9 @@ class BulkAdmin(EditingAdmin):
         return outcome is not Outcome.FAILED
 
     @method_decorator(require_POST)
-    def delete_selected_view(self, request: HttpRequest) -> HttpResponse:
-        return self._act_on_confirmed(request, Verb.DELETE, permitted=self.has_delete_permission(request))
-
-    @method_decorator(require_POST)
-    def create_again_view(self, request: HttpRequest) -> HttpResponse:
-        return self._act_on_confirmed(request, Verb.CREATE, permitted=self.has_add_permission(request))
-
-    def _act_on_confirmed(self, request: HttpRequest, verb: Operation.Verb, *, permitted: bool) -> HttpResponse:
-        if not permitted:
+    def confirmed_view(self, request: HttpRequest, *, verb: Operation.Verb) -> HttpResponse:
+        """Delete, or create again, after the question."""
+        if not (self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission)(request):
             raise PermissionDenied
         found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))
         rows, seen = self._choose(request, verb, found), request.POST.get("seen")

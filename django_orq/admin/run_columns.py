@@ -14,7 +14,7 @@ from ..store.database import DatabaseClock, write_database
 from ..store.leases import process_in_words
 from ..sync.report import remarks
 from ..text import in_words, number
-from .texts import local, of_run
+from .texts import local
 
 Shown = Callable[[SyncRun], str]
 
@@ -31,6 +31,39 @@ TIMES = (
 TECHNICAL = (("requests", "pages"), ("phase", "walker"))
 """In the lines that they share."""
 _COLUMNS = tuple(chain(*COUNTERS, *TIMES, *TECHNICAL))
+
+
+_OF_MODES = {
+    SyncRun.Mode.INCREMENTAL: _(
+        "It looks for new conversations, from the newest on until it meets those that are known."
+    ),
+    SyncRun.Mode.FULL: _("It goes through all of Orq’s list, and finds renamed and deleted conversations too."),
+    SyncRun.Mode.CONFIRM: _("It asks Orq for each of the missing conversations that an earlier run had held back."),
+}
+_OF_RUNS = {
+    SyncRun.State.QUEUED: _("It waits for a worker to take it."),
+    SyncRun.State.WAITING: _("It rests, and goes on by itself."),
+    SyncRun.State.PAUSED: _("Somebody has stopped it. It goes on from there as soon as somebody lets it."),
+    SyncRun.State.SUCCEEDED: _("It has come to its end, and nothing was left open."),
+    SyncRun.State.PARTIAL: _("It has come to its end, but something was left open:"),
+    SyncRun.State.FAILED: _("It broke off. What it had brought over until then is here; the next sync starts anew."),
+    SyncRun.State.CANCELLED: _("Somebody has ended it. What it had brought over until then is here."),
+}
+_OF_PHASES = {
+    SyncRun.Phase.WALK: _("A worker goes through Orq’s list."),
+    SyncRun.Phase.CONFIRM: _("A worker asks Orq for the conversations that are missing, one by one."),
+}
+
+
+def of_run(run: SyncRun) -> str:
+    """What it means that a run is in its state."""
+    is_running = run.state == SyncRun.State.RUNNING
+    return str(_OF_PHASES[SyncRun.Phase(run.phase)] if is_running else _OF_RUNS[SyncRun.State(run.state)])
+
+
+def of_mode(run: SyncRun) -> str:
+    """What a run of its kind does."""
+    return str(_OF_MODES[SyncRun.Mode(run.mode)])
 
 
 def live_values(run: SyncRun) -> dict[str, str]:

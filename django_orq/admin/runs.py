@@ -20,9 +20,22 @@ from ..sync.report import counts, how_far
 from .base import ReadOnlyAdmin, if_several, may_see
 from .lists import WorkspaceFilter, chosen_workspace
 from .rejected import met_last
-from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, remarks_on, shown
+from .run_columns import (
+    COUNTERS,
+    EMPTY,
+    LIVE,
+    TECHNICAL,
+    TIMES,
+    Shown,
+    duration,
+    label,
+    of_mode,
+    of_run,
+    remarks_on,
+    shown,
+)
 from .run_views import RunViewsAdmin, is_watched
-from .texts import ago, explained, of_mode, of_run
+from .texts import ago, explained
 
 _MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from django_orq.admin import texts
+from django_orq.admin import run_columns
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.sync import holds, runs
 from django_orq.sync.report import remarks
@@ -439,7 +439,7 @@ def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_clie
 
     words = words_of(admin_client.get(page(run)))
 
-    assert f"State: {state} {texts.of_run(run)}" in words
+    assert f"State: {state} {run_columns.of_run(run)}" in words
     assert JARGON.findall(words) == []
 
 
@@ -452,7 +452,7 @@ def test_reasons_and_steps_are_no_jargon(kind):
 def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
     run = new_run(mode=mode)
 
-    assert f"Kind: {run.get_mode_display()} {texts.of_mode(run)}" in words_of(admin_client.get(page(run)))
+    assert f"Kind: {run.get_mode_display()} {run_columns.of_mode(run)}" in words_of(admin_client.get(page(run)))
 
 
 def test_running_says_what_the_worker_does(remote, admin_client):
