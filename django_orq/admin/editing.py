@@ -51,21 +51,16 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if object_id is None:
             return self._create(request, render)
         conversation = self._find(request, object_id)
-        self._check_permission(request, conversation)
+        posts_to_tombstone = request.method == "POST" and is_tombstone(conversation)
+        may = self.has_change_permission if request.method == "POST" else self.has_view_or_change_permission
+        if not may(request, None if posts_to_tombstone else conversation):
+            raise PermissionDenied
         if conversation is None:
             return self._redirect_from_unknown(request, object_id)
-        if request.method == "POST" and is_tombstone(conversation):
+        if posts_to_tombstone:
             self.say_gone(request, [conversation])
             return HttpResponseRedirect(request.get_full_path())
         return self._change(request, conversation, render)
-
-    def _check_permission(self, request: HttpRequest, conversation: Conversation | None) -> None:
-        if request.method == "POST":
-            permitted = self.has_change_permission(request, None if is_tombstone(conversation) else conversation)
-        else:
-            permitted = self.has_view_or_change_permission(request, conversation)
-        if not permitted:
-            raise PermissionDenied
 
     def _create(self, request: HttpRequest, render: Callable[..., HttpResponse]) -> HttpResponse:
         if not self.has_add_permission(request):

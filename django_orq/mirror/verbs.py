@@ -26,7 +26,7 @@ from ..store.rules import Answer, Plan
 
 FRESH = timedelta(seconds=2)
 """How old an answer may be that a rename relies on."""
-MOST_COMPARISONS = 10
+MAX_COMPARISONS = 10
 """How often a row is compared with an answer while other writers keep changing it: a person waits for it."""
 
 
@@ -54,7 +54,7 @@ def create_conversation(
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     (created,) = answer.conversations
     with _behind_if_not_written(workspace, "create", created.remote_id):
-        reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+        reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
         return _get(workspace, created.remote_id)
 
 
@@ -82,7 +82,7 @@ def rename_conversation(
         expected = expected_updated_at or conversation.remote_updated_at
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
-        plan = reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+        plan = reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
 
@@ -103,13 +103,8 @@ def delete_conversation(conversation: Conversation, *, interactive: bool = False
 def refresh_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
     """Mirror what Orq has now. ``ConversationNotFound`` marks the row missing; a full run will confirm it."""
     clock = DatabaseClock(write_database())
-    workspace, remote_id = conversation.workspace, conversation.remote_id
-    with (
-        _asking(workspace, "retrieve", clock, interactive=interactive) as service,
-        _missing_if_not_found(conversation, clock),
-    ):
-        answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
+    with _missing_if_not_found(conversation, clock):
+        _retrieve(conversation.workspace, conversation.remote_id, clock, interactive=interactive)
     _reload(conversation)
 
 
@@ -125,11 +120,14 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
     if known is not None:
         refresh_conversation(known, interactive=interactive)
         return known
-    clock = DatabaseClock(write_database())
+    _retrieve(workspace, remote_id, DatabaseClock(write_database()), interactive=interactive)
+    return _get(workspace, remote_id)
+
+
+def _retrieve(workspace: str, remote_id: str, clock: DatabaseClock, *, interactive: bool) -> None:
     with _asking(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace, attempts=MOST_COMPARISONS)
-    return _get(workspace, remote_id)
+    reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
 
 
 def _rename_unless_changed(
@@ -143,7 +141,7 @@ def _rename_unless_changed(
         if seen.display_name == name:
             return seen, current
         if _has_changed(seen, conversation, expected):
-            reconcile(current, workspace=conversation.workspace, attempts=MOST_COMPARISONS)
+            reconcile(current, workspace=conversation.workspace, attempts=MAX_COMPARISONS)
             _reload(conversation)
             raise _changed(seen)
         if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
@@ -160,18 +158,13 @@ def _asking(
         with ConversationService.for_workspace(workspace, interactive=interactive) as service:
             yield service
     except OrqError as error:
-        _heed(workspace, error, clock)
+        try:
+            rate_limits.heed(workspace, error, clock=clock)
+        except DatabaseError:  # it must not hide what became of the request
+            logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=workspace, error_code=error.code, exc_info=True)
         if error.leaves_doubt:
             logs.log(logs.REQUEST_OUTCOME_UNKNOWN, workspace=workspace, call=operation, error_code=error.code)
         raise
-
-
-def _heed(workspace: str, error: OrqError, clock: DatabaseClock) -> None:
-    """Keep what Orq asks for; a database that can't must not hide what became of the request."""
-    try:
-        rate_limits.heed(workspace, error, clock=clock)
-    except DatabaseError:
-        logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=workspace, error_code=error.code, exc_info=True)
 
 
 def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> Answer:

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.messages import constants, get_messages
 from django.db import connection
@@ -97,6 +97,51 @@ def names_in_orq(remote) -> list[str]:
     return [conversation["displayName"] for conversation in remote.conversations]
 
 
+class TestSeveral:
+    """Recorded first, and done by a worker."""
+
+    @pytest.mark.parametrize(
+        ("action", "words", "names", "flag"),
+        [
+            ("rename_selected", "Edit the names", ["Three anew", "Two anew", "One"], CHANGE),
+            ("delete_selected", "these 2 conversations", ["One"], DELETION),
+            ("refresh_selected", "", ["Renamed elsewhere", "Two", "One"], CHANGE),
+            ("create_again", "messages of the deleted ones are gone", ["Two", "Three", "One"], ADDITION),
+        ],
+    )
+    def test_each_action(self, remote, rows, admin_client, admin_user, queue, action, words, names, flag):
+        if action == "refresh_selected":
+            remote.rename(rows[0].remote_id, "Renamed elsewhere")
+        for row in rows[:2] if action == "create_again" else ():
+            verbs.delete_conversation(row)
+        remote.clear_requests()
+
+        response = choose(admin_client, action, rows[:2])
+        if words:
+            assert words in text_of(response)
+            typed = new_names(rows[:2]) if action == "rename_selected" else {}
+            response = confirm(admin_client, response, **typed)
+
+        operation = ordered(response)
+        assert (operation.ordered_by, operation.total, remote.count(), queue.qsize()) == ("admin", 2, 0, 1)
+        work_off(operation)
+        assert names_in_orq(remote) == names
+        assert LogEntry.objects.filter(user=admin_user, action_flag=flag).count() == 2
+        assert "2 of 2: 2 done" in text_of(admin_client.get(reverse("admin:django_orq_operation_changelist")))
+
+    @pytest.mark.parametrize("name", ["order", "retry", "go_on"])
+    def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker, name):
+        remote.fail("delete", status=500, times=2)
+        response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
+        operation = ordered(response)
+        if name != "order":
+            operations.work_slice(operation.pk, seconds=0 if name == "go_on" else 60)
+            response = admin_client.post(page_of(operation, name))
+
+        assert "broker is unreachable" in said(response, constants.WARNING)[-1]
+        assert list(leases.idle_operations()) == [operation]
+
+
 class TestRename:
     def test_page_shows_each_old_name_beside_its_field_and_asks_nothing_of_orq(self, remote, rows, admin_client):
         shown = rename_page(admin_client, rows)
@@ -107,22 +152,6 @@ class TestRename:
             assert re.search(rf'<label for="id_{field_of(row)}">\s*<bdi>{row}</bdi>', text_of(shown))
         assert remote.count() == 0
 
-    def test_several_are_recorded_and_done_by_a_worker(self, remote, rows, admin_client, admin_user, queue):
-        response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows))
-
-        operation = ordered(response)
-        assert remote.count() == 0
-        assert (operation.ordered_by, operation.total, queue.qsize()) == ("admin", 3, 1)
-        work_off(operation)
-        assert names_in_orq(remote) == ["Three anew", "Two anew", "One anew"]
-        entries = LogEntry.objects.filter(user=admin_user, action_flag=CHANGE)
-        assert sorted(entries.values_list("object_repr", flat=True)) == ["One anew", "Three anew", "Two anew"]
-
-    def test_those_whose_name_was_left_are_left_alone(self, remote, rows, admin_client):
-        response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows[:2]))
-
-        assert ordered(response).total == 2
-
     def test_only_one_new_name_is_done_at_once(self, remote, rows, admin_client, queue):
         response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows[:1]))
 
@@ -132,12 +161,6 @@ class TestRename:
         assert LogEntry.objects.get().get_change_message() == "Changed Name."
         assert not Operation.objects.exists()
         assert queue.qsize() == 0
-
-    def test_no_new_name_does_nothing(self, remote, rows, admin_client):
-        response = confirm(admin_client, rename_page(admin_client, rows))
-
-        assert said(response) == ["No name was changed, so nothing was done."]
-        assert remote.count() == 0
 
     def test_name_left_alone_is_no_order_although_a_sync_has_brought_another_since(self, remote, rows, admin_client):
         shown = rename_page(admin_client, rows)
@@ -211,23 +234,6 @@ class TestRename:
 
 
 class TestDelete:
-    def test_page_lists_what_goes_and_asks_nothing_of_orq(self, remote, rows, admin_client):
-        shown = text_of(choose(admin_client, "delete_selected", rows))
-
-        assert "these 3 conversations" in shown
-        assert all(row.remote_id in shown for row in rows)
-        assert remote.count() == 0
-
-    def test_several_are_recorded_and_done_by_a_worker(self, remote, rows, admin_client):
-        response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
-
-        operation = ordered(response)
-        assert remote.count() == 0
-        work_off(operation)
-        assert remote.conversations == []
-        assert Conversation.objects.deleted().count() == 3
-        assert LogEntry.objects.count() == 3
-
     def test_one_is_done_at_once(self, remote, rows, admin_client):
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows[:1]))
 
@@ -294,15 +300,6 @@ class TestDelete:
         assert said(response) == ["At most 2 conversations can be chosen at once. Nothing was done."]
         assert "At most 2" in " ".join(said(forged))
         assert not Operation.objects.exists()
-
-    def test_forged_page_with_one_key_a_thousand_times_deletes_one(self, remote, rows, admin_client):
-        key = str(rows[0].pk)
-        response = admin_client.post(
-            reverse("admin:django_orq_conversation_delete_selected"), {"selected": ",".join([key] * 1_001)}
-        )
-
-        assert said(response, constants.SUCCESS) == ["“Three” was deleted."]
-        assert names_in_orq(remote) == ["Two", "One"]
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_conversation_renamed_since_it_was_chosen_is_shown_once_more(self, remote, rows, admin_client, count):
@@ -402,19 +399,6 @@ class TestRefresh:
         assert rows[0].state == "missing"
         assert not LogEntry.objects.exists()
 
-    def test_several_are_recorded_and_done_by_a_worker(self, remote, rows, admin_client):
-        remote.rename(rows[0].remote_id, "Renamed elsewhere")
-        remote.remove(rows[1].remote_id)
-
-        operation = ordered(choose(admin_client, "refresh_selected", rows))
-        work_off(operation)
-
-        rows[0].refresh_from_db()
-        assert rows[0].display_name == "Renamed elsewhere"
-        shown = text_of(admin_client.get(page_of(operation)))
-        assert "3 of 3: 2 done, 1 failed" in shown
-        assert "It is marked as missing here." in shown
-
 
 class TestCreateAgain:
     @pytest.fixture
@@ -423,10 +407,6 @@ class TestCreateAgain:
             verbs.delete_conversation(row)
         remote.clear_requests()
         return rows
-
-    def test_page_says_that_the_messages_are_gone(self, remote, gone, admin_client):
-        assert "messages of the deleted ones are gone" in text_of(choose(admin_client, "create_again", gone))
-        assert remote.count() == 0
 
     def test_one_is_done_at_once_and_only_once(self, remote, gone, admin_client):
         shown = choose(admin_client, "create_again", gone[:1])
@@ -437,21 +417,6 @@ class TestCreateAgain:
         assert said(response) == said(again)[-1:] == ["A new conversation called “Three” was created."]
         assert names_in_orq(remote) == ["Three"]
         assert Conversation.objects.live().get().remote_id != gone[0].remote_id
-
-    def test_several_are_recorded_and_done_by_a_worker(self, remote, gone, admin_client):
-        operation = ordered(confirm(admin_client, choose(admin_client, "create_again", gone)))
-        work_off(operation)
-
-        assert sorted(names_in_orq(remote)) == ["One", "Three", "Two"]
-        assert set(Conversation.objects.live().values_list("display_name", flat=True)) == {"One", "Two", "Three"}
-
-    def test_unknown_outcome_says_that_it_may_exist(self, remote, gone, admin_client):
-        remote.fail("create", drop="after")
-
-        response = confirm(admin_client, choose(admin_client, "create_again", gone[:1]))
-
-        assert "may exist" in said(response, constants.ERROR)[0]
-        assert said(response, constants.SUCCESS) == []
 
     def test_what_is_not_deleted_is_left_alone(self, remote, rows, admin_client):
         response = choose(admin_client, "create_again", rows[:1])
@@ -478,13 +443,6 @@ class TestCreateAgain:
         refused = said(response, constants.ERROR)
         assert ["no longer kept here" in message for message in refused] == [True]
         assert remote.count("create") == (0 if count == 1 else 1)
-
-    def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
-        tombstones.scrub(gone[:1])
-
-        page = admin_client.get("/admin/django_orq/conversation/?state=deleted").content.decode()
-
-        assert f">{gone[0].remote_id}</a>" in page
 
 
 class TestAddOnce:
@@ -681,17 +639,6 @@ class TestPage:
 
         assert queue.qsize() == 1
 
-    @pytest.mark.parametrize("name", ["retry", "go_on"])
-    def test_broker_out_of_reach_is_told_the_second_time_too(
-        self, remote, operation, admin_client, broken_broker, name
-    ):
-        remote.fail("update", status=500, times=2)
-        operations.work_slice(operation.pk, seconds=0 if name == "go_on" else 60)
-
-        response = admin_client.post(page_of(operation, name))
-
-        assert "broker is unreachable" in said(response, constants.WARNING)[0]
-
     def test_another_attempt_says_that_it_replaces_names_and_is_logged_for_who_ordered_it(
         self, remote, rows, operation, admin_client
     ):
@@ -727,12 +674,6 @@ class TestPage:
         assert "refresh “Three”" in text_of(admin_client.get(url))
         operations.work_slice(single.pk)
         assert re.search(r'field-outcome">done<', text_of(admin_client.get(url)))
-
-    def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker):
-        response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
-
-        assert "broker is unreachable" in said(response, constants.WARNING)[0]
-        assert list(leases.idle_operations()) == [ordered(response)]
 
     def test_waiting_operation_says_why(self, remote, operation, admin_client):
         remote.fail("update", status=429, headers={"Retry-After": "40"})
@@ -776,13 +717,6 @@ class TestPage:
         shown = text_of(admin_client.get(page_of(operation)))
 
         assert all(words in shown for _, _, words in notes)
-
-    def test_list_shows_the_outcome_of_each(self, remote, operation, admin_client):
-        work_off(operation)
-
-        shown = text_of(admin_client.get(reverse("admin:django_orq_operation_changelist")))
-
-        assert "3 of 3: 3 done" in shown
 
     def test_awkward_names_are_shown_as_themselves(self, remote, admin_client):
         rows = [mirrored(remote, AWKWARD) for _ in range(2)]
