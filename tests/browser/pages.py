@@ -90,6 +90,11 @@ def sync_everything(page: Page) -> None:
     page.get_by_role("button", name="Sync everything").click()
 
 
+def quoted(name: str) -> str:
+    """As names are within sentences: isolated, whatever their direction."""
+    return f"“\u2068{name}\u2069”"
+
+
 def state(page: Page) -> Locator:
     """Of a run or an operation, as its page renews it."""
     return page.locator("h2 [data-field=state]")

@@ -10,7 +10,6 @@ from .pages import (
     confirm,
     expect_failure,
     expect_success,
-    go,
     middle_of,
     run_action,
     save,
@@ -221,28 +220,6 @@ def test_refresh_takes_what_orq_has(site, page, few):
 
     expect_outcome(page, "3 of 3: 3 done")
     assert [site.again(row)["display_name"] for row in few] == [f"Renamed there {row['id']}" for row in few]
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_double_click_on_go_refreshes_once(site, page, few, count):
-    before = len(site.rows("django_orq_operation"))
-    page.goto(f"{LIST}?q={few[0]['display_name'].split()[0]}")
-    for row in few[:count]:
-        page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
-    page.get_by_label("Action:").select_option(label=REFRESH)
-    middle = middle_of(go(page))
-
-    with held_requests(site.sandbox, "retrieve"):
-        page.mouse.click(*middle)
-        page.mouse.click(*middle)
-
-    if count > 1:
-        expect_outcome(page, "3 of 3: 3 done")
-    else:
-        expect_success(page, "is up to date")
-    assert len(site.rows("django_orq_operation")) == before + 1
-    assert site.sandbox.count("retrieve") == count
-    assert [len(site.history(row)) for row in few[:count]] == [1] * count
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -135,7 +135,7 @@ def test_page_tells_that_the_server_is_out_of_reach_and_goes_on_once_it_is_back(
         sync_everything(page)
         expect(state(page)).to_have_text("running")
         page.route("**/progress/", lambda route: route.fulfill(status=503))
-        expect(page.get_by_text("The server is out of reach.")).to_be_visible()
+        expect(page.get_by_text("The server is unreachable")).to_be_visible()
         page.unroute("**/progress/")
         turns.let_through(100)
         expect(state(page)).to_have_text("succeeded")
