@@ -93,7 +93,7 @@ class BulkAdmin(EditingAdmin):
 
     def _rename_one(self, request: HttpRequest, form: RenameForm) -> bool:
         try:
-            outcome = self.rename(request, form.order)
+            outcome = self._rename(request, form.order)
         except ConversationChanged as change:
             form.ask_again(change)
             return False
@@ -124,12 +124,12 @@ class BulkAdmin(EditingAdmin):
             return self._place(request, verb, [Order(conversation=row) for row in rows])
         for row in rows:
             if verb == Verb.CREATE:
-                item = self.create_once(request, Order(conversation=row))
+                item = self._create_once(request, Order(conversation=row))
                 is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
             else:
-                is_done = (self.delete if verb == Verb.DELETE else self.refresh)(request, row) is Outcome.DONE
+                is_done = (self._delete if verb == Verb.DELETE else self._refresh)(request, row) is Outcome.DONE
             if is_done:
-                self.say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
+                self._say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
         return None
 
     def _place(self, request: HttpRequest, verb: Operation.Verb, orders: Sequence[Order]) -> HttpResponse:
@@ -137,7 +137,7 @@ class BulkAdmin(EditingAdmin):
         operation, is_new = create_operation(verb, orders, by=orderer(request), form_token=posted_token(request))
         already = gettext("This form was sent before, so nothing was requested now. Here is what it requested.")
         self.message_user(request, *(hand_over(operation) if is_new else (already, messages.INFO)))
-        return self.show_operation(request, operation)
+        return self._show_operation(request, operation)
 
     def _selected(self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MAX_ITEMS) -> _Rows:
         """All of them, none if they are more than ``most``."""
@@ -159,9 +159,9 @@ class BulkAdmin(EditingAdmin):
         fitting = [row for row in rows if is_tombstone(row) == creates]
         others = [row for row in rows if is_tombstone(row) != creates]
         if others and creates:
-            self.say_of(request, others, gettext("Not deleted, so left alone: %(names)s."), messages.WARNING)
+            self._say_of(request, others, gettext("Not deleted, so left alone: %(names)s."), messages.WARNING)
         elif others:
-            self.say_gone(request, others)
+            self._say_gone(request, others)
         if creates:
             refused = [row for row in fitting if row.is_scrubbed]
             text = gettext("%(names)s can't be created again: the name is no longer kept here.")
@@ -170,7 +170,7 @@ class BulkAdmin(EditingAdmin):
             refused = [row for row in fitting if not may(request, row)]
             text = gettext("You may not do this with %(names)s.")
         if refused:
-            self.say_of(request, refused, text, messages.ERROR)
+            self._say_of(request, refused, text, messages.ERROR)
         return [row for row in fitting if row not in refused]
 
     def _confirm(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:

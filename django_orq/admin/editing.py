@@ -58,7 +58,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if conversation is None:
             return self._redirect_from_unknown(request, object_id)
         if posts_to_tombstone:
-            self.say_gone(request, [conversation])
+            self._say_gone(request, [conversation])
             return HttpResponseRedirect(request.get_full_path())
         return self._change(request, conversation, render)
 
@@ -68,16 +68,16 @@ class EditingAdmin(OrqAdmin[Conversation]):
         form = CreateForm(_posted(request), initial=self.get_changeform_initial_data(request))
         if not form.is_valid():
             return render(form)
-        item = self.create_once(request, form.order)
+        item = self._create_once(request, form.order)
         if item is None or item.state in (State.FAILED, State.UNKNOWN):
             return render(form, offers_sync=item is not None and item.state == State.UNKNOWN)
         if item.state != State.DONE:
-            return self.show_operation(request, item.operation)
+            return self._show_operation(request, item.operation)
         if item.conversation is None:
             return self.response_post_save_add(request, Conversation())
         return self.response_add(request, as_told(item.conversation))
 
-    def create_once(self, request: HttpRequest, order: Order) -> OperationItem | None:
+    def _create_once(self, request: HttpRequest, order: Order) -> OperationItem | None:
         """Create it in Orq, once for each form, and say what did not go as usual.
 
         Pending or sent if the form was sent before and another process is at it; ``None`` if it has created something
@@ -96,7 +96,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
             self.message_user(request, explain_item(item), level)
         return item
 
-    def show_operation(self, request: HttpRequest, operation: Operation) -> HttpResponse:
+    def _show_operation(self, request: HttpRequest, operation: Operation) -> HttpResponse:
         """Lead to its page, or to the list if this site has none."""
         if not self.admin_site.is_registered(Operation):
             return HttpResponseRedirect(self._url_to("changelist"))
@@ -109,7 +109,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if not form.is_valid():
             return render(form, conversation)
         try:
-            outcome = self.rename(request, form.order)
+            outcome = self._rename(request, form.order)
         except ConversationChanged as change:
             form.ask_again(change)
             outcome = Outcome.FAILED
@@ -127,10 +127,10 @@ class EditingAdmin(OrqAdmin[Conversation]):
             return self._redirect_from_unknown(request, object_id)
         outcome = Outcome.FAILED
         if is_tombstone(conversation):
-            self.say_gone(request, [conversation])
+            self._say_gone(request, [conversation])
             outcome = Outcome.UNSEEN
         elif request.method == "POST" and self._is_as_seen(request, conversation):
-            outcome = self.delete(request, conversation)
+            outcome = self._delete(request, conversation)
         if outcome is Outcome.FAILED:
             return self._ask_to_delete(request, conversation, extra_context or {})
         if outcome is Outcome.UNSEEN:
@@ -145,18 +145,18 @@ class EditingAdmin(OrqAdmin[Conversation]):
         self.message_user(request, message, messages.WARNING)
         return False
 
-    def rename(self, request: HttpRequest, order: Order) -> Outcome:
+    def _rename(self, request: HttpRequest, order: Order) -> Outcome:
         """Rename one while a person waits. ``ConversationChanged`` is left to the form, which asks again."""
         row, before, expected = order.conversation, order.conversation.display_name, order.expected_updated_at
         entry: Any = [] if order.wanted == before else [{"changed": {"fields": ["Name"]}}]
         ask = partial(rename_conversation, row, display_name=order.wanted, expected_updated_at=expected)
         return self._perform(request, Verb.RENAME, ask, note=lambda: self.log_change(request, row, entry))
 
-    def delete(self, request: HttpRequest, row: Conversation) -> Outcome:
+    def _delete(self, request: HttpRequest, row: Conversation) -> Outcome:
         ask, gone = partial(delete_conversation, row), all_rows().filter(pk=row.pk)
         return self._perform(request, Verb.DELETE, ask, note=lambda: self.log_deletions(request, gone))
 
-    def refresh(self, request: HttpRequest, row: Conversation) -> Outcome:
+    def _refresh(self, request: HttpRequest, row: Conversation) -> Outcome:
         ask, entry = partial(refresh_conversation, row), "Refreshed from Orq."
         return self._perform(request, Verb.REFRESH, ask, note=lambda: self.log_change(request, row, entry))
 
@@ -195,10 +195,10 @@ class EditingAdmin(OrqAdmin[Conversation]):
         )
         return response
 
-    def say_gone(self, request: HttpRequest, rows: list[Conversation]) -> None:
-        self.say_of(request, rows, gettext("Deleted already: %(names)s."), messages.WARNING)
+    def _say_gone(self, request: HttpRequest, rows: list[Conversation]) -> None:
+        self._say_of(request, rows, gettext("Deleted already: %(names)s."), messages.WARNING)
 
-    def say_of(self, request: HttpRequest, rows: list[Conversation], message: str, level: int) -> None:
+    def _say_of(self, request: HttpRequest, rows: list[Conversation], message: str, level: int) -> None:
         """``message`` has a place for their ``names``."""
         self.message_user(request, message % {"names": quoted(rows)}, level)
 

@@ -90,19 +90,20 @@ class Order:
 
 
 def create_operation(
-    verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None
+    verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None, **claim: Any
 ) -> tuple[Operation, bool]:
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
-    Returns the operation and whether it is new. ``ValueError`` if it is about nothing, about more than ``MAX_ITEMS``,
-    or about creating anew what has no name any more.
+    ``claim``: the columns of one that the caller carries out itself, at once; its items count as sent. Returns the
+    operation and whether it is new. ``ValueError`` if it is about nothing, about more than ``MAX_ITEMS``, or about
+    creating anew what has no name any more.
     """
     if not 1 <= len(orders) <= MAX_ITEMS:
         raise ValueError(f"an operation is about 1 to {MAX_ITEMS:,} conversations, not {len(orders):,}")
-    who = {"ordered_by": by.name[:255], "ordered_by_pk": by.pk}
+    columns = {"ordered_by": by.name[:255], "ordered_by_pk": by.pk, "total": len(orders), **claim}
     try:
         with transaction.atomic(using=write_database()):
-            operation = all_operations().create(verb=Verb(verb), form_token=form_token, total=len(orders), **who)
+            operation = all_operations().create(verb=Verb(verb), form_token=form_token, **columns)
             all_items().bulk_create([_item(operation, order) for order in orders])
     except IntegrityError:
         earlier = None if form_token is None else all_operations().filter(form_token=form_token).first()
@@ -117,14 +118,17 @@ def create_once(order: Order, *, by: Orderer, form_token: str | None) -> Operati
 
     The item that is returned is pending or sent while another process is at it.
     """
-    operation, is_new = create_operation(Verb.CREATE, [order], by=by, form_token=form_token)
-    execution = Execution.take(operation.pk, clock=DatabaseClock(write_database())) if is_new else None
-    if execution is not None:
+    clock, seconds = DatabaseClock(write_database()), longest_lease()
+    # Claimed and sent from the first: where this process dies, nobody creates it later, when nobody waits for it.
+    claim = leases.claimed(seconds=seconds, now=clock.now()) | {"started_at": clock.now()}
+    operation, is_new = create_operation(Verb.CREATE, [order], by=by, form_token=form_token, **claim)
+    items = _with_rows(all_items().filter(operation=operation))
+    if is_new:
+        execution = Execution(operation, seconds=seconds, clock=clock)
         with suppress(LeaseLost):  # this process slept, and another one settles it
-            for item in _with_rows(unsettled(operation)):
-                execution.settle(item, interactive=True)
+            execution.carry_out(items.get(), interactive=True)
             execution.finish()
-    return _with_rows(all_items().filter(operation=operation)).earliest("pk")
+    return items.earliest("pk")
 
 
 def retry(operation: Operation, *, by: Orderer) -> bool:
@@ -206,11 +210,8 @@ class Execution(Lease[Operation]):
         operation = leases.take(unfinished, seconds=seconds, now=clock.now())
         return cls(operation, seconds=seconds, clock=clock) if operation else None
 
-    def settle(self, item: OperationItem, *, interactive: bool = False) -> None:
-        """Bring one item to its outcome. ``RateLimited`` or ``PaceKept`` if it has to wait for that.
-
-        ``interactive``: a person waits for it, so that it can't wait itself.
-        """
+    def settle(self, item: OperationItem) -> None:
+        """Bring one item to its outcome. ``RateLimited`` or ``PaceKept`` if it has to wait for that."""
         if item.state == State.SENT:
             self._log(logs.OPERATION_ADOPTED, item=item.pk)
         if item.state == State.SENT and self.work.verb == Verb.CREATE:
@@ -219,20 +220,20 @@ class Execution(Lease[Operation]):
         elif item.attempts >= MAX_ATTEMPTS:
             self._end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))
         else:
-            self._begin(item, keeps_pace=not interactive)
-            self._carry_out(item, interactive=interactive)
+            self._begin(item)
+            self.carry_out(item)
 
-    def _begin(self, item: OperationItem, *, keeps_pace: bool) -> None:
-        if keeps_pace:
-            with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
-                # One slot, though a rename asks twice.
-                rate_limits.keep_pace(get_workspace(item.workspace), clock=self.clock)
+    def _begin(self, item: OperationItem) -> None:
+        with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
+            # One slot, though a rename asks twice.
+            rate_limits.keep_pace(get_workspace(item.workspace), clock=self.clock)
         with transaction.atomic(using=write_database()):
             self.renew()
             item.state, item.attempts = State.SENT, item.attempts + 1
             item.save(using=write_database(), update_fields=["state", "attempts"])
 
-    def _carry_out(self, item: OperationItem, *, interactive: bool) -> None:
+    def carry_out(self, item: OperationItem, *, interactive: bool = False) -> None:
+        """Have it done and record the outcome. ``RateLimited`` if it has to wait, unless a person waits for it."""
         try:
             item.note = _ask_orq(item, interactive=interactive)
         except MirrorBehind as error:
@@ -337,6 +338,8 @@ def _item(operation: Operation, order: Order) -> OperationItem:
         name=conversation.display_name,
         wanted=order.wanted,
         expected_updated_at=order.expected_updated_at or conversation.remote_updated_at,
+        state=State.SENT if operation.token else State.PENDING,
+        attempts=1 if operation.token else 0,
     )
 
 
