@@ -125,6 +125,8 @@ class BulkAdmin(EditingAdmin):
         for row in rows:
             if verb == Verb.CREATE:
                 item = self._create_once(request, Order(conversation=row))
+                if item is not None and not item.operation.is_finished:
+                    return self._show_operation(request, item.operation)
                 is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
             else:
                 is_done = (self._delete if verb == Verb.DELETE else self._refresh)(request, row) is Outcome.DONE

@@ -21,7 +21,7 @@ from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError
 from ..mirror import Renamed, delete_conversation, refresh_conversation, rename_conversation
-from ..mirror.operations import Order, create_once
+from ..mirror.operations import HISTORY, Order, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_rows
 from .base import OrqAdmin, are_several, orderer, url_to
@@ -148,7 +148,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
     def _rename(self, request: HttpRequest, order: Order) -> Outcome:
         """Rename one while a person waits. ``ConversationChanged`` is left to the form, which asks again."""
         row, before, expected = order.conversation, order.conversation.display_name, order.expected_updated_at
-        entry: Any = [] if order.wanted == before else [{"changed": {"fields": ["Name"]}}]
+        entry = [] if order.wanted == before else HISTORY[Verb.RENAME]
         ask = partial(rename_conversation, row, display_name=order.wanted, expected_updated_at=expected)
         return self._perform(request, Verb.RENAME, ask, note=lambda: self.log_change(request, row, entry))
 
@@ -157,8 +157,10 @@ class EditingAdmin(OrqAdmin[Conversation]):
         return self._perform(request, Verb.DELETE, ask, note=lambda: self.log_deletions(request, gone))
 
     def _refresh(self, request: HttpRequest, row: Conversation) -> Outcome:
-        ask, entry = partial(refresh_conversation, row), "Refreshed from Orq."
-        return self._perform(request, Verb.REFRESH, ask, note=lambda: self.log_change(request, row, entry))
+        ask = partial(refresh_conversation, row)
+        return self._perform(
+            request, Verb.REFRESH, ask, note=lambda: self.log_change(request, row, HISTORY[Verb.REFRESH])
+        )
 
     def _perform(
         self, request: HttpRequest, verb: str, ask: Callable[..., Renamed | None], *, note: Callable[[], object]

@@ -61,12 +61,13 @@ PAUSE = 30.0
 MAX_TROUBLE = timedelta(hours=24)
 
 Verb, State = Operation.Verb, OperationItem.State
-_HISTORY: dict[Operation.Verb, str | list[Any]] = {
+HISTORY: dict[Operation.Verb, str | list[Any]] = {
     Verb.CREATE: [{"added": {}}],
     Verb.RENAME: [{"changed": {"fields": ["Name"]}}],
     Verb.REFRESH: "Refreshed from Orq.",
     Verb.DELETE: "",
 }
+"""What the admin's history says, in English as Django keeps it."""
 _UNHAPPY = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERATION_ITEM_UNKNOWN}
 
 
@@ -370,7 +371,7 @@ def _write_history(item: OperationItem, conversation: Conversation) -> None:
     if user_pk and users.filter(pk=user_pk).exists():
         verb = Verb(item.operation.verb)
         flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
-        message = [] if verb == Verb.RENAME and item.wanted == item.name else _HISTORY[verb]
+        message = [] if verb == Verb.RENAME and item.wanted == item.name else HISTORY[verb]
         LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
 
 
