@@ -75,7 +75,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
             return self._show_operation(request, item.operation)
         if item.conversation is None:
             return self.response_post_save_add(request, Conversation())
-        return self.response_add(request, as_told(item.conversation))
+        return self.response_add(request, _told(request, item.conversation))
 
     def _create_once(self, request: HttpRequest, order: Order) -> OperationItem | None:
         """Create it in Orq, once for each form, and say what did not go as usual.
@@ -117,7 +117,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
             return render(form, conversation)
         if outcome is Outcome.UNSEEN:
             return HttpResponseRedirect(request.get_full_path())
-        return self.response_change(request, as_told(conversation))
+        return self.response_change(request, _told(request, conversation))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         conversation = self._find(request, object_id)
@@ -136,7 +136,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if outcome is Outcome.UNSEEN:
             return self.response_post_save_change(request, conversation)
         key = conversation.serializable_value(_to_field(request) or "pk")
-        return self.response_delete(request, str(as_told(conversation)), key)
+        return self.response_delete(request, str(_told(request, conversation)), key)
 
     def _is_as_seen(self, request: HttpRequest, conversation: Conversation) -> bool:
         if request.POST.get("seen") in (None, digest_of_names([conversation])):
@@ -266,6 +266,11 @@ class EditingAdmin(OrqAdmin[Conversation]):
 
 def is_tombstone(conversation: Conversation | None) -> bool:
     return conversation is not None and conversation.deleted_at is not None
+
+
+def _told(request: HttpRequest, conversation: Conversation) -> Conversation:
+    """As a message should call it; a popup hands its name to a field of the page that opened it."""
+    return conversation if IS_POPUP_VAR in request.POST else as_told(conversation)
 
 
 def _posted(request: HttpRequest) -> Any:

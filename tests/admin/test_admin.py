@@ -257,6 +257,7 @@ def test_popup_answers_the_page_that_opened_it(remote, admin_client):
     response = admin_client.post(ADD, {"display_name": "One", "_popup": "1"})
 
     assert f"&quot;value&quot;: &quot;{Conversation.objects.get().pk}&quot;" in text_of(response)
+    assert "&quot;obj&quot;: &quot;One&quot;" in response.content.decode()
 
 
 def test_popup_may_refer_to_no_column_but_those_that_others_refer_to(remote, admin_client):
