@@ -108,13 +108,11 @@ class BulkAdmin(EditingAdmin):
         if not (self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission)(request):
             raise PermissionDenied
         found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))
-        rows, seen = self._choose(request, verb, found), request.POST.get("seen")
+        rows = self._choose(request, verb, found)
         if not found:
             text = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
             self.message_user(request, text, messages.ERROR)
-        if verb == Verb.DELETE and rows and seen not in (None, digest_of_names(rows)):
-            text = gettext("Some of them have changed since you chose them. Look at them once more.")
-            self.message_user(request, text, messages.WARNING)
+        if verb == Verb.DELETE and rows and not self._are_as_seen(request, rows):
             return self._confirm(request, verb, rows) or self._back(request)
         return self._act(request, verb, rows) or self._back(request)
 

@@ -129,7 +129,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if is_tombstone(conversation):
             self._say_gone(request, [conversation])
             outcome = Outcome.UNSEEN
-        elif request.method == "POST" and self._is_as_seen(request, conversation):
+        elif request.method == "POST" and self._are_as_seen(request, [conversation]):
             outcome = self._delete(request, conversation)
         if outcome is Outcome.FAILED:
             return self._ask_to_delete(request, conversation, extra_context or {})
@@ -138,10 +138,11 @@ class EditingAdmin(OrqAdmin[Conversation]):
         key = conversation.serializable_value(_to_field(request) or "pk")
         return self.response_delete(request, str(_told(request, conversation)), key)
 
-    def _is_as_seen(self, request: HttpRequest, conversation: Conversation) -> bool:
-        if request.POST.get("seen") in (None, digest_of_names([conversation])):
+    def _are_as_seen(self, request: HttpRequest, rows: list[Conversation]) -> bool:
+        """Whether they are still called as the page that asked showed them; if not, it is said."""
+        if request.POST.get("seen") in (None, digest_of_names(rows)):
             return True
-        message = gettext("It has been renamed since you opened this page. Look at it once more.")
+        message = gettext("The selection or a name has changed since you opened this page. Look at it once more.")
         self.message_user(request, message, messages.WARNING)
         return False
 

@@ -119,7 +119,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         operation = context["original"]
         shown, may_request = _progress(operation), self.may_request(request, operation)
         context |= shown | {
-            "items": [(item, _name_of(item), explain_item(item)) for item in _items(operation)],
+            "items": [(item, explain_item(item)) for item in _items(operation)],
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
             "links": self.admin_site.is_registered(Conversation),
@@ -206,8 +206,3 @@ def _standing(operation: Operation) -> str:
     if is_being_done(operation):
         return gettext("being done")
     return gettext("waiting") if operation.resume_at is not None else gettext("queued")
-
-
-def _name_of(item: OperationItem) -> str:
-    known = item.conversation.remote_id if item.conversation is not None else gettext("name no longer kept")
-    return item.name or str(known)
