@@ -13,7 +13,8 @@ help:
 	@echo "            (CHECK=1: prove that all of it works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make matrix the tests on the built wheel, for each Python and Django of setup.cfg whose Python is here"
-	@echo "make check  format (`.venv/bin/ruff format .` mends it), lint, types, Django's checks, missing migrations, layer contract"
+	@echo "make check  format (`.venv/bin/ruff format .` mends it), lint, types, Django's checks, missing migrations, layer contract,"
+	@echo "            and the tables of the documentation (`.venv/bin/python docs/tables.py` writes them anew)"
 	@echo "make docs   the documentation, built strictly into docs/_build, and each block of code in it followed"
 	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
 	@echo "            (CHECK=1: only whether they are up to date)"
@@ -51,6 +52,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/python manage.py check
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/lint-imports
+	$(BIN)/python docs/tables.py --check
 
 .venv-docs/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-docs

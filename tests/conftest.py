@@ -30,7 +30,6 @@ _ANY_DATABASE = {
     "test_payloads",
     "test_promises",
     "test_public_api",
-    "test_reference",
     "test_rest_permissions",
     "test_rest_schema",
     "test_sandbox",
