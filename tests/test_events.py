@@ -13,7 +13,7 @@ from django.db import DatabaseError, OperationalError
 from django_orq import logs, tasks
 from django_orq.exceptions import MirrorBehind, OrqError
 from django_orq.logs import EVENTS, FIELDS
-from django_orq.management.pruning import Ages, prune
+from django_orq.management.pruning import prune
 from django_orq.mirror import operations, orders, verbs
 from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, SyncRun
@@ -211,7 +211,7 @@ def _operation_taken_over(remote: OrqSandbox) -> None:
 
 @says("pruning.done")
 def _prune(remote: OrqSandbox) -> None:
-    list(prune(Ages(rejected=30), apply=True))
+    list(prune({"rejected": 30}, apply=True))
 
 
 @pytest.fixture

@@ -254,10 +254,11 @@ def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
     assert Operation.objects.count() <= 3
 
 
-def test_tombstone_that_another_database_refers_to_is_not_removed(remote):
-    labelled, _unlabelled = tombstone(1), tombstone(2)
+def test_tombstone_is_kept_by_what_refers_to_it_from_the_same_database_alone(remote):
+    referred, labelled, _free = tombstone(1), tombstone(2), tombstone(3)
+    Reference.objects.create(conversation=referred)
     Label.objects.create(content_type=ContentType.objects.get_for_model(Conversation), object_id=str(labelled.pk))
 
     call_command("orq_prune", "--tombstones=1", "--apply")
 
-    assert list(Conversation.objects.all()) == [labelled]
+    assert list(Conversation.objects.all()) == [referred]
