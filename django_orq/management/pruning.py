@@ -128,10 +128,8 @@ def _scrub(rows: _Rows) -> int:
 def _operations(before: datetime, workspace: str | None) -> _Rows:
     """Finished ones; of one workspace: those that are about no other."""
     old = all_operations().filter(finished_at__lt=before)
-    if workspace is None:
-        return old
-    items = all_items().filter(operation=OuterRef("pk"))
-    return old.filter(Exists(items.filter(workspace=workspace)), ~Exists(items.exclude(workspace=workspace)))
+    about_others = all_items().filter(operation=OuterRef("pk")).exclude(workspace=workspace)
+    return old if workspace is None else old.filter(~Exists(about_others))
 
 
 def _operations_about_tombstones(before: datetime, workspace: str | None) -> _Rows:
@@ -174,10 +172,9 @@ def _remove(rows: _Rows) -> int:
 
 def _unused(rows: _Rows) -> _Rows:
     """Those of these tombstones that no relation of the project refers to, and no unfinished operation is about."""
-    pks = list(rows.values_list("pk", flat=True))
     unfinished = all_items().filter(conversation=OuterRef("pk"), operation__finished_at=None)
     referring = [~Exists(unfinished), *(~Exists(found) for found in _referring())]
-    return rows.filter(*referring).exclude(pk__in=_keys_named_by_content_type(pks))
+    return rows.filter(*referring).exclude(pk__in=_keys_named_by_content_type(list(rows.values_list("pk", flat=True))))
 
 
 def _referring() -> Iterator[_Rows]:

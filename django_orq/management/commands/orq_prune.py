@@ -42,9 +42,8 @@ class Command(OrqCommand):
         parser.add_argument("--apply", action="store_true", help="do it; else it is only counted")
 
     def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
-        ages = {name: options[f"{name}_older_than"] for name in AGES}
         try:
-            tallies = prune(ages, workspace=workspace, apply=apply)
+            tallies = prune({name: options[f"{name}_older_than"] for name in AGES}, workspace=workspace, apply=apply)
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
         last_line_at = time.monotonic()
