@@ -36,6 +36,7 @@ ELSEWHERE = {
 }
 """Modules whose texts are not for people."""
 NOT_FOR_PEOPLE = {
+    "AGES": "beside Django's own options, which --help has in English",
     "DisallowedModelAdminToField": "a forged address; Django answers without the text",
     "OSError": "of connections, and told in other words",
     "StrayWrite": "for developers",

@@ -65,9 +65,9 @@ class _Examination:
         """Raises ``MustWait`` while Orq has asked us to wait: this command asks it nothing then, either."""
         try:
             rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
-        except DatabaseError:
-            remedy = _("Check DATABASES, and run “manage.py migrate”.")
-            return Finding(text=_("the database does not say whether Orq asked us to wait"), remedy=remedy)
+        except DatabaseError as error:
+            text = _("the database failed (%(error)s)") % {"error": type(error).__name__}
+            return Finding(text=text, remedy=_("Check DATABASES, and run “manage.py migrate”."))
         return Finding(text=_("not rate-limited at the moment"))
 
     def _check_conversation(self, page: Page, newest: str) -> Iterator[Finding]:

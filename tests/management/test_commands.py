@@ -100,5 +100,5 @@ def test_characters_that_a_terminal_lacks_are_question_marks(project):
     outcome = run("orq_doctor", PYTHONIOENCODING="cp1252", **project | {"ORQ_BASE_URL": NOBODY})
 
     assert outcome.returncode == 1
-    assert "? Once that is settled, run this command again." in outcome.stdout
+    assert "? Run this command again once that is resolved." in outcome.stdout
     assert "Traceback" not in outcome.stderr
