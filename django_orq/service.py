@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 from .conf import (
@@ -236,12 +236,10 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
 
 
 def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
-    values: dict[str, Any] = {name: error.details[name] for name in ("failure", "status") if name in error.details}
     if isinstance(error, MalformedResponse):
-        reason = _("the answer made no sense, {malformed}")
-        values["malformed"] = error.details["reason"]
+        reason = f"the answer made no sense, {error.reason}"
     elif isinstance(error, TransportError):
-        reason = error.details["reason"]
+        reason = error.reason
     else:
-        reason = _("a gateway answered in Orq's place")
-    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after, **values)
+        reason = "a gateway answered in Orq's place"
+    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after)

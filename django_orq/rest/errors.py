@@ -109,13 +109,11 @@ def _answer(error: Exception, context: dict[str, Any]) -> Response | None:
         return _answer_orq(error)
     if isinstance(error, ImproperlyConfigured):
         # In the words of conf, which hold no key.
-        logs.log(logs.REST_FAILED, error_code=orq.NotConfigured.code, problem=str(error))
+        logs.log(logs.REST_FAILED, error_code="not_configured", problem=str(error))
         return _answer_not_configured()
     if isinstance(error, DATABASE_TROUBLE):
-        logs.log(
-            logs.REST_FAILED, error_code=orq.DatabaseTrouble.code, problem="the database is in trouble", exc_info=True
-        )
-        return _answer_orq(orq.DatabaseTrouble(error=type(error).__name__))
+        logs.log(logs.REST_FAILED, error_code="database_trouble", problem="the database is in trouble", exc_info=True)
+        return _answer_orq(orq.Problem("database_trouble", error=type(error).__name__))
     if isinstance(error, _UNREADABLE):
         error = _refused(error)
     return _reshape(exception_handler(error, context), error)
@@ -174,7 +172,7 @@ def _answer_not_configured() -> Response:
         "Orq is not set up for this workspace, so nothing was done. The log of this site says what is missing, and "
         "so does manage.py check."
     )
-    return Response(_shape(orq.NotConfigured.code, message), status=status.HTTP_500_INTERNAL_SERVER_ERROR)
+    return Response(_shape("not_configured", message), status=status.HTTP_500_INTERNAL_SERVER_ERROR)
 
 
 def _answer_orq(error: OrqError) -> Response:
@@ -197,7 +195,7 @@ def _status(error: OrqError) -> int:
             return status.HTTP_409_CONFLICT
         case orq.RateLimited():
             return status.HTTP_429_TOO_MANY_REQUESTS
-        case orq.ServerError() | orq.MirrorContended() | orq.DatabaseTrouble():
+        case orq.ServerError() | orq.MirrorContended() | orq.Problem():
             return status.HTTP_503_SERVICE_UNAVAILABLE
         case orq.TransportError(sent=False):
             return status.HTTP_503_SERVICE_UNAVAILABLE

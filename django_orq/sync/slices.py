@@ -18,14 +18,11 @@ from .. import logs
 from ..conf import get_workspace
 from ..exceptions import (
     CursorIgnored,
-    DatabaseTrouble,
-    InternalError,
     MalformedResponse,
     MirrorContended,
     MustWait,
     OrqError,
-    PaceKept,
-    WalkersDied,
+    Problem,
 )
 from ..models import SyncRun
 from ..service import ConversationService
@@ -87,7 +84,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> 
     except DATABASE_TROUBLE as error:
         logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
         leave_broken_connection()
-        _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
+        _wait_or_fail(claim, Problem("database_trouble", error=type(error).__name__))
     except Exception as error:
         with suppress(LeaseLost):
             _fail(claim, error)
@@ -108,7 +105,7 @@ def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
     run = claim.run
     if run.deaths >= MAX_DEATHS:
-        raise WalkersDied(deaths=run.deaths)
+        raise Problem("walkers_died", deaths=run.deaths)
     with ConversationService.for_workspace(run.workspace) as service:
         if run.phase == SyncRun.Phase.WALK:
             _begin(claim)
@@ -215,10 +212,10 @@ def _stands(run: SyncRun) -> bool:
 
 def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run, now = claim.run, claim.clock.now()
-    run.failures += error.retry_after is None and not isinstance(error, PaceKept)
+    run.failures += error.retry_after is None and error.code != "pace_kept"
     if isinstance(error, MalformedResponse):
         run.malformed += 1
-    elif not isinstance(error, (PaceKept, MustWait, DatabaseTrouble)):  # of which no answer tells
+    elif not isinstance(error, (Problem, MustWait)):  # of which no answer tells
         run.malformed = 0
     run.trouble_since = run.trouble_since or now
     if not _may_pass(error, run) or now - run.trouble_since > LONGEST_TROUBLE:
@@ -248,11 +245,11 @@ def _may_pass(error: OrqError, run: SyncRun) -> bool:
 
 def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
     """Why a run rests, and for how many seconds."""
-    if isinstance(error, PaceKept):
-        return SyncRun.Wait.PACE, error.seconds
+    if error.code == "pace_kept":
+        return SyncRun.Wait.PACE, error.params["seconds"]
     if error.retry_after is not None:
         return SyncRun.Wait.ASKED, _asked_for(error)
-    cause = SyncRun.Wait.DATABASE if isinstance(error, DatabaseTrouble) else SyncRun.Wait.BACKOFF
+    cause = SyncRun.Wait.DATABASE if error.code == "database_trouble" else SyncRun.Wait.BACKOFF
     return cause, _backoff(run.failures)
 
 
@@ -303,4 +300,4 @@ def _describe(error: Exception) -> dict[str, Any]:
         return {"error_code": error.code, "error_params": error.params}
     name = type(error).__name__
     text = f"{name} ({error})" if isinstance(error, ImproperlyConfigured) else name
-    return {"error_code": InternalError.code, "error_params": {"error": text}}
+    return {"error_code": "internal_error", "error_params": {"error": text}}

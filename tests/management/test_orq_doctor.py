@@ -353,7 +353,7 @@ def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
 
     verdict = Verdict()
 
-    assert "brings nothing older" in verdict.only_failing()
+    assert "brought nothing older" in verdict.only_failing()
     assert "This server understands API_STYLE 'camel': set that." in verdict.only_failing()
 
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
 from django_orq.conf import get_workspace
-from django_orq.exceptions import AuthenticationFailed, MustWait, RateLimited, WalkersDied
+from django_orq.exceptions import AuthenticationFailed, MustWait, Problem, RateLimited
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.signals import sync_run_finished
@@ -307,7 +307,7 @@ def test_page_that_five_walkers_died_on_fails_the_run(remote):
         assert Claim.take(run.pk, workspace=get_workspace("default"), clock=clock) is not None
         SyncRun.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
 
-    with pytest.raises(WalkersDied):
+    with pytest.raises(Problem, match="processes in a row died"):
         slices.run_slice(run.pk)
 
     run.refresh_from_db()
