@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import logging
 import os
 import pkgutil
 import re
@@ -24,7 +23,7 @@ from django.core.management.base import BaseCommand
 from rest_framework import exceptions as rest_framework
 from rest_framework.exceptions import APIException
 
-from django_orq import checks, logs, payloads, signals
+from django_orq import checks, payloads, signals
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
@@ -262,27 +261,6 @@ def test_each_exit_code_of_the_command_is_listed(command):
 
     listed = {int(row["exit code"]) for row in rows("commands.md", f"`{command}`") if "exit code" in row}
     assert listed == ({0} | own if own else {0, 1, 2})
-
-
-# Log events
-
-
-def test_each_event_is_listed_with_its_level_meaning_and_fields():
-    listed = {
-        code(row["event"]): (row["level"], row["means"], tuple(spans(row["fields"])))
-        for row in rows("monitoring.md", "Log events")
-        if "event" in row
-    }
-
-    assert listed == {
-        event.name: (logging.getLevelName(event.level), event.means, event.fields) for event in logs.EVENTS.values()
-    }
-
-
-def test_each_field_of_events_is_listed():
-    listed = {code(row["field"]): row["meaning"] for row in rows("monitoring.md", "Log events") if "field" in row}
-
-    assert listed == logs.FIELDS
 
 
 # Health
