@@ -163,7 +163,7 @@ class Transport:
         try:
             bearer = _Bearer(self._api_key)
         except KeyCallableFailed as error:
-            return TransportError(operation=call.operation, reason=_explain_key(error), sent=False, timed_out=False)
+            return TransportError(operation=call.operation, reason=str(error).rstrip("."), sent=False, timed_out=False)
         exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
@@ -208,12 +208,6 @@ class Transport:
                 defect=defect,
                 redact=bearer.redact,
             )
-
-
-def _explain_key(error: KeyCallableFailed) -> str:
-    if error.failure is None:
-        return "API_KEY is a callable, and what it gave is no API key"
-    return f"API_KEY is a callable, and it raised {error.failure}"
 
 
 def _pauses(retries: RetryConfig) -> Iterator[float]:

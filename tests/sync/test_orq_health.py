@@ -410,7 +410,7 @@ class TestUsage:
     def test_project_without_a_workspace_is_wrong_usage(self, settings):
         settings.ORQ_WORKSPACES = {}
 
-        with pytest.raises(CommandError, match="No Orq workspace is configured") as refusal:
+        with pytest.raises(CommandError, match="no Orq workspace 'default'") as refusal:
             orq_health()
 
         assert refusal.value.returncode == 2
