@@ -22,9 +22,10 @@ FIELDS = {
     "restored": "those that were marked as deleted before",
     "deleted": "those that the run marked as deleted",
     "rejected": "payloads that could not be mirrored",
-    "held": "missing conversations that were held back until a person decides",
+    "held": "missing conversations that need approval",
     "seconds": "how long it took, or how long it waits",
     "error_code": "the code of the error (django_orq.exceptions)",
+    "reason": "what was approved: “mass_delete”, “no_canary” or “workspace_doubted”",
     "deaths": "workers that died one after another since the last page",
     "operation": "the number of the operation",
     "verb": "“create”, “rename”, “delete” or “refresh”",
@@ -117,6 +118,13 @@ SYNC_RUN_PAUSED = Event(
     means="A person paused the run.",
     text="sync run %(run)s of workspace %(workspace)s paused",
     fields=("run", "workspace", "mode"),
+)
+SYNC_RUN_APPROVED = Event(
+    name="sync_run.approved",
+    level=logging.INFO,
+    means="A person approved a run that had been stopped for review; it goes on.",
+    text="sync run %(run)s of workspace %(workspace)s approved (%(reason)s)",
+    fields=("run", "workspace", "mode", "reason"),
 )
 SYNC_RUN_CANCELLED = Event(
     name="sync_run.cancelled",

@@ -289,6 +289,7 @@ class TestRecords:
             "request.not_mirrored",
             "request.wait_not_kept",  # in test_mirror.py
             "pruning.failed",  # in test_sync.py
+            "sync_run.approved",  # in test_confirm.py
             "rest.failed",
         }
 

@@ -35,7 +35,7 @@ from django_orq.rest.serializers import ConversationSerializer, SyncRunDetailSer
 from django_orq.rest.views import ConversationViewSet, SyncRunViewSet
 from django_orq.service import INTERACTIVE_SECONDS, TOTAL_SECONDS
 from django_orq.store import rate_limits
-from django_orq.sync import health, retention, runs, slices
+from django_orq.sync import health, runs, slices
 from django_orq.tasks import sync_conversations
 from django_orq.transport import bounded
 
@@ -67,8 +67,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "a name": (payloads.MAX_NAME,),
     "conversations in one operation of the admin": (orders.MOST_ITEMS,),
     "names that a search looks through, the newest first": (searching.MAX_SEARCHED,),
-    "finished runs that are kept of each workspace": (retention.KEPT,),
-    "of those, that changed nothing": (retention.KEPT_UNCHANGED,),
+    "finished runs that are kept of each workspace": (runs.KEPT,),
+    "of those, that changed nothing": (runs.KEPT_UNCHANGED,),
     "finished operations that are kept": (orders.KEPT,),
 }
 

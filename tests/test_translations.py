@@ -169,11 +169,17 @@ def pages(remote) -> dict[str, str]:
     run, payload = SyncRun.objects.get(), RejectedPayload.objects.get()
     waiting = SyncRun.objects.create(workspace="default", mode="incremental", state="waiting", wait="backoff")
     held = SyncRun.objects.create(
-        workspace="default", mode="full", state="partial", hold="mass_delete", held=3, finished_at=NOON
+        workspace="default",
+        mode="full",
+        state="partial",
+        needs_approval="mass_delete",
+        started_at=NOON,
+        held=3,
+        finished_at=NOON,
     )
     views = {
         "conversation": {"changelist": [], "add": [], "change": [row.pk], "delete": [row.pk], "history": [row.pk]},
-        "syncrun": {"changelist": [], "change": [run.pk], "go_on": [held.pk], "cancel": [waiting.pk]},
+        "syncrun": {"changelist": [], "change": [run.pk], "approve": [held.pk], "cancel": [waiting.pk]},
         "operation": {"changelist": [], "change": [an_operation().pk]},
         "rejectedpayload": {"changelist": [], "change": [payload.pk]},
     }
@@ -202,7 +208,7 @@ def test_every_page_is_in_english_for_who_reads_english(reader, remote):
         "conversation delete",
         "syncrun changelist",
         "syncrun change",
-        "syncrun go_on",
+        "syncrun approve",
         "rejectedpayload changelist",
     }
 
@@ -313,10 +319,12 @@ def stored_by(remote) -> str:
     person.post(reverse(f"{ADMIN}conversation_change", args=[row.pk]), rename_of(row, "Paid"))
     run = runs.unfinished("default", "full")
     person.post(reverse(f"{ADMIN}syncrun_pause", args=[run.pk]))
-    person.post(reverse(f"{ADMIN}syncrun_go_on", args=[run.pk]))
+    person.post(reverse(f"{ADMIN}syncrun_resume", args=[run.pk]))
     person.post(reverse(f"{ADMIN}syncrun_cancel", args=[run.pk]), {"post": "yes"})
     kept = [
-        *SyncRun.objects.order_by("pk").values_list("mode", "state", "error_code", "error_params", "hold", "wait"),
+        *SyncRun.objects.order_by("pk").values_list(
+            "mode", "state", "error_code", "error_params", "needs_approval", "wait"
+        ),
         *RejectedPayload.objects.values_list("reason", flat=True),
         *OperationItem.objects.order_by("pk").values_list("state", "error_code", "error_params", "note"),
         *LogEntry.objects.order_by("pk").values_list("change_message", flat=True),

@@ -182,12 +182,12 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
         allow_null=True,
         help_text=_("Why it waits."),
     )
-    hold = NamedChoice(
-        choices=SyncRun.Hold.choices,
-        schema_name="SyncRunHold",
+    needs_approval = NamedChoice(
+        choices=SyncRun.Approval.choices,
+        schema_name="SyncRunApproval",
         read_only=True,
         allow_null=True,
-        help_text=_("Why missing conversations were not confirmed."),
+        help_text=_("Why it was stopped for review."),
     )
 
     class Meta:
@@ -218,9 +218,9 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
             "unlisted",
             "tombstoned",
             "held",
-            "hold",
+            "needs_approval",
+            "approvals",
             "is_complete",
-            "continues",
             "error_code",
             "error_message",
         )

@@ -22,7 +22,7 @@ from ..store import rejected
 from ..store.database import DatabaseClock, write_database
 from ..store.leases import process_in_words
 from ..text import in_words, number
-from . import holds, runs
+from . import runs
 from .report import PATIENCE, counted_in_words, counts, database_in_words, remarks, untaken_operation, untaken_run
 
 MAX_AGE = 900.0
@@ -125,9 +125,9 @@ def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
     yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
     ended = _ended(alias)
     yield from (_judge_ended(run, now) for run in ended)
-    held = holds.newest_held(alias, since=fresh)
-    if held is not None and held not in ended:
-        yield _tell_held(held)
+    stopped = runs.awaiting_approval(alias).first()
+    if stopped is not None and stopped not in ended:
+        yield _tell_stopped(stopped)
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
     yield from _count_rejected(alias)
 
@@ -180,18 +180,14 @@ def _end(run: SyncRun) -> datetime:
 
 def _judge_ended(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
-    text = gettext("%(name)s %(state)s %(age)s ago.") % words
     level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
-    if run.state == State.PARTIAL and run.hold and not holds.can_go_on(run):
-        said, level = [gettext("It was held, and a person let it go on.")], Level.OK
-    else:
-        said = remarks(run, for_terminal=True)
-    return _tell_run("last_run", run, level, " ".join([text, *said]))
+    text = gettext("%(name)s %(state)s %(age)s ago.") % words
+    return _tell_run("last_run", run, level, " ".join([text, *remarks(run, for_terminal=True)]))
 
 
-def _tell_held(run: SyncRun) -> Finding:
-    text = " ".join([gettext("%(name)s was held.") % {"name": _name(run)}, *remarks(run, for_terminal=True)])
-    return _tell_run("held_run", run, Level.LOOK, text)
+def _tell_stopped(run: SyncRun) -> Finding:
+    text = gettext("%(name)s was stopped for review.") % {"name": _name(run)}
+    return _tell_run("needs_approval", run, Level.LOOK, " ".join([text, *remarks(run, for_terminal=True)]))
 
 
 def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
@@ -200,7 +196,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
         parts.append(gettext("The %(walker)s works on it.") % {"walker": process_in_words(run.walker)})
     if run.state == State.PAUSED:
         parts.append(
-            gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
+            gettext("The schedule leaves it alone. To resume it: orq_sync --resume %(run)s") % {"run": run.pk}
         )
     if _is_kept_too_long(run, now):
         parts += [str(_TOO_LONG), _how_to_start_anew(run)]
@@ -233,8 +229,6 @@ def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
 
 
 def _how_to_start_anew(run: SyncRun) -> str:
-    if run.mode == Mode.CONFIRM:
-        return gettext("Cancel it in the admin: then the run that it continues can be let go on again.")
     option = " --full" if run.mode == Mode.FULL else ""
     return gettext("To start anew: %(command)s") % {"command": f"{_command(run.workspace)}{option} --fresh"}
 

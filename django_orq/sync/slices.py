@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -26,6 +26,7 @@ from ..exceptions import (
     OrqError,
     PaceKept,
     WalkersDied,
+    WorkspaceDoubted,
 )
 from ..models import SyncRun
 from ..service import ConversationService
@@ -39,8 +40,8 @@ from ..store.database import (
     write_database,
 )
 from ..store.leases import LeaseLost
-from . import retention, runs
-from .claim import Claim
+from . import runs
+from .claim import Claim, end_of
 from .confirm import Confirmation
 from .walk import Walk
 
@@ -116,6 +117,7 @@ def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
                 return
             if run.mode == SyncRun.Mode.FULL:
                 Confirmation(claim, service=service).begin()
+                runs.complete_incrementals(run)
         if run.phase == SyncRun.Phase.CONFIRM and not _confirm(claim, service, stop, on_progress):
             return
     _finish(claim)
@@ -158,8 +160,7 @@ def _confirm(claim: Claim, service: ConversationService, stop: float, on_progres
 def _must_stop(claim: Claim, stop: float) -> bool:
     """Leave the run for the next slice, or for the next call if this one's budget is spent."""
     run = claim.run
-    pages_spent = run.budget_pages is not None and run.pages >= run.budget_pages
-    if pages_spent or (run.budget_until is not None and claim.clock.now() >= run.budget_until):
+    if run.budget_until is not None and claim.clock.now() >= run.budget_until:
         claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
         return True
     if time.monotonic() >= stop:
@@ -169,19 +170,18 @@ def _must_stop(claim: Claim, stop: float) -> bool:
 
 
 def _finish(claim: Claim) -> None:
-    run, now = claim.run, _end_of(claim)
-    whole = not (run.rejected or run.outdated or run.unlisted or run.hold or run.fell_short)
+    run, now = claim.run, end_of(claim)
+    whole = not (run.rejected or run.outdated or run.unlisted or run.needs_approval or run.fell_short)
     state = SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL
-    complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and not run.fell_short and _stands(run))
+    is_incremental = run.mode == SyncRun.Mode.INCREMENTAL
+    complete = run.is_complete or (is_incremental and not run.fell_short and runs.is_known_below_stop(run))
     if not runs.end(run.pk, token=run.token, state=state, now=now, requests=run.requests, is_complete=complete):
         raise LeaseLost
-    if complete and not _stands(run):  # the run that it rests on has ended short in this very moment
-        all_runs().filter(pk=run.pk).update(is_complete=False)
     if run.mode == SyncRun.Mode.FULL:
         rejected.resolve_unseen(run, now=now)
     run.refresh_from_db(using=write_database())
     _tell_finished(run)
-    retention.prune(run.workspace, ended_run=run.pk)
+    runs.prune(run.workspace, ended_run=run.pk)
 
 
 def _tell_finished(run: SyncRun) -> None:
@@ -203,14 +203,6 @@ def _tell_finished(run: SyncRun) -> None:
         held=run.held,
         seconds=run.seconds,
     )
-
-
-def _stands(run: SyncRun) -> bool:
-    """Whether the first full run that an incremental one rests on is still under way or came to its end."""
-    if run.rests_on_id is None:
-        return True
-    base = all_runs().filter(pk=run.rests_on_id).first()
-    return base is None or base.is_complete or not base.is_finished
 
 
 def _wait_or_fail(claim: Claim, error: OrqError) -> None:
@@ -272,8 +264,9 @@ def _fail(claim: Claim, error: Exception) -> None:
         run.pk,
         token=run.token,
         state=SyncRun.State.FAILED,
-        now=_end_of(claim),
+        now=end_of(claim),
         requests=run.requests,
+        needs_approval=SyncRun.Approval.WORKSPACE if isinstance(error, WorkspaceDoubted) else "",
         **_describe(error),
     )
     if not ended:
@@ -289,13 +282,7 @@ def _fail(claim: Claim, error: Exception) -> None:
         error_code=run.error_code,
         seconds=run.seconds,
     )
-    retention.prune(run.workspace, ended_run=run.pk)
-
-
-def _end_of(claim: Claim) -> datetime:
-    """Not before anything that the run wrote: a person who lets it go on means all that it left missing."""
-    now = claim.clock.latest()
-    return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)
+    runs.prune(run.workspace, ended_run=run.pk)
 
 
 def _describe(error: Exception) -> dict[str, Any]:
