@@ -113,6 +113,10 @@ SPECTACULAR_SETTINGS = {
         "ConversationState": "django_orq.models.ConversationState",
         "SyncRunState": "django_orq.models.SyncRun.State",
     },
+    "ENUM_NAME_OVERRIDES": {
+        "ConversationState": "django_orq.models.ConversationState",
+        "SyncRunState": "django_orq.models.SyncRun.State",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
