@@ -111,11 +111,9 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ConversationState": "django_orq.models.ConversationState",
+        "SyncRunMode": "django_orq.models.SyncRun.Mode",
         "SyncRunState": "django_orq.models.SyncRun.State",
-    },
-    "ENUM_NAME_OVERRIDES": {
-        "ConversationState": "django_orq.models.ConversationState",
-        "SyncRunState": "django_orq.models.SyncRun.State",
+        "ApprovalReason": "django_orq.models.SyncRun.Approval",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -275,7 +275,7 @@ class TestRecords:
     def test_rest_view_that_fails(self, program, settings, said, broken):
         settings.ORQ_WORKSPACES = {"default": {"API_KEY": ""}}
         program.post("/conversations/", json={"display_name": "New"})
-        broken("django_orq.rest.pagination.freshness", OperationalError("gone away"))
+        broken("django_orq.rest.filters.freshness", OperationalError("gone away"))
         program.get("/conversations/")
 
         assert [record["error_code"] for record in said("rest.failed")] == ["not_configured", "database_trouble"]
