@@ -93,12 +93,11 @@ class RunModeAndState(OfLists):
         return queryset.filter(**{name: values[name] for name in ("mode", "state") if name in values})
 
 
-def asked(request: Request, query: type[Any]) -> dict[str, Any]:
+def asked(request: Request, query: type[Any]) -> Any:
     """The query string's values, checked."""
     values = query(data=request.query_params)
     values.is_valid(raise_exception=True)
-    checked: dict[str, Any] = values.validated_data
-    return checked
+    return values.validated_data
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
@@ -121,11 +120,10 @@ class MirrorPagination(pagination.CursorPagination):
     position: ClassVar[re.Pattern[str]]
     """What a cursor may hold: it may have been tampered with."""
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         # Before the page, which is then at least as fresh.
         self.freshness = getattr(view, "freshness", None) or freshness(view.workspace)
-        page: list[Any] | None = super().paginate_queryset(queryset, request, view)
-        return page
+        return super().paginate_queryset(queryset, request, view)
 
     def decode_cursor(self, request: Request) -> Any:
         try:
@@ -148,7 +146,7 @@ class ConversationPagination(MirrorPagination):
     ordering = "-remote_id"
     position = REMOTE_ID
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         if getattr(view, "hides_deleted", False):
             queryset = _Pinned(queryset=queryset, column="deleted_at")
         self.searched_back_to = getattr(view, "searched_back_to", None)

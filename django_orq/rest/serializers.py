@@ -171,7 +171,6 @@ class SyncRunDetailSerializer(SyncRunSerializer):
 
     class Meta(SyncRunSerializer.Meta):
         fields = (*SyncRunSerializer.Meta.fields, "progress", "remarks")
-        read_only_fields = fields
 
     def get_remarks(self, run: SyncRun) -> list[str]:
         return remarks(run)

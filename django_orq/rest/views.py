@@ -3,17 +3,18 @@
 from typing import Any
 
 from django.apps import apps
-from django.db.models import QuerySet
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from .. import mirror, tasks
 from ..models import Conversation, SyncRun
+from ..payloads import is_remote_id
 from ..store.database import all_rows, write_database
 from ..sync import runs
 from . import filters, serializers
@@ -49,10 +50,16 @@ class ConversationViewSet(
     def get_serializer_class(self) -> Any:
         return serializers.RenameSerializer if self.action == "partial_update" else super().get_serializer_class()
 
-    def get_queryset(self) -> QuerySet[Conversation]:
+    def get_queryset(self) -> Any:
         """To list, from where the router has them read; one, which may just have been written, from there."""
-        queryset: QuerySet[Conversation] = super().get_queryset()
+        queryset = super().get_queryset()
         return queryset if self.action == "list" else queryset.using(write_database())
+
+    def get_object(self) -> Any:
+        # Databases differ in what they make of an id that is none.
+        if not is_remote_id(self.kwargs[self.lookup_url_kwarg or self.lookup_field]):
+            raise NotFound(self.not_found)
+        return super().get_object()
 
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Renames in Orq first, unless somebody else renamed it since it was seen."""
@@ -116,10 +123,9 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         own = {"list": serializers.SyncRunSerializer, "create": serializers.StartSerializer}
         return own.get(self.action or "") or super().get_serializer_class()
 
-    def get_queryset(self) -> QuerySet[SyncRun]:
+    def get_queryset(self) -> Any:
         """From where runs are written, so that one just started is there."""
-        queryset: QuerySet[SyncRun] = super().get_queryset().using(write_database())
-        return queryset
+        return super().get_queryset().using(write_database())
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Start a run, or go on with one that is paused, waits for its budget, or that no worker knows of."""
