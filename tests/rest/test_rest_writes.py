@@ -88,12 +88,6 @@ class TestConversations:
         assert (response.status_code, response.json()["display_name"]) == (200, "Paid")
         assert mirror_equals(remote)
 
-    def test_refresh_of_one_that_is_gone_marks_it_missing_for_good(self, program, remote, row):
-        remote.remove(row.remote_id)
-
-        assert program.post(f"{page_of(row)}refresh/").status_code == 404
-        assert program.get(page_of(row)).json()["state"] == "missing"
-
     def test_fetch_mirrors_one_that_is_not_here_yet(self, program, remote):
         remote_id = remote.add("Refund")["_id"]
 
@@ -113,16 +107,14 @@ class TestRuns:
         assert (response.json()["mode"], response.json()["state"]) == ("full", "queued")
         assert messages(queue) == [(WALK, [run.pk])]
 
-    def test_mode_is_incremental_unless_given(self, program, queue):
-        assert program.post(RUNS).json()["mode"] == "incremental"
-
     def test_second_start_is_refused_with_the_run_of_the_first(self, program, queue):
         first = program.post(RUNS, json={"mode": "full"})
         second = program.post(RUNS, json={"mode": "full"})
-        other = program.post(RUNS, json={"mode": "incremental"})
+        other = program.post(RUNS)
 
         assert [response.status_code for response in (first, second, other)] == [202, 409, 202]
         assert second.json()["run"]["id"] == first.json()["id"]
+        assert other.json()["mode"] == "incremental"
         assert queue.qsize() == 2
 
     @pytest.mark.parametrize(
