@@ -11,7 +11,7 @@ from ..models import Conversation, ConversationState, SyncRun
 from ..models.searching import MAX_TERM
 from ..payloads import MAX_NAME, REMOTE_ID
 from ..sync.report import counts, how_far, remarks
-from ..sync.runs import Freshness, Mode
+from ..sync.runs import Freshness
 
 __all__ = [
     "ApproveSerializer",
@@ -178,8 +178,8 @@ class SyncRunDetailSerializer(SyncRunSerializer):
 
 class StartSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(
-        choices=[(mode.value, mode.label) for mode in (Mode.INCREMENTAL, Mode.FULL)],
-        default=Mode.INCREMENTAL.value,
+        choices=[(mode.value, mode.label) for mode in (SyncRun.Mode.INCREMENTAL, SyncRun.Mode.FULL)],
+        default=SyncRun.Mode.INCREMENTAL.value,
         help_text=_("incremental: what is new; full: everything, deletions too."),
         error_messages={"invalid_choice": _("Say incremental or full.")},  # and don't quote what may be no text
     )
@@ -194,7 +194,7 @@ class ApproveSerializer(serializers.Serializer[Any]):
 
 
 class SyncRunQuery(PageQuery):
-    mode = serializers.ChoiceField(choices=Mode.choices, required=False)
+    mode = serializers.ChoiceField(choices=SyncRun.Mode.choices, required=False)
     state = serializers.ChoiceField(choices=SyncRun.State.choices, required=False)
 
 
