@@ -129,9 +129,10 @@ class ProgressSerializer(serializers.Serializer[Any]):
 class ApprovalSerializer(serializers.Serializer[Any]):
     """Who let a run go on that had stopped for its ``reason``."""
 
+    reason = serializers.ChoiceField(choices=SyncRun.Approval.choices)
     by = serializers.CharField(help_text=_("The name of the user."))
     at = serializers.DateTimeField()
-    reason = serializers.ChoiceField(choices=SyncRun.Approval.choices)
+    held = serializers.IntegerField(help_text=_("How many conversations waited for it."))
 
 
 class ChoiceOrNullField(serializers.ChoiceField):

@@ -83,9 +83,9 @@ class ConversationViewSet(
         shown.
         """
         serializer = self.read()
-        remote_id = serializer.validated_data["remote_id"]
-        self.kwargs[self.lookup_url_kwarg or self.lookup_field] = remote_id  # as if the address named it
-        if all_rows().filter(workspace=self.workspace, remote_id=remote_id).exists():
+        # As if the address named it.
+        self.kwargs[self.lookup_url_kwarg or self.lookup_field] = serializer.validated_data["remote_id"]
+        if all_rows().filter(workspace=self.workspace, **serializer.validated_data).exists():
             self.get_object()
         self.perform_fetch(serializer)
         return Response(self.show(self.get_object()))

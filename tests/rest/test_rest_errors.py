@@ -461,7 +461,8 @@ class TestRuns:
     @pytest.mark.parametrize("verb", ["create", "resume", "approve"])
     def test_broker_out_of_reach_is_503_and_the_run_stays_queued(self, program, broker_out_of_reach, verb):
         columns = {"create": {}, "resume": {"state": "paused", "slot": "default:full"}}
-        stopped = {"state": "partial", "needs_approval": "no_canary", "finished_at": datetime.now(UTC)}
+        times = dict.fromkeys(("started_at", "finished_at"), datetime.now(UTC))
+        stopped = {"state": "partial", "needs_approval": "no_canary", **times}
         if verb != "create":
             SyncRun.objects.create(pk=1, workspace="default", mode="full", **columns.get(verb, stopped))
         url = RUNS if verb == "create" else f"{RUNS}1/{verb}/"
