@@ -179,7 +179,7 @@ class SyncRunDetailSerializer(SyncRunSerializer):
 
 class StartSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(
-        choices=[(mode.value, mode.label) for mode in (SyncRun.Mode.INCREMENTAL, SyncRun.Mode.FULL)],
+        choices=SyncRun.Mode.choices,
         default=SyncRun.Mode.INCREMENTAL.value,
         help_text=_("incremental: what is new; full: everything, deletions too."),
         error_messages={"invalid_choice": _("Say incremental or full.")},  # and don't quote what may be no text
