@@ -1,6 +1,6 @@
 """What goes over the wire. Times are ISO 8601; one without an offset is in the server's time zone."""
 
-from itertools import chain
+from datetime import datetime
 from typing import Any
 
 from django.utils.text import format_lazy
@@ -26,10 +26,6 @@ __all__ = [
 MAX_PAGE_SIZE = 100
 
 
-def _in_order(*groups: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(chain(*groups))
-
-
 class NothingSerializer(serializers.Serializer[Any]):
     """What an action reads that wants no body."""
 
@@ -42,6 +38,16 @@ class NameField(serializers.CharField):
         super().__init__(trim_whitespace=False, allow_blank=True, help_text=help_text, **options)
 
 
+class TimeField(serializers.DateTimeField):
+    """A time without an offset is in the server's time zone, where one at an end of all time may be none."""
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        try:
+            return super().enforce_timezone(value)
+        except OverflowError:
+            self.fail("overflow")
+
+
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     """A conversation as the mirror has it. ``display_name`` is what can be written: 1 to 100 characters."""
 
@@ -52,10 +58,10 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
     class Meta:
         model = Conversation
-        fields = _in_order(
-            ("workspace", "remote_id", "display_name", "state"),
-            ("remote_created_at", "remote_updated_at", "created_by_id", "updated_by_id", "metadata", "extra"),
-            ("mirrored_at", "missing_since", "confirmed_at", "deleted_at"),
+        fields: tuple[str, ...] = (
+            *("workspace", "remote_id", "display_name", "state"),
+            *("remote_created_at", "remote_updated_at", "created_by_id", "updated_by_id", "metadata", "extra"),
+            *("mirrored_at", "missing_since", "confirmed_at", "deleted_at"),
         )
         read_only_fields = tuple(name for name in fields if name != "display_name")
 
@@ -64,7 +70,7 @@ class RenameSerializer(serializers.Serializer[Any]):
     """What a rename reads."""
 
     display_name = NameField()
-    expected_updated_at = serializers.DateTimeField(
+    expected_updated_at = TimeField(
         write_only=True,
         required=False,
         help_text=_("The remote_updated_at that you saw: somebody's newer rename is then not replaced (409)."),
@@ -105,10 +111,10 @@ class ConversationQuery(PageQuery):
         required=False,
         help_text=_("By default all but deleted ones."),
     )
-    created_after = serializers.DateTimeField(required=False, help_text=_("Created at this time or later."))
-    created_before = serializers.DateTimeField(required=False, help_text=_("Created before this time."))
-    updated_after = serializers.DateTimeField(required=False, help_text=_("Updated at this time or later."))
-    updated_before = serializers.DateTimeField(required=False, help_text=_("Updated before this time."))
+    created_after = TimeField(required=False, help_text=_("Created at this time or later."))
+    created_before = TimeField(required=False, help_text=_("Created before this time."))
+    updated_after = TimeField(required=False, help_text=_("Updated at this time or later."))
+    updated_before = TimeField(required=False, help_text=_("Updated before this time."))
     search = serializers.CharField(
         required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Parts of a name, or how an Orq id begins.")
     )
@@ -154,12 +160,12 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
 
     class Meta:
         model = SyncRun
-        fields = _in_order(
-            ("id", "workspace", "mode", "state", "phase"),
-            ("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at", "wait"),
-            ("requests", "pages", "seen", "created", "updated", "unchanged"),
-            ("restored", "skipped", "outdated", "rejected", "missing", "unlisted", "tombstoned", "held"),
-            ("needs_approval", "approvals", "is_complete", "error_code", "error_message"),
+        fields: tuple[str, ...] = (
+            *("id", "workspace", "mode", "state", "phase"),
+            *("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at", "wait"),
+            *("requests", "pages", "seen", "created", "updated", "unchanged"),
+            *("restored", "skipped", "outdated", "rejected", "missing", "unlisted", "tombstoned", "held"),
+            *("needs_approval", "approvals", "is_complete", "error_code", "error_message"),
         )
         read_only_fields = fields
 

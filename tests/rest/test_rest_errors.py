@@ -163,6 +163,17 @@ class TestTheCallersMistakes:
         assert SyncRun.objects.count() == 1
 
     @pytest.mark.parametrize(
+        ("zone", "moment"), [("Asia/Tokyo", "0001-01-01"), ("America/Chicago", "9999-12-31T23:59:59.999999")]
+    )
+    def test_time_that_is_none_in_the_zone_of_the_server_is_refused(self, program, row, settings, zone, moment):
+        settings.TIME_ZONE = zone
+
+        asked = program.get(LIST, params={"created_after": moment})
+        renamed = program.patch(page_of(row), json={"display_name": "Paid", "expected_updated_at": moment})
+
+        assert [asked.status_code, renamed.status_code] == [400, 400]
+
+    @pytest.mark.parametrize(
         ("url", "query"),
         [
             (LIST, {"state": "gone"}),
