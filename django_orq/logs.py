@@ -38,6 +38,7 @@ SYNC_RUN_LEFT_PAUSED = Event(
     "sync_run.left_paused", WARNING, "sync run %(run)s of workspace %(workspace)s is paused; orq_sync goes on with it"
 )
 SYNC_RUN_PAUSED = Event("sync_run.paused", INFO, "sync run %(run)s paused")
+SYNC_RUN_APPROVED = Event("sync_run.approved", INFO, "sync run %(run)s approved (%(reason)s)")
 SYNC_RUN_CANCELLED = Event("sync_run.cancelled", INFO, "sync run %(run)s cancelled")
 SYNC_RUN_FINISHED = Event(
     "sync_run.finished",

@@ -123,7 +123,7 @@ def test_what_is_stored_or_logged_is_english_whoever_did_it(reader, remote, capl
     reader.post(reverse("admin:django_orq_conversation_delete", args=[row.pk]), {"post": "yes"})
 
     kept = [
-        *SyncRun.objects.values_list("mode", "state", "error_code", "error_params", "hold", "wait"),
+        *SyncRun.objects.values_list("mode", "state", "error_code", "error_params", "needs_approval", "wait"),
         *RejectedPayload.objects.values_list("reason"),
         *OperationItem.objects.values_list("state", "error_code", "error_params", "note"),
         *LogEntry.objects.values_list("change_message"),

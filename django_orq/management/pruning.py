@@ -21,7 +21,7 @@ from ..mirror import history
 from ..models import Conversation
 from ..store.database import DatabaseClock, all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from ..store.deletion import delete_unless_refused
-from ..sync import retention
+from ..sync import runs
 from ..text import number
 from . import copies, tombstones
 from .references import References
@@ -190,7 +190,7 @@ def _delete_runs(scope: _Scope) -> Iterator[tuple[int, int]]:
         [scope.workspace] if scope.workspace else list(old.order_by().values_list("workspace", flat=True).distinct())
     )
     for alias in aliases:
-        unneeded = retention.unneeded(alias).filter(finished_at__lt=scope.before)
+        unneeded = runs.unneeded(alias).filter(finished_at__lt=scope.before)
         yield 0, old.filter(workspace=alias).count() - unneeded.count()
         yield from _delete(unneeded, scope)
 

@@ -92,17 +92,18 @@ class TestRuns:
         assert prune(runs=9) == {Kind.RUNS: (1, 2)}
         assert SyncRun.objects.filter(pk=ended[0].pk).exists()
 
-    def test_held_and_continued_and_unfinished_ones_stay(self, ended):
-        SyncRun.objects.filter(pk=ended[0].pk).update(state="partial", hold="mass_delete", started_at=now())
-        SyncRun.objects.filter(pk=ended[1].pk).update(state="failed", error_code="workspace_doubted")
-        continuing = runs.open_run("default", "full")
-        SyncRun.objects.filter(pk=continuing.pk).update(continues=ended[1], queued_at=now() - timedelta(days=10))
+    def test_those_that_await_approval_and_unfinished_ones_stay(self, ended):
+        awaiting = {"state": "partial", "started_at": now()}
+        SyncRun.objects.filter(pk=ended[0].pk).update(**awaiting, needs_approval="mass_delete")
+        SyncRun.objects.filter(pk=ended[1].pk).update(**awaiting, needs_approval="workspace_doubted")
+        unfinished = runs.open_run("default", "full")
+        SyncRun.objects.filter(pk=unfinished.pk).update(queued_at=now() - timedelta(days=10))
 
         assert prune(runs=1) == {Kind.RUNS: (0, 4)}
         assert SyncRun.objects.count() == 5
 
     def test_held_one_that_a_later_full_run_has_settled_goes(self, ended):
-        SyncRun.objects.filter(pk=ended[0].pk).update(state="partial", hold="mass_delete")
+        SyncRun.objects.filter(pk=ended[0].pk).update(state="partial", needs_approval="mass_delete")
 
         assert prune(runs=1) == {Kind.RUNS: (2, 2)}
         assert not SyncRun.objects.filter(pk=ended[0].pk).exists()
