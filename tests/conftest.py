@@ -19,7 +19,6 @@ settings.load_profile("any machine")
 
 _ANY_DATABASE = {
     "test_audit",
-    "test_catalogues",
     "test_checks",
     "test_commands",
     "test_conf",

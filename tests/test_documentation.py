@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from .acceptance.project import environment
 from .documentation import formats, project
 from .documentation.__main__ import run_code, run_session
 from .documentation.blocks import ROOT, Block, WrongPage, blocks_of, pages
 from .documentation.console import check_commands, commands_of, run_commands
+from .programs import environment
 
 NOT_RUN = {
     "README.md": 4,

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import logging
 import os
 import pkgutil
 import re
@@ -24,18 +23,19 @@ from django.core.management.base import BaseCommand
 from rest_framework import exceptions as rest_framework
 from rest_framework.exceptions import APIException
 
-from django_orq import checks, logs, payloads, signals
+from django_orq import checks, payloads, signals
 from django_orq import exceptions as orq
 from django_orq.conf import RetryConfig, Workspace
 from django_orq.management import commands
 from django_orq.mirror import operations, orders
 from django_orq.models import Conversation, searching
 from django_orq.rest import errors as rest
+from django_orq.rest import views
 from django_orq.rest.serializers import ConversationSerializer, SyncRunDetailSerializer
 from django_orq.rest.views import ConversationViewSet, SyncRunViewSet
 from django_orq.service import INTERACTIVE_SECONDS, TOTAL_SECONDS
 from django_orq.store import rate_limits
-from django_orq.sync import health, retention, runs, slices
+from django_orq.sync import health, runs, slices
 from django_orq.tasks import sync_conversations
 from django_orq.transport import bounded
 
@@ -67,8 +67,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "a name": (payloads.MAX_NAME,),
     "conversations in one operation of the admin": (orders.MOST_ITEMS,),
     "names that a search looks through, the newest first": (searching.MAX_SEARCHED,),
-    "finished runs that are kept of each workspace": (retention.KEPT,),
-    "of those, that changed nothing": (retention.KEPT_UNCHANGED,),
+    "finished runs that are kept of each workspace": (runs.KEPT,),
+    "of those, that changed nothing": (runs.KEPT_UNCHANGED,),
     "finished operations that are kept": (orders.KEPT,),
 }
 
@@ -264,27 +264,6 @@ def test_each_exit_code_of_the_command_is_listed(command):
     assert listed == ({0, 1} | own if own else {0, 1, 2})
 
 
-# Log events
-
-
-def test_each_event_is_listed_with_its_level_meaning_and_fields():
-    listed = {
-        code(row["event"]): (row["level"], row["means"], tuple(spans(row["fields"])))
-        for row in rows("monitoring.md", "Log events")
-        if "event" in row
-    }
-
-    assert listed == {
-        event.name: (logging.getLevelName(event.level), event.means, event.fields) for event in logs.EVENTS.values()
-    }
-
-
-def test_each_field_of_events_is_listed():
-    listed = {code(row["field"]): row["meaning"] for row in rows("monitoring.md", "Log events") if "field" in row}
-
-    assert listed == logs.FIELDS
-
-
 # Health
 
 
@@ -396,14 +375,17 @@ def test_python_has_two_columns_more_than_rest():
 
 
 def test_each_code_that_is_rests_own_is_listed_with_its_status():
-    """``error`` is what classes without a code of their own inherit."""
+    """``error`` is what classes without a code of their own inherit; the codes about runs are named by the views."""
     kinds = [kind for kind in _family(APIException) if kind.__module__ in (rest_framework.__name__, rest.__name__)]
     expected: dict[str, set[int]] = defaultdict(set)
     for kind in kinds:
         expected[kind.default_code].add(kind.status_code)
     for name in rest._CODES.values():
         expected[name].add(502)
-    del expected["error"]
+    for name in re.findall(r'(?:otherwise="|RunConflict\(.+, ")(\w+)"\)', inspect.getsource(views)):
+        expected[name].add(409)
+    expected["broker_unreachable"].add(503)
+    del expected["error"], expected["not_configured"]
 
     listed = {code(row["code"]): numbers(row["status"]) for row in rows("rest-api.md", "Errors") if "code" in row}
     assert {name: statuses - {403} or statuses for name, statuses in listed.items()} == expected
@@ -414,7 +396,7 @@ def _family(kind: type[APIException]) -> set[type[APIException]]:
 
 
 def test_each_rate_is_listed():
-    scopes = {*ConversationViewSet.throttle_scopes.values(), *SyncRunViewSet.throttle_scopes.values()}
+    scopes = {ConversationViewSet.throttle_scope, SyncRunViewSet.throttle_scope}
 
     assert {code(row["rate"]) for row in rows("rest-api.md", "Throttling")} == scopes
 

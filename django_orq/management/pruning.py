@@ -24,7 +24,7 @@ from ..conf import get_workspace
 from ..models import Conversation
 from ..store.database import DatabaseClock, all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from ..store.deletion import delete_rows, delete_unless_refused
-from ..sync import retention
+from ..sync import runs
 from ..text import number
 
 MAX_AGE = 36_500
@@ -151,7 +151,7 @@ def _runs(before: datetime, workspace: str | None) -> _Rows:
 
 def _unneeded_runs(rows: _Rows) -> _Rows:
     aliases = rows.order_by().values_list("workspace", flat=True).distinct()
-    unneeded = (Q(pk__in=retention.unneeded(alias).values("pk")) for alias in aliases)
+    unneeded = (Q(pk__in=runs.unneeded(alias).values("pk")) for alias in aliases)
     return rows.filter(reduce(or_, unneeded, Q(pk__in=())))
 
 

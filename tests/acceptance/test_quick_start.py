@@ -16,7 +16,7 @@ import requests
 
 from ..documentation.blocks import Block, blocks_of
 from ..documentation.console import commands_of
-from .project import environment
+from ..programs import environment
 from .terminals import Terminal
 
 PAGE = "docs/quick-start.md"

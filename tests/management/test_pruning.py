@@ -105,11 +105,12 @@ class TestRuns:
 
         assert prune(runs=9) == {"runs.syncrun": (0, 3)}
 
-    def test_held_and_continued_and_unfinished_ones_stay(self, ended):
-        SyncRun.objects.filter(pk=ended[0].pk).update(state="partial", hold="mass_delete", started_at=now())
-        SyncRun.objects.filter(pk=ended[1].pk).update(state="failed", error_code="workspace_doubted")
-        continuing = runs.open_run("default", "full")
-        SyncRun.objects.filter(pk=continuing.pk).update(continues=ended[1], queued_at=now() - timedelta(days=10))
+    def test_those_that_await_approval_and_unfinished_ones_stay(self, ended):
+        awaiting = {"state": "partial", "started_at": now()}
+        SyncRun.objects.filter(pk=ended[0].pk).update(**awaiting, needs_approval="mass_delete")
+        SyncRun.objects.filter(pk=ended[1].pk).update(**awaiting, needs_approval="workspace_doubted")
+        unfinished = runs.open_run("default", "full")
+        SyncRun.objects.filter(pk=unfinished.pk).update(queued_at=now() - timedelta(days=10))
 
         assert prune(runs=1) == {"runs.syncrun": (0, 4)}
         assert SyncRun.objects.count() == 5
