@@ -6,7 +6,7 @@ PARALLEL = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 INTERPRETERS = python3.11 python3.12 python3.13 # of the matrix in setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix check audit docs messages schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test matrix check audit docs schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
@@ -16,8 +16,6 @@ help:
 	@echo "make check  format (`.venv/bin/ruff format .` mends it), lint, types, Django's checks, missing migrations, layer contract,"
 	@echo "            and the tables of the documentation (`.venv/bin/python docs/tables.py` writes them anew)"
 	@echo "make docs   the documentation, built strictly into docs/_build, and each block of code in it followed"
-	@echo "make messages   the catalogues of texts anew from the sources, by GNU gettext, and what of them is to be translated"
-	@echo "            (CHECK=1: only whether they are up to date)"
 	@echo "make audit  the newest versions of what the app needs, looked up among known vulnerabilities"
 	@echo "            (ORQ_AUDIT=required: no service to ask is a failure, not a warning)"
 	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
@@ -63,15 +61,6 @@ check: $(VENV)/.installed-check
 docs: .venv-docs/.installed $(VENV)/.installed-test
 	.venv-docs/bin/sphinx-build -W --keep-going -n -q -E -a docs docs/_build $(ARGS)
 	$(BIN)/python -m pytest $(PARALLEL) tests/test_documentation.py
-
-# After the German texts that it names as missing are filled in, once more: it compiles them.
-messages: export ORQ_GETTEXT = 1
-messages: $(VENV)/.installed-test
-ifndef CHECK
-	cd django_orq && ../$(BIN)/django-admin makemessages --locale de --locale en --no-obsolete --add-location file
-	cd django_orq && ../$(BIN)/django-admin compilemessages --locale de --locale en
-endif
-	$(BIN)/python -m pytest --no-cov tests/test_catalogues.py $(ARGS)
 
 .venv-audit/.installed:
 	$(PYTHON) -m venv .venv-audit

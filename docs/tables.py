@@ -138,7 +138,7 @@ def limits() -> dict[str, str]:
     from django_orq.mirror import operations, orders  # noqa: PLC0415
     from django_orq.models import searching  # noqa: PLC0415
     from django_orq.store import rate_limits  # noqa: PLC0415
-    from django_orq.sync import retention, slices  # noqa: PLC0415
+    from django_orq.sync import runs, slices  # noqa: PLC0415
     from django_orq.transport import bounded  # noqa: PLC0415
 
     hours = {slices.LONGEST_TROUBLE, operations.LONGEST_TROUBLE}
@@ -158,8 +158,8 @@ def limits() -> dict[str, str]:
         "a name": f"{payloads.MAX_NAME} characters",
         "conversations in one operation of the admin": f"{orders.MOST_ITEMS:,}",
         "names that a search looks through, the newest first": f"{searching.MAX_SEARCHED:,}",
-        "finished runs that are kept of each workspace": f"{retention.KEPT}",
-        "of those, that changed nothing": f"{retention.KEPT_UNCHANGED}",
+        "finished runs that are kept of each workspace": f"{runs.KEPT}",
+        "of those, that changed nothing": f"{runs.KEPT_UNCHANGED}",
         "finished operations that are kept": (
             f"{orders.KEPT} of those on several conversations, and {orders.KEPT} of those on a single one"
         ),

@@ -18,7 +18,6 @@ settings.register_profile("any machine", deadline=None)  # how long an example t
 settings.load_profile("any machine")
 
 _ANY_DATABASE = {
-    "test_catalogues",
     "test_checks",
     "test_commands",
     "test_conf",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from .acceptance.project import environment
 from .documentation import PROJECT, ROOT
+from .programs import environment
 
 PAGES = [
     path.relative_to(ROOT).as_posix()

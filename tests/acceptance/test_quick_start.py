@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from ..documentation import Block, blocks_of, commands_of
-from .project import environment
+from ..programs import environment
 from .terminals import Terminal
 
 PAGE = "docs/quick-start.md"
