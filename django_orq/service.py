@@ -8,18 +8,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 from .conf import (
-    API_STYLES,
     DEFAULT_ALIAS,
     DEFAULT_BASE_URL,
     MAX_PAGE_SIZE,
     ApiKey,
     RetryConfig,
-    check_base_url,
     get_workspace,
+    problem_with,
 )
 from .exceptions import (
     CursorIgnored,
@@ -74,10 +73,9 @@ class ConversationService:
         del api_key  # a debug page prints the variables of the frame that raises
         self._base_url = base_url
         self._api_style = api_style
-        if problem := check_base_url(base_url):
-            raise ValueError(f"base_url {problem}.")
-        if api_style not in API_STYLES:
-            raise ValueError(f"api_style must be one of {', '.join(map(repr, API_STYLES))}.")
+        for name, given in {"base_url": base_url, "api_style": api_style}.items():
+            if problem := problem_with(name, given):
+                raise ValueError(f"{name} {problem}.")
         self._project_id = project_id
         self._retries = retries or RetryConfig()
         self._total_seconds = total_seconds
@@ -236,12 +234,10 @@ def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, 
 
 
 def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
-    values: dict[str, Any] = {name: error.details[name] for name in ("failure", "status") if name in error.details}
     if isinstance(error, MalformedResponse):
-        reason = _("the answer made no sense, {malformed}")
-        values["malformed"] = error.details["reason"]
+        reason = f"the answer made no sense, {error.reason}"
     elif isinstance(error, TransportError):
-        reason = error.details["reason"]
+        reason = error.reason
     else:
-        reason = _("a gateway answered in Orq's place")
-    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after, **values)
+        reason = "a gateway answered in Orq's place"
+    return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after)

@@ -20,9 +20,9 @@ from ..exceptions import (
     ConversationNotFound,
     MirrorBehind,
     MustWait,
-    NotConfigured,
     OrqError,
     OutcomeUnknown,
+    Problem,
 )
 from ..models import Conversation, ConversationState, Operation, OperationItem
 from ..text import in_words
@@ -72,7 +72,7 @@ def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | Non
 def explain_error(verb: str, error: OrqError | ImproperlyConfigured) -> str:
     """That Orq did not do it, or perhaps did, and why."""
     if isinstance(error, ImproperlyConfigured):
-        error = NotConfigured(problem=str(error))
+        error = Problem("not_configured", problem=str(error))
     wait, doubtful = error.retry_after, error.leaves_doubt
     return _explain(verb, error.code, error.params, is_doubtful=doubtful, retry_after=wait)
 
@@ -102,7 +102,7 @@ def _explain(verb: str, code: str, params: Mapping[str, Any], *, is_doubtful: bo
 
 def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == OutcomeUnknown.code:
-        return gettext("It is not known whether Orq did it: %(reason)s.") % exceptions.Words(params)
+        return gettext("It is not known whether Orq did it: %(reason)s.") % params
     if code == MustWait.code:  # for how long is said beside it
         return gettext("Orq asks us to slow down.")
     if code == ConversationChanged.code:

@@ -21,18 +21,7 @@ from django.utils.translation import gettext
 
 from .. import logs
 from ..conf import get_workspace
-from ..exceptions import (
-    ConversationChanged,
-    DatabaseTrouble,
-    MirrorBehind,
-    NotConfigured,
-    OrqError,
-    OutcomeUnknown,
-    PaceKept,
-    RateLimited,
-    RowDeleted,
-    WalkersDied,
-)
+from ..exceptions import ConversationChanged, MirrorBehind, OrqError, OutcomeUnknown, Problem, RateLimited
 from ..models import Conversation, Operation, OperationItem
 from ..store import leases, rate_limits
 from ..store.database import (
@@ -45,7 +34,6 @@ from ..store.database import (
 )
 from ..store.deletion import delete_unless_refused
 from ..store.leases import Lease, LeaseLost, longest_lease
-from ..text import marked as _
 from .verbs import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 
 MAX_ITEMS = 1_000
@@ -193,12 +181,12 @@ def _work_or_wait(execution: "Execution", *, stop: float) -> None:
                 execution.release()
                 return
         execution.finish()
-    except (RateLimited, PaceKept) as error:
+    except (RateLimited, Problem) as error:
         execution.wait(error)
     except DATABASE_TROUBLE as error:
         logs.log(logs.OPERATION_DATABASE_FAILED, operation=execution.work.pk, exc_info=True)
         leave_broken_connection()
-        execution.wait(DatabaseTrouble(error=type(error).__name__))
+        execution.wait(Problem("database_trouble", error=type(error).__name__))
 
 
 class Execution(Lease[Operation]):
@@ -212,14 +200,14 @@ class Execution(Lease[Operation]):
         return cls(operation, seconds=seconds, clock=clock) if operation else None
 
     def settle(self, item: OperationItem) -> None:
-        """Bring one item to its outcome. ``RateLimited`` or ``PaceKept`` if it has to wait for that."""
+        """Bring one item to its outcome. ``RateLimited`` or a ``Problem`` if it has to wait for that."""
         if item.state == State.SENT:
             self._log(logs.OPERATION_ADOPTED, item=item.pk)
         if item.state == State.SENT and self.work.verb == Verb.CREATE:
-            died = OutcomeUnknown(operation="create", reason=_("the process that did it died"))
+            died = OutcomeUnknown(operation="create", reason="the process that did it died")
             self._end(item, State.UNKNOWN, died)
         elif item.attempts >= MAX_ATTEMPTS:
-            self._end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))
+            self._end(item, State.UNKNOWN, Problem("walkers_died", deaths=item.attempts))
         else:
             self._begin(item)
             self.carry_out(item)
@@ -248,7 +236,7 @@ class Execution(Lease[Operation]):
                 raise
             self._fail(item, error)
         except ImproperlyConfigured as error:
-            self._fail(item, NotConfigured(problem=str(error)))
+            self._fail(item, Problem("not_configured", problem=str(error)))
         else:
             self._end(item, State.DONE)
 
@@ -291,7 +279,7 @@ class Execution(Lease[Operation]):
             self._give_up(error)
             self.finish()
             return
-        seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
+        seconds = error.params.get("seconds") or error.retry_after or PAUSE
         resume_at = now + min(timedelta(seconds=seconds), rate_limits.LONGEST)
         self.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
         self._log(logs.OPERATION_WAITS, seconds=seconds, error_code=error.code)
@@ -315,7 +303,7 @@ def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
         item.conversation = created
         return {}
     if row is None:
-        raise RowDeleted
+        raise Problem("row_deleted")
     if verb == Verb.RENAME:
         renamed = rename_conversation(row, display_name=item.wanted, expected_updated_at=item.expected_updated_at)
         names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}

@@ -1,19 +1,24 @@
-"""What a person should know: how a sync run ended, why it or an operation stands still, what the database lacks."""
+"""Status texts: how far a sync run is, how it ended, what approving it means, and why work stands still."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import ngettext, ngettext_lazy
 
-from ..exceptions import MustWait, WorkspaceDoubted
+from ..exceptions import MustWait
 from ..models import Operation, SyncRun, Work
 from ..queues import OPERATE, WALK, queue_of
 from ..store.database import DatabaseClock, write_database
 from ..store.leases import process_in_words
 from ..text import number
 from .confirm import left_to_confirm
+from .runs import can_be_approved
+
+State = SyncRun.State
 
 PATIENCE = timedelta(minutes=1)
 """For so long, a run that no worker has taken need not mean that something is wrong."""
@@ -40,7 +45,10 @@ Tell = Callable[[datetime], str]
 
 
 def in_utc(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
+    """“14:05:09 UTC”, with the date if that is not today."""
+    moment = moment.astimezone(UTC)
+    day = "" if moment.date() == datetime.now(UTC).date() else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment:%H:%M:%S} UTC"
 
 
 def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) -> list[str]:
@@ -51,21 +59,42 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
     found = []
     if run.error_message and run.error_code != MustWait.code:  # which the wait says as well
         found.append(run.error_message)
-    if run.error_code == WorkspaceDoubted.code and for_terminal:
-        found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
-    if run.state == SyncRun.State.WAITING:
+    if run.state == State.WAITING:
         found.append(_waiting(run, tell))
-    elif run.state == SyncRun.State.RUNNING and run.lease_until:
+    elif run.state == State.RUNNING and run.lease_until:
         found.extend(_working(run, run.lease_until, tell if for_terminal else None))
     found.extend(untaken_run(run))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.fell_short:
         found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
-    if run.hold:
-        found.append(_held(run))
-        if for_terminal:
-            found.append(_("To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
-    return found
+    if run.needs_approval:
+        found.extend(_needs_review(run, for_terminal=for_terminal))
+    return found + [_approved(approval, tell) for approval in run.approvals]
+
+
+_MEANINGS = {
+    State.QUEUED: _lazy("It waits for a worker to take it."),
+    State.WAITING: _lazy("Waiting; it resumes automatically."),
+    State.PAUSED: _lazy("Paused. Resume it to continue from its last page."),
+    State.SUCCEEDED: _lazy("Completed."),
+    State.PARTIAL: _lazy("Completed with problems:"),
+    State.FAILED: _lazy("It broke off. What it had mirrored until then is here; the next sync starts anew."),
+    State.CANCELLED: _lazy("Cancelled. What it had mirrored until then is here."),
+    SyncRun.Phase.WALK: _lazy("A worker goes through Orq’s list."),
+    SyncRun.Phase.CONFIRM: _lazy("A worker asks Orq for the conversations that are missing, one by one."),
+    SyncRun.Mode.INCREMENTAL: _lazy("It looks for new conversations, from the newest on until it meets known ones."),
+    SyncRun.Mode.FULL: _lazy("It goes through all of Orq’s list, and finds renamed and deleted conversations too."),
+}
+
+
+def meaning_of_state(run: SyncRun) -> str:
+    """What it means for a run to be in its state; for one that is running, what it does now."""
+    return str(_MEANINGS[SyncRun.Phase(run.phase) if run.state == State.RUNNING else State(run.state)])
+
+
+def meaning_of_mode(run: SyncRun) -> str:
+    """What a run of its kind does."""
+    return str(_MEANINGS[SyncRun.Mode(run.mode)])
 
 
 def counted_in_words(counter: str, counted: int) -> str:
@@ -93,7 +122,7 @@ def _needs_worker(run: SyncRun) -> bool:
     """Whether the run stands still, though neither a person nor a budget holds it."""
     if run.is_finished or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
         return False
-    return run.state in (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
+    return run.state in (State.QUEUED, State.RUNNING, State.WAITING)
 
 
 def remarks_on_operation(operation: Operation, *, tell: Tell = in_utc) -> list[str]:
@@ -140,7 +169,7 @@ def untaken_run(run: SyncRun) -> list[str]:
     """Why no worker takes it, if that has been so for a while, and neither a person nor a budget holds it."""
     if not _needs_worker(run):
         return []
-    if run.enqueued_at is None and run.state == SyncRun.State.QUEUED:
+    if run.enqueued_at is None and run.state == State.QUEUED:
         return [_untold()]
     # Without a message for a moment, between two slices or before a wait is over, is as it should be.
     return _untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
@@ -152,20 +181,57 @@ def _untold() -> str:
     )
 
 
-def _held(run: SyncRun) -> str:
+def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
+    if not can_be_approved(run):
+        return [_("It was stopped for review, and a later sync run has settled that.")]
+    found = [_missing_in_words(run)] if run.held else []
+    if for_terminal:
+        found.append(_("If that is right, approve it: orq_sync --approve %(run)s") % {"run": run.pk})
+    return found
+
+
+def _missing_in_words(run: SyncRun) -> str:
     text = ngettext(
-        "%(count)s missing conversation was held back, because %(reason)s. It was not marked as deleted. "
-        "Look whether it should be gone; if so, let this run go on.",
-        "%(count)s missing conversations were held back, because %(reason)s. None of them was marked as deleted. "
-        "Look whether they should be gone; if so, let this run go on.",
+        "%(count)s missing conversation needs review (%(reason)s). Nothing was deleted. If the deletion is correct, "
+        "approve this run.",
+        "%(count)s missing conversations need review (%(reason)s). Nothing was deleted. If the deletions are correct, "
+        "approve this run.",
         run.held,
     )
-    return text % {"count": number(run.held), "reason": run.get_hold_display()}
+    return text % {"count": number(run.held), "reason": run.get_needs_approval_display()}
+
+
+def _approved(approval: Mapping[str, Any], tell: Tell) -> str:
+    text = _("Approved by %(by)s at %(time)s (%(reason)s).")
+    time = tell(datetime.fromisoformat(approval["at"]))
+    return text % {"by": approval["by"], "time": time, "reason": SyncRun.Approval(approval["reason"]).label}
+
+
+def what_approval_does(run: SyncRun) -> list[str]:
+    """What follows from approving a run that was stopped for review, for the person who decides; a paragraph each."""
+    if run.needs_approval == SyncRun.Approval.WORKSPACE:
+        vouched = _(
+            "By approving you confirm that the API key and base URL belong to this workspace: the run goes through "
+            "Orq’s list again from its beginning and mirrors what it finds. What Orq’s list does not show is deleted "
+            "here only after another approval. In Orq itself, nothing is changed."
+        )
+        return [run.error_message, vouched]
+    text = ngettext(
+        "If you approve it, the run asks Orq for the %(count)s conversation that is still missing. If Orq does not "
+        "know it, it is marked as deleted here; if Orq has it, it stays. What went missing later is left alone. In "
+        "Orq itself, nothing is changed.",
+        "If you approve it, the run asks Orq for each of the %(count)s conversations that are still missing. Those "
+        "that Orq does not know are marked as deleted here, however many they are; those that Orq has stay. What "
+        "went missing later is left alone. In Orq itself, nothing is changed.",
+        left := left_to_confirm(run),
+    )
+    none_left = _("None of them is missing any more: the run finds nothing to do.")
+    return [_missing_in_words(run), text % {"count": number(left)} if left else none_left]
 
 
 def _waiting(run: SyncRun, tell: Tell) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
-        return _("It has used up its budget of time or pages; the next sync of its kind goes on from there.")
+        return _("It has used up its budget of time; the next sync of its kind goes on from there.")
     text = _("It waits until %(time)s, because %(reason)s.")
     return text % {"time": tell(run.resume_at), "reason": run.get_wait_display()}
 
@@ -180,16 +246,11 @@ class Extent:
 
 
 def how_far(run: SyncRun) -> Extent:
-    confirms = _is_about_missing_ones(run) and not run.is_finished
-    return extent(run, left=left_to_confirm(run) if confirms else 0)
-
-
-def extent(run: SyncRun, *, left: int = 0) -> Extent:
-    """``left``: how many missing conversations are still to be confirmed, if the run has come to that."""
-    ended_short = run.state in (SyncRun.State.FAILED, SyncRun.State.CANCELLED)
-    if _is_about_missing_ones(run):
+    """Of the list, or, once the run has come to that, of the missing conversations."""
+    if _is_confirming(run):
         confirmed = _confirmed(run)
-        return Extent(done=confirmed, total=None if ended_short else (confirmed + left) or None)
+        return Extent(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
+    ended_short = run.state in (State.FAILED, State.CANCELLED)
     if run.reached_end and not ended_short:
         return Extent(done=run.seen, total=run.seen or None)
     if run.mode == SyncRun.Mode.FULL and run.mirrored_before:
@@ -199,20 +260,17 @@ def extent(run: SyncRun, *, left: int = 0) -> Extent:
 
 def counts(run: SyncRun) -> str:
     """“12,300 conversations, 123 pages”, and how many missing ones were looked up."""
-    walked = [
+    found = [
         ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": number(run.seen)},
         ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": number(run.pages)},
     ]
-    confirmed = gettext("%(count)s of the missing looked up") % {"count": number(_confirmed(run))}
-    if run.mode == SyncRun.Mode.CONFIRM:
-        return confirmed
-    return ", ".join([*walked, confirmed] if _is_about_missing_ones(run) or _confirmed(run) else walked)
+    if _is_confirming(run) or _confirmed(run):
+        found.append(_("%(count)s of the missing looked up") % {"count": number(_confirmed(run))})
+    return ", ".join(found)
 
 
-def _is_about_missing_ones(run: SyncRun) -> bool:
-    """Rather than about the list: a full run confirms at its end, and once it is over, its list is what counts."""
-    is_confirming = run.phase == SyncRun.Phase.CONFIRM
-    return is_confirming and (run.mode == SyncRun.Mode.CONFIRM or not run.is_finished)
+def _is_confirming(run: SyncRun) -> bool:
+    return run.phase == SyncRun.Phase.CONFIRM and not run.is_finished
 
 
 def _confirmed(run: SyncRun) -> int:

@@ -163,7 +163,7 @@ class Transport:
         try:
             bearer = _Bearer(self._api_key)
         except KeyCallableFailed as error:
-            return TransportError(operation=call.operation, **_explain_key(error), sent=False, timed_out=False)
+            return TransportError(operation=call.operation, reason=str(error).rstrip("."), sent=False, timed_out=False)
         exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
         started = time.monotonic()
         outcome = self._guarded(call, bearer, exchange)
@@ -208,12 +208,6 @@ class Transport:
                 defect=defect,
                 redact=bearer.redact,
             )
-
-
-def _explain_key(error: KeyCallableFailed) -> dict[str, str]:
-    if error.failure is None:
-        return {"reason": _("API_KEY is a callable, and what it gave is no API key")}
-    return {"reason": _("API_KEY is a callable, and it raised {failure}"), "failure": error.failure}
 
 
 def _pauses(retries: RetryConfig) -> Iterator[float]:
@@ -274,7 +268,7 @@ def _failure(call: Call, exchange: Exchange, error: BaseException) -> OrqError:
         return MalformedResponse(operation=call.operation, reason=_("it is not HTTP"))
     return TransportError(
         operation=call.operation,
-        **_explain(causes, exchange),
+        reason=_explain(causes, exchange),
         sent=exchange.sent,
         timed_out=any(isinstance(cause, TimeoutError) for cause in causes),
     )
@@ -295,8 +289,8 @@ def _is_no_http(cause: BaseException) -> bool:
     return isinstance(cause, (http.client.HTTPException, urllib3.exceptions.InvalidHeader))
 
 
-def _explain(causes: list[BaseException], exchange: Exchange) -> dict[str, str]:
-    """The reason in our words, for the libraries' texts are long and one of them quotes headers; and its values."""
+def _explain(causes: list[BaseException], exchange: Exchange) -> str:
+    """The reason in our words, for the libraries' texts are long and one of them quotes headers."""
     for kind, reason in (
         (TimeoutError, _("no answer came in time") if exchange.sent else _("no connection came about in time")),
         (socket.gaierror, _("the host name is not known")),
@@ -307,5 +301,5 @@ def _explain(causes: list[BaseException], exchange: Exchange) -> dict[str, str]:
         (ConnectionError, _("the connection broke before an answer came")),
     ):
         if any(isinstance(cause, kind) for cause in causes):
-            return {"reason": reason}
-    return {"reason": _("it failed with {failure}"), "failure": type(causes[-1]).__name__}
+            return reason
+    return f"it failed with {type(causes[-1]).__name__}"

@@ -31,7 +31,7 @@ def check_reply(call: Call, reply: Reply, expected: frozenset[int]) -> None:
     if 300 <= reply.status < 400:
         raise malformed(call, reply, _("it sends us elsewhere; check BASE_URL"))
     if reply.status not in expected:
-        raise malformed(call, reply, _("its status is {status}"))
+        raise malformed(call, reply, f"its status is {reply.status}")
     if reply.defect:
         raise malformed(call, reply, reply.defect.reason)
 
@@ -47,7 +47,6 @@ def parse_reply(call: Call, reply: Reply, parser: Callable[[Any], Parsed]) -> Pa
 
 
 def malformed(call: Call, reply: Reply, reason: str) -> MalformedResponse:
-    """``reason`` is a template of ours."""
     return MalformedResponse(operation=call.operation, reason=reason, status=reply.status)
 
 

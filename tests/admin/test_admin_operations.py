@@ -17,7 +17,6 @@ from kombu.exceptions import OperationalError
 from django_orq import tasks
 from django_orq.admin import ConversationAdmin
 from django_orq.admin.bulk import MAX_RENAMES
-from django_orq.management import tombstones
 from django_orq.mirror import operations, verbs
 from django_orq.mirror.operations import Order, Orderer, create_operation
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
@@ -26,7 +25,7 @@ from django_orq.store.database import all_operations
 
 from ..ordering import meanwhile
 from ..threads import in_thread
-from ..values import set_columns
+from ..values import scrub, set_columns
 from .test_admin import (
     ADD,
     AWKWARD,
@@ -425,7 +424,7 @@ class TestCreateAgain:
         assert remote.count() == 0
 
     def test_scrubbed_one_is_refused_for_it_has_no_name(self, remote, gone, admin_client):
-        tombstones.scrub(gone[:1])
+        scrub(gone[:1])
 
         response = choose(admin_client, "create_again", gone[:1])
 
@@ -436,13 +435,20 @@ class TestCreateAgain:
     @pytest.mark.parametrize("count", [1, 3])
     def test_one_that_is_scrubbed_while_the_page_asks_is_refused_too(self, remote, gone, admin_client, count):
         page = choose(admin_client, "create_again", gone[:count])
-        tombstones.scrub(gone[:2])
+        scrub(gone[:2])
 
         response = confirm(admin_client, page)
 
         refused = said(response, constants.ERROR)
         assert ["no longer kept here" in message for message in refused] == [True]
         assert remote.count("create") == (0 if count == 1 else 1)
+
+    def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
+        scrub(gone[:1])
+
+        page = admin_client.get("/admin/django_orq/conversation/?state=deleted").content.decode()
+
+        assert f">{gone[0].remote_id}</a>" in page
 
 
 class TestAddOnce:
