@@ -135,13 +135,13 @@ def fields_of(kind: Any, column: str, *, write: Callable[[str], str] = str) -> l
 
 def limits() -> dict[str, str]:
     from django_orq import payloads, service  # noqa: PLC0415
-    from django_orq.mirror import operations, orders  # noqa: PLC0415
+    from django_orq.mirror import operations  # noqa: PLC0415
     from django_orq.models import searching  # noqa: PLC0415
     from django_orq.store import rate_limits  # noqa: PLC0415
     from django_orq.sync import runs, slices  # noqa: PLC0415
     from django_orq.transport import bounded  # noqa: PLC0415
 
-    hours = {slices.LONGEST_TROUBLE, operations.LONGEST_TROUBLE}
+    hours = {slices.LONGEST_TROUBLE, operations.MAX_TROUBLE}
     return {
         "an operation on Orq, its repetitions and its body included": f"{service.TOTAL_SECONDS:g} s",
         "all operations of a call with `interactive=True`": f"{service.INTERACTIVE_SECONDS:g} s",
@@ -156,13 +156,11 @@ def limits() -> dict[str, str]:
         "an answer with its headers, on the wire": f"{bounded.MAX_WIRE:,} bytes",
         "the nesting of a conversation's JSON": f"{payloads.MAX_DEPTH} levels",
         "a name": f"{payloads.MAX_NAME} characters",
-        "conversations in one operation of the admin": f"{orders.MOST_ITEMS:,}",
+        "conversations in one operation of the admin": f"{operations.MAX_ITEMS:,}",
         "names that a search looks through, the newest first": f"{searching.MAX_SEARCHED:,}",
         "finished runs that are kept of each workspace": f"{runs.KEPT}",
         "of those, that changed nothing": f"{runs.KEPT_UNCHANGED}",
-        "finished operations that are kept": (
-            f"{orders.KEPT} of those on several conversations, and {orders.KEPT} of those on a single one"
-        ),
+        "finished operations that are kept": f"{operations.KEPT}",
     }
 
 

@@ -11,7 +11,8 @@ _CELL_ENDS = re.compile(r"(?<!\\)\|")
 def rows(page: str, heading: str) -> Iterator[dict[str, str]]:
     """Of all tables below a heading, by the names of their columns."""
     columns: list[str] = []
-    text = (DOCS / page).read_text().partition(f"# {heading}\n")[2]
+    prose = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.M | re.S)
+    text = prose.partition(f"# {heading}\n")[2]
     for line in re.split(r"^##? ", text, maxsplit=1, flags=re.M)[0].splitlines():
         cells = [cell.strip() for cell in _CELL_ENDS.split(line)[1:-1]]
         if cells and columns and not set(line) <= set("|- "):

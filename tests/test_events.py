@@ -29,7 +29,7 @@ FIELDS = {event: frozenset(spans(row["fields"])) for event, row in TABLE.items()
 EVENTS = {name: event for name, event in vars(logs).items() if isinstance(event, Event)}
 LOGGED_BY_HELPERS = (
     *(f"SYNC_RUN_{what}" for what in ("STARTED", "ADOPTED", "WAITS", "FINISHED", "FAILED")),
-    *("OPERATION_ITEM_FAILED", "OPERATION_ITEM_UNKNOWN"),
+    *(f"OPERATION_{what}" for what in ("ADOPTED", "WAITS", "FINISHED", "GIVEN_UP", "ITEM_FAILED", "ITEM_UNKNOWN")),
 )
 """What no call names; their values are looked at where they are logged."""
 ROOT_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -107,6 +107,9 @@ def _live_through_much(remote: OrqSandbox) -> None:
     operations.work_slice(place("refresh", conversations).pk)
     remote.fail("retrieve", status=429, headers={"Retry-After": "0"})
     operations.work_slice(place("refresh", conversations).pk)
+    interrupted = place("refresh", conversations)
+    interrupted.items.update(state="sent", attempts=1)
+    operations.work_slice(interrupted.pk)
     remote.fail("list", status=503)
     runs.cancel(full_run())
     remote.fail("list", status=401)
@@ -131,7 +134,7 @@ def test_records_have_the_values_of_their_event_and_neither_names_nor_the_key(re
         *("request.answered", "request.outcome_unknown", "pruning.done"),
         *(f"sync_run.{what}" for what in ("queued", "started", "finished", "waits", "cancelled", "failed")),
         *(f"sync_run.{what}" for what in ("paused", "lease_lost", "left_paused", "adopted")),
-        *(f"operation.{what}" for what in ("finished", "item_failed", "item_unknown", "given_up", "waits")),
+        *(f"operation.{what}" for what in ("finished", "item_failed", "item_unknown", "given_up", "waits", "adopted")),
     }
 
 
