@@ -32,15 +32,20 @@ MAKEMESSAGES = ("makemessages", "--no-obsolete", "--add-location", "file")
 ELSEWHERE = {
     "checks.py": "Django shows the messages of system checks in English",
     "logs.py": "the log is in English",
+    "service.py": "reasons of errors are in English",
+    "transport/http.py": "reasons of errors are in English",
+    "transport/responses.py": "reasons of errors are in English",
     "conf.py": "what is wrong with settings is told to developers, as Django's ImproperlyConfigured",
 }
 """Modules whose texts are not for people."""
 NOT_FOR_PEOPLE = {
     "DisallowedModelAdminToField": "a forged address; Django answers without the text",
     "OSError": "of connections, and told in other words",
+    "Refused": "reasons of errors are in English",
     "StrayWrite": "for developers",
     "TimeoutError": "of connections, and told in other words",
     "TypeError": "for developers",
+    "_take": "reasons of errors are in English",
     "add_argument": "beside Django's own options, which --help has in English",
     "format_html": "markup",
     "help": "beside Django's own options, which --help has in English",
@@ -50,12 +55,7 @@ NOT_FOR_PEOPLE = {
 """Calls and attributes whose texts are not for people."""
 PLAIN = {
     "Refreshed from Orq.": "the history is stored, in English as by Django",
-    "[API key]": "in the place of a key, in what a server said",
     "an operation is about 1 to {} conversations, not {}": "for developers: the admin counts before",
-    "api_style must be one of {}.": "for developers",
-    "conversation_id {} is none.": "for developers",
-    "limit must be a whole number from 1 to {}.": "for developers",
-    "nested too deeply": "told in other words",
     "nested too deeply to be shown": "in the place of a payload, and stored",
     "sync run": "a word of the log",
     "use strict": "JavaScript's own",

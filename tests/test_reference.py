@@ -37,7 +37,7 @@ from django_orq.service import INTERACTIVE_SECONDS, TOTAL_SECONDS
 from django_orq.store import rate_limits
 from django_orq.sync import health, retention, runs, slices
 from django_orq.tasks import sync_conversations
-from django_orq.transport import bounded
+from django_orq.transport.http import MAX_BODY
 
 from .markdown import code, headings, numbers, rows, section, spans
 from .rest.test_rest_permissions import demanded, rows_patterns
@@ -61,8 +61,7 @@ LIMITS: dict[str, tuple[float, ...]] = {
         slices.LONGEST_TROUBLE.total_seconds() / 3600,
         operations.LONGEST_TROUBLE.total_seconds() / 3600,
     ),
-    "an answer's body, decompressed": (bounded.MAX_BODY,),
-    "an answer with its headers, on the wire": (bounded.MAX_WIRE,),
+    "an answer's body, decompressed": (MAX_BODY,),
     "the nesting of a conversation's JSON": (payloads.MAX_DEPTH,),
     "a name": (payloads.MAX_NAME,),
     "conversations in one operation of the admin": (orders.MOST_ITEMS,),
@@ -470,4 +469,5 @@ def test_what_it_runs_on_is_what_the_package_says():
         "Celery": [wanted["celery"]],
         "Django REST framework": [wanted["djangorestframework"]],
         "requests": [wanted["requests"]],
+        "urllib3": [wanted["urllib3"]],
     }

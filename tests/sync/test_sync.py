@@ -515,7 +515,7 @@ def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last
 
     run = full_run()
     assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "backoff", "transport_error", 2)
-    assert "API_KEY is a callable, and it raised OSError" in run.error_message
+    assert "API_KEY'] is a callable that raised OSError" in run.error_message
 
     let_the_wait_pass()
     assert (full_run().pages, remote.count("list")) == (4, 4)
@@ -526,7 +526,7 @@ def test_callable_key_that_gives_nothing_for_a_moment_makes_the_run_wait(remote,
     configure(settings, API_KEY=lambda: next(keys), RETRIES={"attempts": 1})
     fill(remote, 3)
 
-    assert "what it gave is no API key" in full_run().error_message
+    assert "API_KEY'] is empty" in full_run().error_message
     let_the_wait_pass()
     assert full_run().state == SyncRun.State.SUCCEEDED
 
