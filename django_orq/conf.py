@@ -61,14 +61,7 @@ class RetryConfig:
 
 
 class KeyCallableFailed(ImproperlyConfigured):
-    """A callable gave no API key: it may do so another time.
-
-    ``failure`` names what it raised, for the text of that may hold the key; ``None`` if it gave what is no key.
-    """
-
-    def __init__(self, message: str, *, failure: str | None = None) -> None:
-        super().__init__(message)
-        self.failure = failure
+    """A callable gave no API key: it may do so another time. Names what it raised, whose text may hold the key."""
 
 
 class ApiKey:
@@ -84,7 +77,7 @@ class ApiKey:
     @property
     def problem(self) -> str | None:
         """What is wrong with it as far as can be told without calling it."""
-        return None if callable(self._source) else check_api_key(self._source)
+        return None if callable(self._source) else _problem_with_key(self._source)
 
     def read(self) -> str:
         """The key of this moment; ``ImproperlyConfigured`` if there is none that a request can carry.
@@ -92,7 +85,7 @@ class ApiKey:
         ``KeyCallableFailed``, which is one, where it is a callable that gave none.
         """
         key = self._call(self._source) if callable(self._source) else self._source
-        if problem := check_api_key(key):
+        if problem := _problem_with_key(key):
             del key
             kind = KeyCallableFailed if callable(self._source) else ImproperlyConfigured
             raise kind(f"{self._called} {problem}.")
@@ -104,7 +97,44 @@ class ApiKey:
             return source()
         except Exception as error:
             failure = type(error).__name__
-        raise KeyCallableFailed(f"{self._called} is a callable that raised {failure}.", failure=failure)
+        raise KeyCallableFailed(f"{self._called} is a callable that raised {failure}.")
+
+
+def _problem_with_key(key: object) -> str | None:
+    if key is None or (isinstance(key, str) and not key.strip()):
+        return "is empty; give the workspace's API key from Orq"
+    if not isinstance(key, str):
+        return f"must be a string, and is of type {type(key).__name__}"
+    is_plain = key.isascii() and key.strip().isprintable() and not {*key} & {*'"\\'}
+    return None if is_plain else "has characters that no API key has, such as quotes or line breaks"
+
+
+def problem_with(option: str, value: object) -> str | None:
+    """Return what is wrong with the value of a ``Workspace``'s field, in words that follow its name, or ``None``."""
+    is_right, expected = _CHECKS[option]
+    return None if is_right(value) else f"must be {expected}"
+
+
+def _is_base_url(url: object) -> bool:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_usable and not (parts.username or parts.password or parts.query or parts.fragment)
+
+
+def _is_pace(value: object) -> bool:
+    return value is None or (is_number(value) and 12 <= value <= 1_000_000)
+
+
+def _option(default: object, is_right: Callable[[Any], bool], expected: str) -> Any:
+    """A field with its default and with what it must be, as a predicate and in words."""
+    return field(default=default, metadata={"check": (is_right, expected)})
+
+
+def _seconds(default: float) -> Any:
+    return _option(default, lambda value: is_number(value) and 0 < value < 86_400, "seconds, above 0 and below a day")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,31 +143,42 @@ class Workspace:
 
     alias: str
     api_key: ApiKey = field(compare=False)
-    base_url: str = DEFAULT_BASE_URL
-    api_style: str = "snake"
-    project_id: str | None = None
-    connect_timeout: float = 5.0
-    read_timeout: float = 30.0
-    page_size: int = MAX_PAGE_SIZE
+    """Looked at when it is read."""
+    base_url: str = _option(
+        DEFAULT_BASE_URL,
+        _is_base_url,
+        f"a URL such as {DEFAULT_BASE_URL!r}, without user, password, query or fragment",
+    )
+    api_style: str = _option("snake", lambda value: value in API_STYLES, f"one of {', '.join(map(repr, API_STYLES))}")
+    project_id: str | None = _option(
+        None, lambda value: value is None or (isinstance(value, str) and value != ""), "a string, or None"
+    )
+    connect_timeout: float = _seconds(5.0)
+    read_timeout: float = _seconds(30.0)
+    page_size: int = _option(
+        MAX_PAGE_SIZE, lambda value: is_whole(value) and 1 <= value <= MAX_PAGE_SIZE, f"a number, 1 to {MAX_PAGE_SIZE}"
+    )
     retries: RetryConfig = RetryConfig()
-    slice_seconds: float = 20.0
-    lease_seconds: float = 120.0
-    requests_per_minute: float | None = None
+    slice_seconds: float = _seconds(20.0)
+    lease_seconds: float = _seconds(120.0)
+    requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
     """The pace of background work; people's own requests are not held up."""
-    mass_delete_min: int = 50
+    mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")
     """How many missing rows a full run may always confirm by itself."""
-    mass_delete_share: float = 0.2
+    mass_delete_share: float = _option(0.2, lambda value: is_number(value) and 0 <= value <= 1, "a number, 0 to 1")
     """How many more, as a share of the rows that were there before."""
 
     def __post_init__(self) -> None:
-        if problems := _problems(self):
-            raise ImproperlyConfigured(" ".join(str(_wrong(self.alias, *problem)) for problem in problems))
+        problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}
+        if wrong := [str(_wrong(self.alias, name, problem)) for name, problem in problems.items() if problem]:
+            raise ImproperlyConfigured(" ".join(wrong))
 
     def read_key(self) -> str:
         """The API key of this moment (a callable is called each time, so keys can be rotated)."""
         return self.api_key.read()
 
 
+_CHECKS = {option.name: option.metadata["check"] for option in fields(Workspace) if option.metadata}
 _OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if option.name != "alias"}
 
 
@@ -153,32 +194,14 @@ def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
     """The workspace called ``alias``; ``ImproperlyConfigured`` if there is none or its options are wrong."""
     configured = _configured()
     if alias not in configured:
-        raise ImproperlyConfigured(_unknown(alias, configured))
-    given = configured[alias].read()
-    return Workspace(alias=alias, **given | _retries(alias, given))
+        known = ", ".join(map(repr, configured)) or "none"
+        raise ImproperlyConfigured(
+            f"There is no Orq workspace {alias!r}. Set ORQ_API_KEY, or ORQ_WORKSPACES, which has {known}."
+        )
+    return configured[alias].read()
 
 
-class _Options:
-    """One workspace's options as the settings have them, behind a repr that does not show the key among them."""
-
-    def __init__(self, alias: str, values: object) -> None:
-        self._alias = alias
-        self._values = values
-
-    def read(self) -> dict[str, Any]:
-        """By the names of ``Workspace``'s fields, the key hidden."""
-        if not isinstance(self._values, Mapping):
-            raise ImproperlyConfigured(f"ORQ_WORKSPACES[{self._alias!r}] must be a dictionary of options.")
-        for name in self._values:
-            if name not in _OPTIONS:
-                known = ", ".join(_OPTIONS)
-                raise _wrong(self._alias, str(name), f"is no option; there are {known}")
-        called = f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
-        key = ApiKey(self._values.get("API_KEY", _lone_key()), called=called)
-        return {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"} | {"api_key": key}
-
-
-def _configured() -> dict[str, _Options]:
+def _configured() -> dict[str, "_Options"]:
     configured = getattr(settings, "ORQ_WORKSPACES", None)
     if configured is None:
         return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _lone_key() else {}
@@ -187,9 +210,7 @@ def _configured() -> dict[str, _Options]:
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
     for alias in configured:
         if not is_alias(alias):
-            raise ImproperlyConfigured(
-                f"ORQ_WORKSPACES has the alias {alias!r}: write a string of 1 to {MAX_ALIAS} characters."
-            )
+            raise ImproperlyConfigured(f"ORQ_WORKSPACES: {alias!r} is not an alias of 1 to {MAX_ALIAS} characters.")
     return {alias: _Options(alias, values) for alias, values in configured.items()}
 
 
@@ -202,106 +223,36 @@ def _lone_key() -> Any:
     return getattr(settings, "ORQ_API_KEY", None) or os.environ.get("ORQ_API_KEY", "")
 
 
-def _retries(alias: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    retries = given.get("retries", RetryConfig())
-    if isinstance(retries, Mapping):
+class _Options:
+    """One workspace's options as the settings have them, behind a repr that does not show the key among them."""
+
+    def __init__(self, alias: str, values: object) -> None:
+        self._alias = alias
+        self._values = values
+
+    def read(self) -> Workspace:
+        if not isinstance(self._values, Mapping):
+            raise ImproperlyConfigured(f"ORQ_WORKSPACES[{self._alias!r}] must be a dictionary of options.")
+        for name in self._values:
+            if name not in _OPTIONS:
+                raise _wrong(self._alias, str(name), f"is no option; there are {', '.join(_OPTIONS)}")
+        called = f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
+        key = ApiKey(self._values.get("API_KEY", _lone_key()), called=called)
+        options = {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"}
+        if "retries" in options:
+            options["retries"] = self._retries(options["retries"])
+        return Workspace(alias=self._alias, api_key=key, **options)
+
+    def _retries(self, given: object) -> RetryConfig:
+        if isinstance(given, RetryConfig):
+            return given
+        if not isinstance(given, Mapping):
+            raise _wrong(self._alias, "RETRIES", "must be a RetryConfig or a dictionary of its fields")
         try:
-            retries = RetryConfig(**{str(name).lower(): value for name, value in retries.items()})
+            return RetryConfig(**{str(name).lower(): value for name, value in given.items()})
         except (TypeError, ValueError) as error:
-            raise _wrong(alias, "RETRIES", f"is wrong: {error}") from None
-    return {"retries": retries}
-
-
-def _unknown(alias: str, configured: Mapping[str, Any]) -> str:
-    if not configured:
-        return "No Orq workspace is configured. Set ORQ_API_KEY, or ORQ_WORKSPACES for more than one."
-    return f"There is no Orq workspace {alias!r}; ORQ_WORKSPACES has {', '.join(map(repr, configured))}."
+            raise _wrong(self._alias, "RETRIES", f"is wrong: {error}") from None
 
 
 def _wrong(alias: str, name: str, problem: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"ORQ_WORKSPACES[{alias!r}][{name!r}] {problem}.")
-
-
-def _problems(workspace: Workspace) -> list[tuple[str, str]]:
-    return [
-        (name.upper(), problem)
-        for name, problem in (
-            ("base_url", check_base_url(workspace.base_url)),
-            ("api_style", _check_choice(workspace.api_style, API_STYLES)),
-            ("project_id", _check_text(workspace.project_id)),
-            ("page_size", _check_page_size(workspace.page_size)),
-            ("retries", _check_retries(workspace.retries)),
-            ("requests_per_minute", _check_pace(workspace.requests_per_minute)),
-            ("mass_delete_min", _check_count(workspace.mass_delete_min)),
-            ("mass_delete_share", _check_share(workspace.mass_delete_share)),
-            *(
-                (name, _check_seconds(getattr(workspace, name)))
-                for name in ("connect_timeout", "read_timeout", "slice_seconds", "lease_seconds")
-            ),
-        )
-        if problem
-    ]
-
-
-def check_api_key(key: object) -> str | None:
-    """What is wrong with an API key, or ``None``."""
-    if key is None or (isinstance(key, str) and not key.strip()):
-        return "is empty; give the workspace's API key from Orq"
-    if not isinstance(key, str):
-        return f"must be a string, and is of type {type(key).__name__}"
-    if not (key.isascii() and key.strip().isprintable()):
-        return "has characters that no HTTP header can carry"
-    return "has a double quote or a backslash, which no key has; write it without" if {*key} & {*'"\\'} else None
-
-
-def check_base_url(url: object) -> str | None:
-    """What is wrong with a base URL, or ``None``."""
-    if not isinstance(url, str):
-        return f"must be a URL, for example {DEFAULT_BASE_URL!r}"
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        return f"must be a URL such as {DEFAULT_BASE_URL!r}"
-    if parts.username or parts.password or parts.query or parts.fragment:
-        return f"must be a plain URL such as {DEFAULT_BASE_URL!r}, without user, password, query or fragment"
-    return None
-
-
-def _check_choice(value: object, choices: tuple[str, ...]) -> str | None:
-    return None if value in choices else f"must be one of {', '.join(map(repr, choices))}"
-
-
-def _check_text(value: object) -> str | None:
-    return None if value is None or (isinstance(value, str) and value) else "must be a string"
-
-
-def _check_page_size(value: object) -> str | None:
-    fits = is_whole(value) and 1 <= value <= MAX_PAGE_SIZE
-    return None if fits else f"must be a whole number from 1 to {MAX_PAGE_SIZE}"
-
-
-def _check_retries(value: object) -> str | None:
-    return None if isinstance(value, RetryConfig) else "must be a RetryConfig or a dictionary of its fields"
-
-
-def _check_pace(value: object) -> str | None:
-    fits = is_number(value) and 12 <= value <= 1_000_000
-    return None if value is None or fits else "must be a number from 12 to 1,000,000, or None"
-
-
-def _check_count(value: object) -> str | None:
-    fits = is_whole(value) and value >= 0
-    return None if fits else "must be a whole number, 0 or more"
-
-
-def _check_share(value: object) -> str | None:
-    fits = is_number(value) and 0 <= value <= 1
-    return None if fits else "must be a number from 0 to 1"
-
-
-def _check_seconds(value: object) -> str | None:
-    fits = is_number(value) and 0 < value < 86_400
-    return None if fits else "must be a number of seconds above 0 and below a day"

@@ -136,13 +136,12 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 def clean_display_name(display_name: str) -> str:
     """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
     if not isinstance(display_name, str):
-        raise InvalidName(reason=_("A name is text, not {kind}."), kind=type(display_name).__name__)
+        raise InvalidName(reason=_("A name must be a string."))
     name = display_name.strip()
     if is_blank(name):
         raise InvalidName(reason=_("A conversation needs a name."))
     if len(name) > MAX_NAME:
-        reason = _("A name has at most {most} characters; this one has {count}.")
-        raise InvalidName(reason=reason, most=MAX_NAME, count=len(name))
+        raise InvalidName(reason=_("A name has at most 100 characters."))
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise InvalidName(reason=_("A name can't hold control characters such as tabs or line breaks."))
     return name

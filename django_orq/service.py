@@ -11,14 +11,13 @@ from typing import Self
 from urllib.parse import quote
 
 from .conf import (
-    API_STYLES,
     DEFAULT_ALIAS,
     DEFAULT_BASE_URL,
     MAX_PAGE_SIZE,
     ApiKey,
     RetryConfig,
-    check_base_url,
     get_workspace,
+    problem_with,
 )
 from .exceptions import CursorIgnored, MalformedResponse, OrqError, OutcomeUnknown, TransportError
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
@@ -66,10 +65,9 @@ class ConversationService:
         del api_key  # a debug page prints the variables of the frame that raises
         self._base_url = base_url
         self._api_style = api_style
-        if problem := check_base_url(base_url):
-            raise ValueError(f"base_url {problem}.")
-        if api_style not in API_STYLES:
-            raise ValueError(f"api_style must be one of {', '.join(map(repr, API_STYLES))}.")
+        for name, given in {"base_url": base_url, "api_style": api_style}.items():
+            if problem := problem_with(name, given):
+                raise ValueError(f"{name} {problem}.")
         self._project_id = project_id
         self._retries = retries or RetryConfig()
         self._total_seconds = total_seconds

@@ -21,7 +21,7 @@ from .models import Operation, SyncRun, Work
 from .queues import OPERATE, SYNC, WALK
 from .store import leases
 from .store.database import DatabaseClock, write_database
-from .sync import holds, runs, slices
+from .sync import runs, slices
 from .sync.report import Tell, in_utc, remarks
 
 __all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]
@@ -79,22 +79,21 @@ class BoundedTask(_Task):
 def sync_conversations(
     workspace: str | None = DEFAULT_ALIAS,
     mode: str = SyncRun.Mode.INCREMENTAL.value,
-    max_pages: int | None = None,
     max_seconds: float | None = None,
 ) -> None:
     """Start a sync run, or go on with the unfinished one; this is the task to schedule.
 
     ``mode`` is "incremental" (what is new) or "full" (everything, deletions too); ``workspace=None`` means all of
-    them; ``max_pages`` and ``max_seconds`` are the budget of this call. Each call also picks up every other unfinished
-    run of the workspace, and every unfinished operation, that nobody works on: no message needs to be delivered twice.
+    them; ``max_seconds`` is the budget of this call. Each call also picks up every other unfinished run of the
+    workspace, and every unfinished operation, that nobody works on: no message needs to be delivered twice.
     ``ValueError`` for a mode or budget that makes no sense, ``ImproperlyConfigured`` for an unknown workspace.
     """
     runs.check_mode(mode)
     if workspace is None:
         for alias in workspace_aliases():
-            sync_conversations.delay(alias, mode, max_pages, max_seconds)
+            sync_conversations.delay(alias, mode, max_seconds)
         return
-    runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
+    runs.open_run(workspace, mode, max_seconds=max_seconds)
     for run in runs.adoptable(workspace):
         enqueue_slice(run.pk)
     for operation in orders.adoptable():
@@ -159,14 +158,9 @@ def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float
 
 def _seconds_left(work: Work) -> float:
     """Until what waits may go on."""
-    return (
-        0.0
-        if work.resume_at is None
-        else max(0.0, (work.resume_at - DatabaseClock(write_database()).now()).total_seconds())
-    )
-
-
-State = SyncRun.State
+    if work.resume_at is None:
+        return 0.0
+    return max(0.0, (work.resume_at - DatabaseClock(write_database()).now()).total_seconds())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +175,7 @@ class HandedOver:
         """What became of it; ``tell`` says times."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
         # A run that is queued by somebody else has a worker called for just now.
-        if self.is_untold or (self.is_others and self.run.state == State.QUEUED):
+        if self.is_untold or (self.is_others and self.run.state == SyncRun.State.QUEUED):
             return self._sentence() % named
         return " ".join([self._sentence() % named, *remarks(self.run, tell=tell)])
 
@@ -191,7 +185,7 @@ class HandedOver:
                 "Sync run %(run)s of workspace “%(workspace)s” is queued. The broker is out of reach, so no worker "
                 "was told; the run stays queued and the next scheduled sync takes it up."
             )
-        if self.run.state == State.QUEUED:
+        if self.run.state == SyncRun.State.QUEUED:
             return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will take it.")
         return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
 
@@ -216,14 +210,14 @@ def start(workspaces: Iterable[str], mode: str) -> Iterator[HandedOver | Imprope
 def start_unless_walked(workspace: str, mode: str) -> HandedOver:
     """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
     run = runs.unfinished(workspace, mode)
-    if run is not None and not holds.rests(run) and run not in runs.adoptable(workspace):
+    if run is not None and not runs.rests(run) and run not in runs.adoptable(workspace):
         return HandedOver(run=run, is_others=True)
     return hand_over(_open(workspace, mode))
 
 
 def _open(workspace: str, mode: str) -> SyncRun:
     run = runs.open_run(workspace, mode)
-    return runs.resume(run) if run.state == State.PAUSED else run
+    return runs.resume(run) if run.state == SyncRun.State.PAUSED else run
 
 
 def hand_over(run: SyncRun) -> HandedOver:

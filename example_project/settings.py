@@ -109,6 +109,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_PATCH": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ConversationState": "django_orq.models.ConversationState",
+        "SyncRunMode": "django_orq.models.SyncRun.Mode",
+        "SyncRunState": "django_orq.models.SyncRun.State",
+        "ApprovalReason": "django_orq.models.SyncRun.Approval",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -18,8 +18,6 @@ settings.register_profile("any machine", deadline=None)  # how long an example t
 settings.load_profile("any machine")
 
 _ANY_DATABASE = {
-    "test_audit",
-    "test_catalogues",
     "test_checks",
     "test_commands",
     "test_conf",
@@ -30,7 +28,6 @@ _ANY_DATABASE = {
     "test_payloads",
     "test_promises",
     "test_public_api",
-    "test_reference",
     "test_rest_permissions",
     "test_rest_schema",
     "test_sandbox",

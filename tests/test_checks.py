@@ -7,27 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, _state
-from celery.beat import ScheduleEntry
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from django_orq import tasks
 from django_orq.checks import check_settings
-from django_orq.queues import SYNC
 
 ROOT = Path(__file__).parent.parent
 KEY = "sk-4711-hidden"
-ENTRY = {"task": SYNC, "schedule": 60.0}
 
 
 @pytest.fixture(autouse=True)
 def _sound_settings(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One workspace, and no Celery app but the one that a test makes."""
     monkeypatch.delenv("ORQ_API_KEY", raising=False)
-    monkeypatch.setattr(_state, "default_app", None)
-    monkeypatch.setattr(_state._tls, "current_app", None)
     settings.ORQ_WORKSPACES = {"default": {"API_KEY": KEY}}
 
 
@@ -37,14 +29,6 @@ def configure(settings):
         settings.ORQ_WORKSPACES = {"default": {"API_KEY": KEY} | options}
 
     return change
-
-
-@pytest.fixture
-def celery_app() -> Celery:
-    """The project's own, loaded."""
-    app = Celery("project", set_as_current=False)
-    app.set_default()
-    return app
 
 
 def found() -> list[str]:
@@ -194,11 +178,10 @@ def test_w004_lease_outlasts_a_slice_its_last_request_and_writing(
     assert found() == ids
 
 
-def test_w004_and_w005_count_the_wait_for_a_turn_where_there_is_a_pace(configure, settings) -> None:
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 94}
+def test_w004_counts_the_wait_for_a_turn_where_there_is_a_pace(configure) -> None:
     configure(LEASE_SECONDS=109, REQUESTS_PER_MINUTE=60)
 
-    assert found() == ["W004", "W005"]
+    assert found() == ["W004"]
 
 
 def test_w004_says_how_long_it_must_be(configure) -> None:
@@ -207,98 +190,10 @@ def test_w004_says_how_long_it_must_be(configure) -> None:
     assert "95 or more" in str(only_message().hint)
 
 
-@pytest.mark.parametrize(("share", "ids"), [(0, []), (0.99, []), (1, ["W007"])])
-def test_w007_guard_that_never_holds(configure, share: float, ids: list[str]) -> None:
-    configure(MASS_DELETE_SHARE=share)
-
-    assert found() == ids
-
-
-# Django and Celery
-
-
 def test_e002_times_without_zones(settings) -> None:
     settings.USE_TZ = False
 
     assert found() == ["E002"]
-
-
-@pytest.mark.parametrize(("timeout", "ids"), [(79, ["W005"]), (80, []), (None, []), ("soon", [])])
-def test_w005_slice_longer_than_the_visibility_timeout(settings, timeout: Any, ids: list[str]) -> None:
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": timeout}
-
-    assert found() == ids
-
-
-def test_w005_names_the_workspace_and_skips_those_that_cannot_be_used(settings) -> None:
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 100}
-    settings.ORQ_WORKSPACES = {
-        "lab": {"API_KEY": KEY, "PAGE_SIZE": 0},
-        "shop": {"API_KEY": KEY, "SLICE_SECONDS": 45},
-    }
-
-    assert found() == ["E001", "W005"]
-    assert "workspace 'shop' may last 105 s" in check_settings()[1].msg
-
-
-def test_w005_visibility_timeout_of_the_loaded_app(celery_app: Celery) -> None:
-    celery_app.conf.broker_transport_options = {"visibility_timeout": 30}
-
-    assert found() == ["W005"]
-
-
-@pytest.mark.parametrize(
-    ("options", "ids"),
-    [
-        ({"expires": 60}, []),
-        ({}, ["W006"]),
-        (None, ["W006"]),
-        ({"expires": None}, ["W006"]),
-        ({"queue": "x"}, ["W006"]),
-    ],
-)
-def test_w006_schedule_entry_that_does_not_expire(settings, options: Any, ids: list[str]) -> None:
-    settings.CELERY_BEAT_SCHEDULE = {"orq": ENTRY | {"options": options}}
-
-    assert found() == ids
-
-
-def test_w006_names_each_such_entry_and_no_other_task(settings) -> None:
-    settings.CELERY_BEAT_SCHEDULE = {"new": ENTRY, "all": ENTRY, "other": {"task": "other.task", "schedule": 5}}
-
-    assert [message.msg.split("'")[1] for message in check_settings()] == ["new", "all"]
-    assert found() == ["W006", "W006"]
-
-
-def test_w006_schedule_of_the_loaded_app(celery_app: Celery) -> None:
-    celery_app.conf.beat_schedule = {
-        "dictionary": ENTRY,
-        "entry": ScheduleEntry(name="entry", task=SYNC, schedule=60, app=celery_app),
-        "sound": ScheduleEntry(name="sound", task=SYNC, schedule=60, app=celery_app, options={"expires": 60}),
-    }
-
-    assert found() == ["W006", "W006"]
-
-
-def test_loaded_app_that_reads_djangos_settings_is_read_live(settings, celery_app: Celery) -> None:
-    celery_app.config_from_object("django.conf:settings", namespace="CELERY")
-    assert found() == []
-    settings.CELERY_BEAT_SCHEDULE = {"orq": ENTRY}
-
-    assert found() == ["W006"]
-
-
-def test_w008_configuration_of_celery_that_cannot_be_read(celery_app: Celery) -> None:
-    celery_app.config_from_object("no_such_module_of_settings")
-
-    assert found() == ["W008"]
-
-
-def test_no_app_is_made_up_where_none_is_loaded() -> None:
-    """The project's own would come second to it, in every thread but the one that made it."""
-    check_settings()
-
-    assert _state.default_app is None
 
 
 @pytest.mark.parametrize(
@@ -306,11 +201,7 @@ def test_no_app_is_made_up_where_none_is_loaded() -> None:
     [({}, ["W009"]), ({"PROJECT_ID": "p-1"}, []), ({"API_STYLE": "snake"}, [])],
     ids=str,
 )
-def test_dialect_that_wants_a_project_for_each_new_conversation(configure, options, ids) -> None:
+def test_w009_dialect_that_wants_a_project_for_each_new_conversation(configure, options, ids) -> None:
     configure(**({"API_STYLE": "camel"} | options))
 
     assert found() == ids
-
-
-def test_task_bears_the_name_that_is_looked_for() -> None:
-    assert tasks.sync_conversations.name == SYNC

@@ -1,117 +1,117 @@
-"""The demo's hold on its processes, shown with stand-ins; `make demo CHECK=1` shows the rest."""
+"""How the demo ends and goes on, shown with a stand-in; `make demo CHECK=1` shows the rest."""
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 # The example's package makes its Celery app the current one, so it stays out of this process.
-PROGRAM = """
-import os, signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have been told to ignore it
+ENDING = """
+import os, sys
 from pathlib import Path
-from example_project.demo.children import Children, DemoFailed, StopAsked
-folder = Path(sys.argv[1])
-lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-stand_in = [sys.executable, str(folder / "stand_in.py")]
-try:
-    with Children(folder=folder, environment=os.environ, lock=lock) as children:
-        one = children.start("one", [*stand_in, "60"])
-        two = children.start("two", [*stand_in, sys.argv[2]])
-        children.wait_until(lambda: "words" in one.tail() and "words" in two.tail(), child=two)
-        print("ready", flush=True)
-        children.wait(60)
-except StopAsked:
-    print("stopped, left:", children.survivors())
-except DemoFailed as failure:
-    print(failure)
-    print("left:", children.survivors())
+from example_project import demo
+
+def demonstrate(children, *, check):
+    log = Path(os.environ["STAND_IN_LOG"])
+    children.start(log, "-c", os.environ["STAND_IN"])
+    children.wait_until(lambda: "words" in log.read_text())
+    print("ready", flush=True)
+    children.wait_until(lambda: False, seconds=60)
+
+demo.demonstrate = demonstrate
+sys.exit(demo.main())
 """
-# It and the process below it hold a lock together, which says whether either is still there.
 STAND_IN = """
-import fcntl, os, signal, subprocess, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-alive = os.open("{alive}", os.O_RDWR)
-fcntl.flock(alive, fcntl.LOCK_SH)
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[alive])
-print("last words", flush=True)
-time.sleep(float(sys.argv[1]))
+import subprocess, sys, time
+below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(below.pid, "last words")
+time.sleep({seconds})
 """
+GOING_ON = """
+import os
+from pathlib import Path
+from example_project import demo
+
+folder = Path(os.environ["STAND_IN_LOG"]).parent / "demo"
+with demo.Children() as children:
+    sandbox = demo.start_sandbox(children, folder, port=0)
+    newest = sandbox.conversations[0]["_id"]
+    sandbox.rename(newest, "Renamed")
+    try:
+        demo.start_sandbox(children, folder, port=sandbox.port)
+    except demo.DemoFailed as failure:
+        print(str(failure).replace(str(sandbox.port), "8900"))
+with demo.Children() as children:
+    sandbox = demo.start_sandbox(children, folder, port=0)
+    print(len(sandbox), sandbox.get(newest)["displayName"])
+(folder / "orq.json").rename(folder / "db.sqlite3")  # as if it had been killed
+with demo.Children() as children:
+    sandbox = demo.start_sandbox(children, folder, port=0)
+    print(len(sandbox), sandbox.get(newest), list(folder.iterdir()))
+"""
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def alive(tmp_path: Path) -> Path:
-    (tmp_path / "alive").touch()
-    return tmp_path / "alive"
-
-
-@pytest.fixture
-def demo(tmp_path: Path, alive: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start two stand-ins with a process below each; the second ends after the seconds given."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Run a program; its stand-in ends after the seconds given."""
     started = []
-    (tmp_path / "stand_in.py").write_text(STAND_IN.format(alive=alive))
 
-    def start(seconds: float = 60) -> subprocess.Popen[str]:
-        program = subprocess.Popen(  # noqa: S603  # the program above
-            [sys.executable, "-c", PROGRAM, str(tmp_path), str(seconds)],
+    def start(program: str, *, seconds: float = 60) -> subprocess.Popen[str]:
+        given = {"STAND_IN": STAND_IN.format(seconds=seconds), "STAND_IN_LOG": str(tmp_path / "one.log")}
+        process = subprocess.Popen(  # noqa: S603  # one of the programs above
+            [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=Path(__file__).parents[1],
-            env=os.environ | {"DJANGO_SETTINGS_MODULE": "example_project.settings"},
+            env=os.environ | given,
         )
-        started.append(program)
-        assert program.stdout
-        assert program.stdout.readline() == "ready\n"
-        return program
+        started.append(process)
+        return process
 
     yield start
-    for program in started:
-        program.kill()
-        program.communicate()
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def all_gone(alive: Path, within: float = 0) -> bool:
-    """Whether no stand-in, and no process below one, runs any more."""
-    until = time.monotonic() + within
-    with alive.open() as file:
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.05)
+def assert_nothing_is_left(tmp_path: Path) -> None:
+    below = Path("/proc", (tmp_path / "one.log").read_text().split()[0], "cmdline")
+    until = time.monotonic() + 10
+    while below.exists() and below.read_bytes():  # of one that nobody has waited for nothing is left to read
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_children_and_their_children_without_a_traceback(demo, alive, number):
-    program = demo()
-    assert not all_gone(alive)
+def test_a_signal_ends_children_and_their_children_without_a_traceback(start, tmp_path, number):
+    program = start(ENDING)
+    assert program.stdout.readline() == "ready\n"
     program.send_signal(number)
     output, _ = program.communicate(timeout=30)
-    assert output == "\nStopping everything …\nstopped, left: []\n"
-    assert all_gone(alive)
+    assert (output, program.returncode) == ("\nEverything is stopped.\n", 0)
+    assert_nothing_is_left(tmp_path)
 
 
-def test_a_demo_killed_outright_leaves_no_process(demo, alive):
-    program = demo()
-    program.kill()
-    assert all_gone(alive, within=10)
-
-
-def test_a_child_that_ends_stops_all_and_is_named_with_its_last_words(demo, alive):
-    program = demo(seconds=0.5)
+def test_a_child_that_ends_stops_all_and_is_named_with_its_last_words(start, tmp_path):
+    program = start(ENDING, seconds=0.5)
     output, _ = program.communicate(timeout=30)
-    assert output.startswith(
-        "Stopping everything …\nThe two ended (exit code 0). The end of two.log:\n\n    last words\n"
-    )
-    assert output.endswith("left: []\n")
-    assert all_gone(alive)
+    words = (tmp_path / "one.log").read_text()
+    assert output == f"ready\n\nThe end of one.log:\n    {words}\nThe one process has ended.\n"
+    assert program.returncode == 1
+    assert_nothing_is_left(tmp_path)
+
+
+def test_next_demo_has_the_conversations_of_the_last_and_new_ones_after_a_kill(start):
+    output, _ = start(GOING_ON).communicate(timeout=60)
+    assert output.splitlines() == [
+        "Port 8900 is in use, perhaps by another demo: end that first.",
+        "2500 Renamed",
+        "2500 None []",
+    ]

@@ -7,28 +7,24 @@ from datetime import UTC, datetime
 import pytest
 
 from django_orq.exceptions import (
+    PROBLEMS,
     APIError,
     AuthenticationFailed,
     ConversationChanged,
     ConversationNotFound,
     CursorIgnored,
-    DatabaseTrouble,
-    InternalError,
     InvalidName,
     MalformedResponse,
     MirrorBehind,
     MirrorContended,
     MustWait,
-    NotConfigured,
     OrqError,
     OutcomeUnknown,
-    PaceKept,
     PermissionRefused,
+    Problem,
     RateLimited,
-    RowDeleted,
     ServerError,
     TransportError,
-    WalkersDied,
     WorkspaceDoubted,
     explain,
 )
@@ -46,9 +42,9 @@ ERRORS: list[OrqError] = [
     TransportError(operation="list", reason="the connection was refused", sent=False),
     MalformedResponse(operation="list", reason="it is not JSON", status=200),
     CursorIgnored(operation="list", api_style="snake", status=200),
-    InternalError(error="DataError"),
-    NotConfigured(problem="No Orq workspace is configured."),
-    RowDeleted(),
+    Problem("internal_error", error="DataError"),
+    Problem("not_configured", problem="No Orq workspace is configured."),
+    Problem("row_deleted"),
     InvalidName(reason="A conversation needs a name."),
     ConversationChanged(
         remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None
@@ -56,14 +52,14 @@ ERRORS: list[OrqError] = [
     OutcomeUnknown(operation="create", reason="no answer came in time", retry_after=3.0),
     MirrorBehind(operation="create", remote_id="conv_01jj1hdhn79xas7a01wb3hysdb"),
     MirrorContended(),
-    MustWait(operation="list", until=datetime(2026, 3, 1, 12, tzinfo=UTC), retry_after=7.0),
-    DatabaseTrouble(error="OperationalError"),
-    PaceKept(seconds=7.0),
-    WalkersDied(deaths=5),
+    MustWait(operation="list", time="12:00:00", retry_after=7.0),
+    Problem("database_trouble", error="OperationalError"),
+    Problem("pace_kept", seconds=7.0),
+    Problem("walkers_died", deaths=5),
     WorkspaceDoubted(asked=3),
 ]
 
-each_error = pytest.mark.parametrize("error", ERRORS, ids=[type(error).__name__ for error in ERRORS])
+each_error = pytest.mark.parametrize("error", ERRORS, ids=[error.code for error in ERRORS])
 
 
 def family(kind: type[OrqError]) -> set[type[OrqError]]:
@@ -83,7 +79,7 @@ def test_error_pickles(error: OrqError) -> None:
     assert str(copy) == str(error)
 
 
-@pytest.mark.parametrize("error", ERRORS[1:], ids=[type(error).__name__ for error in ERRORS[1:]])
+@pytest.mark.parametrize("error", ERRORS[1:], ids=[error.code for error in ERRORS[1:]])
 def test_explain_says_what_the_error_said(error: OrqError) -> None:
     stored = json.loads(json.dumps(error.params, default=str))
     assert explain(error.code, stored) == str(error) == error.message
@@ -94,12 +90,13 @@ def test_what_is_stored_holds_neither_headers_nor_body(error: OrqError) -> None:
     assert not error.params.keys() & {"headers", "body"}
 
 
-def test_codes_are_unique() -> None:
-    codes = [kind.code for kind in family(OrqError) if kind.__module__ == OrqError.__module__]
+def test_codes_are_unique_and_every_problem_is_tested_here() -> None:
+    codes = [error.code for error in ERRORS]
     assert len(set(codes)) == len(codes)
+    assert set(PROBLEMS) == {error.code for error in ERRORS if type(error) is Problem}
 
 
-@pytest.mark.parametrize("code", ["api_error", "of_another_version", OrqError.code])
+@pytest.mark.parametrize("code", ["api_error", "of_another_version", "invalid_name", "pace_kept"])
 def test_explain_of_what_another_version_stored_names_the_code(code: str) -> None:
     assert explain(code, {"other": 1}).endswith(f"({code})")
 
@@ -117,14 +114,23 @@ def test_tree() -> None:
 
 
 def test_what_may_be_tried_again() -> None:
-    assert {type(error) for error in ERRORS if error.retryable} == {
-        DatabaseTrouble,
-        MirrorContended,
-        MustWait,
-        PaceKept,
-        RateLimited,
-        ServerError,
-        TransportError,
+    assert {error.code for error in ERRORS if error.retryable} == {
+        "database_trouble",
+        "mirror_contended",
+        "must_wait",
+        "pace_kept",
+        "rate_limited",
+        "server_error",
+        "transport_error",
+    }
+
+
+def test_what_the_next_conversation_would_meet_too() -> None:
+    assert {error.code for error in ERRORS if error.concerns_all} == {
+        "authentication_failed",
+        "not_configured",
+        "permission_refused",
+        "transport_error",
     }
 
 

@@ -2,8 +2,9 @@ import pytest
 from django.db import transaction
 from django.dispatch import Signal
 
+from django_orq import signals
 from django_orq.mirror import verbs
-from django_orq.models import Conversation
+from django_orq.models import Conversation, SyncRun
 from django_orq.signals import (
     conversation_created,
     conversation_deleted,
@@ -102,3 +103,30 @@ def test_missing_mark_is_no_change_that_is_told(remote, told):
     full_run()
 
     assert told == []
+
+
+def test_signals_have_the_sender_and_the_arguments_that_their_page_lists(remote):
+    heard = {}
+
+    def receive(sender, signal, **arguments):
+        heard[next(name for name in signals.__all__ if getattr(signals, name) is signal)] = (sender, *arguments)
+
+    for name in signals.__all__:
+        getattr(signals, name).connect(receive)
+    remote.add("One that stays")
+    remote_id = remote.add("A")["_id"]
+    full_run()
+    lost = remote.rename(remote_id, "B")
+    full_run()
+    remote.remove(remote_id)
+    full_run()
+    remote.add(lost.pop("displayName"), **lost)
+    full_run()
+    for name in signals.__all__:
+        getattr(signals, name).disconnect(receive)
+
+    of_conversations = dict.fromkeys(SIGNALS, (Conversation, "conversation", "run"))
+    assert heard == {
+        **{f"conversation_{name}": told for name, told in of_conversations.items()},
+        "sync_run_finished": (SyncRun, "run"),
+    }

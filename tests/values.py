@@ -1,5 +1,6 @@
 """Plain remote values and answers for tests that need no server."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,11 @@ def set_columns(row: Conversation, **columns: Any) -> Conversation:
     QuerySet(Conversation).filter(pk=row.pk).update(**columns)
     row.refresh_from_db()
     return row
+
+
+def scrub(rows: Iterable[Conversation]) -> None:
+    """Take out the names of tombstones, as ``orq_prune`` does when they are old."""
+    QuerySet(Conversation).filter(pk__in=[row.pk for row in rows]).update(display_name="", previous_name=None)
 
 
 def mirrored_values(row: Conversation) -> dict[str, Any]:

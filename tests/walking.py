@@ -27,6 +27,23 @@ def work_on(run: SyncRun) -> SyncRun:
     return run
 
 
+def walk_pages(count: int, mode: str = "full") -> SyncRun:
+    """Work on the unfinished run of that mode for so many pages."""
+    run = runs.open_run("default", mode)
+    for _page in range(count):
+        slices.run_slice(run.pk, seconds=0.000_001)
+    run.refresh_from_db(using=write_database())
+    return run
+
+
+def approve(run: SyncRun) -> SyncRun:
+    """As a person who has looked at it does."""
+    run.refresh_from_db(using=write_database())
+    approved = runs.approve(run, reason=run.needs_approval, by="somebody")
+    assert approved is not None
+    return approved
+
+
 def let_the_wait_pass() -> None:
     """As if the time had come: of waiting runs, and of waits that Orq asked for."""
     SyncRun.objects.filter(state="waiting").update(resume_at=datetime.now(UTC) - timedelta(seconds=1))

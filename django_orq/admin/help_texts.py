@@ -23,7 +23,6 @@ OF_CONVERSATIONS: dict[str, Any] = {
 _OF_MODES = {
     Mode.INCREMENTAL: _("It looks for new conversations, from the newest on until it meets those that are known."),
     Mode.FULL: _("It goes through all of Orq’s list, and finds renamed and deleted conversations too."),
-    Mode.CONFIRM: _("It asks Orq for each of the missing conversations that an earlier run had held back."),
 }
 _OF_RUNS = {
     State.QUEUED: _("It waits for a worker to take it."),

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
-from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown, Words
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MustWait, OutcomeUnknown
 from ..models import Operation, OperationItem
 from ..text import in_words
 from .names import isolated
@@ -117,7 +117,7 @@ def _explain_failure(item: OperationItem) -> str:
 
 def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == OutcomeUnknown.code:
-        return gettext("It is not known whether Orq did it: %(reason)s.") % Words(params)
+        return gettext("It is not known whether Orq did it: %(reason)s.") % params
     if code == MustWait.code:  # for how long is said beside it
         return gettext("Orq asks us to slow down.")
     if code == ConversationChanged.code:

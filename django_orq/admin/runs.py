@@ -1,40 +1,79 @@
-"""Sync runs in the admin: their list, and what the page of one shows."""
+"""Sync runs in the admin: their list, the page of one, and what a person does with them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from typing import Any, cast
+from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.contrib import admin, messages
+from django.contrib.admin.utils import display_for_field
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, reverse
+from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ..models import RejectedPayload, SyncRun
-from ..store.database import DatabaseClock, write_database
-from ..sync import holds
-from ..sync.report import counts, how_far
+from ..conf import workspace_aliases
+from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
+from ..store.database import DatabaseClock, all_runs, write_database
+from ..store.leases import process_in_words
+from ..sync import runs
+from ..sync.report import counts, how_far, remarks, what_approval_does
+from ..tasks import HandedOver, hand_over, start
+from ..text import in_words, number
+from .base import url_to
 from .filters import WorkspaceFilter
 from .freshness import chosen_workspace
 from .help_texts import explained, of_mode, of_run
+from .progress import ProgressAdmin, answer_progress
 from .read_only import ReadOnlyAdmin
 from .rejects import met_last
-from .run_columns import COUNTERS, EMPTY, LIVE, TECHNICAL, TIMES, Shown, duration, label, remarks_on, shown
-from .run_views import RunViewsAdmin, is_watched
-from .times import ago
+from .times import ago, local
 from .users import may_see
 from .workspaces import if_several
 
+State = SyncRun.State
+Shown = Callable[[SyncRun], str]
+
+EMPTY = "-"
 _MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""
+_COUNTERS = (
+    ("seen", "created", "updated", "unchanged"),
+    ("missing", "tombstoned", "unlisted", "held"),
+    ("restored", "rejected", "skipped", "outdated"),
+)
+_TIMES = (
+    ("queued_at", "started_at", "finished_at"),
+    ("checkpoint_at", "resume_at", "duration"),
+)
+_TECHNICAL = (("requests", "pages"), ("phase", "walker"))
+"""In the lines that they share."""
+_COLUMNS = tuple(chain(*_COUNTERS, *_TIMES, *_TECHNICAL))
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
+class SyncRunAdmin(ReadOnlyAdmin[SyncRun], ProgressAdmin[SyncRun]):
+    """Watch sync runs; with the permission ``run_sync`` start, pause, resume, approve and cancel them."""
+
     ordering = ("-pk",)
+
+    def own_urls(self) -> list[URLPattern]:
+        views = ("resume", "approve", "pause", "cancel", "progress")
+        of_one = [self._own_url(name, getattr(self, f"{name}_view"), below="<int:run_id>/") for name in views]
+        return [self._own_url("start", self.start_view), *of_one]
+
+    def has_sync_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("django_orq.run_sync")
+
+    # The list
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         # Read once, however many runs are listed.
@@ -49,45 +88,9 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *if_several(WorkspaceFilter))
 
-    def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
-        continued = ("continues",) if obj is not None and obj.continues_id is not None else ()
-        place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
-        return [
-            (None, {"fields": (*if_several("workspace"), "kind", *continued)}),
-            (_("Conversations"), {"fields": _lines(COUNTERS)}),
-            (_("Times"), {"fields": _lines(TIMES)}),
-            (_("Technical details"), {"fields": (*_lines(TECHNICAL), *place), "classes": ("collapse",)}),
-        ]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[Any, ...]:
-        return ("kind", *LIVE.values())
-
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"chosen_workspace": chosen_workspace(request), "may_sync": self.has_sync_permission(request)}
         return super().changelist_view(request, context | (extra_context or {}))
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        context |= self._standing(request, context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def _standing(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
-        """What the head of a run's page shows and offers."""
-        may_sync = self.has_sync_permission(request)
-        return {
-            "extent": how_far(run),
-            "counts": counts(run),
-            "meaning": of_run(run),
-            "remarks": "\n".join(remarks_on(run)),
-            "is_watched": is_watched(run),
-            "offers_pause": may_sync and is_watched(run),
-            "offers_cancel": may_sync and not run.is_finished,
-            "offers_go_on": may_sync and holds.can_go_on(run),
-            "is_held": holds.is_held(run),
-            "unreadable": met_last(run) if may_see(request, self.admin_site, RejectedPayload) else [],
-            "following": holds.newest_continuation(run),
-        }
 
     @admin.display(description=_("run"), ordering="pk")
     def name(self, run: SyncRun) -> str:
@@ -97,26 +100,243 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun], RunViewsAdmin):
     def conversations(self, run: SyncRun) -> str:
         """How many were seen, and with how many something was done."""
         names = ("seen", *(name for name in ("created", "updated", "tombstoned") if getattr(run, name)))
-        lines = ((shown(run, name), label(name)) for name in names)
+        lines = ((_shown(run, name), _label(name)) for name in names)
         return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(remarks_on(run)) or EMPTY).chars(_MAX_REMARKS)
+        return Truncator(" ".join(remarks(run, tell=local)) or EMPTY).chars(_MAX_REMARKS)
+
+    # The page of one
+
+    def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
+        place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
+        return [
+            (None, {"fields": (*if_several("workspace"), "kind")}),
+            (_("Conversations"), {"fields": _lines(_COUNTERS)}),
+            (_("Times"), {"fields": _lines(_TIMES)}),
+            (_("Technical details"), {"fields": (*_lines(_TECHNICAL), *place), "classes": ("collapse",)}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[Any, ...]:
+        return ("kind", *_LIVE.values())
 
     @admin.display(description=_("kind"))
     def kind(self, run: SyncRun) -> str:
         return explained(run.get_mode_display(), of_mode(run))
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With the head of a run's page: what it shows and offers."""
+        run, may_sync = context["original"], self.has_sync_permission(request)
+        context |= {
+            "extent": how_far(run),
+            "counts": counts(run),
+            "meaning": of_run(run),
+            "remarks": "\n".join(remarks(run, tell=local)),
+            "is_watched": _is_watched(run),
+            "offers_pause": may_sync and _is_watched(run),
+            "offers_cancel": may_sync and not run.is_finished,
+            "offers_resume": may_sync and run.state == State.PAUSED,
+            "offers_approve": may_sync and runs.can_be_approved(run),
+            "unreadable": met_last(run) if may_see(request, self.admin_site, RejectedPayload) else [],
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
 
-def _lines(names: Iterable[Iterable[str]]) -> list[tuple[Shown, ...]]:
-    return [tuple(LIVE[name] for name in line) for line in names]
+    @method_decorator(require_GET)
+    def progress_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """How far a run is, for the page that shows it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = _find(run_id)
+        if run is None:
+            raise Http404
+        values = {name: _shown(run, name) for name in ("state", *_COLUMNS)}
+        values |= {"meaning": of_run(run), "remarks": "\n".join(remarks(run, tell=local))}
+        return answer_progress(how_far(run), is_finished=not _is_watched(run), text=counts(run), fields=values)
+
+    # What a person does
+
+    @method_decorator(require_POST)
+    def start_view(self, request: HttpRequest) -> HttpResponse:
+        """Start a run of ``mode`` in ``workspace``, or in each if none is given; go on with those that are there."""
+        self._check(request)
+        mode, workspace = request.POST.get("mode", ""), request.POST.get("workspace", "")
+        try:
+            aliases = [workspace] if workspace else workspace_aliases()
+            started: list[HandedOver | Exception] = [*start(aliases, runs.check_mode(mode))]
+        except (ImproperlyConfigured, ValueError) as error:
+            started = [error]
+        for one in started:
+            self._tell(request, one)
+        match started:
+            case [HandedOver(run=run)]:
+                return self._leave(request, run)
+        return self._leave(request)
+
+    @method_decorator(require_POST)
+    def resume_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Let a paused run go on; have a worker told again of one that stands still."""
+        self._check(request)
+        run = _find(run_id)
+        if run is None or run.is_finished:
+            return self._say_too_late(request, run_id)
+        return self._go_on(request, run, runs.resume, "Resumed." if run.state == State.PAUSED else "")
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def approve_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Reopen a run that was stopped for review, after a question."""
+        self._check(request)
+        run = _find(run_id)
+        if run is None or not run.needs_approval:
+            return self._say_too_late(request, run_id)
+        if request.method != "POST":
+            title, missing = gettext("Approve a sync run"), self._missing(request, run)
+            return self._ask(request, run, "approve", title, consequences=what_approval_does(run), missing=missing)
+        act = partial(runs.approve, reason=request.POST.get("reason", ""), by=request.user.get_username())
+        return self._go_on(request, run, act, "Approved.")
+
+    def _go_on(
+        self, request: HttpRequest, run: SyncRun, act: Callable[[SyncRun], SyncRun | None], entry: str
+    ) -> HttpResponse:
+        """``entry`` goes into the history, so it is in English, as Django keeps it."""
+        try:
+            going_on = act(run)
+        except (ImproperlyConfigured, ValueError) as error:
+            self.message_user(request, str(error), messages.WARNING)
+            return self._leave(request, run)
+        if going_on is None:
+            return self._say_too_late(request, run.pk)
+        if entry:
+            self.log_change(request, going_on, entry)
+        self._tell(request, hand_over(going_on))
+        return self._leave(request, going_on)
+
+    @method_decorator(require_POST)
+    def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        done = gettext("Sync run %(run)s is paused until somebody resumes it.")
+        return self._stop(request, run_id, runs.pause, done=done, entry="Paused.")
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """End a run for good, after a question."""
+        if request.method == "POST":
+            done = gettext("Sync run %(run)s is cancelled. What it has brought over stays.")
+            return self._stop(request, run_id, runs.cancel, done=done, entry="Cancelled.")
+        self._check(request)
+        run = _find(run_id)
+        if run is None or run.is_finished:
+            return self._say_too_late(request, run_id)
+        return self._ask(request, run, "cancel", gettext("Cancel a sync run"), counts=counts(run))
+
+    def _stop(
+        self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
+    ) -> HttpResponse:
+        self._check(request)
+        run = _find(run_id)
+        if run is None or not stop(run):
+            return self._say_too_late(request, run_id)
+        self.log_change(request, run, entry)
+        self.message_user(request, done % {"run": run.pk}, messages.SUCCESS)
+        return self._leave(request, run)
+
+    def _check(self, request: HttpRequest) -> None:
+        if not self.has_sync_permission(request):
+            raise PermissionDenied
+
+    def _ask(self, request: HttpRequest, run: SyncRun, verb: str, title: str, **more: Any) -> HttpResponse:
+        return self._render(request, f"{verb}_confirmation", title, subtitle=str(run), object=run, **more)
+
+    def _missing(self, request: HttpRequest, run: SyncRun) -> str:
+        """Where the missing ones are listed, for whoever may look at them before the decision; else empty."""
+        if not run.held or not may_see(request, self.admin_site, Conversation):
+            return ""
+        url = url_to(self.admin_site, Conversation, "changelist")
+        return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
+
+    def _tell(self, request: HttpRequest, one: HandedOver | Exception) -> None:
+        if isinstance(one, HandedOver):
+            is_well = not one.is_untold and one.run.state != State.WAITING
+            level = messages.SUCCESS if is_well else messages.WARNING
+            self.message_user(request, one.message(tell=local), level)
+        else:
+            self.message_user(request, str(one), messages.ERROR)
+
+    def _say_too_late(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        run = _find(run_id)
+        if run is None:
+            message = gettext("There is no sync run %(run)s. Old runs are removed in time.") % {"run": run_id}
+        else:
+            text = gettext("Nothing was done: the state of sync run %(run)s is “%(state)s” already.")
+            message = text % {"run": run.pk, "state": run.get_state_display()}
+        self.message_user(request, message, messages.WARNING)
+        return self._leave(request, run)
+
+    def _leave(self, request: HttpRequest, run: SyncRun | None = None) -> HttpResponse:
+        """For the run's page, or the nearest that the person may see."""
+        if self.has_view_permission(request):
+            url = self._url_to("changelist") if run is None else self._url_to("change", run.pk)
+        elif may_see(request, self.admin_site, Conversation):
+            url = url_to(self.admin_site, Conversation, "changelist")
+        else:
+            url = reverse("admin:index", current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
+
+
+def _find(run_id: int) -> SyncRun | None:
+    return all_runs().filter(pk=run_id).first()
+
+
+def _is_watched(run: SyncRun) -> bool:
+    """Whether the run may change without a person's word."""
+    return not run.is_finished and run.state != State.PAUSED
+
+
+def _shown(run: SyncRun, name: str) -> str:
+    if name == "duration":
+        return _duration(run)
+    value = getattr(run, name)
+    if name == "walker":
+        return process_in_words(value) or EMPTY
+    if isinstance(value, int):
+        return number(value)
+    return str(display_for_field(value, SyncRun._meta.get_field(name), EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation
+
+
+def _duration(run: SyncRun) -> str:
+    """From the start to the end, or to now."""
+    if run.started_at is None:
+        return EMPTY
+    return in_words((run.finished_at or DatabaseClock(write_database()).now()) - run.started_at)
 
 
 def _started(run: SyncRun, clock: DatabaseClock) -> str:
     if run.started_at is None:
         return EMPTY
-    start = ago(run.started_at, now=clock.now())
+    start_ago = ago(run.started_at, now=clock.now())
     if not run.is_finished:
-        return start
-    return format_html("{}<br>{}", start, gettext("took %(time)s") % {"time": duration(run)})
+        return start_ago
+    return format_html("{}<br>{}", start_ago, gettext("took %(time)s") % {"time": _duration(run)})
+
+
+def _label(name: str) -> Any:
+    return _("took") if name == "duration" else SyncRun._meta.get_field(name).verbose_name  # type: ignore[union-attr] # no relation
+
+
+def _live(name: str) -> Shown:
+    """A column for the page of a run, in an element that the page's script renews."""
+
+    @admin.display(description=_label(name))
+    def element(run: SyncRun) -> str:
+        return format_html('<span data-field="{}">{}</span>', name, _shown(run, name))
+
+    element.__name__ = name
+    return element
+
+
+_LIVE = {name: _live(name) for name in _COLUMNS}
+
+
+def _lines(names: Iterable[Iterable[str]]) -> list[tuple[Shown, ...]]:
+    return [tuple(_LIVE[name] for name in line) for line in names]

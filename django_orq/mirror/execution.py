@@ -8,7 +8,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Count
 
 from .. import logs
-from ..exceptions import MirrorBehind, NotConfigured, OrqError, RateLimited, RowDeleted
+from ..exceptions import MirrorBehind, OrqError, Problem, RateLimited
 from ..models import Conversation, Operation, OperationItem
 from ..store import leases
 from ..store.database import DatabaseClock, all_items, all_operations, write_database
@@ -46,7 +46,7 @@ class Execution(Lease[Operation]):
         except OrqError as error:
             self._fail(item, error)
         except ImproperlyConfigured as error:
-            self._fail(item, NotConfigured(problem=str(error)))
+            self._fail(item, Problem("not_configured", problem=str(error)))
         else:
             self.end(item, State.DONE)
 
@@ -163,5 +163,5 @@ _VERBS: dict[Operation.Verb, Callable[..., None]] = {
 
 def _conversation(item: OperationItem) -> Conversation:
     if item.conversation is None:
-        raise RowDeleted
+        raise Problem("row_deleted")
     return item.conversation

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from .. import logs
 from ..conf import get_workspace
-from ..exceptions import DatabaseTrouble, OrqError, OutcomeUnknown, PaceKept, RateLimited, WalkersDied
+from ..exceptions import OrqError, OutcomeUnknown, Problem, RateLimited
 from ..models import Operation, OperationItem
 from ..store import rate_limits
 from ..store.database import DATABASE_TROUBLE, DatabaseClock, all_items, leave_broken_connection, write_database
@@ -56,12 +56,12 @@ def _work_or_rest(execution: Execution, *, stop: float) -> None:
         _work(execution, stop=stop)
     except LeaseLost:
         raise
-    except (RateLimited, PaceKept) as error:
+    except (RateLimited, Problem) as error:
         _rest(execution, error)
     except DATABASE_TROUBLE as error:
         logs.log(logs.OPERATION_DATABASE_FAILED, operation=execution.operation.pk, exc_info=True)
         leave_broken_connection()
-        _rest(execution, DatabaseTrouble(error=type(error).__name__))
+        _rest(execution, Problem("database_trouble", error=type(error).__name__))
     except BaseException:
         with suppress(LeaseLost):
             execution.release()
@@ -89,7 +89,7 @@ def _turn(execution: Execution, item: OperationItem) -> None:
         died = OutcomeUnknown(operation="create", reason=_("the process that did it died"))
         execution.end(item, State.UNKNOWN, died)
     elif item.attempts >= MAX_ATTEMPTS:
-        execution.end(item, State.UNKNOWN, WalkersDied(deaths=item.attempts))
+        execution.end(item, State.UNKNOWN, Problem("walkers_died", deaths=item.attempts))
     else:
         _send(execution, item)
 
@@ -117,7 +117,7 @@ def _rest(execution: Execution, error: OrqError) -> None:
         execution.give_up(error)
         execution.finish()
         return
-    seconds = error.seconds if isinstance(error, PaceKept) else error.retry_after or PAUSE
+    seconds = error.params.get("seconds") or error.retry_after or PAUSE
     resume_at = now + min(timedelta(seconds=seconds), rate_limits.LONGEST)
     execution.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
     logs.log(logs.OPERATION_WAITS, operation=operation.pk, verb=operation.verb, seconds=seconds, error_code=error.code)

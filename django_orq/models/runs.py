@@ -13,7 +13,6 @@ class SyncRun(Work):
     class Mode(models.TextChoices):
         INCREMENTAL = "incremental", _("incremental")
         FULL = "full", _("full")
-        CONFIRM = "confirm", _("confirmation")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
@@ -29,18 +28,19 @@ class SyncRun(Work):
         WALK = "walk", _("goes through Orq’s list")
         CONFIRM = "confirm", _("asks Orq for what is missing")
 
-    class Hold(models.TextChoices):
-        """Why missing rows were not confirmed."""
+    class Approval(models.TextChoices):
+        """Why a run was stopped for review."""
 
         MASS_DELETE = "mass_delete", _("so many are missing at once that it may be a mistake")
         NO_CANARY = "no_canary", _("not even conversations that must be there were found")
+        WORKSPACE = "workspace_doubted", _("API key and base URL may belong to another workspace")
 
     class Wait(models.TextChoices):
         ASKED = "asked", _("Orq asked us to wait")
         PACE = "pace", _("Orq is asked only so many times a minute from here")
         BACKOFF = "backoff", _("Orq is in trouble or out of reach")
         DATABASE = "database", _("the database is in trouble or out of reach")
-        BUDGET = "budget", _("its budget of time or pages is used up")
+        BUDGET = "budget", _("its budget of time is used up")
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)
     mode = models.CharField(_("kind"), max_length=20, choices=Mode)
@@ -69,21 +69,9 @@ class SyncRun(Work):
         default=False,
         help_text=_("All up to the newest conversation was looked at, by this run or those before it."),
     )
-    """Whether everything up to ``head_id`` has been walked through, by this run and those it rests on."""
-    rests_on = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
-    """The unfinished first full run at whose head this incremental run stopped."""
-    continues = models.ForeignKey(
-        "self",
-        verbose_name=_("goes on with"),
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="continued_by",
-        help_text=_("A person decided that what this run had left open should go on."),
-    )
-    """The run that was held, and that a person let go with this one."""
+    """Whether all up to ``head_id`` has been walked through, by this run and the one at whose head it stopped."""
     met_out_of_place = models.JSONField(default=list, editable=False)
     """Ids that the list showed elsewhere than their age says: their own place need not hold them."""
-    is_vouched = models.BooleanField(_("workspace vouched for by a person"), default=False)
     fell_short = models.BooleanField(_("list ended before the known"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)
 
@@ -121,9 +109,15 @@ class SyncRun(Work):
         _("deleted"), default=0, help_text=_("Were missing, and Orq does not know them any more.")
     )
     held = models.PositiveBigIntegerField(
-        _("held back"), default=0, help_text=_("Are missing, and were left for a person to decide.")
+        _("need approval"), default=0, help_text=_("Are missing, and are not deleted here until the run is approved.")
     )
-    hold = models.CharField(_("held back because"), max_length=20, choices=Hold, default="", blank=True)
+    needs_approval = models.CharField(
+        _("needs approval because"), max_length=20, choices=Approval, default="", blank=True
+    )
+    approvals = models.JSONField(_("approvals"), default=list, editable=False)
+    """A list of ``{"reason", "by", "at", "held"}``: who approved what, when (ISO 8601), and of how many rows."""
+    confirm_until = models.DateTimeField(null=True, editable=False)
+    """When the walk ended: rows that are missing since later are left to the next run."""
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
     checkpoint_at = models.DateTimeField(_("last page"), null=True)
@@ -137,14 +131,16 @@ class SyncRun(Work):
     """Missing rows that are confirmed together; fewer after a batch that was cut off, for a while."""
     deaths = models.PositiveIntegerField(default=0, editable=False)
     """Walkers that died since the last checkpoint."""
-    budget_pages = models.PositiveBigIntegerField(null=True, editable=False)
-    """How many pages in all the run may have when the budget of the last call is spent."""
     budget_until = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("sync run")
         verbose_name_plural = _("sync runs")
-        permissions = (("run_sync", _("Can start, let go on and cancel sync runs")),)
+        permissions = (("run_sync", _("Can start, pause, resume, approve and cancel sync runs")),)
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.workspace} {self.get_mode_display()}"
+
+    def is_approved(self, *reasons: str) -> bool:
+        """Whether a person approved it for one of these reasons."""
+        return any(approval["reason"] in reasons for approval in self.approvals)

@@ -1,36 +1,50 @@
-"""What all views of the door share."""
+"""What all views share: who may ask, one workspace, and errors of one shape."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from rest_framework import viewsets
-from rest_framework.parsers import BaseParser
+from django.db.models import Model
+from django.http import Http404
+from rest_framework import permissions, viewsets
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.serializers import BaseSerializer
-from rest_framework.throttling import BaseThrottle
+from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 from rest_framework.views import APIView
 
 from ..conf import DEFAULT_ALIAS, workspace_aliases
 from ..store.database import never_atomic
-from .bodies import careful, check_charset
 from .errors import UnknownWorkspace, answer_error
-from .permissions import ModelPermissions
-from .throttling import OrqThrottle
 
-if TYPE_CHECKING:
-    _View = APIView
-    _GenericViewSet = viewsets.GenericViewSet[Any]
-else:
-    _View = object
-    _GenericViewSet = viewsets.GenericViewSet
+__all__ = ["ModelPermissions"]
+
+_VIEW = "%(app_label)s.view_%(model_name)s"
+_STOCK = permissions.DjangoModelPermissions.perms_map
 
 
-class OneShape(_View):
-    """Mixed into views whose errors all have one shape.
+class ModelPermissions(permissions.DjangoModelPermissions):
+    """Django's model permissions, with ``view`` demanded by every method, for the answers show rows.
 
-    They are called outside of transactions: none may be open while Orq is asked, or a worker is told of a run.
+    Where a view has a ``post_permission``, POST demands it in the place of the one to add.
+    """
+
+    perms_map = {  # noqa: RUF012 # as in the class that it overrides
+        method: [_VIEW, *demanded] for method, demanded in _STOCK.items()
+    }
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        # Not by get_queryset(), which the stock class asks: it tells whether there is such a workspace.
+        model = view.queryset.model
+        demanded = self.get_required_permissions(request.method or "", model)
+        if request.method == "POST" and getattr(view, "post_permission", None):
+            demanded = [*self.get_required_permissions("GET", model), view.post_permission]
+        return bool(request.user and request.user.is_authenticated and request.user.has_perms(demanded))
+
+
+class OrqView(APIView):
+    """Answers errors in one shape, and is called outside of transactions.
+
+    None may be open while Orq is asked, or a worker is told of a run.
     """
 
     @classmethod
@@ -39,30 +53,22 @@ class OneShape(_View):
         never_atomic(view)
         return view
 
-    def get_parsers(self) -> list[BaseParser]:
-        return [careful(parser) for parser in super().get_parsers()]
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        check_charset(request)
-        super().initial(request, *args, **kwargs)
-
     def get_exception_handler(self) -> Any:
         return answer_error
 
 
-class WorkspaceViewSet(OneShape, _GenericViewSet):
+class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
     """Views of one workspace (``?workspace=``, by default ``default``).
 
-    What is said by action adds to what the class above says, and takes the place of it for an action of the same name.
+    Every answer with a row shows the class's ``serializer_class``, whatever the action reads.
     """
 
     permission_classes = (ModelPermissions,)
-    action_permissions: ClassVar[dict[str, str]] = {}
-    """The permission that an action demands beside ``view``, where it is not the one that its method does."""
-    throttle_scopes: ClassVar[dict[str, str]] = {}
-    """The rate that an action counts for."""
-    serializer_classes: ClassVar[dict[str, type[BaseSerializer[Any]]]] = {}
-    """What an action reads, or a list or ``retrieve`` shows, where it is not what ``serializer_class`` does."""
+    post_permission: str | None = None
+    throttle_scope: str | None = None
+    not_found: Any
+    """What is said where the address names no row."""
+    lookup_value_regex = "[^/]+"  # a dot too, so that whatever is asked for is answered here
 
     @cached_property
     def workspace(self) -> str:
@@ -72,60 +78,32 @@ class WorkspaceViewSet(OneShape, _GenericViewSet):
             raise UnknownWorkspace
         return alias
 
-    def by_action(self, name: str) -> Any:
-        """What the attribute of that name, of this class or the nearest above, says about the action."""
-        action = self._asked_for()
-        for owner in (self, *type(self).__mro__):
-            entries = vars(owner).get(name, {})
-            if action in entries:
-                return entries[action]
-        return None
-
-    def _asked_for(self) -> str | None:
-        """OPTIONS asks what another method would do."""
-        if self.action == "metadata":
-            action: str | None = self.action_map.get((self.request.method or "").lower())
-            return action
-        return self.action
-
-    def get_queryset(self) -> Any:
-        return super().get_queryset().filter(workspace=self.workspace)
-
-    def get_serializer_class(self) -> Any:
-        return self.by_action("serializer_classes") or super().get_serializer_class()
-
-    def get_reader(self, *args: Any, **options: Any) -> BaseSerializer[Any]:
-        """What the action reads a body with, also where ``get_serializer_class`` is overridden for what is shown."""
-        kind = self.by_action("serializer_classes") or self.get_serializer_class()
-        reader: BaseSerializer[Any] = kind(*args, **options, context=self.get_serializer_context())
-        return reader
-
-    def show(self, row: Any) -> dict[str, Any]:
-        """The row as ``retrieve`` shows it, whatever the action."""
-        with self.acting_as("retrieve"):
-            return dict(self.get_serializer(row).data)
-
-    @contextmanager
-    def acting_as(self, action: str) -> Iterator[None]:
-        own, self.action = self.action, action
-        try:
-            yield
-        finally:
-            self.action = own
-
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         _ = self.workspace  # whatever the action, an unknown one is refused, and after who asks is known
 
-    @property
-    def action_permission(self) -> str | None:
-        permission: str | None = self.by_action("action_permissions")
-        return permission
-
-    @property
-    def orq_throttle_scope(self) -> str | None:
-        scope: str | None = self.by_action("throttle_scopes")
-        return scope
-
     def get_throttles(self) -> list[BaseThrottle]:
-        return [*super().get_throttles(), OrqThrottle()]
+        """The project's, and the rate of ``throttle_scope``, if the project gives one; reading does not count."""
+        is_rated = ScopedRateThrottle.THROTTLE_RATES.get(self.throttle_scope or "") is not None
+        if not is_rated or self.request.method in permissions.SAFE_METHODS:
+            self.throttle_scope = None
+        return [throttle() for throttle in dict.fromkeys([*self.throttle_classes, ScopedRateThrottle])]
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().filter(workspace=self.workspace)
+
+    def get_object(self) -> Any:
+        try:
+            return super().get_object()
+        except Http404:
+            raise NotFound(self.not_found) from None
+
+    def read(self, row: Model | None = None) -> BaseSerializer[Any]:
+        """The body, checked by what the action reads."""
+        serializer: BaseSerializer[Any] = self.get_serializer(row, data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return serializer
+
+    def show(self, row: Model) -> dict[str, Any]:
+        shown: Any = type(self).serializer_class  # that of the instance may be what the action reads
+        return dict(shown(row, context=self.get_serializer_context()).data)

@@ -1,23 +1,33 @@
-"""Which conversations and runs are listed; a value without sense is refused rather than passed over."""
+"""Which conversations and runs are listed, and in pages; a value without sense is refused rather than passed over."""
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
-from rest_framework import filters
-from rest_framework.exceptions import ValidationError
+from rest_framework import filters, pagination
+from rest_framework.exceptions import NotFound
+from rest_framework.fields import DateTimeField
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from ..models import Conversation
-from ..models.searching import MAX_TERM, by_id, is_id, oldest_searched_in_database
-from ..payloads import created_at, first_id
+from ..models.searching import by_id, is_id, oldest_searched_in_database
+from ..payloads import REMOTE_ID, created_at, first_id
 from ..store.database import write_database
-from ..sync.runs import freshness_and
-from .serializers import ConversationQuery, SyncRunQuery
+from ..sync.runs import freshness, freshness_and
+from .errors import InvalidCursor
+from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery
 
-__all__ = ["BoundedSearch", "CreatedAndUpdated", "ListedState", "RunModeAndState"]
+__all__ = [
+    "BoundedSearch",
+    "ConversationPagination",
+    "CreatedAndUpdated",
+    "ListedState",
+    "RunModeAndState",
+    "SyncRunPagination",
+]
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 """What every database can compare with, and no conversation is outside of."""
@@ -53,7 +63,7 @@ class CreatedAndUpdated(OfLists):
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         values = asked(request, ConversationQuery)
-        times = {name: _comparable(moment) for name, moment in values.items() if isinstance(moment, datetime)}
+        times = {n: min(max(time, _EARLIEST), _LATEST) for n, time in values.items() if isinstance(time, datetime)}
         if "created_after" in times:
             queryset = queryset.filter(remote_id__gte=first_id(times["created_after"]))
         if "created_before" in times:
@@ -68,37 +78,26 @@ class CreatedAndUpdated(OfLists):
 class BoundedSearch(OfLists, filters.SearchFilter):
     """Parts of the name among the newest conversations, or the beginning of an Orq id; comes after other filters."""
 
-    search_description: Any = _("Parts of the name, or the beginning of an Orq id (conv_…).")
-
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        terms = self.get_search_terms(request)
-        if not terms:
+        if not asked(request, ConversationQuery).get("search"):
             return queryset
+        terms = self.get_search_terms(request)
         if len(terms) == 1 and is_id(terms[0]):
             return by_id(queryset, terms[0])
         return filters.SearchFilter.filter_queryset(self, request, _newest(queryset, view), view)
 
-    def get_search_terms(self, request: Request) -> list[str]:
-        if len(request.query_params.get(self.search_param, "")) > MAX_TERM:
-            message = gettext("Search for at most %(most)s characters.") % {"most": MAX_TERM}
-            raise ValidationError({self.search_param: [message]})
-        try:
-            return list(super().get_search_terms(request))
-        except ValidationError as error:
-            raise ValidationError({self.search_param: error.detail}) from None
-
 
 class RunModeAndState(OfLists):
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        return queryset.filter(**asked(request, SyncRunQuery))
+        values = asked(request, SyncRunQuery)
+        return queryset.filter(**{name: values[name] for name in ("mode", "state") if name in values})
 
 
-def asked(request: Request, query: type[Any]) -> dict[str, Any]:
+def asked(request: Request, query: type[Any]) -> Any:
     """The query string's values, checked."""
     values = query(data=request.query_params)
     values.is_valid(raise_exception=True)
-    checked: dict[str, Any] = values.validated_data
-    return checked
+    return values.validated_data
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
@@ -112,5 +111,69 @@ def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversatio
     return queryset.filter(remote_id__gte=oldest)
 
 
-def _comparable(moment: datetime) -> datetime:
-    return min(max(moment, _EARLIEST), _LATEST)
+class MirrorPagination(pagination.CursorPagination):
+    """Newest first, 1 to 100 on a page; each answer says how fresh the mirror is."""
+
+    page_size = 25
+    page_size_query_param = "page_size"
+    max_page_size = MAX_PAGE_SIZE
+    position: ClassVar[re.Pattern[str]]
+    """What a cursor may hold: it may have been tampered with."""
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        # Before the page, which is then at least as fresh.
+        self.freshness = getattr(view, "freshness", None) or freshness(view.workspace)
+        return super().paginate_queryset(queryset, request, view)
+
+    def decode_cursor(self, request: Request) -> Any:
+        try:
+            cursor = super().decode_cursor(request)
+        except NotFound:
+            raise InvalidCursor from None
+        if cursor and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
+            raise InvalidCursor
+        return cursor
+
+    def get_paginated_response(self, data: Any) -> Response:
+        response = super().get_paginated_response(data)
+        response.data["freshness"] = FreshnessSerializer(self.freshness).data
+        return response
+
+
+class ConversationPagination(MirrorPagination):
+    """``remote_id`` is unique within a workspace, so the cursor is exact."""
+
+    ordering = "-remote_id"
+    position = REMOTE_ID
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        if getattr(view, "hides_deleted", False):
+            queryset = _Pinned(queryset=queryset, column="deleted_at")
+        self.searched_back_to = getattr(view, "searched_back_to", None)
+        return super().paginate_queryset(queryset, request, view)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        response = super().get_paginated_response(data)
+        back_to = self.searched_back_to
+        response.data["searched_back_to"] = back_to and DateTimeField().to_representation(back_to)
+        return response
+
+
+class SyncRunPagination(MirrorPagination):
+    ordering = "-id"
+    position = re.compile("[0-9]{1,18}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pinned:
+    """A queryset whose order begins with a column that is the same in all rows, as that of an index does.
+
+    PostgreSQL doesn't see that NULL is the same in all rows, and would sort the whole table.
+    """
+
+    queryset: QuerySet[Any]
+    column: str
+
+    def order_by(self, first: str, *rest: str) -> QuerySet[Any]:
+        sign = "-" if first.startswith("-") else ""
+        return self.queryset.order_by(sign + self.column, first, *rest)

@@ -1,46 +1,44 @@
 """Rows deleted, but for those that something refuses to let go."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import F, QuerySet
 
-Row = TypeVar("Row")
+
+def delete_rows(rows: QuerySet[Any]) -> int:
+    """Delete rows as their models have it, cascades included; returns how many of these rows there were."""
+    return rows.delete()[1].get(rows.model._meta.label, 0)
 
 
-def delete_unless_refused(rows: QuerySet[Any], pks: Sequence[int]) -> int:
-    """Delete those of these rows that have these keys, but for what the project's models protect; returns how many.
+def delete_unless_refused(
+    rows: QuerySet[Any], pks: Sequence[int], *, delete: Callable[[QuerySet[Any]], int] = delete_rows
+) -> int:
+    """Delete those of these rows that have these keys, but for what a model or the database refuses; returns how many.
 
-    They are locked first, so that one that is no longer of these rows, since somebody took it up again, stays; and so
-    does one that somebody else has locked.
+    They are locked first, and ``delete`` has the locked ones. A row that is no longer among these rows stays, and so
+    does one that another process has locked. If the deletion is refused, each half of the keys is tried, and half
+    again, until the refused row stands alone.
     """
-    deleted: list[int] = []
-
-    def try_to(some: Sequence[int]) -> bool:
-        try:
-            with transaction.atomic(using=rows.db):
-                locked = _lock(rows.filter(pk__in=some))
-                rows.filter(pk__in=locked).delete()
-        except DatabaseError as error:
-            if not is_refusal(error):
-                raise
-            return False
-        deleted.extend(locked)
-        return True
-
-    all_but_refused(pks, try_to)
-    return len(deleted)
-
-
-def is_refusal(error: DatabaseError) -> bool:
-    """Whether the database, or a model, does not let rows go; else it is in trouble.
-
-    PROTECT and RESTRICT raise an ``IntegrityError``, as constraints do, and triggers on SQLite. Elsewhere a trigger is
-    told by its code: P0001 of PL/pgSQL's RAISE, 1644 of MariaDB's SIGNAL.
-    """
-    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
-    return isinstance(error, IntegrityError) or code == "P0001" or error.args[:1] == (1644,)
+    connection = connections[rows.db]
+    ends_later = connection.in_atomic_block
+    try:
+        with transaction.atomic(using=rows.db):
+            locked = _lock(rows.filter(pk__in=pks))
+            count = delete(QuerySet(rows.model, using=rows.db).filter(pk__in=locked))
+            # A deferred constraint speaks only when the transaction ends: too late, if that is the caller's. (MariaDB
+            # has none, and SQLite would have to read all of its tables.)
+            if ends_later and connection.vendor == "postgresql":
+                connection.check_constraints()
+    except DatabaseError as error:
+        if not _is_refusal(error):
+            raise
+    else:
+        return count
+    middle = len(pks) // 2
+    halves = (pks[:middle], pks[middle:]) if middle else ()
+    return sum(delete_unless_refused(rows, half, delete=delete) for half in halves)
 
 
 def _lock(rows: QuerySet[Any]) -> list[int]:
@@ -52,14 +50,11 @@ def _lock(rows: QuerySet[Any]) -> list[int]:
     return list(rows.values_list("pk", flat=True))
 
 
-def all_but_refused(rows: Sequence[Row], act: Callable[[Sequence[Row]], bool]) -> int:
-    """Have ``act`` do all of them at once, or, where it refuses, half of them and half again; returns how many it did.
+def _is_refusal(error: DatabaseError) -> bool:
+    """Whether the database, or a model, does not let rows go; else it is in trouble.
 
-    What is refused alone is left out.
+    PROTECT and RESTRICT raise an ``IntegrityError``, as constraints do, and triggers on SQLite. Elsewhere a trigger is
+    told by its code: P0001 of PL/pgSQL's RAISE, 1644 of MariaDB's SIGNAL.
     """
-    if not rows or act(rows):
-        return len(rows)
-    if len(rows) == 1:
-        return 0
-    middle = len(rows) // 2
-    return all_but_refused(rows[:middle], act) + all_but_refused(rows[middle:], act)
+    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    return isinstance(error, IntegrityError) or code == "P0001" or error.args[:1] == (1644,)

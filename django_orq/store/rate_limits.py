@@ -1,12 +1,12 @@
 """What binds everyone who uses a workspace's key: waits that Orq asked for, and the pace of background work."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
 
 from ..conf import LONGEST_SLEEP, Workspace
-from ..exceptions import MustWait, OrqError, PaceKept
+from ..exceptions import MustWait, OrqError, Problem
 from .database import DatabaseClock, all_waits
 
 LONGEST = timedelta(hours=1)
@@ -17,7 +17,8 @@ def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
     now = clock.now()
     until = all_waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
     if until is not None:
-        raise MustWait(operation=operation, until=until, retry_after=(until - now).total_seconds())
+        time_of_day = f"{until.astimezone(UTC):%H:%M:%S}"
+        raise MustWait(operation=operation, time=time_of_day, retry_after=(until - now).total_seconds())
 
 
 def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
@@ -46,11 +47,11 @@ def take_turn(workspace: str, *, per_minute: float, patience: float, clock: Data
 
 
 def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
-    """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``PaceKept`` if that is long."""
+    """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``Problem`` (``pace_kept``) if that is long."""
     if workspace.requests_per_minute is None:
         return
     turn = take_turn(workspace.alias, per_minute=workspace.requests_per_minute, patience=LONGEST_SLEEP, clock=clock)
     seconds = (turn - clock.now()).total_seconds()
     if seconds > LONGEST_SLEEP:
-        raise PaceKept(seconds=seconds)
+        raise Problem("pace_kept", seconds=seconds)
     time.sleep(max(0.0, seconds))

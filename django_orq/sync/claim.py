@@ -73,3 +73,9 @@ class Claim(Lease[SyncRun]):
 
     def release(self, **values: Any) -> None:
         super().release(requests=self.run.requests, **values)
+
+
+def end_of(claim: Claim) -> datetime:
+    """Now, or when the run last wrote something: what it left missing, it left before."""
+    now = claim.clock.latest()
+    return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)

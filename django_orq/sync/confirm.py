@@ -1,7 +1,8 @@
 """The confirmation: a missing row becomes a tombstone only on Orq's own 404 for its id, while the key is beyond doubt.
 
 Before any question comes the *guard*: if more rows are missing than one run may take for deleted, a person decides.
-Before any tombstone comes the *canary*: a conversation that must be there has to be found.
+Before any tombstone comes the *canary*: a conversation that must be there has to be found. What a person approved is
+asked for all the same, one by one, and a canary that is not found stops the run again.
 """
 
 import time
@@ -19,8 +20,9 @@ from ..service import ConversationService
 from ..store.database import DatabaseClock, kept_rows, write_database
 from ..store.reconcile import mark_confirmed_gone, reconcile
 from ..store.rules import CONFIRMED_FOR, Answer, Plan
-from . import holds
-from .claim import Claim
+from . import runs
+from .claim import Claim, end_of
+from .runs import Approval
 
 CANARIES = 3
 _LARGEST_BATCH: int = SyncRun._meta.get_field("batch").default
@@ -36,27 +38,23 @@ class Confirmation:
         self._clock = claim.clock
 
     def begin(self) -> None:
-        """Turn from the walk to the confirmation, unless the guard holds it."""
-        values: dict[str, Any] = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
-        doubtful, disputed = self._too_many(), self._disputed()
-        if doubtful:
-            values |= {"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful}
-        elif disputed:
-            values |= {"hold": SyncRun.Hold.NO_CANARY, "held": disputed}
-        self._save(values)
+        """Turn from the walk to the confirmation, unless the guard stops it."""
+        self.run.confirm_until = end_of(self._claim)
+        values = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
+        self._save(values | {"confirm_until": self.run.confirm_until} | self._guard())
 
     def turn(self, *, stop: float) -> bool:
         """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""
         batch = self._batch()
-        if self.run.hold or not batch:
+        if self.run.needs_approval or not batch:
             return True
-        if doubtful := self._too_many():  # more may have been marked since
-            self._save({"hold": SyncRun.Hold.MASS_DELETE, "held": doubtful})
+        if stopped := self._guard():  # a refresh may have found more of them gone since
+            self._save(stopped)
             return True
         asked_at = self._clock.now()
         asked, gone = self._ask(batch, stop)
         if gone and not self._canary_lives():
-            self._save({"hold": SyncRun.Hold.NO_CANARY, "held": self._never_confirmed().count()})
+            self._save({"needs_approval": Approval.NO_CANARY, "held": self._never_confirmed().count()})
             return True
         self._bury(gone, asked_at=asked_at, upto=asked[-1])
         return False
@@ -119,12 +117,10 @@ class Confirmation:
 
     def _canary_lives(self) -> bool:
         """Whether this key still finds a conversation that must be there."""
-        rows = kept_rows(self.run.workspace).filter(missing_since=None)
-        if self.run.mode == SyncRun.Mode.FULL:
-            rows = rows.filter(mirrored_at__lt=self.run.started_at)
+        rows = kept_rows(self.run.workspace).filter(missing_since=None, mirrored_at__lt=self.run.started_at)
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
-        if not candidates:  # the person who let the run go on stands in for it
-            return self.run.mode == SyncRun.Mode.CONFIRM
+        if not candidates:  # the person who approved the deletions stands in for it
+            return self._is_approved
         return any(map(self._finds, candidates))
 
     def _finds(self, remote_id: str) -> bool:
@@ -140,20 +136,21 @@ class Confirmation:
         self.run.requests += 1
         return self._service.retrieve(conversation_id=remote_id)
 
-    def _too_many(self) -> int:
-        """How many rows are missing, if that is more than a run may take for deleted by itself; else 0."""
-        if self.run.mode != SyncRun.Mode.FULL:
-            return 0
-        doubtful = self._never_confirmed().count()
-        return doubtful if doubtful + self.run.tombstoned > self._most() else 0
+    @property
+    def _is_approved(self) -> bool:
+        return self.run.is_approved(Approval.MASS_DELETE, Approval.NO_CANARY)
 
-    def _disputed(self) -> int:
-        """How many rows an earlier run, which a person had vouched for, left to a person for want of a canary."""
-        until = holds.disputed_until(self.run.workspace)
-        return 0 if until is None else self._due().filter(missing_since__lte=until).count()
+    def _guard(self) -> dict[str, Any]:
+        """The columns that stop the run if more rows are missing than it may take for deleted by itself; else none."""
+        count = 0 if self._is_approved else self._never_confirmed().count()
+        if not count or count + self.run.tombstoned <= self._most():
+            return {}
+        return {"needs_approval": Approval.MASS_DELETE, "held": count}
 
     def _most(self) -> int:
         """How many rows may be missing without a person looking at it."""
+        if runs.is_vouched_for(self.run):
+            return 0
         workspace = self._claim.workspace
         return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))
 
@@ -174,19 +171,12 @@ def left_to_confirm(run: SyncRun) -> int:
     return _due(run, now=DatabaseClock(write_database()).now()).filter(_ahead(run)).count()
 
 
-def would_confirm(held: SyncRun) -> int:
-    """How many missing rows a run would ask for that a person lets go on with what this one held back."""
-    return left_to_confirm(SyncRun(workspace=held.workspace, mode=SyncRun.Mode.CONFIRM, continues=held))
-
-
 def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
     """Missing rows that did not answer for their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
     absent = (ConversationState.MISSING, ConversationState.UNLISTED)
-    due = kept_rows(run.workspace).filter(unconfirmed, indexed_state__in=absent)
-    if run.mode == SyncRun.Mode.CONFIRM:
-        return due.filter(missing_since__lte=holds.held_until(run))
-    return due
+    until = Q() if run.confirm_until is None else Q(missing_since__lte=run.confirm_until)
+    return kept_rows(run.workspace).filter(unconfirmed, until, indexed_state__in=absent)
 
 
 def _ahead(run: SyncRun) -> Q:

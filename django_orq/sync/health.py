@@ -22,7 +22,7 @@ from ..store import rejected
 from ..store.database import DatabaseClock, write_database
 from ..store.leases import process_in_words
 from ..text import in_words, number
-from . import holds, runs
+from . import runs
 from .report import PATIENCE, counted_in_words, counts, database_in_words, remarks, untaken_operation, untaken_run
 
 MAX_AGE = 900.0
@@ -125,9 +125,10 @@ def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
     yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
     ended = _ended(alias)
     yield from (_judge_ended(run, now) for run in ended)
-    held = holds.newest_held(alias, since=fresh)
-    if held is not None and held not in ended:
-        yield _tell_held(held)
+    stopped = runs.awaiting_approval(alias).first()
+    if stopped is not None and stopped not in ended:
+        text = gettext("%(name)s was stopped for review.") % {"name": _name(stopped)}
+        yield _tell_run("needs_approval", stopped, Level.LOOK, text, *remarks(stopped, for_terminal=True))
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
     yield from _count_rejected(alias)
 
@@ -141,25 +142,23 @@ def _check_settings(alias: str) -> Iterator[Finding]:
 
 def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, limit: float) -> Finding:
     never, late, fine = _AGES[code]
-    words = {"command": _command(alias), "limit": _long(timedelta(seconds=limit))}
-    if began is None:
-        return _tell_age(code, Level.FAIL, never % words, alias, None, limit)
-    age = now - began
-    seconds = age.total_seconds()
-    if age < -PATIENCE:
-        return _tell_age(code, Level.LOOK, str(_FROM_THE_FUTURE), alias, seconds, limit)
-    level, text = (Level.FAIL, late) if seconds > limit else (Level.OK, fine)
-    return _tell_age(code, level, text % (words | {"age": _long(age)}), alias, seconds, limit)
+    age = None if began is None else now - began
+    if age is None:
+        level, text = Level.FAIL, never
+    elif age < -PATIENCE:
+        level, text = Level.LOOK, _FROM_THE_FUTURE
+    elif age.total_seconds() > limit:
+        level, text = Level.FAIL, late
+    else:
+        level, text = Level.OK, fine
+    words = {"command": _command(alias), "limit": _long(timedelta(seconds=limit)), "age": age and _long(age)}
+    numbers = {"age_seconds": age and age.total_seconds(), "limit_seconds": limit}
+    return Finding(code=code, level=level, text=text % words, workspace=alias, numbers=numbers)
 
 
 def _command(alias: str) -> str:
     """What a person types to sync that workspace."""
     return "manage.py orq_sync" + ("" if alias == DEFAULT_ALIAS else f" --workspace {shlex.quote(alias)}")
-
-
-def _tell_age(code: str, level: Level, text: str, alias: str, age: float | None, limit: float) -> Finding:
-    numbers = {"age_seconds": age, "limit_seconds": limit}
-    return Finding(code=code, level=level, text=text, workspace=alias, numbers=numbers)
 
 
 def _long(length: timedelta) -> str:
@@ -180,44 +179,30 @@ def _end(run: SyncRun) -> datetime:
 
 def _judge_ended(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
-    text = gettext("%(name)s %(state)s %(age)s ago.") % words
     level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
-    if run.state == State.PARTIAL and run.hold and not holds.can_go_on(run):
-        said, level = [gettext("It was held, and a person let it go on.")], Level.OK
-    else:
-        said = remarks(run, for_terminal=True)
-    return _tell_run("last_run", run, level, " ".join([text, *said]))
-
-
-def _tell_held(run: SyncRun) -> Finding:
-    text = " ".join([gettext("%(name)s was held.") % {"name": _name(run)}, *remarks(run, for_terminal=True)])
-    return _tell_run("held_run", run, Level.LOOK, text)
+    text = gettext("%(name)s %(state)s %(age)s ago.") % words
+    return _tell_run("last_run", run, level, text, *remarks(run, for_terminal=True))
 
 
 def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
-    parts = [gettext("%(name)s is %(state)s (%(counts)s).") % _standing(run)]
+    words = {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
+    parts = [gettext("%(name)s is %(state)s (%(counts)s).") % words]
     if run.lease_until is not None and run.lease_until > now:
         parts.append(gettext("The %(walker)s works on it.") % {"walker": process_in_words(run.walker)})
     if run.state == State.PAUSED:
-        parts.append(
-            gettext("The schedule leaves it alone. To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk}
-        )
+        text = gettext("The schedule leaves it alone. To resume it: orq_sync --resume %(run)s")
+        parts.append(text % {"run": run.pk})
     if _is_kept_too_long(run, now):
-        parts += [str(_TOO_LONG), _how_to_start_anew(run)]
-    lease = None if run.lease_until is None else (run.lease_until - now).total_seconds()
-    waits = None if run.resume_at is None else (run.resume_at - now).total_seconds()
-    return _tell_run(
-        "unfinished_run",
-        run,
-        Level.LOOK if _stands_still(run, now) else Level.OK,
-        " ".join([*parts, *(() if _is_fresh(run, now) else remarks(run))]),
-        lease_seconds=lease,
-        wait_seconds=waits,
-    )
-
-
-def _standing(run: SyncRun) -> dict[str, object]:
-    return {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
+        anew = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
+        parts += [str(_TOO_LONG), gettext("To start anew: %(command)s") % {"command": anew}]
+    if not _is_fresh(run, now):
+        parts += remarks(run)
+    level = Level.LOOK if _stands_still(run, now) else Level.OK
+    seconds = {
+        f"{name}_seconds": until and (until - now).total_seconds()
+        for name, until in (("lease", run.lease_until), ("wait", run.resume_at))
+    }
+    return _tell_run("unfinished_run", run, level, *parts, **seconds)
 
 
 def _stands_still(run: SyncRun, now: datetime) -> bool:
@@ -232,13 +217,6 @@ def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
     return any(until is not None and until - now > LONGEST_HOLD for until in times)
 
 
-def _how_to_start_anew(run: SyncRun) -> str:
-    if run.mode == Mode.CONFIRM:
-        return gettext("Cancel it in the admin: then the run that it continues can be let go on again.")
-    option = " --full" if run.mode == Mode.FULL else ""
-    return gettext("To start anew: %(command)s") % {"command": f"{_command(run.workspace)}{option} --fresh"}
-
-
 def _is_fresh(run: SyncRun, now: datetime) -> bool:
     """Whether it was opened a moment ago, so that no worker can be expected to have taken it."""
     return run.state == State.QUEUED and abs(now - run.queued_at) < PATIENCE
@@ -249,8 +227,9 @@ def _name(run: SyncRun) -> str:
     return gettext("Sync run %(run)s (%(mode)s)") % words
 
 
-def _tell_run(code: str, run: SyncRun, level: Level, text: str, **numbers: object) -> Finding:
+def _tell_run(code: str, run: SyncRun, level: Level, *sentences: str, **numbers: object) -> Finding:
     known = {"run": run.pk, "mode": run.mode, "state": run.state, "error_code": run.error_code or None}
+    text = " ".join(sentences)
     return Finding(code=code, level=level, text=text, workspace=run.workspace, numbers=known | numbers)
 
 

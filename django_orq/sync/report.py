@@ -1,19 +1,21 @@
-"""What a person should know: how a sync run ended, why it or an operation stands still, what the database lacks."""
+"""Status texts: how far a sync run is, how it ended, what approving it means, and why work stands still."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, ngettext_lazy
 
-from ..exceptions import MustWait, WorkspaceDoubted
+from ..exceptions import MustWait
 from ..models import Operation, SyncRun, Work
 from ..queues import OPERATE, WALK, queue_of
 from ..store.database import DatabaseClock, write_database
 from ..store.leases import process_in_words
 from ..text import number
 from .confirm import left_to_confirm
+from .runs import can_be_approved
 
 PATIENCE = timedelta(minutes=1)
 """For so long, a run that no worker has taken need not mean that something is wrong."""
@@ -40,7 +42,10 @@ Tell = Callable[[datetime], str]
 
 
 def in_utc(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
+    """“14:05:09 UTC”, with the date if that is not today."""
+    moment = moment.astimezone(UTC)
+    day = "" if moment.date() == datetime.now(UTC).date() else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment:%H:%M:%S} UTC"
 
 
 def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) -> list[str]:
@@ -51,8 +56,6 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
     found = []
     if run.error_message and run.error_code != MustWait.code:  # which the wait says as well
         found.append(run.error_message)
-    if run.error_code == WorkspaceDoubted.code and for_terminal:
-        found.append(_("If key and address are right, let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
     if run.state == SyncRun.State.WAITING:
         found.append(_waiting(run, tell))
     elif run.state == SyncRun.State.RUNNING and run.lease_until:
@@ -61,11 +64,9 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.fell_short:
         found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
-    if run.hold:
-        found.append(_held(run))
-        if for_terminal:
-            found.append(_("To let it go on: orq_sync --go-on %(run)s") % {"run": run.pk})
-    return found
+    if run.needs_approval:
+        found.extend(_needs_review(run, for_terminal=for_terminal))
+    return found + [_approved(approval, tell) for approval in run.approvals]
 
 
 def counted_in_words(counter: str, counted: int) -> str:
@@ -152,20 +153,57 @@ def _untold() -> str:
     )
 
 
-def _held(run: SyncRun) -> str:
+def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
+    if not can_be_approved(run):
+        return [_("It was stopped for review, and a later sync run has settled that.")]
+    found = [_missing_in_words(run)] if run.held else []
+    if for_terminal:
+        found.append(_("If that is right, approve it: orq_sync --approve %(run)s") % {"run": run.pk})
+    return found
+
+
+def _missing_in_words(run: SyncRun) -> str:
     text = ngettext(
-        "%(count)s missing conversation was held back, because %(reason)s. It was not marked as deleted. "
-        "Look whether it should be gone; if so, let this run go on.",
-        "%(count)s missing conversations were held back, because %(reason)s. None of them was marked as deleted. "
-        "Look whether they should be gone; if so, let this run go on.",
+        "%(count)s missing conversation needs review (%(reason)s). Nothing was deleted. If the deletion is correct, "
+        "approve this run.",
+        "%(count)s missing conversations need review (%(reason)s). Nothing was deleted. If the deletions are correct, "
+        "approve this run.",
         run.held,
     )
-    return text % {"count": number(run.held), "reason": run.get_hold_display()}
+    return text % {"count": number(run.held), "reason": run.get_needs_approval_display()}
+
+
+def _approved(approval: Mapping[str, Any], tell: Tell) -> str:
+    text = _("Approved by %(by)s at %(time)s (%(reason)s).")
+    time = tell(datetime.fromisoformat(approval["at"]))
+    return text % {"by": approval["by"], "time": time, "reason": SyncRun.Approval(approval["reason"]).label}
+
+
+def what_approval_does(run: SyncRun) -> list[str]:
+    """What follows from approving a run that was stopped for review, for the person who decides; a paragraph each."""
+    if run.needs_approval == SyncRun.Approval.WORKSPACE:
+        vouched = _(
+            "By approving you confirm that the API key and base URL belong to this workspace: the run goes through "
+            "Orq’s list again from its beginning and mirrors what it finds. What Orq’s list does not show is deleted "
+            "here only after another approval. In Orq itself, nothing is changed."
+        )
+        return [run.error_message, vouched]
+    text = ngettext(
+        "If you approve it, the run asks Orq for the %(count)s conversation that is still missing. If Orq does not "
+        "know it, it is marked as deleted here; if Orq has it, it stays. What went missing later is left alone. In "
+        "Orq itself, nothing is changed.",
+        "If you approve it, the run asks Orq for each of the %(count)s conversations that are still missing. Those "
+        "that Orq does not know are marked as deleted here, however many they are; those that Orq has stay. What "
+        "went missing later is left alone. In Orq itself, nothing is changed.",
+        left := left_to_confirm(run),
+    )
+    none_left = _("None of them is missing any more: the run finds nothing to do.")
+    return [_missing_in_words(run), text % {"count": number(left)} if left else none_left]
 
 
 def _waiting(run: SyncRun, tell: Tell) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
-        return _("It has used up its budget of time or pages; the next sync of its kind goes on from there.")
+        return _("It has used up its budget of time; the next sync of its kind goes on from there.")
     text = _("It waits until %(time)s, because %(reason)s.")
     return text % {"time": tell(run.resume_at), "reason": run.get_wait_display()}
 
@@ -180,16 +218,11 @@ class Extent:
 
 
 def how_far(run: SyncRun) -> Extent:
-    confirms = _is_about_missing_ones(run) and not run.is_finished
-    return extent(run, left=left_to_confirm(run) if confirms else 0)
-
-
-def extent(run: SyncRun, *, left: int = 0) -> Extent:
-    """``left``: how many missing conversations are still to be confirmed, if the run has come to that."""
-    ended_short = run.state in (SyncRun.State.FAILED, SyncRun.State.CANCELLED)
-    if _is_about_missing_ones(run):
+    """Of the list, or, once the run has come to that, of the missing conversations."""
+    if _is_confirming(run):
         confirmed = _confirmed(run)
-        return Extent(done=confirmed, total=None if ended_short else (confirmed + left) or None)
+        return Extent(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
+    ended_short = run.state in (SyncRun.State.FAILED, SyncRun.State.CANCELLED)
     if run.reached_end and not ended_short:
         return Extent(done=run.seen, total=run.seen or None)
     if run.mode == SyncRun.Mode.FULL and run.mirrored_before:
@@ -199,20 +232,17 @@ def extent(run: SyncRun, *, left: int = 0) -> Extent:
 
 def counts(run: SyncRun) -> str:
     """“12,300 conversations, 123 pages”, and how many missing ones were looked up."""
-    walked = [
+    found = [
         ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": number(run.seen)},
         ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": number(run.pages)},
     ]
-    confirmed = gettext("%(count)s of the missing looked up") % {"count": number(_confirmed(run))}
-    if run.mode == SyncRun.Mode.CONFIRM:
-        return confirmed
-    return ", ".join([*walked, confirmed] if _is_about_missing_ones(run) or _confirmed(run) else walked)
+    if _is_confirming(run) or _confirmed(run):
+        found.append(_("%(count)s of the missing looked up") % {"count": number(_confirmed(run))})
+    return ", ".join(found)
 
 
-def _is_about_missing_ones(run: SyncRun) -> bool:
-    """Rather than about the list: a full run confirms at its end, and once it is over, its list is what counts."""
-    is_confirming = run.phase == SyncRun.Phase.CONFIRM
-    return is_confirming and (run.mode == SyncRun.Mode.CONFIRM or not run.is_finished)
+def _is_confirming(run: SyncRun) -> bool:
+    return run.phase == SyncRun.Phase.CONFIRM and not run.is_finished
 
 
 def _confirmed(run: SyncRun) -> int:

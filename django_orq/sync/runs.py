@@ -1,32 +1,60 @@
-"""Sync runs as people and schedules handle them: opened, resumed, paused, cancelled; how fresh the mirror is."""
+"""The state machine of sync runs: opened, paused, resumed, approved, ended and pruned; and how fresh the mirror is."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from .. import logs
-from ..conf import get_workspace, is_number, is_whole
+from ..conf import get_workspace, is_number
 from ..models import SyncRun
 from ..signals import sync_run_finished
 from ..store import leases
 from ..store.database import DatabaseClock, all_runs, write_database
+from ..store.deletion import delete_unless_refused
 from ..store.leases import unclaimed
 from ..text import number_lazy
 
-Mode, State = SyncRun.Mode, SyncRun.State
+Mode, State, Approval = SyncRun.Mode, SyncRun.State, SyncRun.Approval
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
-MOST_PAGES = 1_000_000_000
 LONGEST_BUDGET = 30 * 86_400
 """Seconds."""
-SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), hold="")
+KEPT = 500
+"""Finished runs of a workspace that are kept."""
+KEPT_UNCHANGED = 100
+"""Of those that changed nothing."""
+PRUNED_AT_ONCE = 50
+"""The newest of the others; older ones may be there because something refuses to let them go."""
+SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Runs that found out what became of all that their walk had missed."""
 _NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=SETTLED)}
+_UNTROUBLED: dict[str, Any] = {
+    "state": State.QUEUED,
+    "failures": 0,
+    "malformed": 0,
+    "trouble_since": None,
+    "error_code": "",
+    "error_params": {},
+    "ticket": "",
+    "enqueued_at": None,
+}
+"""The columns of a run that goes on after a person's word: old troubles are forgotten."""
+_COUNTERS = (
+    *("pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated", "rejected"),
+    *("missing", "unlisted", "tombstoned"),
+)
+_AT_THE_HEAD: dict[str, Any] = {
+    **dict.fromkeys(_COUNTERS, 0),
+    **dict.fromkeys(("cursor", "head_id", "stop_id", "started_at"), None),
+    "reached_end": False,
+    "met_out_of_place": [],
+}
+"""The columns of a run that begins its walk anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,51 +68,57 @@ class Freshness:
 
 
 def check_mode(mode: str) -> SyncRun.Mode:
-    """The mode of that name; ``ValueError`` says which a person may ask for."""
-    if mode not in (Mode.INCREMENTAL, Mode.FULL):
+    """The mode of that name; ``ValueError`` says which there are."""
+    if mode not in Mode.values:
         raise ValueError(format_lazy(_("mode must be 'incremental' or 'full', not {mode!r}"), mode=mode))
     return Mode(mode)
 
 
-def open_run(workspace: str, mode: str, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
+def check_budget(max_seconds: float | None) -> None:
+    """``ValueError`` if there is no sense in a budget; a task's arguments may be anything."""
+    if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= LONGEST_BUDGET):
+        text = _("max_seconds must be a number above 0 and at most {most}")
+        raise ValueError(format_lazy(text, most=number_lazy(LONGEST_BUDGET)))
+
+
+def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> SyncRun:
     """The unfinished run of that workspace and mode, a new one if there is none.
 
-    ``max_pages`` and ``max_seconds`` are the budget of this call: when it is spent, the run waits for the next one.
-    ``ValueError`` if there is no such mode, or no sense in the budget; ``ImproperlyConfigured`` if there is no such
-    workspace.
+    ``max_seconds`` is the budget of this call: when it is spent, the run waits for the next one. ``ValueError`` if
+    there is no such mode, or no sense in the budget; ``ImproperlyConfigured`` if there is no such workspace.
     """
     get_workspace(workspace)
     mode = check_mode(mode)
-    check_budget(max_pages, max_seconds)
+    check_budget(max_seconds)
     run, created = all_runs().get_or_create(
-        slot=slot_of(workspace, mode), defaults={"workspace": workspace, "mode": mode}
+        slot=_slot_of(workspace, mode), defaults={"workspace": workspace, "mode": mode}
     )
     if created:
         logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
     elif run.state == State.PAUSED:
         logs.log(logs.SYNC_RUN_LEFT_PAUSED, run=run.pk, workspace=workspace, mode=mode.value)
         return run
-    _set_budget(run, max_pages, max_seconds)
+    _set_budget(run, max_seconds)
     return run
 
 
 def unfinished(workspace: str, mode: str) -> SyncRun | None:
-    return all_runs().filter(slot=slot_of(workspace, check_mode(mode))).first()
+    return all_runs().filter(slot=_slot_of(workspace, check_mode(mode))).first()
 
 
-def resume(run: SyncRun, *, max_pages: int | None = None, max_seconds: float | None = None) -> SyncRun:
-    """Let a paused run go on from where it was, with the budget of this call; old troubles are forgotten."""
-    all_runs().filter(pk=run.pk, state=State.PAUSED).update(
-        state=State.QUEUED,
-        failures=0,
-        malformed=0,
-        trouble_since=None,
-        error_code="",
-        error_params={},
-        ticket="",
-        enqueued_at=None,
-    )
-    _set_budget(run, max_pages, max_seconds)
+def rests(run: SyncRun) -> bool:
+    """Whether it goes on as soon as somebody asks for it: it is paused, or its budget is spent."""
+    return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
+
+
+def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
+    """Let a paused run go on from where it was, with the budget of this call.
+
+    ``ImproperlyConfigured`` if its workspace is no longer configured.
+    """
+    get_workspace(run.workspace)
+    all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_UNTROUBLED)
+    _set_budget(run, max_seconds)
     return run
 
 
@@ -105,8 +139,80 @@ def cancel(run: SyncRun) -> bool:
     return True
 
 
+def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
+    """Reopen a run that was stopped for review, and return it; ``None`` if it is not stopped for that reason now.
+
+    The approval of a stopped confirmation waives the guard and the lack of a canary for the rows that were missing
+    when the walk ended. Newer runs that doubt their workspace repeat one doubt, so the newest of them is reopened: it
+    starts at the head and does not doubt. ``ValueError`` if a later run has settled it, or another run of that mode is
+    unfinished; ``ImproperlyConfigured`` if the workspace is no longer configured.
+    """
+    get_workspace(run.workspace)
+    stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")
+    if not reason or (known := stopped.filter(pk=run.pk).first()) is None:
+        return None
+    if later := _superseding(known):
+        text = _("Sync run {run} is superseded: the later run {later} is complete.")
+        raise ValueError(format_lazy(text, run=run.pk, later=later.pk))
+    newest = stopped.first() if reason == Approval.WORKSPACE else known
+    return newest and _reopen(newest, reason, by)
+
+
+def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
+    doubted = reason == Approval.WORKSPACE
+    entry = {"reason": reason, "by": by, "at": DatabaseClock(write_database()).now().isoformat(), "held": run.held}
+    anew = _UNTROUBLED | (_AT_THE_HEAD if doubted else {})
+    stopped = all_runs().filter(needs_approval=reason, slot=None)
+    try:
+        with transaction.atomic(using=write_database()):
+            if not stopped.filter(pk=run.pk).update(
+                slot=_slot_of(run.workspace, run.mode), finished_at=None, needs_approval="", held=0, **anew
+            ):
+                return None
+            run.refresh_from_db(using=write_database())  # locked by now, so no approval is lost
+            run.approvals = [*run.approvals, entry]
+            run.save(using=write_database(), update_fields=["approvals"])
+            if doubted:
+                stopped.filter(workspace=run.workspace).update(needs_approval="")
+    except IntegrityError:
+        other = unfinished(run.workspace, run.mode)
+        text = _("Sync run {other} of that mode is unfinished. Wait for its end or cancel it, then approve again.")
+        raise ValueError(format_lazy(text, other=other.pk if other else "?")) from None
+    logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
+    return run
+
+
+def _superseding(run: SyncRun) -> SyncRun | None:
+    """The later run that settled what this one was stopped for."""
+    later = _all_complete(run.workspace).filter(started_at__gt=run.started_at)
+    return (later if run.needs_approval == Approval.WORKSPACE else later.filter(SETTLED)).order_by("-pk").first()
+
+
+def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
+    """Runs that were stopped for review, the newest first, but for those that later ones have settled."""
+    fresh = freshness(workspace)
+    doubted = Q(needs_approval=Approval.WORKSPACE)
+    awaiting = Q(slot=None) & ~Q(needs_approval="")
+    if fresh.everything is not None:
+        awaiting &= doubted | Q(started_at__gte=fresh.everything)
+    if fresh.new is not None:
+        awaiting &= ~doubted | Q(started_at__gte=fresh.new)
+    return all_runs().filter(awaiting, workspace=workspace).order_by("-pk")
+
+
+def can_be_approved(run: SyncRun) -> bool:
+    return bool(run.needs_approval) and awaiting_approval(run.workspace).filter(pk=run.pk).exists()
+
+
+def is_vouched_for(run: SyncRun) -> bool:
+    """Whether all that is missing is for a person to decide: the workspace was doubted, by this run or by an earlier
+    one whose deletions await approval."""
+    awaiting = (run, *awaiting_approval(run.workspace))
+    return any(one.is_approved(Approval.WORKSPACE) for one in awaiting)
+
+
 def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
-    """Write the end of an unfinished run, if it is still ``token``'s, and what follows; tell receivers."""
+    """Write the end of an unfinished run, if it is still ``token``'s; tell receivers."""
     using = write_database()
     ours = all_runs().filter(pk=run_id, state__in=UNFINISHED)
     if token is not None:
@@ -115,8 +221,6 @@ def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None =
     with transaction.atomic(using=using):
         if not ours.update(state=state, finished_at=now, **free, **values):
             return False
-        if all_runs().filter(pk=run_id, is_complete=False).exists():
-            all_runs().filter(rests_on=run_id).update(is_complete=False)
         transaction.on_commit(lambda: _tell(run_id), using=using)
     return True
 
@@ -166,40 +270,66 @@ def under_way(workspace: str) -> list[SyncRun]:
 def set_stop(run: SyncRun) -> None:
     """Decide where an incremental run may stop: at the newest id of the newest complete run.
 
-    While there is none, at that of the unfinished first full run: then it rests on that one.
+    While there is none, at that of the unfinished first full run: then it is complete only with that one.
     """
-    complete = all_runs().filter(workspace=run.workspace, is_complete=True).order_by("-started_at", "-pk").first()
-    base = complete or all_runs().filter(slot=slot_of(run.workspace, Mode.FULL)).first()
-    if base is None or base.head_id is None:
-        return
-    run.stop_id = base.head_id
-    run.rests_on = base.rests_on if complete else base
-    all_runs().filter(pk=run.pk, token=run.token).update(stop_id=run.stop_id, rests_on=run.rests_on)
+    complete = _all_complete(run.workspace).order_by("-started_at", "-pk").first()
+    base = complete or unfinished(run.workspace, Mode.FULL)
+    if base is not None and base.head_id is not None:
+        run.stop_id = base.head_id
+        all_runs().filter(pk=run.pk, token=run.token).update(stop_id=run.stop_id)
 
 
-def check_budget(max_pages: int | None, max_seconds: float | None) -> None:
-    """``ValueError`` if there is no sense in a budget; a task's arguments may be anything."""
-    if max_pages is not None and not (is_whole(max_pages) and 1 <= max_pages <= MOST_PAGES):
-        text = _("max_pages must be a whole number from 1 to {most}")
-        raise ValueError(format_lazy(text, most=number_lazy(MOST_PAGES)))
-    if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= LONGEST_BUDGET):
-        text = _("max_seconds must be a number above 0 and at most {most}")
-        raise ValueError(format_lazy(text, most=number_lazy(LONGEST_BUDGET)))
+def is_known_below_stop(run: SyncRun) -> bool:
+    """Whether a complete run looked at all that an incremental one left out."""
+    return run.stop_id is None or _all_complete(run.workspace).filter(head_id=run.stop_id).exists()
 
 
-def _set_budget(run: SyncRun, max_pages: int | None, max_seconds: float | None) -> None:
+def complete_incrementals(full: SyncRun) -> None:
+    """Those that stopped at the head of this run are complete now that its walk is."""
+    stopped = all_runs().filter(workspace=full.workspace, mode=Mode.INCREMENTAL, stop_id=full.head_id)
+    ended = stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), fell_short=False)
+    ended.update(is_complete=True)
+
+
+def prune(workspace: str, *, ended_run: int) -> None:
+    """Delete old finished runs, those that changed nothing first; none that others need, or a person may approve.
+
+    A database that can't is logged: the run has ended all the same, and the next one's end tries again.
+    """
+    try:
+        _prune(workspace, ended_run)
+    except DatabaseError:
+        logs.log(logs.PRUNING_FAILED, kind="sync_runs", exc_info=True)
+
+
+def _prune(workspace: str, ended_run: int) -> None:
+    finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
+    unchanged = Q(state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0)
+    for some, count in ((unchanged, KEPT_UNCHANGED), (Q(), KEPT)):
+        oldest_kept = finished.filter(some).values_list("pk", flat=True)[count - 1 : count].first()
+        if oldest_kept is not None:
+            old = unneeded(workspace).filter(some, pk__lt=oldest_kept).exclude(pk=ended_run)
+            delete_unless_refused(old, list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]))
+
+
+def unneeded(workspace: str) -> QuerySet[SyncRun]:
+    """Finished runs, but for those that a person may approve, and the newest complete ones."""
+    finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
+    kinds = (*(Q(mode=mode) for mode in Mode.values), SETTLED)
+    newest = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
+    return finished.exclude(pk__in=newest).exclude(pk__in=awaiting_approval(workspace).values("pk"))
+
+
+def _set_budget(run: SyncRun, max_seconds: float | None) -> None:
     """Unless somebody walks the run right now under the budget of an earlier call."""
     now = DatabaseClock(write_database()).now()
-    values = {
-        "budget_pages": None if max_pages is None else run.pages + max_pages,
-        "budget_until": None if max_seconds is None else now + timedelta(seconds=max_seconds),
-    }
-    all_runs().filter(unclaimed(now), pk=run.pk).update(**values)
+    until = None if max_seconds is None else now + timedelta(seconds=max_seconds)
+    all_runs().filter(unclaimed(now), pk=run.pk).update(budget_until=until)
     spent = all_runs().filter(pk=run.pk, state=State.WAITING, wait=SyncRun.Wait.BUDGET)
-    spent.update(state=State.QUEUED, wait="", **values)
+    spent.update(state=State.QUEUED, wait="", budget_until=until)
     run.refresh_from_db(using=write_database())
 
 
-def slot_of(workspace: str, mode: str) -> str:
+def _slot_of(workspace: str, mode: str) -> str:
     """What only one unfinished run can have."""
     return f"{workspace}:{mode}"

@@ -7,9 +7,9 @@ process may die at any moment and another goes on.
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,14 +18,12 @@ from .. import logs
 from ..conf import get_workspace
 from ..exceptions import (
     CursorIgnored,
-    DatabaseTrouble,
-    InternalError,
     MalformedResponse,
     MirrorContended,
     MustWait,
     OrqError,
-    PaceKept,
-    WalkersDied,
+    Problem,
+    WorkspaceDoubted,
 )
 from ..models import SyncRun
 from ..service import ConversationService
@@ -39,8 +37,8 @@ from ..store.database import (
     write_database,
 )
 from ..store.leases import LeaseLost
-from . import retention, runs
-from .claim import Claim
+from . import runs
+from .claim import Claim, end_of
 from .confirm import Confirmation
 from .walk import Walk
 
@@ -48,6 +46,13 @@ MAX_DEATHS = 5
 MAX_MALFORMED = 3
 LONGEST_TROUBLE = timedelta(hours=24)
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 5.0, 300.0
+
+_OF_THE_END = (
+    *("state", "pages", "requests", "seen", "created", "updated", "restored", "tombstoned", "rejected", "held"),
+    "seconds",
+)
+_FIELDS = {"created": "new", "tombstoned": "deleted"}
+"""What columns of a run are called in the log, where that is another name."""
 
 OnProgress = Callable[[SyncRun], None]
 
@@ -87,7 +92,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> 
     except DATABASE_TROUBLE as error:
         logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
         leave_broken_connection()
-        _wait_or_fail(claim, DatabaseTrouble(error=type(error).__name__))
+        _wait_or_fail(claim, Problem("database_trouble", error=type(error).__name__))
     except Exception as error:
         with suppress(LeaseLost):
             _fail(claim, error)
@@ -100,15 +105,15 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> 
 
 def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
     if before.started_at is None:
-        logs.log(logs.SYNC_RUN_STARTED, run=run.pk, workspace=run.workspace, mode=run.mode)
+        _log(logs.SYNC_RUN_STARTED, run)
     if run.deaths > before.deaths:
-        logs.log(logs.SYNC_RUN_ADOPTED, run=run.pk, workspace=run.workspace, mode=run.mode, deaths=run.deaths)
+        _log(logs.SYNC_RUN_ADOPTED, run, ("deaths",))
 
 
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
     run = claim.run
     if run.deaths >= MAX_DEATHS:
-        raise WalkersDied(deaths=run.deaths)
+        raise Problem("walkers_died", deaths=run.deaths)
     with ConversationService.for_workspace(run.workspace) as service:
         if run.phase == SyncRun.Phase.WALK:
             _begin(claim)
@@ -116,6 +121,7 @@ def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
                 return
             if run.mode == SyncRun.Mode.FULL:
                 Confirmation(claim, service=service).begin()
+                runs.complete_incrementals(run)
         if run.phase == SyncRun.Phase.CONFIRM and not _confirm(claim, service, stop, on_progress):
             return
     _finish(claim)
@@ -158,8 +164,7 @@ def _confirm(claim: Claim, service: ConversationService, stop: float, on_progres
 def _must_stop(claim: Claim, stop: float) -> bool:
     """Leave the run for the next slice, or for the next call if this one's budget is spent."""
     run = claim.run
-    pages_spent = run.budget_pages is not None and run.pages >= run.budget_pages
-    if pages_spent or (run.budget_until is not None and claim.clock.now() >= run.budget_until):
+    if run.budget_until is not None and claim.clock.now() >= run.budget_until:
         claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
         return True
     if time.monotonic() >= stop:
@@ -169,56 +174,48 @@ def _must_stop(claim: Claim, stop: float) -> bool:
 
 
 def _finish(claim: Claim) -> None:
-    run, now = claim.run, _end_of(claim)
-    whole = not (run.rejected or run.outdated or run.unlisted or run.hold or run.fell_short)
-    state = SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL
-    complete = run.is_complete or (run.mode == SyncRun.Mode.INCREMENTAL and not run.fell_short and _stands(run))
-    if not runs.end(run.pk, token=run.token, state=state, now=now, requests=run.requests, is_complete=complete):
-        raise LeaseLost
-    if complete and not _stands(run):  # the run that it rests on has ended short in this very moment
-        all_runs().filter(pk=run.pk).update(is_complete=False)
-    if run.mode == SyncRun.Mode.FULL:
-        rejected.resolve_unseen(run, now=now)
-    run.refresh_from_db(using=write_database())
-    _tell_finished(run)
-    retention.prune(run.workspace, ended_run=run.pk)
+    run = claim.run
+    whole = not (run.rejected or run.outdated or run.unlisted or run.needs_approval or run.fell_short)
+    is_incremental = run.mode == SyncRun.Mode.INCREMENTAL
+    complete = run.is_complete or (is_incremental and not run.fell_short and runs.is_known_below_stop(run))
+    _end(claim, SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL, is_complete=complete)
+    if run.mode == SyncRun.Mode.FULL and run.finished_at is not None:
+        rejected.resolve_unseen(run, now=run.finished_at)
+    _log(logs.SYNC_RUN_FINISHED, run, _OF_THE_END, level=logging.INFO if whole else logging.WARNING)
+    runs.prune(run.workspace, ended_run=run.pk)
 
 
-def _tell_finished(run: SyncRun) -> None:
-    logs.log(
-        logs.SYNC_RUN_FINISHED,
-        level=logging.INFO if run.state == SyncRun.State.SUCCEEDED else logging.WARNING,
-        run=run.pk,
-        workspace=run.workspace,
-        mode=run.mode,
-        state=run.state,
-        pages=run.pages,
-        requests=run.requests,
-        seen=run.seen,
-        new=run.created,
-        updated=run.updated,
-        restored=run.restored,
-        deleted=run.tombstoned,
-        rejected=run.rejected,
-        held=run.held,
-        seconds=run.seconds,
+def _fail(claim: Claim, error: Exception) -> None:
+    run = claim.run
+    doubts = isinstance(error, WorkspaceDoubted)
+    _end(
+        claim,
+        SyncRun.State.FAILED,
+        needs_approval=SyncRun.Approval.WORKSPACE if doubts else "",
+        **_describe(error),
     )
+    _log(logs.SYNC_RUN_FAILED, run, ("pages", "requests", "error_code", "seconds"))
+    runs.prune(run.workspace, ended_run=run.pk)
 
 
-def _stands(run: SyncRun) -> bool:
-    """Whether the first full run that an incremental one rests on is still under way or came to its end."""
-    if run.rests_on_id is None:
-        return True
-    base = all_runs().filter(pk=run.rests_on_id).first()
-    return base is None or base.is_complete or not base.is_finished
+def _end(claim: Claim, state: SyncRun.State, **values: Any) -> None:
+    run = claim.run
+    if not runs.end(run.pk, token=run.token, state=state, now=end_of(claim), requests=run.requests, **values):
+        raise LeaseLost
+    run.refresh_from_db(using=write_database())
+
+
+def _log(event: logs.Event, run: SyncRun, columns: Iterable[str] = (), level: int | None = None, **more: Any) -> None:
+    values = {_FIELDS.get(column, column): getattr(run, column) for column in ("workspace", "mode", *columns)}
+    logs.log(event, level=level, run=run.pk, **values, **more)
 
 
 def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run, now = claim.run, claim.clock.now()
-    run.failures += error.retry_after is None and not isinstance(error, PaceKept)
+    run.failures += error.retry_after is None and error.code != "pace_kept"
     if isinstance(error, MalformedResponse):
         run.malformed += 1
-    elif not isinstance(error, (PaceKept, MustWait, DatabaseTrouble)):  # of which no answer tells
+    elif not isinstance(error, (Problem, MustWait)):  # of which no answer tells
         run.malformed = 0
     run.trouble_since = run.trouble_since or now
     if not _may_pass(error, run) or now - run.trouble_since > LONGEST_TROUBLE:
@@ -234,9 +231,7 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
         trouble_since=run.trouble_since,
         **_describe(error),
     )
-    logs.log(
-        logs.SYNC_RUN_WAITS, run=run.pk, workspace=run.workspace, mode=run.mode, seconds=seconds, error_code=error.code
-    )
+    _log(logs.SYNC_RUN_WAITS, run, ("error_code",), seconds=seconds)
 
 
 def _may_pass(error: OrqError, run: SyncRun) -> bool:
@@ -248,11 +243,11 @@ def _may_pass(error: OrqError, run: SyncRun) -> bool:
 
 def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
     """Why a run rests, and for how many seconds."""
-    if isinstance(error, PaceKept):
-        return SyncRun.Wait.PACE, error.seconds
+    if error.code == "pace_kept":
+        return SyncRun.Wait.PACE, error.params["seconds"]
     if error.retry_after is not None:
         return SyncRun.Wait.ASKED, _asked_for(error)
-    cause = SyncRun.Wait.DATABASE if isinstance(error, DatabaseTrouble) else SyncRun.Wait.BACKOFF
+    cause = SyncRun.Wait.DATABASE if error.code == "database_trouble" else SyncRun.Wait.BACKOFF
     return cause, _backoff(run.failures)
 
 
@@ -266,41 +261,9 @@ def _backoff(failures: int) -> float:
     return min(_FIRST_BACKOFF * 2.0 ** (failures - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1)  # noqa: S311 # jitter
 
 
-def _fail(claim: Claim, error: Exception) -> None:
-    run = claim.run
-    ended = runs.end(
-        run.pk,
-        token=run.token,
-        state=SyncRun.State.FAILED,
-        now=_end_of(claim),
-        requests=run.requests,
-        **_describe(error),
-    )
-    if not ended:
-        raise LeaseLost
-    run.refresh_from_db(using=write_database())
-    logs.log(
-        logs.SYNC_RUN_FAILED,
-        run=run.pk,
-        workspace=run.workspace,
-        mode=run.mode,
-        pages=run.pages,
-        requests=run.requests,
-        error_code=run.error_code,
-        seconds=run.seconds,
-    )
-    retention.prune(run.workspace, ended_run=run.pk)
-
-
-def _end_of(claim: Claim) -> datetime:
-    """Not before anything that the run wrote: a person who lets it go on means all that it left missing."""
-    now = claim.clock.latest()
-    return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)
-
-
 def _describe(error: Exception) -> dict[str, Any]:
     if isinstance(error, OrqError):
         return {"error_code": error.code, "error_params": error.params}
     name = type(error).__name__
     text = f"{name} ({error})" if isinstance(error, ImproperlyConfigured) else name
-    return {"error_code": InternalError.code, "error_params": {"error": text}}
+    return {"error_code": "internal_error", "error_params": {"error": text}}

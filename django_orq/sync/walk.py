@@ -208,7 +208,9 @@ class Walk:
 
     def _is_strange(self, plan: Plan) -> bool:
         """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""
-        if self.run.is_vouched or self._proved_now or any(change.row is not None for change in plan.changes):
+        if self._proved_now or any(change.row is not None for change in plan.changes):
+            return False
+        if self.run.is_approved(SyncRun.Approval.WORKSPACE):
             return False
         return not self._is_proved or bool(self.run.mode == SyncRun.Mode.FULL and self.run.mirrored_before)
 

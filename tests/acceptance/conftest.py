@@ -10,7 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from ..conformance.conftest import _sdk_rc29_process, sdk_rc29  # noqa: F401 # fixtures
-from .project import Project, environment
+from ..programs import environment
+from .project import Project
 
 
 @pytest.fixture(scope="session")

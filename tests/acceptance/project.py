@@ -1,15 +1,13 @@
 """An otherwise empty Django project with the built wheel, used as its owner would: by commands."""
 
-import os
 import re
-import signal
 import sqlite3
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from ..programs import Program, environment, program, run
 
 README = Path(__file__).parents[2] / "README.md"
 # Beside what the README says: where Orq is, and a broker that needs no server. Its messages are
@@ -36,10 +34,7 @@ app = Celery("project")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 """
-# The project must find its settings, its packages and its workspace by itself.
-FOREIGN = ("CELERY_", "COV", "DATABASE_URL", "DJANGO_", "ORQ_", "PYTEST", "PYTHON", "VIRTUAL_ENV")
 DEPRECATIONS = "error::DeprecationWarning,error::PendingDeprecationWarning"
-GRACE = 30.0
 
 
 class Project:
@@ -69,29 +64,12 @@ class Project:
         self._run("celery", "-A", "project", "call", task, f"--kwargs={arguments}")
 
     @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A Celery worker in a group of its own, asked by SIGTERM to end when the block is left."""
-        with (self.folder / "worker.log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 # a fixed command
-                [self._programs / "celery", "-A", "project", "worker", "--concurrency=2", "--loglevel=INFO"],
-                cwd=self.folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            yield process
-            process.terminate()
-            assert process.wait(GRACE) == 0, self.worker_log
-            assert not group_exists(process), "the worker left processes of its own behind"
-        finally:
-            end_group(process)
-
-    @property
-    def worker_log(self) -> str:
-        return (self.folder / "worker.log").read_text(errors="replace")
+    def worker(self) -> Iterator[Program]:
+        """A Celery worker in a group of its own, asked by SIGTERM to end well when the block is left."""
+        command = (self._programs / "celery", "-A", "project", "worker", "--concurrency=2", "--loglevel=INFO")
+        with program("worker", *command, folder=self.folder, environment=self._environment, cwd=self.folder) as worker:
+            yield worker
+        assert worker.process.returncode == 0, worker.text
 
     def tables(self, database: str = "db.sqlite3") -> set[str]:
         with closing(sqlite3.connect(self.folder / database)) as connection:
@@ -111,18 +89,7 @@ class Project:
             file.writelines(texts)
 
     def _run(self, program: str, *words: str) -> str:
-        done = subprocess.run(  # noqa: S603 # commands of the tests
-            [self._programs / program, *words],
-            cwd=self.folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, f"{program} {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run(self._programs / program, *words, cwd=self.folder, environment=self._environment)
 
 
 def from_readme(name: str) -> str:
@@ -130,32 +97,3 @@ def from_readme(name: str) -> str:
     block = re.search(rf"^```python\n# {re.escape(name)}.*?\n(.*?)^```$", README.read_text(), re.M | re.S)
     assert block, f"the README has no lines for {name}"
     return block[1]
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-
-
-def group_exists(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """A test that failed leaves nothing either."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def wait_until(fulfilled: Callable[[], object], *, within: float = 60) -> bool:
-    """Whether it came to be so within these seconds."""
-    until = time.monotonic() + within
-    while not fulfilled():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.1)
-    return True

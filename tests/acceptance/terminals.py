@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import TextIO
 
-from .project import GRACE, end_group, group_exists, wait_until
+from ..programs import GRACE, end_group, group_exists, wait_until
 
 PATIENCE = 300.0
 """Seconds that a command may take."""

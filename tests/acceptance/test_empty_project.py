@@ -7,7 +7,7 @@ import django
 import pytest
 
 from ..conformance.names import NAMES
-from .project import group_exists, wait_until
+from ..programs import group_exists, wait_until
 
 pytestmark = pytest.mark.xdist_group("acceptance")  # they share an environment that takes long to set up
 ON_THE_WIRE = {
@@ -101,8 +101,8 @@ def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
 def test_worker_mirrors_what_the_sdk_created_and_leaves_no_process(project, filled_sandbox):
     project.manage("migrate")
     with project.worker() as worker:
-        assert wait_until(lambda: " ready." in project.worker_log), project.worker_log
+        assert wait_until(lambda: " ready." in worker.text), worker.text
         project.send("django_orq.sync_conversations", '{"mode": "full"}')
-        assert wait_until(lambda: any(run["finished_at"] for run in project.rows("syncrun"))), project.worker_log
-        assert group_exists(worker)
+        assert wait_until(lambda: any(run["finished_at"] for run in project.rows("syncrun"))), worker.text
+        assert group_exists(worker.process)
     assert_mirrored(project, filled_sandbox)

@@ -14,9 +14,8 @@ from typing import Any, TextIO
 import pytest
 import requests
 
-from ..documentation.blocks import Block, blocks_of
-from ..documentation.console import commands_of
-from .project import environment
+from ..documentation import Block, blocks_of, commands_of
+from ..programs import environment
 from .terminals import Terminal
 
 PAGE = "docs/quick-start.md"
@@ -54,12 +53,12 @@ class Reader:
             with (self._project / block.file).open("a") as file:
                 file.write(f"\n{block.text}")
             self._transcript.write(f"[{block.file} gets]\n{block.text}")
-        elif block.terminal:
+        elif block.mark == "terminal":
             self._start_server(block)
         else:
-            for command in commands_of(block):
+            for command in commands_of(block.text):
                 output = self._first.run(command.text)
-                assert command.is_answered_by(output), f"{block.place}: {command.text} said\n{output}"
+                assert command.is_answered_by(output), f"{command.text} said\n{output}"
 
     def end(self) -> None:
         """Ctrl-C in every terminal but the first; what was started first ends last."""
@@ -68,10 +67,10 @@ class Reader:
 
     def _start_server(self, block: Block) -> None:
         terminal = self._terminal(f"terminal {len(self._servers) + 2}")
-        *before, server = commands_of(block)
+        *before, server = commands_of(block.text)
         for command in before:
             terminal.run(command.text)
-        terminal.start(server.text, ready=block.terminal)
+        terminal.start(server.text, ready=block.reason)
         self._servers.append(terminal)
 
     def _terminal(self, name: str) -> Terminal:

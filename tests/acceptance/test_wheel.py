@@ -51,14 +51,6 @@ def test_wheel_holds_every_file_of_the_package(archive):
     assert ours >= OF_EACH_KIND
 
 
-def test_wheel_holds_translations_as_text_and_compiled(archive):
-    names = archive.namelist()
-    texts = [name for name in names if name.startswith("django_orq/locale/") and name.endswith(".po")]
-
-    assert texts
-    assert {f"{text.removesuffix('.po')}.mo" for text in texts} <= set(names)
-
-
 def test_wheel_by_way_of_the_sdist_is_the_same_as_of_the_sources(archive, tmp_path):
     sources = tmp_path / "sources"
     shutil.copytree(PACKAGE, sources / "django_orq", ignore=shutil.ignore_patterns("__pycache__"))

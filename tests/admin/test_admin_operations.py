@@ -17,13 +17,12 @@ from kombu.exceptions import OperationalError
 
 from django_orq import tasks
 from django_orq.admin import ConversationAdmin
-from django_orq.management import tombstones
 from django_orq.mirror import operations, orders, verbs
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 from django_orq.store.database import all_operations
 
 from ..threads import in_thread
-from ..values import set_columns
+from ..values import scrub, set_columns
 from .test_admin import (
     ADD,
     AWKWARD,
@@ -482,7 +481,7 @@ class TestCreateAgain:
         assert remote.count() == 0
 
     def test_scrubbed_one_is_refused_for_it_has_no_name(self, remote, gone, admin_client):
-        tombstones.scrub(gone[:1])
+        scrub(gone[:1])
 
         response = choose(admin_client, "create_again", gone[:1])
 
@@ -493,7 +492,7 @@ class TestCreateAgain:
     @pytest.mark.parametrize("count", [1, 3])
     def test_one_that_is_scrubbed_while_the_page_asks_is_refused_too(self, remote, gone, admin_client, count):
         page = choose(admin_client, "create_again", gone[:count])
-        tombstones.scrub(gone[:2])
+        scrub(gone[:2])
 
         response = confirm(admin_client, page)
 
@@ -502,7 +501,7 @@ class TestCreateAgain:
         assert remote.count("create") == (0 if count == 1 else 1)
 
     def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
-        tombstones.scrub(gone[:1])
+        scrub(gone[:1])
 
         page = admin_client.get("/admin/django_orq/conversation/?state=deleted").content.decode()
 

@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 
 from django_orq.admin import help_texts
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
-from django_orq.sync import holds, runs
+from django_orq.sync import runs
 from django_orq.sync.report import remarks
 
 from ..brokering import messages, refusing_port
@@ -73,6 +73,9 @@ def held_run(settings, remote) -> SyncRun:
     for id_ in ids[:3]:
         remote.remove(id_)
     return full_run()
+
+
+OFFERS = ("resume", "approve", "pause", "cancel")
 
 
 def page(run: SyncRun, name: str = "change") -> str:
@@ -220,7 +223,7 @@ def test_click_goes_on_with_a_run_whose_budget_is_spent(remote, settings, admin_
     configure(settings, PAGE_SIZE=1)
     remote.add("A")
     remote.add("B")
-    run = work_on(runs.open_run("default", "full", max_pages=1))
+    run = work_on(runs.open_run("default", "full", max_seconds=0.000_001))
     assert run.wait == "budget"
 
     sync_now(admin_client, "full")
@@ -347,7 +350,7 @@ def test_page_of_a_finished_run_is_not_renewed_and_offers_nothing(remote, admin_
     shown = text_of(admin_client.get(page(run)))
 
     assert "data-progress-url" not in shown
-    assert not {name for name in ("go_on", "pause", "cancel") if page(run, name) in shown}
+    assert not {name for name in OFFERS if page(run, name) in shown}
 
 
 def test_page_of_an_unfinished_run_shows_how_far_it_is_and_can_be_read_without_a_script(remote, admin_client):
@@ -360,7 +363,7 @@ def test_page_of_an_unfinished_run_shows_how_far_it_is_and_can_be_read_without_a
     assert '<progress id="orq-progress-bar" value="1230" max="3000">' in shown
     assert "1,230 conversations, 13 pages" in shown
     assert "<noscript>" in shown
-    assert {name for name in ("go_on", "pause", "cancel") if page(run, name) in shown} == {"pause", "cancel"}
+    assert {name for name in OFFERS if page(run, name) in shown} == {"pause", "cancel"}
 
 
 def test_bar_has_no_value_while_nobody_knows_how_long_the_list_is(remote, admin_client):
@@ -370,13 +373,13 @@ def test_bar_has_no_value_while_nobody_knows_how_long_the_list_is(remote, admin_
     assert admin_client.get(page(run, "progress")).json()["max"] is None
 
 
-def test_page_of_a_paused_run_stands_still_and_offers_to_go_on(remote, admin_client):
+def test_page_of_a_paused_run_stands_still_and_offers_to_resume_it(remote, admin_client):
     run = new_run(state="paused")
 
     shown = text_of(admin_client.get(page(run)))
 
     assert "data-progress-url" not in shown
-    assert f'action="{page(run, "go_on")}"' in shown
+    assert f'action="{page(run, "resume")}"' in shown
     assert page(run, "pause") not in shown
 
 
@@ -430,7 +433,14 @@ IN_EACH_STATE: dict[str, dict[str, object]] = {
     "paused": {},
     **{state: {"finished_at": before(minutes=1)} for state in ("succeeded", "partial", "failed", "cancelled")},
 }
-EVERY_REMARK = {"rejected": 2, "outdated": 3, "unlisted": 4, "fell_short": True, "hold": "no_canary", "held": 5}
+EVERY_REMARK = {
+    "rejected": 2,
+    "outdated": 3,
+    "unlisted": 4,
+    "fell_short": True,
+    "needs_approval": "no_canary",
+    "held": 5,
+}
 
 
 @pytest.mark.parametrize("state", SyncRun.State.values)
@@ -443,7 +453,7 @@ def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_clie
     assert JARGON.findall(words) == []
 
 
-@pytest.mark.parametrize("kind", [*SyncRun.Wait, *SyncRun.Hold, *SyncRun.Phase], ids=str)
+@pytest.mark.parametrize("kind", [*SyncRun.Wait, *SyncRun.Approval, *SyncRun.Phase], ids=str)
 def test_reasons_and_steps_are_no_jargon(kind):
     assert JARGON.findall(str(kind.label)) == []
 
@@ -489,134 +499,94 @@ def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_c
     assert "unreadable entries that this run met last" not in text_of(viewer.get(page(run))).lower()
 
 
-# Let go on, pause, cancel
+# Approve, resume, pause, cancel
+
+SURE = {"reason": "mass_delete"}
 
 
-def test_question_tells_how_many_the_following_run_is_about(held_run, admin_client):
-    question = text_of(admin_client.get(page(held_run, "go_on")))
+def test_question_tells_of_how_many_it_is(held_run, remote, admin_client):
+    set_columns(Conversation.objects.live().first(), missing_since=datetime.now(UTC) + timedelta(seconds=5))
+    question = text_of(admin_client.get(page(held_run, "approve")))
+    assert "3 missing conversations need review (so many are missing" in question
     assert "asks Orq for each of the 3 conversations that are still missing" in question
     assert f'href="{CONVERSATIONS}?state=missing&amp;workspace=default"' in question
 
-    set_columns(Conversation.objects.missing().first(), missing_since=None)
-    assert "for each of the 2 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
     for row in Conversation.objects.missing():
         set_columns(row, missing_since=None)
-    assert "finds nothing to do" in text_of(admin_client.get(page(held_run, "go_on")))
-
-
-def test_question_is_about_as_many_as_the_following_run_asks_for(held_run, remote, admin_client):
-    set_columns(Conversation.objects.live().first(), missing_since=datetime.now(UTC) + timedelta(seconds=5))
-    assert "for each of the 3 conversations" in text_of(admin_client.get(page(held_run, "go_on")))
-    remote.clear_requests()
-
-    following = work_on(holds.go_on(held_run))
-
-    assert following.tombstoned == 3
-    asked = [one.path for one in remote.requests if one.operation == "retrieve"]
-    assert len(set(asked)) == 3 + 1  # and one that must be there
+    assert "finds nothing to do" in text_of(admin_client.get(page(held_run, "approve")))
 
 
 def test_whoever_may_not_see_conversations_is_not_led_to_them(held_run):
-    question = text_of(staff_with("view_syncrun", "run_sync").get(page(held_run, "go_on")))
+    question = text_of(staff_with("view_syncrun", "run_sync").get(page(held_run, "approve")))
 
     assert "Look at the missing ones" not in question
 
 
-def test_question_of_a_run_that_doubted_its_workspace_says_what_is_at_stake(remote, admin_client, monkeypatch):
-    for number in range(3):
-        remote.add(f"Ours {number}")
-    full_run()
-    for each in remote.conversations:
-        remote.remove(each["_id"])
-    remote.add("Theirs")
-    doubting = full_run()
-
-    assert "Of the 3 conversations that are here now" in text_of(admin_client.get(page(doubting, "go_on")))
-
-    monkeypatch.setattr("django_orq.admin.consequences.MAX_LISTED", 2)
-    assert "Of the more than 2 conversations" in text_of(admin_client.get(page(doubting, "go_on")))
-
-
-def test_question_of_a_paused_run_says_how_far_it_came(remote, admin_client):
-    run = new_run(state="paused", seen=1230, pages=13)
-
-    question = text_of(admin_client.get(page(run, "go_on")))
-
-    assert "It goes on from its last page. So far: 1,230 conversations, 13 pages." in question
-
-
-def test_held_run_shows_how_many_and_asks_before_it_goes_on(held_run, admin_client, queue):
+def test_run_stopped_for_review_shows_how_many_and_asks_before_it_goes_on(held_run, admin_client, queue):
     shown = text_of(admin_client.get(page(held_run)))
-    assert "3 missing conversations were held back" in shown
-    assert f'<a class="button default" href="{page(held_run, "go_on")}">' in shown
+    assert "3 missing conversations need review" in shown
+    assert f'<a class="button default" href="{page(held_run, "approve")}">' in shown
 
-    for question in (admin_client.get(page(held_run, "go_on")), admin_client.post(page(held_run, "go_on"))):
-        assert question.status_code == 200
-        assert "3 missing conversations were held back" in text_of(question)
-    assert not held_run.continued_by.exists()
+    assert "Nothing was done" in said(admin_client.post(page(held_run, "approve")))  # without what the person saw
+    held_run.refresh_from_db()
+    assert held_run.needs_approval == "mass_delete"
     assert messages(queue) == []
 
 
-def test_held_run_goes_on_once_a_person_is_sure(held_run, admin_client, queue):
-    response = admin_client.post(page(held_run, "go_on"), {"post": "yes"})
+def test_approved_run_reopens_once_and_says_who_approved_it(held_run, admin_client, queue):
+    responses = [admin_client.post(page(held_run, "approve"), SURE) for _click in range(2)]
 
-    following = held_run.continued_by.get()
-    assert (following.mode, response.url) == ("confirm", page(following))
-    assert messages(queue) == [(WALK, [following.pk])]
-    assert LogEntry.objects.get().object_id == str(held_run.pk)
-    work_on(following)
+    assert [response.url for response in responses] == [page(held_run)] * 2
+    assert messages(queue) == [(WALK, [held_run.pk])]
+    assert history_of(held_run) == ["Approved."]
+    work_on(held_run)
     assert Conversation.objects.deleted().count() == 3
     shown = text_of(admin_client.get(page(held_run)))
-    assert page(held_run, "go_on") not in shown
-    assert f'A person let it go on: <a href="{page(following)}">' in shown
+    assert "Approved by admin" in shown
+    assert page(held_run, "approve") not in shown
 
 
-def test_run_that_doubted_its_workspace_goes_on_as_one_that_a_person_vouches_for(remote, admin_client, queue):
+def test_run_that_doubted_its_workspace_is_approved_and_starts_at_the_head(remote, admin_client, queue):
     remote.add("Ours")
     full_run()
     remote.remove(remote.conversations[0]["_id"])
     remote.add("Theirs")
     doubting = full_run()
-    assert doubting.error_code == "workspace_doubted"
-    assert "you vouch that key and address" in text_of(admin_client.get(page(doubting, "go_on")))
+    assert doubting.needs_approval == "workspace_doubted"
+    assert "you confirm that the API key and base URL" in text_of(admin_client.get(page(doubting, "approve")))
 
-    admin_client.post(page(doubting, "go_on"), {"post": "yes"})
+    admin_client.post(page(doubting, "approve"), {"reason": "workspace_doubted"})
 
-    assert doubting.continued_by.get().is_vouched
+    run = work_on(doubting)
+    assert (run.created, run.needs_approval) == (1, "mass_delete")
 
 
-def test_paused_run_goes_on_without_a_question(remote, admin_client, queue):
+def test_approval_that_another_run_must_precede_says_which(held_run, admin_client):
+    other = runs.open_run("default", "full")
+
+    response = admin_client.post(page(held_run, "approve"), SURE)
+
+    assert response.url == page(held_run)
+    assert f"Sync run {other.pk} of that mode is unfinished" in said(response)
+
+
+def test_approval_of_what_a_later_full_run_has_settled_is_refused(held_run, settings, admin_client):
+    configure(settings, MASS_DELETE_MIN=50)
+    full_run()
+
+    assert page(held_run, "approve") not in text_of(admin_client.get(page(held_run)))
+    assert "is superseded" in said(admin_client.post(page(held_run, "approve"), SURE))
+
+
+def test_paused_run_resumes_without_a_question(remote, admin_client, queue):
     run = new_run(state="paused")
 
-    response = admin_client.post(page(run, "go_on"))
+    response = admin_client.post(page(run, "resume"))
 
     run.refresh_from_db()
     assert (run.state, response.url) == ("queued", page(run))
     assert messages(queue) == [(WALK, [run.pk])]
-
-
-@pytest.mark.parametrize(
-    ("columns", "entries"),
-    [
-        ({"state": "paused"}, ["Let go on."]),
-        ({"state": "queued"}, ["Handed over to a worker."]),
-        ({"state": "running", "token": "a", "lease_until": before(days=-1)}, []),
-    ],
-    ids=["paused", "idle", "walked"],
-)
-def test_history_says_what_a_click_on_go_on_did(remote, admin_client, queue, columns, entries):
-    run = new_run(**columns)
-
-    admin_client.post(page(run, "go_on"))
-
-    assert history_of(run) == entries
-
-
-def test_history_of_a_held_run_says_once_that_it_was_let_go_on(held_run, admin_client, queue):
-    for _click in range(2):
-        admin_client.post(page(held_run, "go_on"), {"post": "yes"})
-
-    assert history_of(held_run) == ["Let go on."]
+    assert history_of(run) == ["Resumed."]
 
 
 def test_run_of_a_workspace_that_is_configured_no_more_does_not_go_on_and_says_why(
@@ -625,20 +595,10 @@ def test_run_of_a_workspace_that_is_configured_no_more_does_not_go_on_and_says_w
     run = new_run(state="paused")
     settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
 
-    assert "no Orq workspace 'default'" in said(admin_client.post(page(run, "go_on")))
+    assert "no Orq workspace 'default'" in said(admin_client.post(page(run, "resume")))
     run.refresh_from_db()
     assert run.state == "paused"
     assert messages(queue) == []
-
-
-def test_history_says_nothing_of_a_run_under_way_of_which_no_worker_could_be_told(
-    remote, admin_client, broker_out_of_reach
-):
-    run = new_run(state="queued")
-
-    admin_client.post(page(run, "go_on"))
-
-    assert history_of(run) == []
 
 
 def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):
@@ -647,7 +607,7 @@ def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, que
     admin_client.post(page(run, "pause"))
     assert "Orq is in trouble" in text_of(admin_client.get(page(run)))
 
-    assert "trouble" not in said(admin_client.post(page(run, "go_on")))
+    assert "trouble" not in said(admin_client.post(page(run, "resume")))
 
 
 def test_pause_stops_a_run_where_it_is(remote, admin_client):
@@ -674,7 +634,15 @@ def test_cancel_asks_first_and_then_ends_the_run(remote, admin_client):
 
 
 @pytest.mark.parametrize(
-    ("method", "name"), [("get", "go_on"), ("post", "go_on"), ("get", "cancel"), ("post", "cancel"), ("post", "pause")]
+    ("method", "name"),
+    [
+        ("get", "approve"),
+        ("post", "approve"),
+        ("post", "resume"),
+        ("get", "cancel"),
+        ("post", "cancel"),
+        ("post", "pause"),
+    ],
 )
 def test_click_that_comes_too_late_is_told_so(remote, admin_client, method, name):
     run = full_run()
@@ -682,13 +650,13 @@ def test_click_that_comes_too_late_is_told_so(remote, admin_client, method, name
     response = getattr(admin_client, method)(page(run, name), {"post": "yes"})
 
     assert response.url == page(run)
-    assert "Nothing was done" in said(response) or "nothing to let go on" in said(response)
+    assert "Nothing was done" in said(response)
     assert "succeeded" in said(response)
     run.refresh_from_db()
     assert run.state == "succeeded"
 
 
-@pytest.mark.parametrize("name", ["go_on", "pause", "cancel"])
+@pytest.mark.parametrize("name", ["approve", "resume", "pause", "cancel"])
 def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_client, name):
     run = full_run()
     url = page(run, name)
@@ -699,15 +667,6 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
     assert response.url == LIST
     assert "There is no sync run" in said(response)
     assert admin_client.get(url.replace(name.replace("_", "-"), "progress")).status_code == 404
-
-
-def test_held_run_that_another_one_must_precede_says_which(held_run, admin_client):
-    first, held_again = holds.go_on(held_run), full_run()
-
-    response = admin_client.post(page(held_again, "go_on"), {"post": "yes"})
-
-    assert response.url == page(held_again)
-    assert f"sync run {first.pk} is unfinished" in said(response)
 
 
 # Runs that nobody takes
@@ -799,9 +758,10 @@ VIEWS = {
     "start": ("post", lambda run: START),
     "pause": ("post", lambda run: page(run, "pause")),
     "cancel": ("post", lambda run: page(run, "cancel")),
-    "go on": ("post", lambda run: page(run, "go_on")),
+    "resume": ("post", lambda run: page(run, "resume")),
+    "approve": ("post", lambda run: page(run, "approve")),
     "ask to cancel": ("get", lambda run: page(run, "cancel")),
-    "ask to go on": ("get", lambda run: page(run, "go_on")),
+    "ask to approve": ("get", lambda run: page(run, "approve")),
 }
 READING = ("list", "page", "progress")
 each_view = pytest.mark.parametrize("view", VIEWS)
@@ -891,7 +851,7 @@ def test_orders_by_get_are_refused(remote, admin_client, name):
 
 def test_pages_hold_no_code_or_style_of_their_own(held_run, admin_client):
     run = new_run(state="running", lease_until=before(minutes=-2))
-    urls = (CONVERSATIONS, LIST, page(run), page(held_run), page(run, "cancel"), page(held_run, "go_on"))
+    urls = (CONVERSATIONS, LIST, page(run), page(held_run), page(run, "cancel"), page(held_run, "approve"))
 
     assert [url for url in urls if INLINE_CODE.search(text_of(admin_client.get(url)))] == []
 

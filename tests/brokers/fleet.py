@@ -2,12 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,48 +12,9 @@ from urllib.parse import quote
 from celery import Celery
 from django.db import connection
 
-from ..acceptance.project import GRACE, end_group, environment, group_exists
+from ..programs import Program, environment, program, wait_until
 
-ROOT = Path(__file__).parents[2]
 CELERY = (sys.executable, "-m", "celery", "--app", "tests.brokers.celery")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    def stop(self) -> None:
-        """As an operator does; it must leave nothing behind."""
-        self.process.terminate()
-        self.process.wait(GRACE)
-        assert not group_exists(self.process), f"processes are left\n{self.text}"
-
-
-@contextmanager
-def program(name: str, *command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Program]:
-    """In a group of its own, of which nothing is left when the block is left; ``folder`` gets a log of its output."""
-    log = folder / f"{name}-{time.monotonic_ns()}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 # a command of the tests
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    started = Program(process=process, log=log)
-    try:
-        yield started
-        started.stop()
-    finally:
-        end_group(process)
 
 
 class Fleet:
@@ -137,16 +95,6 @@ def database_url() -> str:
     database = connection.settings_dict
     user = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}"
     return f"postgres://{user}@{database['HOST']}:{database['PORT'] or 5432}/{quote(database['NAME'])}"
-
-
-def wait_until(fulfilled: Callable[[], object], *, within: float = 40, every: float = 0.05) -> bool:
-    """Whether it came to be so within these seconds."""
-    until = time.monotonic() + within
-    while not fulfilled():
-        if time.monotonic() > until:
-            return False
-        time.sleep(every)
-    return True
 
 
 def exists(pid: int) -> bool:

@@ -12,8 +12,9 @@ import pytest
 from django_orq.models import SyncRun
 from django_orq.testing import OrqSandbox
 
+from ..programs import wait_until
 from ..walking import mirror_equals
-from .fleet import exists, wait_until
+from .fleet import exists
 
 KILLS = 10
 LONGEST_LIFE = 0.4

@@ -6,8 +6,8 @@ from django_orq.models import SyncRun
 from django_orq.sync import runs
 from django_orq.testing import OrqSandbox
 
+from ..programs import wait_until
 from ..walking import mirror_equals
-from .fleet import wait_until
 
 SYNC, WALK = "django_orq.sync_conversations", "django_orq.walk_conversations"
 CALLS = 2

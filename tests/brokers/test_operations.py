@@ -13,8 +13,9 @@ from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation
 from django_orq.testing import OrqSandbox
 
+from ..programs import wait_until
 from ..walking import full_run, mirror_equals
-from .fleet import exists, wait_until
+from .fleet import exists
 
 ITEMS = 30
 KILLS = 2

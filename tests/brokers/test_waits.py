@@ -11,7 +11,7 @@ import pytest
 from django_orq.models import SyncRun, WorkspaceWait
 from django_orq.testing import OrqSandbox
 
-from .fleet import wait_until
+from ..programs import wait_until
 
 LATENESS = 4.0
 """Seconds: a message on its way, or the next call of beat, and the work of two busy children."""

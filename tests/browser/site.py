@@ -5,7 +5,6 @@ import secrets
 import shutil
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 import uuid
@@ -16,8 +15,7 @@ from typing import Any
 
 from django_orq.testing import OrqSandbox
 
-from ..acceptance.project import environment
-from ..brokers.fleet import ROOT, program, wait_until
+from ..programs import ROOT, environment, program, run, wait_until
 
 HOST = "127.0.0.1"
 LOGIN = ("admin", "admin")
@@ -81,18 +79,7 @@ class Site:
 
     def manage(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
         """Run a command of the project; returns what it printed."""
-        done = subprocess.run(  # noqa: S603 # commands of the tests
-            [sys.executable, "manage.py", *words],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode in codes, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run(sys.executable, "manage.py", *words, cwd=ROOT, environment=self._environment, codes=codes)
 
     def fill(self) -> None:
         """Mirror all that is in the sandbox."""

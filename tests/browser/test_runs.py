@@ -1,4 +1,4 @@
-"""Syncing from the admin: started, watched, held by the guard and let go on, with Orq well and with Orq in trouble."""
+"""Syncing from the admin: started, watched, stopped for review and approved, with Orq well and in trouble."""
 
 import re
 
@@ -96,15 +96,15 @@ def test_sync_that_orq_refuses_changes_nothing_and_says_so(site, page, fault):
         cancel(page)
 
 
-def test_held_run_deletes_nothing_until_a_person_lets_it_go_on(walked_site, walked_page):
+def test_run_stopped_for_review_deletes_nothing_until_a_person_approves_it(walked_site, walked_page):
     lost = lost_rows(walked_site)
     for row in lost:
         walked_site.sandbox.remove(row["remote_id"])
     sync_everything(walked_page)
     expect(state(walked_page)).to_have_text("partial")
     assert not any(deleted(walked_site, lost))
-    walked_page.get_by_role("link", name="Go on…").click()
-    expect(walked_page.get_by_text(f"{LOST} missing conversations were held back")).to_be_visible()
+    walked_page.get_by_role("link", name="Approve…").click()
+    expect(walked_page.get_by_text(f"{LOST} missing conversations need review")).to_be_visible()
 
     confirm(walked_page)
 
@@ -113,12 +113,12 @@ def test_held_run_deletes_nothing_until_a_person_lets_it_go_on(walked_site, walk
 
 
 @pytest.mark.parametrize("fault", ["401", "500"])
-def test_held_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, walked_page, fault):
+def test_approved_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, walked_page, fault):
     lost = lost_rows(walked_site)
     walked_site.sandbox.hidden = {row["remote_id"] for row in lost}
     sync_everything(walked_page)
     expect(state(walked_page)).to_have_text("partial")
-    walked_page.get_by_role("link", name="Go on…").click()
+    walked_page.get_by_role("link", name="Approve…").click()
     walked_site.sandbox.fail("retrieve", times=None, **FAULTS[fault])
 
     confirm(walked_page)

@@ -3,7 +3,7 @@
 from typing import Any
 
 OURS = ("django_orq", "references")
-OF_THE_REST = ("label", "tag")
+OF_THE_REST = ("label",)
 """Models of ``references`` that refer to a conversation by its content type, and so live where content types do."""
 
 

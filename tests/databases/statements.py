@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connections
 
-OURS = re.compile(r"\b(django_orq|references_(?!label|tag))")
+OURS = re.compile(r"\b(django_orq|references_(?!label))")
 OF_THE_REST = re.compile(r"\b(auth|django_admin|django_content_type|django_session)")
 READING = ("SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET ", "PRAGMA")
 

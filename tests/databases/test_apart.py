@@ -17,7 +17,7 @@ from django_orq.mirror import orders, verbs
 from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.signals import conversation_updated
-from django_orq.sync import retention
+from django_orq.sync import runs
 
 from ..admin.test_admin import (
     ADD,
@@ -186,7 +186,7 @@ def test_runs_are_started_watched_paused_and_cancelled_in_the_admin(remote, admi
     start = reverse("admin:django_orq_syncrun_start")
     admin_client.post(start, {"mode": "full", "workspace": "default"})
     run = SyncRun.objects.get()
-    for name in ("pause", "go_on", "cancel"):
+    for name in ("pause", "resume", "cancel"):
         response = admin_client.post(page_of(run, name))
         assert said(response, constants.ERROR) == []
         assert admin_client.get(page_of(run)).status_code == 200
@@ -243,8 +243,8 @@ def test_users_of_the_other_database_are_remembered_by_name(remote, rows, admin_
 
 
 def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
-    monkeypatch.setattr(retention, "KEPT", 2)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 2)
+    monkeypatch.setattr(runs, "KEPT", 2)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 2)
     monkeypatch.setattr(orders, "KEPT", 2)
     for _time in range(5):
         full_run()
@@ -254,10 +254,11 @@ def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
     assert Operation.objects.count() <= 3
 
 
-def test_tombstone_that_another_database_refers_to_is_not_removed(remote):
-    labelled, _unlabelled = tombstone(1), tombstone(2)
+def test_tombstone_is_kept_by_what_refers_to_it_from_the_same_database_alone(remote):
+    referred, labelled, _free = tombstone(1), tombstone(2), tombstone(3)
+    Reference.objects.create(conversation=referred)
     Label.objects.create(content_type=ContentType.objects.get_for_model(Conversation), object_id=str(labelled.pk))
 
     call_command("orq_prune", "--tombstones=1", "--apply")
 
-    assert list(Conversation.objects.all()) == [labelled]
+    assert list(Conversation.objects.all()) == [referred]

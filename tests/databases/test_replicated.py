@@ -12,7 +12,7 @@ from django_orq.exceptions import ConversationChanged
 from django_orq.mirror import orders, verbs
 from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, SyncRun
-from django_orq.sync import holds
+from django_orq.sync import runs
 
 from ..admin.test_admin import (
     LIST,
@@ -27,7 +27,7 @@ from ..admin.test_admin import (
     save_new,
     text_of,
 )
-from ..walking import configure, full_run, incremental_run, work_on
+from ..walking import approve, configure, full_run, incremental_run, work_on
 from .doing import REST, names_in_orq, one, page_of, work_off
 from .statements import Heard
 
@@ -163,26 +163,23 @@ def test_run_that_was_just_started_is_there(remote, admin_client, reader, queue)
     assert reader.get(f"/orq/sync-runs/{run.pk}/").status_code == 200
 
 
-def test_held_run_goes_on_once_though_the_replica_does_not_know_yet(settings, remote, admin_client, replicated):
+def test_run_is_approved_once_though_the_replica_does_not_know_yet(settings, remote, admin_client, replicated):
     configure(settings, MASS_DELETE_MIN=2, MASS_DELETE_SHARE=0)
     ids = [remote.add(f"Ticket {number}")["_id"] for number in range(5)]
     full_run()
     for id_ in ids[:3]:
         remote.remove(id_)
     held = full_run()
-    assert held.hold
+    assert held.needs_approval
     replicate()
     replicated["replica"].clear()
-    confirmed = holds.go_on(held)
-    work_on(confirmed)
+    approved = work_on(approve(held))
 
-    assert (confirmed.state, confirmed.tombstoned) == ("succeeded", 3)
-    assert not holds.can_go_on(held)
-    with pytest.raises(ValueError, match="continued"):
-        holds.go_on(held)
+    assert (approved.state, approved.tombstoned) == ("succeeded", 3)
+    assert runs.approve(held, reason="mass_delete", by="somebody") is None
     shown = text_of(admin_client.get(page_of(held)))
-    assert page_of(confirmed) in shown
-    assert page_of(held, "go_on") not in shown
+    assert "Approved by somebody" in shown
+    assert page_of(held, "approve") not in shown
 
 
 def replicate() -> None:

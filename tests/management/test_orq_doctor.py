@@ -85,86 +85,60 @@ def spoil(*changes: tuple[int, dict[str, Any]]) -> Callable[[dict[str, Any]], di
     return transform
 
 
-# All is well
-
-
-def test_all_is_well(filled):
-    verdict = Verdict()
+def test_all_is_well_and_nothing_is_written_there_or_here(filled, statements):
+    with statements() as executed:
+        verdict = Verdict()
 
     assert verdict.all_is_well()
     assert verdict[0] == f"Workspace 'default' at {filled.base_url}, API_STYLE 'snake'"
     newest, second, _ = (conversation["_id"] for conversation in filled.conversations)
     for finding in (
-        "no wait that Orq asked for is in force",
+        "not rate-limited at the moment",
         "the API key is accepted",
-        "the list answers: 3 on its first page, which is all",
+        "the list answers: 3 on its first page",
         "ids and times are well formed in 3 of 3",
         "the newest come first",
         f"can be retrieved ({newest})",
         "look like those of the public reference",
         f"the cursor advances (to {second})",
-        "an unknown cursor is answered with 404, which a sync run bears",
+        "an unknown cursor is answered with 404",
     ):
         assert verdict.says(finding), finding
-
-
-def test_writes_nothing_there_or_here(filled, statements):
-    with statements() as executed:
-        Verdict()
-
     assert {request.method for request in filled.requests} == {"GET"}
     assert {statement.split()[0] for statement in executed} == {"SELECT"}
 
 
-def test_asks_for_a_page_of_a_hundred(settings):
-    with OrqSandbox(conversations=250) as sandbox:
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "the list is empty (create"), (1, "after the only conversation"), (150, "100 on its first page")],
+)
+def test_any_number_of_conversations_is_well(settings, count, said):
+    with OrqSandbox(conversations=count) as sandbox:
         settings.ORQ_WORKSPACES = sandbox.settings()
 
-        assert Verdict().says("the list answers: 100 on its first page, and there are more")
-
-
-def test_empty_list_is_well(remote):
-    verdict = Verdict()
+        verdict = Verdict()
 
     assert verdict.all_is_well()
-    assert verdict.says("it is empty (create a conversation in Orq to have its cursor tried)")
-
-
-def test_single_conversation_is_enough_to_try_the_cursor(remote):
-    remote.add("Ticket")
-
-    verdict = Verdict()
-
-    assert verdict.all_is_well()
-    assert verdict.says("the cursor is understood: nothing comes after the only conversation")
+    assert verdict.says(said)
 
 
 def test_other_workspace_is_examined_by_its_alias(filled, settings):
     settings.ORQ_WORKSPACES = {"default": {"API_KEY": ""}, "shop": filled.settings()["default"]}
 
-    verdict = Verdict("--workspace", "shop")
-
-    assert verdict.all_is_well()
-    assert verdict[0].startswith("Workspace 'shop'")
+    assert Verdict("--workspace", "shop").all_is_well()
+    assert Verdict("--workspace", "shop")[0].startswith("Workspace 'shop'")
 
 
-# Configuration
+@pytest.mark.parametrize(
+    ("workspaces", "said"),
+    [({}, "Set ORQ_API_KEY"), ({"default": {"API_KEY": ""}}, "['API_KEY'] is empty")],
+    ids=["none", "without a key"],
+)
+def test_missing_settings_are_said_and_nothing_is_sent(remote, settings, workspaces, said):
+    settings.ORQ_WORKSPACES = workspaces
 
-
-def test_missing_configuration_says_what_to_write(settings):
-    settings.ORQ_WORKSPACES = {}
-
-    assert (Verdict().code, "Set ORQ_API_KEY" in Verdict().error) == (2, True)
-
-
-def test_missing_key_is_said_and_nothing_is_sent(remote, settings):
-    configure(settings, API_KEY="")
-
-    assert (Verdict().code, "['API_KEY'] is empty" in Verdict().error) == (2, True)
+    assert (Verdict().code, said in Verdict().error) == (2, True)
     assert remote.count() == 0
-
-
-# The key and the address
 
 
 def test_refused_key_names_the_vendors_addresses_and_goes_to_neither(remote, settings, monkeypatch):
@@ -187,11 +161,7 @@ def test_refused_key_names_the_vendors_addresses_and_goes_to_neither(remote, set
 def test_address_that_is_no_orq_names_the_vendors(remote, settings):
     configure(settings, BASE_URL=f"{remote.base_url}/elsewhere")
 
-    line = Verdict().only_failing()
-
-    assert "404" in line
-    assert "Check BASE_URL" in line
-    assert "https://my.orq.ai or https://api.orq.ai" in line
+    assert re.search("404.*Check BASE_URL.*https://my.orq.ai or https://api.orq.ai", Verdict().only_failing())
 
 
 @pytest.mark.parametrize(
@@ -207,58 +177,41 @@ def test_vendors_own_address_names_the_other_one(remote, settings, monkeypatch, 
     assert f"it may belong to {other}: try" in Verdict().only_failing()
 
 
-def test_key_without_permission_is_said(remote):
-    remote.fail(status=403)
-
-    assert "Check the key's permissions in Orq" in Verdict().only_failing()
+def fail(operation: str | None = None, **answer: Any) -> Callable[[OrqSandbox], None]:
+    return lambda remote: remote.fail(operation, **answer)
 
 
-def test_listed_conversation_that_its_id_does_not_find_is_said(filled):
-    filled.fail("retrieve", status=404, body='{"message": "Conversation not found"}')
-
-    verdict = Verdict()
-
-    assert f"{filled.conversations[0]['_id']} is listed, but not to be found" in verdict.only_failing()
-    assert verdict.says("the cursor advances")
+def transform(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[OrqSandbox], None]:
+    return lambda remote: setattr(remote, "transform_list", change)
 
 
-# The list
+EMPTY = '{"object": "list", "data": [], "has_more": false}'
+FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
+    ("could not be reached", OrqSandbox.stop),
+    ("Check the key's permissions in Orq", fail(status=403)),
+    ("Orq is in trouble", fail(status=500)),
+    ("slow down", fail(status=429)),
+    ("answered 409", fail(status=409)),
+    ("it is not JSON.*Check that BASE_URL is Orq's own", fail(status=200, body="<html>Please sign in</html>")),
+    ("it sends us elsewhere", fail(status=302, headers={"Location": "https://evil.test/"})),
+    ("empty, but says that there is more", transform(lambda answer: answer | {"data": [], "has_more": True})),
+    ("not ordered by id", transform(lambda answer: answer | {"data": answer["data"][::-1]})),
+    ("created before the year 2000", transform(spoil((1, {"createdAt": 1_760_000_000})))),
+    ("listed, but not found", fail("retrieve", status=404, body='{"message": "Conversation not found"}')),
+    ("empty, though there are older ones", fail("list", after=1, status=200, body=EMPTY)),
+    ("without a single usable id", fail("list", after=1, status=200, body=EMPTY.replace("[]", "[{}]"))),
+    ("'snake'.*'camel' does not help", lambda remote: setattr(remote, "ignore_cursor", True)),
+    ("answered 400.*'camel' does not help", fail("list", after=1, status=400)),
+    ("unknown cursor is answered with 500.*orq_sync --fresh", fail("list", after=2, status=500)),
+    ("asks us to slow down", fail("list", after=2, status=429)),
+]
 
 
-def test_answer_that_is_no_list_is_said(remote):
-    remote.fail(status=200, body="<html>Please sign in</html>")
+@pytest.mark.parametrize(("said", "spoil_it"), FAULTS, ids=[said for said, _spoil_it in FAULTS])
+def test_fault_of_the_server_is_said_once_with_a_remedy(filled, said, spoil_it):
+    spoil_it(filled)
 
-    line = Verdict().only_failing()
-
-    assert "it is not JSON" in line
-    assert "Check that BASE_URL is Orq's own address" in line
-
-
-def test_redirect_is_not_followed(remote):
-    remote.fail(status=302, headers={"Location": "https://evil.test/"})
-
-    assert "it sends us elsewhere" in Verdict().only_failing()
-    assert remote.count() == 1
-
-
-def test_server_that_is_down_is_said(remote):
-    remote.stop()
-
-    assert "could not be reached" in Verdict().only_failing()
-
-
-@pytest.mark.parametrize(("status", "said"), [(500, "Orq is in trouble"), (429, "slow down"), (409, "answered 409")])
-def test_other_refusal_is_said(remote, status, said):
-    remote.fail(status=status)
-
-    assert said in Verdict().only_failing()
-    assert remote.count() == 1
-
-
-def test_empty_list_that_says_there_is_more_is_said(remote):
-    remote.transform_list = lambda answer: answer | {"has_more": True}
-
-    assert "is empty, and says that there is more" in Verdict().only_failing()
+    assert re.search(said, Verdict().only_failing())
 
 
 def test_refused_items_are_told_with_their_reasons(filled):
@@ -271,24 +224,27 @@ def test_refused_items_are_told_with_their_reasons(filled):
     assert f"{second} can't be mirrored: “createdAt” must be a number of milliseconds" in first
     assert "an item without a usable id can't be mirrored: “_id” is not a conversation id" in other
     assert verdict.says("ids and times are well formed in 1 of 3")
-    assert verdict.error == "2 of these findings need a person."
+    assert verdict.error == "2 problems found."
+    filled.transform_list = lambda answer: answer | {"data": [item | {"kind": "x"} for item in answer["data"] * 5]}
+    assert len(Verdict().failing()) == 5  # and the others in the admin
 
 
-def test_mirror_of_this_workspace_is_recognized(filled):
+@pytest.mark.parametrize(
+    ("newer", "said"),
+    [
+        (0, "shows conversations that are mirrored here"),
+        (100, "only new conversations; mirrored ones can be retrieved"),
+    ],
+)
+def test_mirror_of_this_workspace_is_recognized(filled, newer, said):
     full_run()
-
-    assert Verdict().says("the list shows conversations that are mirrored here")
-
-
-def test_mirror_of_this_workspace_is_recognized_behind_many_new_conversations(filled):
-    full_run()
-    for number in range(100):
+    for number in range(newer):
         filled.add(f"New {number}")
 
     verdict = Verdict()
 
     assert verdict.all_is_well()
-    assert verdict.says("the list shows only new conversations; what is mirrored here can be retrieved")
+    assert verdict.says(said)
 
 
 def test_mirror_of_another_workspace_is_said(filled, settings):
@@ -296,52 +252,7 @@ def test_mirror_of_another_workspace_is_said(filled, settings):
     with OrqSandbox(conversations=3) as other:
         configure(settings, BASE_URL=other.base_url)
 
-        failing = Verdict().only_failing()
-
-    assert "nothing of what is mirrored here" in failing
-    assert "API_KEY and BASE_URL" in failing
-
-
-def test_many_refused_items_are_counted(settings):
-    with OrqSandbox(conversations=20) as sandbox:
-        settings.ORQ_WORKSPACES = sandbox.settings()
-        sandbox.transform_list = spoil(*((place, {"kind": "message"}) for place in range(20)))
-
-        failing = Verdict().failing()
-
-    assert len(failing) == 6
-    assert "15 more can't be mirrored" in failing[-1]
-
-
-def test_list_in_another_order_is_said(filled):
-    filled.transform_list = lambda answer: answer | {"data": answer["data"][::-1]}
-
-    assert "not ordered by id" in Verdict().only_failing()
-
-
-def test_times_in_seconds_are_said(filled):
-    filled.transform_list = spoil((1, {"createdAt": 1_760_000_000}))
-
-    assert "was created in 1970" in Verdict().only_failing()
-
-
-# The cursor and the dialect
-
-
-def test_ignored_cursor_names_the_style(filled):
-    filled.ignore_cursor = True
-
-    line = Verdict().only_failing()
-
-    assert "API_STYLE 'snake'" in line
-    assert "API_STYLE 'camel' does not help" in line
-
-
-def test_ignored_cursor_is_noticed_with_one_conversation_too(remote):
-    remote.add("Ticket")
-    remote.ignore_cursor = True
-
-    assert "API_STYLE 'snake'" in Verdict().only_failing()
+        assert re.search("none of the conversations.* mirrored here.*API_KEY and BASE_URL", Verdict().only_failing())
 
 
 def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
@@ -351,55 +262,25 @@ def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
     camel.fail(status=200, body=page_one)
     camel.fail(after=1, status=200, body=page_one)
 
-    verdict = Verdict()
-
-    assert "brings nothing older" in verdict.only_failing()
-    assert "This server understands API_STYLE 'camel': set that." in verdict.only_failing()
+    assert re.search("brought nothing older.*This server understands API_STYLE 'camel'", Verdict().only_failing())
 
 
-@pytest.mark.parametrize("status", [400, 404])
-def test_refused_cursor_is_said(filled, status):
-    filled.fail("list", after=1, status=status)
+@pytest.mark.parametrize(("server", "style", "other"), [("camel", "snake", "camel"), ("filled", "camel", "snake")])
+def test_server_of_the_other_style_is_found_by_its_path(request, settings, server, style, other):
+    request.getfixturevalue(server)
+    configure(settings, API_STYLE=style)
 
-    assert re.search(f"answered {status}.*API_STYLE 'camel' does not help", Verdict().only_failing())
-
-
-def test_server_of_the_other_style_is_found_by_its_path(camel, settings):
-    configure(settings, API_STYLE="snake")
-
-    assert "This server understands API_STYLE 'camel': set that." in Verdict().only_failing()
+    assert f"This server understands API_STYLE '{other}': set that." in Verdict().only_failing()
 
 
-def test_server_of_our_style_is_found_by_its_path(filled, settings):
-    configure(settings, API_STYLE="camel")
-
-    assert "This server understands API_STYLE 'snake': set that." in Verdict().only_failing()
-
-
-def test_last_dialect_is_well(camel):
-    verdict = Verdict()
-
-    assert verdict.all_is_well()
-    assert verdict.says("look like those of SDK 4.1.15 to 4.3.20")
-
-
-@pytest.mark.parametrize(("field", "sdk"), [("entity_id", "4.1.0-rc.35"), ("entityId", "4.1.5")])
-def test_dialect_is_told_by_the_objects(filled, field, sdk):
-    filled.transform_list = spoil((0, {field: "e-1"}))
-
-    assert Verdict().says(f"look like those of SDK {sdk}")
-
-
-def test_page_after_the_newest_that_is_empty_is_said(filled):
-    filled.fail("list", after=1, status=200, body='{"object": "list", "data": [], "has_more": false}')
-
-    assert "is empty, though there are older ones" in Verdict().only_failing()
-
-
-def test_page_after_the_newest_without_a_usable_id_is_said(filled):
-    filled.fail("list", after=1, status=200, body='{"object": "list", "data": [{}], "has_more": false}')
-
-    assert "without a single usable id" in Verdict().only_failing()
+def test_dialect_is_told_by_the_objects(camel, filled, settings):
+    assert Verdict().says("look like those of the public reference")
+    for field, sdk in (("entity_id", "4.1.0-rc.35"), ("entityId", "4.1.5")):
+        filled.transform_list = spoil((0, {field: "e-1"}))
+        assert Verdict().says(f"look like those of SDK {sdk}")
+    settings.ORQ_WORKSPACES = camel.settings()
+    assert Verdict().all_is_well()
+    assert Verdict().says("look like those of SDK 4.1.15 to 4.3.20")
 
 
 @pytest.mark.parametrize(
@@ -412,57 +293,26 @@ def test_answer_to_an_unknown_cursor_is_told(filled, switch, said):
     verdict = Verdict()
 
     assert verdict.all_is_well()
-    assert verdict.says(f"an unknown cursor is answered {said}, which a sync run bears")
-
-
-def test_unknown_cursor_is_well_formed(filled):
-    Verdict()
-
-    assert is_remote_id(UNKNOWN_ID)
+    assert verdict.says(f"an unknown cursor is answered {said}")
     assert filled.requests[-1].query["starting_after"] == UNKNOWN_ID
-
-
-def test_unknown_cursor_that_breaks_the_server_is_said(filled):
-    filled.fail("list", after=2, status=500)
-
-    line = Verdict().only_failing()
-
-    assert "an unknown cursor is answered with 500" in line
-    assert "orq_sync --fresh" in line
-
-
-# Waits
+    assert is_remote_id(UNKNOWN_ID)
 
 
 @pytest.mark.parametrize("status", [429, 503, 404])
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_retry_after_ends_the_examination(filled, status, place):
-    filled.fail("list", after=place, status=status, headers={"Retry-After": "7"})
+@pytest.mark.parametrize(("call", "place"), [("list", 0), ("list", 1), ("list", 2), ("retrieve", 0)])
+def test_retry_after_ends_the_examination(filled, status, call, place):
+    filled.fail(call, after=place, status=status, headers={"Retry-After": "86400"})
 
-    assert "asked again in 7 s, not before" in Verdict().only_failing()
-    assert filled.count("list") == place + 1
+    assert "asks for a wait of 86,400 s" in Verdict().only_failing()
+    assert filled.requests[-1].operation == call
+    assert filled.count(call) == place + 1
     assert not WorkspaceWait.objects.exists()
-
-
-def test_retry_after_of_a_retrieve_ends_it_too(filled):
-    filled.fail("retrieve", status=404, headers={"Retry-After": "86400"})
-
-    assert "asked again in 86,400 s" in Verdict().only_failing()
-    assert filled.count() == 2
-
-
-def test_rate_limit_without_a_time_is_no_verdict_on_the_cursor(filled):
-    filled.fail("list", after=2, status=429)
-
-    assert "slow down" in Verdict().only_failing()
 
 
 def test_wait_in_force_is_heeded(filled):
     WorkspaceWait.objects.create(workspace="default", until=datetime.now(UTC) + timedelta(minutes=5))
 
-    verdict = Verdict()
-
-    assert re.search(r"wait until \d\d:\d\d:\d\d UTC.*asked again in \d{3} s", verdict.only_failing())
+    assert re.search(r"wait until \d\d:\d\d:\d\d UTC.*a wait of \d{3} s", Verdict().only_failing())
     assert filled.count() == 0
 
 
@@ -486,9 +336,6 @@ def test_database_without_our_tables_is_said_and_orq_is_examined(filled):
 
     assert "run “manage.py migrate”" in verdict.only_failing()
     assert verdict.says("the cursor advances")
-
-
-# The key
 
 
 @pytest.mark.parametrize("operation", ["list", "retrieve"])

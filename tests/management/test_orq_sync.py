@@ -7,8 +7,7 @@ from django.core.management import CommandError, call_command
 
 from django_orq.management.progress import Progress
 from django_orq.models import SyncRun
-from django_orq.sync import holds, runs
-from django_orq.sync.report import remarks
+from django_orq.sync import runs
 from django_orq.testing import OrqSandbox
 
 from ..walking import configure, let_the_wait_pass, mirror_equals
@@ -206,15 +205,11 @@ def test_fresh_cancels_a_run_that_has_no_page_yet(remote):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--max-pages", "0"),
-        ("--max-pages", "-3"),
-        ("--max-pages", "99999999999999999999"),
         ("--max-seconds", "0"),
         ("--max-seconds", "nan"),
         ("--max-seconds", "1e300"),
-        ("--go-on", "1", "--max-pages", "1"),
-        ("--go-on", "1", "--full"),
-        ("--go-on", "1", "--workspace", "default"),
+        ("--resume", "1", "--full"),
+        ("--approve", "1", "--workspace", "default"),
     ],
     ids=" ".join,
 )
@@ -226,35 +221,33 @@ def test_nonsense_is_wrong_usage(remote, arguments):
     assert not SyncRun.objects.exists()
 
 
-def test_run_that_is_continued_already_says_by_which(remote):
+def test_doubted_run_says_how_to_approve_it(remote):
     fill(remote, 3)
     orq_sync("--full")
     remote.locked_out = True
-    with pytest.raises(CommandError, match="orq_sync --go-on"):
+    with pytest.raises(CommandError, match="orq_sync --approve"):
         orq_sync("--full")
     doubted = SyncRun.objects.latest("pk")
-    assert f"--go-on {doubted.pk}" in " ".join(remarks(doubted, for_terminal=True))
-    following = holds.go_on(doubted)
-    assert exit_code("--go-on", str(doubted.pk)) == 3
 
-    with pytest.raises(CommandError, match=f"continued by run {following.pk}"):
-        orq_sync("--go-on", str(doubted.pk))
+    assert exit_code("--approve", str(doubted.pk), "--by", "Ada") == 3
+    doubted.refresh_from_db()
+    assert (doubted.needs_approval, doubted.approvals[0]["by"]) == ("mass_delete", "Ada")
 
 
 def test_budget_leaves_the_rest_to_the_next_call(remote, settings, capsys):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
 
-    assert exit_code("--full", "--max-pages", "2") == 4
+    assert exit_code("--full", "--max-seconds", "0.000001") == 4
     assert "budget" in capsys.readouterr().err
-    assert "has 2 pages behind it" in orq_sync("--full", "--max-seconds", "60")
+    assert "has 1 page behind it" in orq_sync("--full", "--max-seconds", "60")
     assert mirror_equals(remote)
 
 
 def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, settings, capsys):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    exit_code("--full", "--max-pages", "2")
+    exit_code("--full", "--max-seconds", "0.000001")
 
     assert "35 conversations in 4 pages" in orq_sync("--full", "--fresh")
     assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
@@ -263,19 +256,19 @@ def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, setting
 def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it_is(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    exit_code("--full", "--max-pages", "2")
+    exit_code("--full", "--max-seconds", "0.000001")
 
-    with pytest.raises(CommandError, match="max_pages"):
-        orq_sync("--full", "--fresh", "--max-pages", "0")
+    with pytest.raises(CommandError, match="max_seconds"):
+        orq_sync("--full", "--fresh", "--max-seconds", "0")
 
-    assert SyncRun.objects.get().pages == 2
+    assert SyncRun.objects.get().pages == 1
     assert not SyncRun.objects.get().is_finished
 
 
 def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_run_as_it_is(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    exit_code("--full", "--max-pages", "2")
+    exit_code("--full", "--max-seconds", "0.000001")
     settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
 
     with pytest.raises(CommandError, match="no Orq workspace 'default'") as refusal:
@@ -289,22 +282,22 @@ def test_nothing_but_remarks_is_said_where_none_of_it_is_wanted(remote, settings
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
 
-    assert exit_code("--full", "--verbosity=0", "--max-pages", "2") == 4
+    assert exit_code("--full", "--verbosity=0", "--max-seconds", "0.000001") == 4
     said = capsys.readouterr()
     assert (said.out, "budget" in said.err) == ("", True)
     assert orq_sync("--full", "--verbosity=0") == ""
 
 
-def test_go_on_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
+def test_resume_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    exit_code("--full", "--max-pages", "2")
+    exit_code("--full", "--max-seconds", "0.000001")
 
-    assert "35 conversations in 4 pages" in orq_sync("--go-on", str(SyncRun.objects.get().pk))
+    assert "35 conversations in 4 pages" in orq_sync("--resume", str(SyncRun.objects.get().pk))
     assert mirror_equals(remote)
 
 
-def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
+def test_run_stopped_for_review_says_how_to_approve_it(remote, settings, capsys):
     configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
     fill(remote, 3)
     orq_sync("--full")
@@ -312,20 +305,25 @@ def test_held_run_says_how_to_let_it_go_on(remote, settings, capsys):
 
     assert exit_code("--full") == 3
     held = SyncRun.objects.latest("pk")
-    assert f"orq_sync --go-on {held.pk}" in capsys.readouterr().err
+    assert f"orq_sync --approve {held.pk}" in capsys.readouterr().err
 
-    assert "1 deleted" in orq_sync("--go-on", str(held.pk))
+    assert "1 deleted" in orq_sync("--approve", str(held.pk))
 
 
 @pytest.mark.parametrize(
-    ("run", "message"), [("1000000000", "no sync run 1000000000"), ("finished", "nothing to let go on")]
+    ("arguments", "message"),
+    [
+        (("--resume", "1000000000"), "no sync run 1000000000"),
+        (("--resume", "finished"), "can't be resumed"),
+        (("--approve", "finished"), "does not need approval"),
+    ],
 )
-def test_run_that_cannot_go_on_is_wrong_usage(remote, run, message):
+def test_run_that_cannot_go_on_is_wrong_usage(remote, arguments, message):
     orq_sync("--full")
-    pk = str(SyncRun.objects.get().pk) if run == "finished" else run
+    option, run = arguments
 
     with pytest.raises(CommandError, match=message) as refusal:
-        orq_sync("--go-on", pk)
+        orq_sync(option, str(SyncRun.objects.get().pk) if run == "finished" else run)
 
     assert refusal.value.returncode == 2
 

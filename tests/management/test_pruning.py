@@ -1,52 +1,73 @@
 """What is pruned and what is kept, kind by kind."""
 
 import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import User
-from django.core.exceptions import ImproperlyConfigured
+from django.contrib.contenttypes.models import ContentType
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
 
-from django_orq.management import pruning, tombstones
-from django_orq.management.pruning import Ages, Kind
-from django_orq.mirror import operations, orders
-from django_orq.mirror.once import do_once
+from django_orq.management import pruning
+from django_orq.mirror import orders
 from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
+from django_orq.store import reconcile as reconciling
+from django_orq.store.reconcile import reconcile
+from django_orq.store.rules import Answer, Verdict
 from django_orq.sync import runs
 
-from ..ordering import states
-from ..references.models import Dependent, Report, Ticket
-from ..values import set_columns, tombstone
-from ..walking import full_run, incremental_run
+from ..references import models as project
+from ..threads import in_thread
+from ..values import conversation, mirrored_values, set_columns, tombstone
+from ..walking import full_run, incremental_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EVERYTHING = Ages(runs=1, operations=1, rejected=1, tombstones=1, scrub=1)
+EVERYTHING = {"runs": 1, "operations": 1, "rejected": 1, "tombstones": 1, "scrub": 1}
+SCRUBBED, SCRUBBED_OPERATIONS, SCRUBBED_PAYLOADS = "scrub.conversation", "scrub.operation", "scrub.rejectedpayload"
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def prune(*, apply: bool = True, workspace: str | None = None, **ages: int) -> dict[Kind, tuple[int, int]]:
+def prune(*, apply: bool = True, workspace: str | None = None, **ages: int) -> dict[str, tuple[int, int]]:
     """How many of each kind were pruned, and kept."""
-    tallies = pruning.prune(Ages(**ages), apply=apply, workspace=workspace)
-    return {tally.kind: (tally.count, tally.kept) for tally in tallies}
+    tallies = [tally for tally in pruning.prune(ages, apply=apply, workspace=workspace) if tally.is_complete]
+    models = [tally.kind.old(now(), None).model._meta.model_name for tally in tallies]
+    return {
+        f"{tally.kind.option}.{model}": (tally.count, tally.kept) for tally, model in zip(tallies, models, strict=True)
+    }
+
+
+def remove(**options: Any) -> tuple[int, int]:
+    """Of tombstones older than a day."""
+    return prune(tombstones=1, **options)["tombstones.conversation"]
+
+
+def scrub(row: Conversation) -> Conversation:
+    prune(scrub=1)
+    row.refresh_from_db()
+    return row
 
 
 def all_rows() -> dict[str, list[dict[str, Any]]]:
-    models: list[type[Model]] = [Conversation, SyncRun, Operation, OperationItem, RejectedPayload, LogEntry]
+    models: list[type[Model]] = [Conversation, SyncRun, Operation, OperationItem, RejectedPayload]
     return {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
 
 
+def exists(*rows: Model) -> list[bool]:
+    return [type(row)._default_manager.filter(pk=row.pk).exists() for row in rows]
+
+
 def age(rows: Any, *, days: float) -> None:
-    """As if these had ended or been resolved so many days ago."""
-    column = "resolved_at" if rows.model is RejectedPayload else "finished_at"
-    rows.update(**{column: now() - timedelta(days=days)})
+    """As if these had ended so many days ago."""
+    rows.update(finished_at=now() - timedelta(days=days))
 
 
 def rejected(key: str, *, workspace: str = "default", days: float | None = None) -> RejectedPayload:
@@ -56,21 +77,13 @@ def rejected(key: str, *, workspace: str = "default", days: float | None = None)
     return RejectedPayload.objects.create(workspace=workspace, key=key, reason="x", excerpt="Secret", **times)
 
 
-def operation(*rows: Conversation, days: float | None = 10, wanted: str = "Wanted") -> Operation:
+def operation(*rows: Conversation, days: float | None = 10) -> Operation:
     """An order to rename these, finished so many days ago, or not."""
-    placed, _is_new = orders.place("rename", [Order(conversation=row, wanted=wanted) for row in rows], by=Orderer())
+    placed, _is_new = orders.place("rename", [Order(conversation=row, wanted="Wanted") for row in rows], by=Orderer())
     if days is not None:
-        placed.items.update(state="done", note={"replaced": "Secret"})
+        placed.items.update(state="done")
         age(Operation.objects.filter(pk=placed.pk), days=days)
     return placed
-
-
-def entry(row: Conversation, *, days: float = 10) -> LogEntry:
-    """Of the admin's history, with the name that the row has."""
-    user, _created = User.objects.get_or_create(username="agent")
-    made = LogEntry.objects.log_actions(user.pk, [row], CHANGE, "", single_object=True)
-    LogEntry.objects.filter(pk=made.pk).update(action_time=now() - timedelta(days=days))
-    return made
 
 
 class TestRuns:
@@ -83,403 +96,385 @@ class TestRuns:
         return ended
 
     def test_old_ones_go_but_for_the_newest_complete_of_each_mode(self, ended):
-        assert prune(runs=9) == {Kind.RUNS: (2, 2)}
+        assert prune(runs=9, apply=False) == prune(runs=9) == {"runs.syncrun": (2, 2)}
         assert list(SyncRun.objects.order_by("pk")) == ended[2:]
 
-    def test_younger_ones_stay(self, ended):
+    def test_younger_ones_and_those_that_the_project_protects_stay(self, ended):
         age(SyncRun.objects.filter(pk=ended[0].pk), days=8)
+        project.Report.objects.create(run=ended[1])
 
-        assert prune(runs=9) == {Kind.RUNS: (1, 2)}
-        assert SyncRun.objects.filter(pk=ended[0].pk).exists()
+        assert prune(runs=9) == {"runs.syncrun": (0, 3)}
 
-    def test_held_and_continued_and_unfinished_ones_stay(self, ended):
-        SyncRun.objects.filter(pk=ended[0].pk).update(state="partial", hold="mass_delete", started_at=now())
-        SyncRun.objects.filter(pk=ended[1].pk).update(state="failed", error_code="workspace_doubted")
-        continuing = runs.open_run("default", "full")
-        SyncRun.objects.filter(pk=continuing.pk).update(continues=ended[1], queued_at=now() - timedelta(days=10))
+    def test_those_that_await_approval_and_unfinished_ones_stay(self, ended):
+        awaiting = {"state": "partial", "started_at": now()}
+        SyncRun.objects.filter(pk=ended[0].pk).update(**awaiting, needs_approval="mass_delete")
+        SyncRun.objects.filter(pk=ended[1].pk).update(**awaiting, needs_approval="workspace_doubted")
+        unfinished = runs.open_run("default", "full")
+        SyncRun.objects.filter(pk=unfinished.pk).update(queued_at=now() - timedelta(days=10))
 
-        assert prune(runs=1) == {Kind.RUNS: (0, 4)}
+        assert prune(runs=1) == {"runs.syncrun": (0, 4)}
         assert SyncRun.objects.count() == 5
 
-    def test_held_one_that_a_later_full_run_has_settled_goes(self, ended):
-        SyncRun.objects.filter(pk=ended[0].pk).update(state="partial", hold="mass_delete")
-
-        assert prune(runs=1) == {Kind.RUNS: (2, 2)}
-        assert not SyncRun.objects.filter(pk=ended[0].pk).exists()
-
-    def test_one_that_the_project_protects_stays(self, ended):
-        Report.objects.create(run=ended[0])
-
-        assert prune(runs=9) == {Kind.RUNS: (1, 3)}
-        assert SyncRun.objects.filter(pk=ended[0].pk).exists()
-
-    def test_of_one_workspace(self, ended):
+    def test_of_one_workspace_though_it_is_configured_no_more(self, ended, settings):
         SyncRun.objects.update(workspace="research")
+        settings.ORQ_WORKSPACES = {"default": {"API_KEY": "x"}}
 
-        assert prune(runs=1, workspace="default") == {Kind.RUNS: (0, 0)}
-        assert prune(runs=1, workspace="research") == {Kind.RUNS: (2, 2)}
-
-    def test_workspace_that_is_configured_no_more_is_pruned_with_all(self, ended, settings):
-        settings.ORQ_WORKSPACES = {}
-
-        assert prune(runs=1) == {Kind.RUNS: (2, 2)}
+        assert prune(runs=1, workspace="default") == {"runs.syncrun": (0, 0)}
+        assert prune(runs=1, workspace="research") == {"runs.syncrun": (2, 2)}
 
 
-class TestOperations:
+class TestOperationsAndRejectedPayloads:
     def test_old_finished_ones_go_with_their_items(self):
-        row = tombstone()
-        old, young, unfinished = operation(row), operation(row, days=5), operation(row, days=None)
+        row, theirs = tombstone(1), tombstone(2, workspace="research")
+        old = operation(row)
+        kept = [operation(row, days=5), operation(row, days=None), operation(theirs), operation(row, theirs)]
 
-        assert prune(operations=9) == {Kind.OPERATIONS: (1, 0)}
-        assert set(Operation.objects.all()) == {young, unfinished}
+        assert prune(operations=9, workspace="default") == {"operations.operation": (1, 0)}
+        assert exists(old, *kept) == [False, *[True] * 4]
         assert not OperationItem.objects.filter(operation_id=old.pk).exists()
+        assert prune(operations=9) == {"operations.operation": (2, 0)}
 
-    def test_of_one_workspace_are_those_about_no_other(self):
-        ours, theirs = tombstone(1), tombstone(2, workspace="research")
-        kept = {operation(theirs), operation(ours, theirs)}
-        operation(ours)
-
-        assert prune(operations=1, workspace="default") == {Kind.OPERATIONS: (1, 0)}
-        assert set(Operation.objects.all()) == kept
-
-
-class TestRejected:
-    def test_old_resolved_ones_go(self):
+    def test_old_resolved_payloads_go(self):
         rejected("old", days=10)
-        kept = {rejected("young", days=5), rejected("unresolved")}
+        kept = {rejected("young", days=5), rejected("unresolved"), rejected("x", days=10, workspace="research")}
 
-        assert prune(rejected=9) == {Kind.REJECTED: (1, 0)}
+        assert prune(rejected=9, workspace="default") == {"rejected.rejectedpayload": (1, 0)}
         assert set(RejectedPayload.objects.all()) == kept
-
-    def test_of_one_workspace(self):
-        rejected("x", days=10)
-        theirs = rejected("x", days=10, workspace="research")
-
-        assert prune(rejected=9, workspace="default") == {Kind.REJECTED: (1, 0)}
-        assert RejectedPayload.objects.get() == theirs
-
-
-class TestTombstones:
-    def test_old_ones_go_and_referred_ones_are_counted_as_kept(self):
-        kept = tombstone(1)
-        Dependent.objects.create(conversation=kept)
-        tombstone(2)
-        young = tombstone(3, days=5)
-
-        assert prune(tombstones=9, apply=False) == {Kind.TOMBSTONES: (1, 1)}
-        assert prune(tombstones=9) == {Kind.TOMBSTONES: (1, 1)}
-        assert set(Conversation.objects.all()) == {kept, young}
-
-    def test_of_one_workspace(self):
-        tombstone(1)
-        theirs = tombstone(1, workspace="research")
-
-        assert prune(tombstones=9, workspace="default") == {Kind.TOMBSTONES: (1, 0)}
-        assert Conversation.objects.get() == theirs
-
-    def test_what_another_process_removes_meanwhile_is_not_counted_as_kept(self, monkeypatch):
-        tombstone(1)
-        tombstone(2)
-
-        def meanwhile(rows, **_options):
-            QuerySet(Conversation).filter(pk=rows[0].pk)._raw_delete("default")
-            return 0
-
-        monkeypatch.setattr(tombstones, "remove", meanwhile)
-
-        assert prune(tombstones=9) == {Kind.TOMBSTONES: (0, 1)}
-
-    def test_more_than_a_batch(self, monkeypatch):
-        monkeypatch.setattr(tombstones, "BATCH", 3)
-        rows = [tombstone(number) for number in range(1, 11)]
-        for row in rows[::3]:
-            Dependent.objects.create(conversation=row)
-
-        assert prune(tombstones=9) == {Kind.TOMBSTONES: (6, 4)}
-        assert list(Conversation.objects.order_by("pk")) == rows[::3]
 
 
 class TestScrub:
-    def counts(self, **counted: int) -> dict[Kind, tuple[int, int]]:
-        kinds = (Kind.SCRUBBED, Kind.ITEMS, Kind.PAYLOADS, Kind.HISTORY)
-        return {kind: (counted.get(kind.name.lower(), 0), 0) for kind in kinds}
+    def test_only_ids_and_times_are_left_and_nothing_that_is_about_it(self):
+        row = tombstone(previous_name="Secret", updated_by_id="user-2")
+        before = mirrored_values(row)
+        gone = [operation(row), rejected(row.remote_id)]
+        kept = [
+            operation(row, days=5),
+            operation(row, days=None),
+            rejected("another"),
+            rejected(row.remote_id, workspace="b"),
+        ]
 
-    def test_name_is_nowhere_any_more(self):
-        row = set_columns(tombstone(), display_name="Secret", previous_name="Secret")
-        operation(row, wanted="Secret")
-        rejected(row.remote_id)
-        entry(row)
-        assert repr(all_rows()).count("Secret") == 7
+        done = {SCRUBBED: (1, 0), SCRUBBED_OPERATIONS: (1, 0), SCRUBBED_PAYLOADS: (1, 0)}
+        assert prune(scrub=9, apply=False) == prune(scrub=9) == done
 
-        assert prune(scrub=9) == self.counts(scrubbed=1, items=1, payloads=1, history=1)
+        row.refresh_from_db()
+        emptied = {"display_name": "", "previous_name": None, "metadata": None, "extra": {}}
+        assert mirrored_values(row) == before | emptied | {"created_by_id": None, "updated_by_id": None}
+        assert (str(row), row.is_scrubbed) == (row.remote_id, True)
+        assert (exists(*gone), exists(*kept)) == ([False] * 2, [True] * 4)
+        assert prune(scrub=9) == {SCRUBBED: (0, 0), SCRUBBED_OPERATIONS: (0, 0), SCRUBBED_PAYLOADS: (0, 0)}
 
-        assert "Secret" not in repr(all_rows())
-        assert OperationItem.objects.get().name == LogEntry.objects.get().object_repr == row.remote_id
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            *[("display_name", "x"), ("previous_name", ""), ("metadata", {}), ("extra", {"a": None})],
+            *[("created_by_id", "x"), ("updated_by_id", "x")],
+        ],
+    )
+    def test_whatever_is_left_is_found(self, column, value):
+        set_columns(scrub(tombstone()), **{column: value})
 
-    def test_what_is_younger_or_alive_keeps_its_name(self):
-        young, alive = tombstone(1, days=5), set_columns(tombstone(2), deleted_at=None)
-        for row in (young, alive):
-            operation(row)
-            rejected(row.remote_id)
-            entry(row)
-        before = all_rows()
+        assert [prune(scrub=1)[SCRUBBED] for _time in range(3)] == [(1, 0), (0, 0), (0, 0)]
 
-        assert prune(scrub=9) == self.counts()
-        assert all_rows() == before
-
-    def test_payload_without_an_id_and_of_another_workspace_is_kept(self):
-        row = tombstone()
-        rejected("a digest")
-        rejected(row.remote_id, workspace="research")
-
-        assert prune(scrub=9)[Kind.PAYLOADS] == (0, 0)
-
-    def test_copy_that_comes_after_the_row_was_scrubbed_is_found_the_next_time(self):
-        row = tombstone()
-        prune(scrub=9)
-        rejected(row.remote_id)
-
-        assert prune(scrub=9) == self.counts(payloads=1)
-
-    def test_operation_that_is_not_finished_is_scrubbed_when_it_is(self):
-        row = tombstone()
-        unfinished = operation(row, days=None)
-
-        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
-        age(Operation.objects.filter(pk=unfinished.pk), days=0)
-        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
-
-    def test_conversation_that_came_back_meanwhile_keeps_its_name_in_operations(self, monkeypatch):
-        """After the old tombstones were read."""
-        row, gone = tombstone(1), tombstone(2)
-        operation(row, gone)
-        monkeypatch.setattr(pruning, "_tombstones", lambda _scope: iter([[row, gone]]))
-        set_columns(row, deleted_at=None)
-
-        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
-        assert set(OperationItem.objects.values_list("name", "wanted")) == {
-            ("Ticket 1", "Wanted"),
-            (gone.remote_id, ""),
-        }
-
-    def test_conversation_that_came_back_meanwhile_keeps_its_unreadable_entry(self, monkeypatch):
-        """After the old tombstones were read."""
-        row, gone = tombstone(1), tombstone(2)
-        kept, scrubbed = rejected(row.remote_id), rejected(gone.remote_id)
-        monkeypatch.setattr(pruning, "_tombstones", lambda _scope: iter([[row, gone]]))
-        set_columns(row, deleted_at=None)
-
-        assert prune(scrub=9)[Kind.PAYLOADS] == (1, 0)
-        assert set(RejectedPayload.objects.values_list("pk", "excerpt")) == {(kept.pk, "Secret"), (scrubbed.pk, "")}
-
-    def test_conversation_that_comes_back_at_the_last_moment_keeps_its_name_in_operations(self, monkeypatch):
-        """After its items were read."""
-        row = tombstone()
-        operation(row)
-        scrub = pruning.copies._scrub
-
-        def meanwhile(*args):
-            set_columns(row, deleted_at=None)
-            scrub(*args)
-
-        monkeypatch.setattr(pruning.copies, "_scrub", meanwhile)
-
-        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
-        assert OperationItem.objects.get().name == "Ticket 1"
-
-    def test_history_of_a_row_that_was_removed_keeps_no_name(self):
-        row = tombstone()
-        tombstone(2, days=0.5)
-        made, young = entry(row), entry(row, days=5)
-        prune(tombstones=9)
-
-        assert prune(scrub=9, workspace="default")[Kind.HISTORY] == (0, 0)
-        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
-        made.refresh_from_db()
-        young.refresh_from_db()
-        assert (made.object_repr, young.object_repr) == (f"conversation {row.pk}", "Ticket 1")
-
-    def test_history_of_other_models_is_none_of_ours(self):
-        row = tombstone()
-        user, _created = User.objects.get_or_create(username="agent")
-        LogEntry.objects.log_actions(user.pk, [User(pk=row.pk, username="Secret")], CHANGE, "", single_object=True)
-
-        assert prune(scrub=1)[Kind.HISTORY] == (0, 0)
-
-    def test_history_of_a_proxy_keeps_no_name(self):
-        row = tombstone()
-        made = entry(Ticket.objects.get(pk=row.pk))
-        assert made.content_type.model == "ticket"
-
-        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
-        made.refresh_from_db()
-        assert made.object_repr == row.remote_id
-
-    @pytest.mark.parametrize("key", ["", None, "several", "1.5", "9" * 30, "-1"])
-    def test_history_of_what_is_no_row_of_ours_is_left_alone(self, key):
-        """Others may have written it."""
-        row = tombstone()
-        made, strange = entry(row), entry(row)
-        LogEntry.objects.filter(pk=strange.pk).update(object_id=key)
-
-        assert prune(scrub=9)[Kind.HISTORY] == (1, 0)
-        made.refresh_from_db()
-        strange.refresh_from_db()
-        assert (made.object_repr, strange.object_repr) == (row.remote_id, "Ticket 1")
-
-    def test_more_than_a_chunk(self, monkeypatch):
-        for module in (tombstones, pruning.copies, pruning.history):
-            monkeypatch.setattr(module, "BATCH" if module is tombstones else "CHUNK", 3)
-        rows = [tombstone(number) for number in range(1, 9)]
-        operation(*rows)
+    def test_what_is_younger_or_alive_or_of_another_workspace_is_left_alone(self):
+        rows = [tombstone(1, days=5), set_columns(tombstone(2), deleted_at=None), tombstone(3, workspace="research")]
         for row in rows:
-            entry(row)
-
-        assert prune(scrub=9) == self.counts(scrubbed=8, items=8, history=8)
-        assert prune(scrub=9) == self.counts()
-
-    def test_without_the_admin_there_is_no_history(self, settings):
-        entry(tombstone())
-        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.admin"]
-
-        assert prune(scrub=9) == self.counts(scrubbed=1)
-
-    def test_failed_item_still_says_why(self, remote, admin_client):
-        """Its error had the name among its parameters."""
-        row = tombstone()
-        failed = operation(row)
-        error = {"error_code": "conversation_changed", "error_params": {"display_name": "Secret", "updated_at": "x"}}
-        failed.items.update(state="failed", **error)
-        prune(scrub=9)
-
-        page = admin_client.get(f"/admin/django_orq/operation/{failed.pk}/change/").content.decode()
-
-        assert "Secret" not in page
-        assert f"it is now called “{row.remote_id}”" in page
-
-
-_REFUSED = {"operation": "create", "status": 500}
-
-
-class TestItemsOfNoRow:
-    """Items of operations that belong to no row: creations that failed, and what was done to rows that are gone."""
-
-    def creation(
-        self, name: str = "Secret", *, state: str = "failed", days: float = 10, **options: Any
-    ) -> OperationItem:
-        anew = Conversation(display_name=name, workspace=options.pop("workspace", "default"))
-        placed, _is_new = orders.place("create", [Order(conversation=anew)], by=Orderer(), **options)
-        placed.items.update(state=state, error_code="server_error", error_params=_REFUSED | {"server_message": name})
-        age(Operation.objects.filter(pk=placed.pk), days=days)
-        return placed.items.get()
-
-    @pytest.mark.parametrize("state", ["failed", "unknown"])
-    def test_creation_keeps_no_name(self, state):
-        item = self.creation(state=state)
-
-        assert [prune(scrub=9, apply=apply)[Kind.ITEMS] for apply in (False, True, True)] == [(1, 0), (1, 0), (0, 0)]
-        item.refresh_from_db()
-        assert (item.name, item.error_params, item.state) == ("", _REFUSED | {"server_message": None}, state)
-
-    def test_item_whose_row_a_project_deleted_keeps_no_name(self):
-        row = tombstone()
-        operation(row, wanted="Secret")
-        OperationItem.objects.update(conversation=None)
-
-        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
-        item = OperationItem.objects.get()
-        assert (item.name, item.wanted, item.note) == ("", "", {})
-
-    def test_orq_id_in_place_of_the_name_stays(self):
-        row = tombstone()
-        operation(row)
-        prune(tombstones=9)
-        assert OperationItem.objects.get().conversation is None
-
-        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
-        assert OperationItem.objects.get().name == row.remote_id
-
-    def test_new_name_beside_an_orq_id_goes(self):
-        """Of a conversation that was called like that."""
-        row = tombstone()
-        operation(row, wanted="Secret")
-        OperationItem.objects.update(conversation=None, name=row.remote_id)
-
-        assert prune(scrub=9)[Kind.ITEMS] == (1, 0)
-        assert OperationItem.objects.values_list("name", "wanted").get() == (row.remote_id, "")
-
-    def test_what_is_younger_or_unfinished_or_of_another_workspace_stays(self):
-        self.creation(days=5)
-        self.creation(workspace="research")
-        Operation.objects.filter(pk=self.creation().operation_id).update(finished_at=None)
+            operation(row)
+            rejected(row.remote_id, workspace=row.workspace)
         before = all_rows()
 
-        assert prune(scrub=9, workspace="default")[Kind.ITEMS] == (0, 0)
+        prune(scrub=9, workspace="default")
+
         assert all_rows() == before
-        assert prune(scrub=9, workspace="research")[Kind.ITEMS] == (1, 0)
 
-    def test_more_than_a_chunk(self, monkeypatch):
-        monkeypatch.setattr(pruning.copies, "CHUNK", 3)
-        for number in range(8):
-            self.creation(f"Secret {number}")
-
-        assert prune(scrub=9)[Kind.ITEMS] == (8, 0)
-
-    def test_what_is_tried_again_at_the_last_moment_keeps_its_name(self, monkeypatch):
-        item = self.creation()
-        scrub = pruning.copies._scrub
-
-        def meanwhile(*args):
-            orders.retry(item.operation, by=Orderer())
-            scrub(*args)
-
-        monkeypatch.setattr(pruning.copies, "_scrub", meanwhile)
-
-        assert prune(scrub=9)[Kind.ITEMS] == (0, 0)
-        item.refresh_from_db()
-        assert (item.name, item.state) == ("Secret", "pending")
-
-    def test_it_is_not_tried_again(self, remote, admin_client):
-        item = self.creation()
-        url = f"/admin/django_orq/operation/{item.operation_id}"
-        assert "Try again" in admin_client.get(f"{url}/change/").content.decode()
-        prune(scrub=9)
-
-        page = admin_client.get(f"{url}/change/").content.decode()
-
-        assert "Try again" not in page
-        assert "name no longer kept" in page
-        assert "“”" not in admin_client.get("/admin/django_orq/operation/").content.decode()
-        assert not orders.retry(item.operation, by=Orderer())
-        assert remote.requests == []
-
-    def test_renaming_without_its_name_is_not_tried_again(self):
+    def test_conversation_that_came_back_meanwhile_keeps_its_name(self, monkeypatch):
         row = tombstone()
-        placed = operation(row)
-        placed.items.update(state="failed")
-        prune(scrub=9)
+        between(monkeypatch, "_batches", lambda: set_columns(row, deleted_at=None))
 
-        assert not orders.retry(placed, by=Orderer())
+        assert prune(scrub=9)[SCRUBBED] == (0, 1)
+        assert Conversation.objects.get().display_name == "Ticket 1"
 
-    def test_form_that_is_sent_again_creates_nothing_that_may_exist(self, remote):
-        self.creation(state="unknown", form_token="token")
-        prune(scrub=9)
+    def test_older_answer_does_not_bring_the_name_back(self):
+        """A page that Orq was asked for before the deletion, and that is written only now."""
+        row = scrub(tombstone())
+        page = self.answer(row, asked_at=row.mirrored_at - timedelta(seconds=1), received_at=now())
 
-        assert self.sent_again() == ("unknown", False)
-        assert remote.requests == []
+        plan = reconcile(page, workspace="default")
 
-    def test_form_that_is_sent_again_creates_nothing_that_existed(self, remote):
-        item = self.creation(state="done", form_token="token")
-        OperationItem.objects.filter(pk=item.pk).update(conversation=tombstone())
-        prune(scrub=9)
+        row.refresh_from_db()
+        assert [change.verdict for change in plan.changes] == [Verdict.SKIPPED]
+        assert (row.is_scrubbed, row.state) == (True, "deleted")
 
-        assert self.sent_again() == ("done", False)
-        assert remote.requests == []
+    def test_answer_that_restores_it_at_the_same_moment_brings_no_former_name_back(self, monkeypatch):
+        """The row is scrubbed between the comparison and the writing."""
+        row = tombstone()
+        page = self.answer(row, asked_at=now(), received_at=now(), display_name="As it is called now")
+        compare, scrubbed = reconciling.compare, []
 
-    def sent_again(self) -> tuple[str, bool]:
-        anew = Conversation(display_name="Secret", workspace="default")
-        item, is_new = do_once("create", Order(conversation=anew), by=Orderer(), form_token="token")
-        return item.state, is_new
+        def compare_and_scrub(*args: Any, **options: Any) -> Any:
+            plan = compare(*args, **options)
+            scrubbed.append(prune(scrub=9)[SCRUBBED])
+            return plan
+
+        monkeypatch.setattr(reconciling, "compare", compare_and_scrub)
+        reconcile(page, workspace="default")
+
+        row.refresh_from_db()
+        assert scrubbed[0] == (1, 0)
+        assert (row.state, row.display_name, row.previous_name) == ("live", "As it is called now", None)
+
+    def test_conversation_that_comes_back_has_the_remote_values_again(self, remote):
+        remote.add("Another")
+        id_ = remote.add("Ticket", metadata={"model": "gpt"})["_id"]
+        item = remote.get(id_)
+        full_run()
+        remote.remove(id_)
+        full_run()
+        set_columns(Conversation.objects.get(remote_id=id_), deleted_at=now() - timedelta(days=2))
+        row = scrub(Conversation.objects.get(remote_id=id_))
+        assert row.is_scrubbed
+
+        remote.transform_list = lambda answer: answer | {"data": [*answer["data"], item]}
+        full_run()
+
+        row.refresh_from_db()
+        assert (row.state, row.display_name, row.metadata) == ("live", "Ticket", {"model": "gpt"})
+
+    def test_it_can_not_be_created_again(self):
+        with pytest.raises(ValueError, match="can't be created again"):
+            orders.place("create", [Order(conversation=scrub(tombstone()))], by=Orderer())
+
+    def answer(self, row: Conversation, *, asked_at: datetime, received_at: datetime, **values: Any) -> Answer:
+        remote = conversation(remote_id=row.remote_id, updated_at=now(), **values)
+        return Answer(conversations=[remote], asked_at=asked_at, received_at=received_at, listed=True)
+
+
+def bundle(row: Conversation) -> Model:
+    made = project.Bundle.objects.create()
+    made.conversations.add(row)
+    return made
+
+
+def label_of_a_proxy(row: Conversation) -> Model:
+    content_type = ContentType.objects.get_for_model(project.Ticket, for_concrete_model=False)
+    return project.Label.objects.create(content_type=content_type, object_id=str(row.pk))
+
+
+WAYS: dict[str, Callable[[Conversation], Model]] = {
+    "foreign key": lambda row: project.Reference.objects.create(conversation=row),
+    "one to one": lambda row: project.Detail.objects.create(conversation=row),
+    "many to many": bundle,
+    "generic": lambda row: project.Label.objects.create(labelled=row),
+    "generic, of a proxy": label_of_a_proxy,
+    "proxy, without constraint": lambda row: project.TicketReference.objects.create(ticket_id=row.pk),
+}
+DEFERRED = "DEFERRABLE INITIALLY DEFERRED"
+WHEN = ["", pytest.param(DEFERRED, marks=pytest.mark.skipif(connection.vendor == "mysql", reason="it checks at once"))]
+
+
+class TestTombstones:
+    @pytest.mark.parametrize("way", WAYS)
+    def test_whatever_refers_to_it_keeps_it(self, way):
+        kept, gone = tombstone(1), tombstone(2)
+        reference = WAYS[way](kept)
+        another = ContentType.objects.get_for_model(project.Reference)
+        project.Label.objects.create(content_type=another, object_id=str(gone.pk))
+
+        assert remove(apply=False) == remove() == (1, 1)
+
+        assert exists(kept, gone, reference) == [True, False, True]
+        reference.delete()
+        assert remove() == (1, 0)
+
+    @pytest.mark.parametrize("deferred", WHEN)
+    @pytest.mark.parametrize("columns", ["id", "workspace, remote_id"])
+    def test_constraint_that_no_model_tells_of_keeps_its_row_and_no_other(self, columns, deferred):
+        """A table of another program in the same database, of which only the database knows."""
+        rows = [tombstone(number) for number in range(1, 8)]
+        with foreign_table(columns=columns, deferred=deferred) as refer:
+            refer(rows[3])
+            assert remove(apply=False) == (7, 0)
+            assert remove() == (6, 1)
+            assert list(Conversation.objects.all()) == [rows[3]]
+
+    def test_within_a_transaction_of_the_callers_too(self):
+        rows = [tombstone(number) for number in range(1, 8)]
+        with foreign_table(deferred=DEFERRED if connection.vendor == "postgresql" else "") as refer:
+            refer(rows[3])
+            with transaction.atomic():
+                assert remove() == (6, 1)
+            assert list(Conversation.objects.all()) == [rows[3]]
+
+    def test_row_that_a_trigger_of_the_project_keeps_stays_and_the_others_go(self):
+        row, *_free = (tombstone(number) for number in range(1, 5))
+        for statement in _REFUSING[connection.vendor]:
+            execute(statement.format(pk=row.pk))
+        try:
+            assert remove() == (3, 1)
+            assert Conversation.objects.get() == row
+        finally:
+            on_table = " ON django_orq_conversation" if connection.vendor == "postgresql" else ""
+            execute("DROP TRIGGER refusing" + on_table)
+
+    def test_what_is_alive_or_deleted_lately_or_of_another_workspace_stays(self):
+        tombstone(1, days=0.5)
+        tombstone(1, workspace="research")
+        set_columns(tombstone(2), deleted_at=None)
+        set_columns(tombstone(3), deleted_at=None, missing_since=now())
+
+        assert remove(workspace="default") == (0, 0)
+        assert Conversation.objects.count() == 4
+
+    @pytest.mark.parametrize("deleted_anew", [False, True])
+    def test_conversation_that_came_back_meanwhile_stays(self, monkeypatch, deleted_anew):
+        row = tombstone()
+        between(monkeypatch, "_batches", lambda: set_columns(row, deleted_at=now() if deleted_anew else None))
+
+        assert remove() == (0, 1)
+        assert exists(row) == [True]
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_reference_made_after_the_first_look_keeps_its_row(self, monkeypatch, way):
+        kept, gone = tombstone(1), tombstone(2)
+        between(monkeypatch, "delete_unless_refused", lambda: WAYS[way](kept))
+
+        assert (remove(), exists(kept, gone)) == ((1, 1), [True, False])
+
+    def test_reference_made_after_the_last_look_keeps_its_row_whatever_it_does_on_delete(self, monkeypatch):
+        """The database is the last to say no."""
+        row = tombstone()
+        between(monkeypatch, "_payloads_of", lambda: WAYS["one to one"](row))
+
+        assert (remove(), exists(row)) == ((0, 1), [True])
+
+    def test_finished_operation_and_rejected_payload_keep_none(self):
+        row = tombstone()
+        item = operation(row).items.get()
+        gone, kept = rejected(row.remote_id), rejected(row.remote_id, workspace="another")
+
+        assert (remove(), exists(gone, kept)) == ((1, 0), [False, True])
+        item.refresh_from_db()
+        assert (item.conversation, item.name) == (None, "Ticket 1")
+
+    @pytest.mark.parametrize("is_resumed", [False, True], ids=["unfinished", "resumed at the last moment"])
+    def test_operation_that_is_unfinished_keeps_it(self, monkeypatch, is_resumed):
+        row = tombstone()
+        item = operation(row, days=10 if is_resumed else None).items.get()
+        original = pruning.all_items
+
+        def meanwhile() -> Any:
+            if is_resumed and connection.in_atomic_block:
+                Operation.objects.filter(pk=item.operation_id).update(finished_at=None)
+            return original()
+
+        monkeypatch.setattr(pruning, "all_items", meanwhile)
+
+        assert remove() == (0, 1)
+        item.refresh_from_db()
+        assert item.conversation == row
+
+    def test_transaction_begins_with_a_write_or_a_lock(self, statements):
+        tombstone()
+        with statements() as executed:
+            remove()
+
+        writing = [sql for sql in executed if not sql.startswith("SELECT") or "FOR UPDATE" in sql]
+        assert "FOR UPDATE" in writing[0] if connection.vendor != "sqlite" else writing[0].startswith("UPDATE")
+
+    def test_late_answer_to_a_question_from_before_is_found_out_by_the_next_full_run(self, remote):
+        """A process that was suspended for longer than a tombstone is kept."""
+        remote.add("Another")
+        id_ = remote.add("Ticket")["_id"]
+        full_run()
+        row = Conversation.objects.get(remote_id=id_)
+        long_ago, past = now() - timedelta(days=20), now() - timedelta(days=10)
+        question = {"asked_at": long_ago, "received_at": long_ago, "listed": True}
+        late = Answer(conversations=[conversation(remote_id=id_)], **question)
+        remote.remove(id_)
+        full_run()
+        set_columns(row, deleted_at=past, mirrored_at=past)
+        assert remove() == (1, 0)
+
+        reconcile(late, workspace="default")
+        assert Conversation.objects.get(remote_id=id_).state == "live"
+        full_run()
+
+        assert Conversation.objects.get(remote_id=id_).state == "deleted"
+        assert mirror_equals(remote)
+
+    @pytest.mark.volume
+    def test_a_hundred_thousand_with_one_refused_in_each_thousand(self):
+        """By the database or by a relation, in turn; the names and ids tell nothing of which it is."""
+        one = tombstone()
+        values = {
+            field.attname: getattr(one, field.attname) for field in one._meta.concrete_fields if not field.generated
+        }
+        others = ({**values, "id": None, "remote_id": f"conv_{number:026d}"} for number in range(2, 100_001))
+        QuerySet(Conversation).bulk_create([Conversation(**other) for other in others], batch_size=5_000)
+        rows = list(QuerySet(Conversation).only("pk", "workspace", "remote_id").order_by("remote_id"))
+        kept = rows[500::1_000]
+        with foreign_table(deferred="" if connection.vendor == "mysql" else DEFERRED) as refer:
+            for row in kept[::2]:
+                refer(row)
+            for place, row in enumerate(kept[1::2]):
+                list(WAYS.values())[place % len(WAYS)](row)
+
+            assert remove() == (99_900, 100)
+            assert set(Conversation.objects.values_list("pk", flat=True)) == {row.pk for row in kept}
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="two connections can't use SQLite's memory at the same time")
+class TestAtTheSameMoment:
+    """A reference is inserted by another connection."""
+
+    @pytest.mark.parametrize("checked", [True, False])
+    def test_reference_that_is_not_committed_yet_keeps_its_row_or_fails(self, checked):
+        """PostgreSQL looks at a constraint of Django's when the transaction ends, or when it is told to."""
+        row, other = tombstone(1), tombstone(2)
+        inserted, removed, ended = threading.Event(), threading.Event(), []
+
+        def refer() -> None:
+            try:
+                with transaction.atomic():
+                    project.Reference.objects.create(conversation_id=row.pk)
+                    if checked and connection.vendor == "postgresql":
+                        connection.check_constraints()
+                    inserted.set()
+                    assert removed.wait(timeout=30)
+            except IntegrityError:
+                ended.append(False)
+            else:
+                ended.append(True)
+
+        thread = in_thread(refer)
+        assert inserted.wait(timeout=30)
+        remove()
+        removed.set()
+        thread.join()
+
+        assert exists(row, other) == [*ended, False]
+        assert ended == [True] or not checked
+        assert project.Reference.objects.count() == sum(ended)
+
+    def test_many_references_and_removals_at_once_lose_none(self):
+        rows = [tombstone(number) for number in range(1, 41)]
+        made: list[int] = []
+
+        def refer(some: list[Conversation]) -> None:
+            for row in some:
+                try:
+                    made.append(project.Reference.objects.create(conversation_id=row.pk).pk)
+                except IntegrityError:
+                    continue
+
+        threads = [in_thread(lambda some=rows[start::4]: refer(some)) for start in range(4)]
+        remove()
+        for thread in threads:
+            thread.join()
+
+        held = dict(project.Reference.objects.values_list("pk", "conversation"))
+        assert set(held) == set(made)
+        assert set(held.values()) <= set(Conversation.objects.values_list("pk", flat=True))
 
 
 class TestAll:
@@ -491,116 +486,128 @@ class TestAll:
             full_run()
         age(SyncRun.objects, days=10)
         gone, kept = tombstone(1), tombstone(2)
-        Dependent.objects.create(conversation=kept)
+        project.Reference.objects.create(conversation=kept)
+        operation(Conversation.objects.live().get())
         for row in (gone, kept):
             operation(row)
-            rejected(row.remote_id, days=10)
-            entry(row)
+            rejected(row.remote_id)
         operation(kept, days=0.5)
+        rejected("resolved", days=10)
         rejected("unresolved")
 
     def test_nothing_is_written_unless_it_is_applied(self, filled, statements):
         before = all_rows()
         with statements() as executed:
-            dry = [(tally.kind, tally.count, tally.kept) for tally in pruning.prune(EVERYTHING)]
+            dry = prune(**EVERYTHING, apply=False)
 
         assert all_rows() == before
         assert [sql for sql in executed if sql.startswith(("INSERT", "UPDATE", "DELETE"))] == []
-        assert [(tally.kind, tally.count, tally.kept) for tally in pruning.prune(EVERYTHING, apply=True)] == dry
-        assert all(count for _kind, count, _kept in dry)
+        scrubbed = dry[SCRUBBED_OPERATIONS][0]  # these are old operations, too
+        assert prune(**EVERYTHING) == dry | {"operations.operation": (dry["operations.operation"][0] - scrubbed, 0)}
+        assert all(count for count, _kept in dry.values())
 
-    def test_twice_is_once(self, filled):
-        list(pruning.prune(EVERYTHING, apply=True))
+    def test_twice_is_once_and_the_mirror_works_on_as_before(self, remote, filled):
+        prune(**EVERYTHING)
         after = all_rows()
 
-        assert sum(tally.count for tally in pruning.prune(EVERYTHING, apply=True)) == 0
+        assert sum(count for count, _kept in prune(**EVERYTHING).values()) == 0
         assert all_rows() == after
+        assert (full_run().state, incremental_run().state) == ("succeeded", "succeeded")
+        assert Conversation.objects.live().get().display_name == "Ticket"
 
-    def test_broken_off_anywhere_it_goes_on_the_next_time(self, filled, monkeypatch):
-        monkeypatch.setattr(tombstones, "BATCH", 1)
-        for step in range(1, 100):
-            if not self.breaks_off_after(step):
-                break
+    def test_broken_off_anywhere_it_continues_the_next_time(self, filled, monkeypatch):
+        monkeypatch.setattr(pruning, "BATCH", 1)
+        steps = [tally for tally in pruning.prune(EVERYTHING, apply=False) if not tally.is_complete]
+        for _step in steps:
+            tallies = pruning.prune(EVERYTHING, apply=True)
+            next((tally for tally in tallies if tally.count), None)
+            tallies.close()
         broken_off = all_rows()
 
-        list(pruning.prune(EVERYTHING, apply=True))
-
-        assert step > 5
+        assert len(steps) > 8
+        assert sum(count for count, _kept in prune(**EVERYTHING).values()) == 0
         assert all_rows() == broken_off
 
-    def breaks_off_after(self, steps: int) -> bool:
-        """Whether it did before its end."""
-        left = iter(range(steps))
-
-        def interrupt(_tally: object) -> None:
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-
-        try:
-            list(pruning.prune(EVERYTHING, apply=True, on_progress=interrupt))
-        except KeyboardInterrupt:
-            return True
-        return False
-
-    def test_events_say_what_was_done(self, filled, caplog):
+    def test_events_say_what_was_done_also_before_it_broke_off(self, filled, caplog):
         caplog.set_level(logging.INFO, "django_orq")
-        tallies = list(pruning.prune(EVERYTHING, apply=True))
+        tallies = pruning.prune(EVERYTHING, apply=True)
+        next(tallies)
+        tallies.close()
+        done = prune(**EVERYTHING)
 
-        said = [record for record in caplog.records if record.__dict__.get("event") == "pruning.done"]
-        assert [(record.kind, record.count, record.kept) for record in said] == [
-            (tally.kind.value, tally.count, tally.kept) for tally in tallies
-        ]
-
-    def test_what_was_done_before_it_broke_off_is_said_too(self, filled, caplog):
-        caplog.set_level(logging.INFO, "django_orq")
-
-        assert self.breaks_off_after(0)
-
-        said = [record for record in caplog.records if record.__dict__.get("event") == "pruning.done"]
-        assert [(record.kind, record.count > 0) for record in said] == [(Kind.SCRUBBED.value, True)]
-
-    def test_mirror_works_on_as_before(self, remote, filled):
-        list(pruning.prune(EVERYTHING, apply=True))
-
-        assert full_run().state == "succeeded"
-        assert incremental_run().state == "succeeded"
-        assert Conversation.objects.live().get().display_name == "Ticket"
+        events = [record for record in caplog.records if record.__dict__.get("event") == "pruning.done"]
+        said = [(record.kind, (record.count, record.kept)) for record in events]
+        assert said == [(SCRUBBED, (2, 0)), *done.items()]
 
 
 @pytest.mark.parametrize("days", [0, -1, 36_501])
-@pytest.mark.parametrize("kind", ["runs", "operations", "rejected", "tombstones", "scrub"])
+@pytest.mark.parametrize("kind", EVERYTHING)
 def test_age_is_a_day_at_least(kind, days):
     with pytest.raises(ValueError, match="from 1 to 36,500"):
-        Ages(**{kind: days})
+        pruning.prune({kind: days})
 
 
-def test_nothing_to_be_pruned_is_a_mistake():
-    with pytest.raises(ValueError, match="what is to be pruned"):
-        Ages()
+def between(monkeypatch: Any, name: str, work: Callable[[], object]) -> None:
+    """Have this done once: right before a step of the pruning, or, of ``_batches``, after the first was read."""
+    original = getattr(pruning, name)
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(pruning, name, original)
+        batches = [next(original(*args))] if name == "_batches" else None
+        work()
+        return batches or original(*args, **options)
+
+    monkeypatch.setattr(pruning, name, meanwhile)
 
 
-def test_unknown_workspace_is_a_mistake(settings):
-    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "x"}}
-    with pytest.raises(ImproperlyConfigured, match="no Orq workspace 'other'"):
-        list(pruning.prune(EVERYTHING, workspace="other"))
+_COLLATIONS = {"mysql": "COLLATE utf8mb4_bin", "postgresql": 'COLLATE "C"'}
+_COLLATION = _COLLATIONS.get(connection.vendor, "")
+_TYPES = {
+    "id": "integer" if connection.vendor == "sqlite" else "bigint",
+    "workspace": f"varchar(100) {_COLLATION}",
+    "remote_id": f"varchar(64) {_COLLATION}",
+}
 
 
-class TestScrubbedConversation:
-    def test_it_is_not_ordered_to_be_created_again(self):
-        row = tombstone()
-        prune(scrub=9)
-        row.refresh_from_db()
+@contextmanager
+def foreign_table(*, columns: str = "id", deferred: str = "") -> Iterator[Callable[[Conversation], None]]:
+    """A table of which Django knows nothing; yields what has a row of it refer to a conversation."""
+    names = columns.split(", ")
+    own = ", ".join(f"its_{name} {_TYPES[name]}" for name in names)
+    ours = ", ".join(f"its_{name}" for name in names)
+    execute(
+        f"CREATE TABLE foreign_rows ({own}, "
+        f"FOREIGN KEY ({ours}) REFERENCES django_orq_conversation ({columns}) {deferred})"
+    )
+    places = ", ".join(["%s"] * len(names))
 
-        with pytest.raises(ValueError, match="can't be created again"):
-            orders.place("create", [Order(conversation=row)], by=Orderer())
-        assert not Operation.objects.exists()
+    def refer(row: Conversation) -> None:
+        execute(f"INSERT INTO foreign_rows VALUES ({places})", [getattr(row, name) for name in names])  # noqa: S608
 
-    def test_order_from_before_keeps_the_name_until_it_is_carried_out(self, remote):
-        row = tombstone()
-        placed, _is_new = orders.place("create", [Order(conversation=row)] * 2, by=Orderer())
-        prune(scrub=9)
+    try:
+        yield refer
+    finally:
+        execute("DROP TABLE foreign_rows")
 
-        operations.work_slice(placed.pk)
 
-        assert states(placed) == ["done", "done"]
-        assert [each["displayName"] for each in remote.conversations] == ["Ticket 1", "Ticket 1"]
+_REFUSING = {
+    "sqlite": [
+        "CREATE TRIGGER refusing BEFORE DELETE ON django_orq_conversation WHEN OLD.id = {pk} "
+        "BEGIN SELECT RAISE(ABORT, 'keep'); END"
+    ],
+    "mysql": [
+        "CREATE TRIGGER refusing BEFORE DELETE ON django_orq_conversation FOR EACH ROW "
+        "IF OLD.id = {pk} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'keep'; END IF"
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'keep'; END $$ "
+        "LANGUAGE plpgsql",
+        "CREATE TRIGGER refusing BEFORE DELETE ON django_orq_conversation FOR EACH ROW WHEN (OLD.id = {pk}) "
+        "EXECUTE FUNCTION refuse()",
+    ],
+}
+
+
+def execute(statement: str, values: list[object] | None = None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)

@@ -258,7 +258,7 @@ class TestFailures:
         operation = operations.work_slice(rename_all(rows).pk)
 
         assert states(operation) == ["failed"] * 3
-        assert "No Orq workspace" in operation.items.first().error_params["problem"]
+        assert "no Orq workspace" in operation.items.first().error_params["problem"]
 
     def test_row_that_the_project_deleted_is_told(self, remote, rows):
         operation = rename_all(rows)

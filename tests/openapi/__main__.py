@@ -1,4 +1,4 @@
-"""The REST door held to its own description: `make schema`.
+"""The REST API held to its own description: `make schema`.
 
 Starts the example project's server over a sandbox that fails now and then, and has schemathesis ask it what its
 OpenAPI schema allows, and what it does not. Ends with code 1 after a server error, a status that is not described, or
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USER = PASSWORD = "admin"
 EXAMPLES = 40
-"""For each of the eleven operations, beside the cases that the schema itself suggests."""
+"""For each of the fourteen operations, beside the cases that the schema itself suggests."""
 LEAST_CASES = 500
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 FAULTS: tuple[dict[str, Any], ...] = (

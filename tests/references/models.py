@@ -1,6 +1,6 @@
-"""The ways in which models of a project refer to conversations."""
+"""The ways in which models of a project refer to conversations, and to what we keep besides."""
 
-from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
@@ -19,20 +19,12 @@ class Reference(Row):
     conversation = models.ForeignKey(Conversation, models.SET_NULL, null=True, blank=True, related_name="+")
 
 
-class Dependent(Row):
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="+")
-
-
-class Protector(Row):
-    conversation = models.OneToOneField(Conversation, models.PROTECT, related_name="+")
+class Detail(Row):
+    conversation = models.OneToOneField(Conversation, models.CASCADE, related_name="+")
 
 
 class Bundle(Row):
     conversations = models.ManyToManyField(Conversation, related_name="+")
-
-
-class Unconstrained(Row):
-    conversation = models.ForeignKey(Conversation, models.DO_NOTHING, db_constraint=False, related_name="+")
 
 
 class Label(Row):
@@ -41,54 +33,15 @@ class Label(Row):
     labelled = GenericForeignKey("content_type", "object_id")
 
 
-class LongNamed(Row):
-    """Its table's name is as long as MariaDB has them, and longer than PostgreSQL, which cuts it, does.
-
-    Between tests it is not emptied there, so it must have no constraints.
-    """
-
-    conversation = models.ForeignKey(Conversation, models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
-    content_type = models.ForeignKey(ContentType, models.CASCADE, null=True, db_constraint=False)
-    object_id = models.CharField(max_length=50)
-    labelled = GenericForeignKey("content_type", "object_id")
-
-    class Meta:
-        db_table = "references_longnamed".ljust(64, "x")
-
-
-class Tag(Row):
-    """Has no generic foreign key: the relation is declared at its other end alone."""
-
-    content_type = models.ForeignKey(ContentType, models.CASCADE)
-    object_id = models.PositiveBigIntegerField()
-
-
-Conversation.add_to_class("tags", GenericRelation(Tag))
-
-
-class Mention(Row):
-    """Names a conversation by what names it in Orq."""
-
-    workspace = models.CharField(max_length=100)
-    remote_id = models.CharField(max_length=64)
-    conversation = models.ForeignObject(
-        Conversation,
-        models.DO_NOTHING,
-        from_fields=("workspace", "remote_id"),
-        to_fields=("workspace", "remote_id"),
-        related_name="+",
-    )
-
-
 class Ticket(Conversation):
     class Meta:
         proxy = True
 
 
 class TicketReference(Row):
-    """Refers to a proxy of the model."""
+    """Refers to a proxy of the model, and the database knows nothing of it."""
 
-    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="+")
+    ticket = models.ForeignKey(Ticket, models.DO_NOTHING, db_constraint=False, related_name="+")
 
 
 class Report(Row):

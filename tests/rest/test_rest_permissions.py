@@ -33,9 +33,11 @@ WRITING = {
     ("conversation-refresh", "post"): "change_conversation",
     ("conversation-fetch", "post"): "add_conversation",
     ("syncrun-list", "post"): "run_sync",
+    ("syncrun-pause", "post"): "run_sync",
+    ("syncrun-resume", "post"): "run_sync",
+    ("syncrun-approve", "post"): "run_sync",
     ("syncrun-cancel", "post"): "run_sync",
 }
-NO_READING = {"conversation-refresh", "conversation-fetch", "syncrun-cancel"}
 STOCK = {"post": "add", "put": "change", "patch": "change", "delete": "delete"}
 EVERY = {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in READ} | {"run_sync"}
 
@@ -66,8 +68,8 @@ def url_of(pattern: URLPattern) -> str:
 def demanded(pattern: URLPattern, method: str) -> str:
     """What is demanded beside the permission to view, or that one."""
     model = pattern.name.partition("-")[0]
-    if (pattern.name, method) in WRITING:
-        return WRITING[pattern.name, method]
+    if (pattern.name, method) in WRITING or (model, method) == ("syncrun", "post"):
+        return WRITING.get((pattern.name, method), "run_sync")
     return f"{STOCK[method]}_{model}" if method in WRITES else READ[model]
 
 
@@ -95,7 +97,7 @@ def test_table_names_what_is_there():
         f"/orq/conversations/{REMOTE_ID}/refresh/",
         "/orq/sync-runs/",
         f"/orq/sync-runs/{RUN}/",
-        f"/orq/sync-runs/{RUN}/cancel/",
+        *(f"/orq/sync-runs/{RUN}/{action}/" for action in ("pause", "resume", "approve", "cancel")),
     }
 
 
@@ -135,7 +137,7 @@ def test_the_permissions_demanded_are_enough(pattern, method, settings):
 
 
 def is_read(pattern: URLPattern) -> bool:
-    return pattern.name not in NO_READING
+    return "get" in pattern.callback.actions
 
 
 @pytest.mark.parametrize(

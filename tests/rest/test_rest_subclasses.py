@@ -1,20 +1,59 @@
-"""Viewsets as projects subclass them, over real sockets: what they leave out stays out, what they show is shown."""
+"""A project's subclasses, by REST framework's own hooks: what they leave out stays out, what they show is shown."""
+
+from typing import Any
 
 import pytest
+from rest_framework import filters, permissions, serializers
+from rest_framework.routers import SimpleRouter
 
 from django_orq.mirror import fetch_conversation
 from django_orq.models import Conversation
+from django_orq.rest.serializers import ConversationSerializer
+from django_orq.rest.views import ConversationViewSet
 
 from ..resting import ALL, Program, error_of, user_with
-from ..subclassing.views import HIDDEN, OTHERS, SECRET
 
-pytestmark = pytest.mark.django_db(transaction=True)
-OWN, ONE, NAMELESS = "/own/", "/one/", "/nameless/"
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
+HIDDEN, OTHERS, SECRET = "Hidden", "Others’", "Secret"
+OWN = "/own/"
 
 
-@pytest.fixture(autouse=True)
-def own_addresses(settings):
-    settings.ROOT_URLCONF = "tests.subclassing.urls"
+class NothingSecret(permissions.BasePermission):
+    def has_object_permission(self, request: Any, view: Any, row: Any) -> bool:
+        return bool(row.display_name != SECRET)
+
+
+class OursAlone(filters.BaseFilterBackend):
+    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+        return queryset.exclude(display_name=OTHERS)
+
+
+class Shouting(ConversationSerializer):
+    shouted = serializers.SerializerMethodField()
+    note = serializers.CharField(write_only=True, required=False)
+
+    class Meta(ConversationSerializer.Meta):
+        fields = ("remote_id", "display_name", "shouted", "note")
+
+    def get_shouted(self, row: Any) -> str:
+        return str(row.display_name).upper()
+
+
+class OwnConversations(ConversationViewSet):
+    queryset = Conversation.objects.exclude(display_name=HIDDEN)
+    serializer_class = Shouting
+    permission_classes = (*ConversationViewSet.permission_classes, NothingSecret)
+    filter_backends = (*ConversationViewSet.filter_backends, OursAlone)
+    noted: list[Any] = []  # noqa: RUF012 # as all instances are asked for
+
+    def perform_create(self, serializer: Any) -> None:
+        super().perform_create(serializer)
+        self.noted.append((serializer.instance.remote_id, serializer.validated_data["note"]))
+
+
+router = SimpleRouter()
+router.register("own", OwnConversations, basename="own")
+urlpatterns = router.urls
 
 
 @pytest.fixture
@@ -29,117 +68,54 @@ def mirrored(remote, name: str) -> Conversation:
     return row
 
 
-out_of_reach = pytest.mark.parametrize(
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize(
     ("name", "status", "code"),
     [(HIDDEN, 404, "not_found"), (OTHERS, 404, "not_found"), (SECRET, 403, "permission_denied")],
 )
+def test_row_that_is_left_out_is_out_of_reach_of_every_verb(program, remote, name, status, code, is_known):
+    """By the queryset, by a filter, and by a permission on single rows; a known one before Orq is asked."""
+    remote_id = mirrored(remote, name).remote_id if is_known else remote.add(name)["_id"]
+    page = f"{OWN}{remote_id}/"
+    responses = [program.post(f"{OWN}fetch/", json={"remote_id": remote_id})]
+    assert remote.count() == (0 if is_known else 1)
+    responses += [
+        program.get(page),
+        program.patch(page, json={"display_name": "Mine"}),
+        program.delete(page),
+        program.post(f"{page}refresh/"),
+    ]
+
+    assert {response.status_code for response in responses} == {status}
+    assert {error_of(response)["code"] for response in responses} == {code}
+    assert not any(name in response.text for response in responses)
+    assert remote.count() == (0 if is_known else 1)
 
 
-class TestRowsLeftOut:
-    """By the queryset, by a filter, and by a permission on single rows."""
+def test_one_that_is_renamed_to_be_left_out_is_not_shown_by_a_fetch(program, remote):
+    row = mirrored(remote, "Ours")
+    remote.rename(row.remote_id, HIDDEN)
 
-    @out_of_reach
-    @pytest.mark.parametrize("verb", ["retrieve", "rename", "delete", "refresh", "fetch"])
-    def test_known_row_is_refused_before_orq_is_asked(self, program, remote, name, status, code, verb):
-        row = mirrored(remote, name)
-        page = f"{OWN}{row.remote_id}/"
-        response = {
-            "retrieve": lambda: program.get(page),
-            "rename": lambda: program.patch(page, json={"display_name": "Mine"}),
-            "delete": lambda: program.delete(page),
-            "refresh": lambda: program.post(f"{page}refresh/"),
-            "fetch": lambda: program.post(f"{OWN}fetch/", json={"remote_id": row.remote_id}),
-        }[verb]()
+    response = program.post(f"{OWN}fetch/", json={"remote_id": row.remote_id})
 
-        assert response.status_code == status
-        assert error_of(response)["code"] == code
-        assert name not in response.text
-        assert remote.count() == 0
-
-    @out_of_reach
-    def test_new_one_is_mirrored_and_not_shown(self, program, remote, name, status, code):
-        remote_id = remote.add(name)["_id"]
-
-        response = program.post(f"{OWN}fetch/", json={"remote_id": remote_id})
-
-        assert response.status_code == status
-        assert error_of(response)["code"] == code
-        assert name not in response.text
-        assert Conversation.objects.get().display_name == name
-
-    @out_of_reach
-    def test_one_that_is_renamed_to_be_left_out_is_not_shown_by_a_fetch(self, program, remote, name, status, code):
-        row = mirrored(remote, "Ours")
-        remote.rename(row.remote_id, name)
-
-        response = program.post(f"{OWN}fetch/", json={"remote_id": row.remote_id})
-
-        assert response.status_code == status
-        assert name not in response.text
-
-    def test_others_are_reached_by_every_verb_whatever_the_list_is_filtered_by(self, program, remote):
-        row = mirrored(remote, "Ours")
-        query = {"state": "deleted", "search": "nothing", "created_before": "2000-01-01"}
-        page = f"{OWN}{row.remote_id}/"
-
-        answers = [
-            program.get(page, params=query),
-            program.patch(page, params=query, json={"display_name": "Mine"}),
-            program.post(f"{page}refresh/", params=query),
-            program.post(f"{OWN}fetch/", params=query, json={"remote_id": row.remote_id}),
-            program.delete(page, params=query),
-            program.get(page, params=query),
-        ]
-
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 204, 200]
+    assert response.status_code == 404
+    assert HIDDEN not in response.text
 
 
-class TestFieldsOfTheProjectsOwn:
-    @pytest.mark.parametrize("url", [OWN, ONE])
-    def test_every_answer_shows_a_row_with_them(self, program, remote, url):
-        created = program.post(url, json={"display_name": "Refund", "note": "ours alone"})
-        page = f"{url}{created.json()['remote_id']}/"
-        answers = [
-            created,
-            program.get(page),
-            program.post(f"{page}refresh/"),
-            program.post(f"{url}fetch/", json={"remote_id": created.json()["remote_id"]}),
-        ]
+def test_every_answer_shows_the_fields_of_its_serializer_whatever_the_list_is_filtered_by(program, remote):
+    query = {"state": "deleted", "search": "nothing", "created_before": "2000-01-01"}
+    created = program.post(OWN, json={"display_name": "Refund", "note": "ours alone"}).json()
+    page = f"{OWN}{created['remote_id']}/"
+    answers = [
+        program.get(page, params=query).json(),
+        program.post(f"{page}refresh/", params=query).json(),
+        program.post(f"{OWN}fetch/", params=query, json={"remote_id": created["remote_id"]}).json(),
+    ]
+    renamed = program.patch(page, params=query, json={"display_name": "Paid"}).json()
 
-        shown = {"remote_id": created.json()["remote_id"], "display_name": "Refund", "shouted": "REFUND"}
-        assert [answer.json() for answer in answers] == [shown] * 4
-
-    @pytest.mark.parametrize("url", [OWN, ONE])
-    def test_rename_shows_them_beside_what_came_between(self, program, remote, url):
-        row = mirrored(remote, "Refund")
-
-        response = program.patch(f"{url}{row.remote_id}/", json={"display_name": "Paid", "note": "ours alone"})
-
-        assert (response.status_code, response.json()) == (
-            200,
-            {
-                "remote_id": row.remote_id,
-                "display_name": "Paid",
-                "shouted": "PAID",
-                "replaced": None,
-                "overtaken_by": None,
-            },
-        )
-
-    def test_what_is_said_of_one_action_leaves_the_others_as_they_are(self, program, remote):
-        row = mirrored(remote, "Refund")
-        seen = row.remote_updated_at.isoformat()
-        remote.rename(row.remote_id, "Somebody’s")
-
-        listed = program.get(OWN).json()["results"]
-        renamed = program.patch(f"{OWN}{row.remote_id}/", json={"display_name": "Mine", "expected_updated_at": seen})
-
-        assert listed == [{"display_name": "Refund"}]
-        assert (renamed.status_code, renamed.json()["code"]) == (409, "conversation_changed")
-
-    def test_serializer_that_takes_no_name_is_told_so_rather_than_failing(self, program, remote):
-        response = program.post(NAMELESS, json={"display_name": "Refund"})
-
-        assert response.status_code == 400
-        assert error_of(response)["code"] == "invalid_name"
-        assert remote.count() == 0
+    assert created == {"remote_id": created["remote_id"], "display_name": "Refund", "shouted": "REFUND"}
+    assert answers == [created] * 3
+    paid = {"display_name": "Paid", "shouted": "PAID"}
+    assert renamed == {**created, **paid, "replaced": None, "overtaken_by": None}
+    assert program.get(OWN).json()["results"] == [{**created, **paid}]
+    assert OwnConversations.noted[-1] == (created["remote_id"], "ours alone")

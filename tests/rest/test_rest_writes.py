@@ -1,4 +1,4 @@
-"""Conversations and runs changed at the REST door, over real sockets."""
+"""Conversations and runs changed over REST, over real sockets."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -37,20 +37,15 @@ def page_of(row: Conversation) -> str:
 
 class TestConversations:
     def test_create_creates_in_orq_first(self, program, remote):
-        response = program.post(LIST, json={"display_name": "  New ticket "})
+        more = {"remote_id": "conv_1", "metadata": {"a": 1}, "state": "deleted"}
+        response = program.post(LIST, json={"display_name": "  New ticket ", **more})
 
         assert response.status_code == 201
         (created,) = remote.conversations
         assert created["displayName"] == response.json()["display_name"] == "New ticket"
+        assert remote.requests[0].body == {"displayName": "New ticket"}
+        assert response.json()["state"] == "live"
         assert program.get(f"{LIST}{created['_id']}/").json() == response.json()
-
-    def test_create_takes_nothing_but_the_name(self, program, remote):
-        program.post(
-            LIST, json={"display_name": "New", "remote_id": "conv_1", "metadata": {"a": 1}, "state": "deleted"}
-        )
-
-        assert Conversation.objects.get().state == "live"
-        assert remote.requests[0].body == {"displayName": "New"}
 
     def test_rename_renames_in_orq_first(self, program, remote, row):
         response = program.patch(page_of(row), json={"display_name": "Paid"})
@@ -93,12 +88,6 @@ class TestConversations:
         assert (response.status_code, response.json()["display_name"]) == (200, "Paid")
         assert mirror_equals(remote)
 
-    def test_refresh_of_one_that_is_gone_marks_it_missing_for_good(self, program, remote, row):
-        remote.remove(row.remote_id)
-
-        assert program.post(f"{page_of(row)}refresh/").status_code == 404
-        assert program.get(page_of(row)).json()["state"] == "missing"
-
     def test_fetch_mirrors_one_that_is_not_here_yet(self, program, remote):
         remote_id = remote.add("Refund")["_id"]
 
@@ -118,41 +107,61 @@ class TestRuns:
         assert (response.json()["mode"], response.json()["state"]) == ("full", "queued")
         assert messages(queue) == [(WALK, [run.pk])]
 
-    def test_mode_is_incremental_unless_given(self, program, queue):
-        assert program.post(RUNS).json()["mode"] == "incremental"
-
     def test_second_start_is_refused_with_the_run_of_the_first(self, program, queue):
         first = program.post(RUNS, json={"mode": "full"})
         second = program.post(RUNS, json={"mode": "full"})
-        other = program.post(RUNS, json={"mode": "incremental"})
+        other = program.post(RUNS)
 
         assert [response.status_code for response in (first, second, other)] == [202, 409, 202]
         assert second.json()["run"]["id"] == first.json()["id"]
+        assert other.json()["mode"] == "incremental"
         assert queue.qsize() == 2
 
-    def test_paused_run_goes_on(self, program, queue):
-        run = runs.open_run("default", "full")
-        runs.pause(run)
+    @pytest.mark.parametrize(
+        ("verb", "state", "wait"),
+        [
+            ("start", "paused", ""),
+            ("start", "waiting", "budget"),
+            ("start", "queued", ""),  # and no worker knows
+            ("resume", "paused", ""),
+            ("resume", "waiting", "budget"),
+        ],
+    )
+    def test_run_that_rests_goes_on(self, program, queue, verb, state, wait):
+        run = SyncRun.objects.create(workspace="default", mode="full", slot="default:full", state=state, wait=wait)
 
-        response = program.post(RUNS, json={"mode": "full"})
+        response = program.post(RUNS if verb == "start" else f"{RUNS}{run.pk}/resume/", json={"mode": "full"})
 
         assert response.status_code == 202
-        assert (response.json()["id"], response.json()["state"]) == (run.pk, "queued")
+        assert response.json() == program.get(f"{RUNS}{run.pk}/").json()
+        assert response.json()["state"] == "queued"
         assert messages(queue) == [(WALK, [run.pk])]
 
-    def test_run_whose_budget_is_spent_goes_on(self, program, queue):
+    @pytest.mark.parametrize("reason", ["mass_delete", "no_canary", "workspace_doubted"])
+    def test_run_that_was_stopped_for_review_goes_on_once_it_is_approved(self, program, queue, reason):
+        stopped = datetime.now(UTC)
         run = SyncRun.objects.create(
-            workspace="default", mode="full", slot="default:full", state="waiting", wait="budget", pages=3
+            workspace="default",
+            mode="full",
+            state="failed" if reason == "workspace_doubted" else "partial",
+            needs_approval=reason,
+            held=7,
+            started_at=stopped - timedelta(minutes=1),
+            finished_at=stopped,
         )
+        seen = program.get(RUNS).json()["results"][0]
 
-        assert program.post(RUNS, json={"mode": "full"}).json()["id"] == run.pk
+        response = program.post(f"{RUNS}{run.pk}/approve/", json={"reason": seen["needs_approval"]})
+
+        assert response.status_code == 202
+        approved = response.json()
+        assert approved == program.get(f"{RUNS}{run.pk}/").json()
+        assert (approved["state"], approved["needs_approval"], approved["finished_at"]) == ("queued", None, None)
+        (approval,) = approved["approvals"]
+        assert (approval["by"], approval["reason"], approval["held"]) == ("agent", reason, 7)
+        assert datetime.fromisoformat(approval["at"])
         assert messages(queue) == [(WALK, [run.pk])]
-
-    def test_run_that_no_worker_was_told_of_goes_on(self, program, queue):
-        run = runs.open_run("default", "full")
-
-        assert program.post(RUNS, json={"mode": "full"}).status_code == 202
-        assert messages(queue) == [(WALK, [run.pk])]
+        assert program.post(f"{RUNS}{run.pk}/approve/", json={"reason": reason}).status_code == 409
 
     def test_run_shows_how_far_it_is(self, program, remote):
         remote.add("Refund")
@@ -189,20 +198,22 @@ class TestRuns:
         assert first["freshness"] == {"new": None, "everything": None}
         assert program.get(RUNS, params={"mode": "incremental"}).json()["results"] == []
 
-    def test_cancel_ends_a_run(self, program):
+    @pytest.mark.parametrize(("verb", "state"), [("pause", "paused"), ("cancel", "cancelled")])
+    def test_run_is_stopped(self, program, verb, state):
         run = runs.open_run("default", "full")
 
-        response = program.post(f"{RUNS}{run.pk}/cancel/")
+        response = program.post(f"{RUNS}{run.pk}/{verb}/")
 
-        assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+        assert (response.status_code, response.json()["state"]) == (200, state)
         run.refresh_from_db()
-        assert run.is_finished
+        assert run.is_finished is (verb == "cancel")
 
     def test_runs_of_other_workspaces_are_not_seen(self, program):
         run = SyncRun.objects.create(workspace="sales", mode="full", slot="sales:full")
 
         assert program.get(RUNS).json()["results"] == []
-        assert program.post(f"{RUNS}{run.pk}/cancel/").status_code == 404
+        for verb in ("pause", "resume", "approve", "cancel"):
+            assert program.post(f"{RUNS}{run.pk}/{verb}/").status_code == 404
 
     @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
     def test_runs_started_at_once_come_to_one(self, program, queue):

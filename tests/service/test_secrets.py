@@ -76,7 +76,7 @@ def test_key_is_not_in_runs_logs_errors_or_debug_pages(keyed, logged, fault, rf)
     reporter = ExceptionReporter(rf.get("/"), type(error), error, ours)
     places = {
         "message": str(error),
-        "repr": repr(error) + repr(error.details),
+        "repr": repr(error) + repr(vars(error)),
         "pickle": repr(pickle.dumps(error)),
         "debug page": reporter.get_traceback_html(),
         "debug text": reporter.get_traceback_text(),

@@ -5,7 +5,7 @@ from django.db import connection, transaction
 
 from django_orq.models import SyncRun
 from django_orq.store.database import all_runs
-from django_orq.store.deletion import all_but_refused, delete_unless_refused
+from django_orq.store.deletion import delete_unless_refused
 
 from ..references.models import Report
 from ..threads import in_thread
@@ -18,11 +18,17 @@ def ended() -> list[int]:
     return [SyncRun.objects.create(workspace="default", mode="full", state="failed").pk for _time in range(5)]
 
 
-def test_all_go_but_for_those_that_the_project_protects(ended):
-    Report.objects.create(run_id=ended[2])
+@pytest.mark.parametrize("protected", [[], [0], [3], [1, 3], [0, 1, 2, 3, 4]], ids=str)
+def test_all_go_but_for_those_that_the_project_protects(ended, protected):
+    for place in protected:
+        Report.objects.create(run_id=ended[place])
 
-    assert delete_unless_refused(all_runs(), ended) == 4
-    assert list(SyncRun.objects.values_list("pk", flat=True)) == [ended[2]]
+    assert delete_unless_refused(all_runs(), ended) == 5 - len(protected)
+    assert list(SyncRun.objects.order_by("pk").values_list("pk", flat=True)) == [ended[place] for place in protected]
+
+
+def test_none_is_none():
+    assert delete_unless_refused(all_runs(), []) == 0
 
 
 def test_those_that_are_none_of_these_rows_any_more_stay(ended):
@@ -41,7 +47,7 @@ def test_locks_begin_with_what_the_database_can_go_on_from(ended, statements):
         assert executed[0].startswith("UPDATE")
 
 
-def test_what_somebody_else_has_locked_is_not_waited_for(ended):
+def test_what_another_process_has_locked_is_not_waited_for(ended):
     if connection.vendor != "postgresql":
         pytest.skip(
             "SQLite locks no rows, and MariaDB, where they are so few, reads and locks them all to delete some"
@@ -54,17 +60,3 @@ def test_what_somebody_else_has_locked_is_not_waited_for(ended):
 
     assert deleted == [4]
     assert SyncRun.objects.get().pk == ended[0]
-
-
-@pytest.mark.parametrize("refused", [set(), {0}, {3}, {0, 1, 2, 3, 4}, {1, 3}])
-def test_halves_are_tried_until_those_refused_stand_alone(refused):
-    done: list[int] = []
-
-    def act(rows):
-        if refused & set(rows):
-            return False
-        done.extend(rows)
-        return True
-
-    assert all_but_refused(range(5), act) == 5 - len(refused)
-    assert set(done) == set(range(5)) - refused

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.signals import conversation_deleted
-from django_orq.sync import holds, runs, slices
+from django_orq.sync import runs, slices
 from django_orq.testing import OrqSandbox
 
 from ..values import mirrored_values
-from ..walking import let_the_wait_pass, mirror_equals
+from ..walking import approve, let_the_wait_pass, mirror_equals
 
 CASES = int(os.environ.get("ORQ_HISTORIES", "26"))
 FAULTS: list[dict[str, Any]] = [
@@ -166,9 +166,9 @@ def time_passes() -> None:
     let_the_wait_pass()
     SyncRun.objects.filter(lease_until__isnull=False).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
     for run in SyncRun.objects.all():
-        if holds.can_go_on(run):
+        if runs.can_be_approved(run):
             with suppress(Exception):
-                holds.go_on(run)
+                approve(run)
 
 
 @contextmanager

@@ -9,13 +9,22 @@ from django.db.models import QuerySet
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun
 from django_orq.store import database, rules
-from django_orq.sync import confirm, holds, retention, runs, slices
+from django_orq.sync import confirm, runs, slices
 from django_orq.sync.report import remarks
 from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
 from ..triggers import written_rows
-from ..walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
+from ..walking import (
+    approve,
+    configure,
+    full_run,
+    incremental_run,
+    let_the_wait_pass,
+    mirror_equals,
+    walk_pages,
+    work_on,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -121,43 +130,45 @@ def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, ids):
 
     run = full_run()
 
-    assert (run.state, run.hold, run.held, run.tombstoned) == ("partial", "mass_delete", 51, 0)
+    assert (run.state, run.needs_approval, run.held, run.tombstoned) == ("partial", "mass_delete", 51, 0)
     assert remote.count("retrieve") == 0
     assert Conversation.objects.missing().count() == 51
     (remark,) = remarks(run)
     assert "51 missing conversations" in remark
-    assert "let this run go on" in remark
-    assert f"--go-on {run.pk}" in " ".join(remarks(run, for_terminal=True))
+    assert "approve this run" in remark
+    assert f"--approve {run.pk}" in " ".join(remarks(run, for_terminal=True))
 
 
-def test_person_lets_a_held_run_go_on(remote, ids):
+def test_approval_reopens_the_same_run(remote, ids):
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
-    assert holds.can_go_on(held)
+    assert runs.can_be_approved(held)
 
-    run = work_on(holds.go_on(held))
+    run = work_on(approve(held))
 
-    assert (run.mode, run.state, run.tombstoned) == ("confirm", "succeeded", 51)
+    assert (run.pk, run.mode, run.state, run.tombstoned) == (held.pk, "full", "succeeded", 51)
+    assert [(one["reason"], one["by"], one["held"]) for one in run.approvals] == [("mass_delete", "somebody", 51)]
+    assert "Approved by somebody" in remarks(run)[0]
     assert remote.count("retrieve") == 51 + 1
-    assert not holds.can_go_on(held)
+    assert not runs.can_be_approved(run)
     assert mirror_equals(remote)
 
 
-def test_run_that_goes_on_takes_only_what_was_missing_when_the_held_one_ended(remote, ids):
+def test_approved_run_takes_only_what_was_missing_when_its_walk_ended(remote, ids):
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
     remote.remove(ids[100])
     full_run()
 
-    work_on(holds.go_on(held))
+    work_on(approve(held))
 
     assert states(ids[10], ids[100]) == ["deleted", "missing"]
 
 
-def test_rows_missing_from_the_last_page_go_on_however_slowly_the_database_tells_the_time(remote, ids, monkeypatch):
-    """A slow answer dates what was received later than what is done now; the held run must still end after both."""
+def test_rows_missing_from_the_last_page_are_approved_too_however_slow_the_database(remote, ids, monkeypatch):
+    """A slow answer dates what was received later than what is done now; the walk must still end after both."""
     for id_ in ids[-60:]:
         remote.remove(id_)
     read = database._read
@@ -170,18 +181,18 @@ def test_rows_missing_from_the_last_page_go_on_however_slowly_the_database_tells
     with monkeypatch.context() as patched:
         patched.setattr(database, "_read", slow)
         held = full_run()
-    assert held.hold == "mass_delete"
+    assert held.needs_approval == "mass_delete"
 
-    run = work_on(holds.go_on(held))
+    run = work_on(approve(held))
 
     assert (run.state, run.tombstoned) == ("succeeded", 60)
 
 
-def test_run_that_goes_on_still_asks_for_each(remote, ids):
+def test_approved_run_still_asks_for_each(remote, ids):
     remote.hidden = set(ids[10:61])
     held = full_run()
 
-    run = work_on(holds.go_on(held))
+    run = work_on(approve(held))
 
     assert (run.state, run.unlisted, run.tombstoned) == ("partial", 51, 0)
 
@@ -194,7 +205,7 @@ def test_guard_counts_against_the_rows_that_were_there_before(remote, ids, setti
 
     for id_ in ids[40:63]:
         remote.remove(id_)
-    assert full_run().hold == "mass_delete"
+    assert full_run().needs_approval == "mass_delete"
 
 
 def test_without_a_canary_nothing_is_tombstoned(remote, ids):
@@ -204,7 +215,7 @@ def test_without_a_canary_nothing_is_tombstoned(remote, ids):
 
     run = full_run()
 
-    assert (run.state, run.hold, run.tombstoned) == ("partial", "no_canary", 0)
+    assert (run.state, run.needs_approval, run.tombstoned) == ("partial", "no_canary", 0)
     assert remote.count("retrieve") == 1 + confirm.CANARIES
     assert states(ids[5]) == ["missing"]
     remote.clear_faults()
@@ -221,7 +232,7 @@ def test_conversation_mirrored_in_this_very_run_is_no_canary(remote):
 
     run = full_run()
 
-    assert (run.state, run.hold, states(gone)) == ("partial", "no_canary", ["missing"])
+    assert (run.state, run.needs_approval, states(gone)) == ("partial", "no_canary", ["missing"])
     assert full_run().tombstoned == 1
 
 
@@ -239,10 +250,10 @@ def test_mirror_without_any_canary_needs_a_person(remote, ids, settings):
     doubted = full_run()
     assert doubted.error_code == "workspace_doubted"
 
-    vouched = work_on(holds.go_on(doubted))
-    assert (vouched.state, vouched.hold) == ("partial", "no_canary")
+    vouched = work_on(approve(doubted))
+    assert (vouched.state, vouched.needs_approval) == ("partial", "mass_delete")
 
-    run = work_on(holds.go_on(vouched))
+    run = work_on(approve(vouched))
     assert (run.state, run.tombstoned) == ("succeeded", 250)
 
 
@@ -304,7 +315,7 @@ def test_mirror_far_longer_than_the_list_is_gone_through_in_chunks(remote, ids, 
 
     run = full_run()
 
-    assert (run.state, run.hold, run.missing, run.seen) == ("partial", "mass_delete", 230, 20)
+    assert (run.state, run.needs_approval, run.missing, run.seen) == ("partial", "mass_delete", 230, 20)
     assert Conversation.objects.missing().count() == 230
     remote.transform_list = None
     assert full_run().updated == 230
@@ -362,16 +373,18 @@ class TestDoubtfulWorkspace:
         self.check(run, count)
         assert run.error_code == "workspace_doubted"
 
-    def test_run_that_a_person_vouches_for_goes_on(self, remote, count, settings):
+    def test_approved_run_starts_at_the_head_and_asks_again_before_it_deletes(self, remote, count, settings):
         with OrqSandbox(conversations=70) as other:
             configure(settings, BASE_URL=other.base_url)
-            run = work_on(holds.go_on(full_run()))
-            assert (run.created, run.is_vouched) == (70, True)
-            assert Conversation.objects.deleted().count() == 0 or count <= 50
+            doubted = full_run()
+            run = work_on(approve(doubted))
+            assert (run.pk, run.created, run.needs_approval, run.held) == (doubted.pk, 70, "mass_delete", count)
+            assert Conversation.objects.deleted().count() == 0
 
-    def test_only_held_runs_can_go_on(self, remote, count):
-        with pytest.raises(ValueError, match="nothing to let go on"):
-            holds.go_on(full_run())
+    def test_approval_of_a_run_that_needs_none_does_nothing(self, remote, count):
+        run = full_run()
+        assert runs.approve(run, reason="mass_delete", by="somebody") is None
+        assert runs.approve(run, reason="", by="somebody") is None
 
 
 def foreign(count: int = 300) -> OrqSandbox:
@@ -390,8 +403,7 @@ class TestKeySwappedOnTheWay:
         configure(settings, PAGE_SIZE=10)
         for number in range(30):
             remote.add(f"New {number}")
-        run = work_on(runs.open_run("default", mode, max_pages=1))
-        assert run.wait == "budget"
+        assert walk_pages(1, mode).pages == 1
         with foreign() as other:
             other.unknown_cursor = unknown
             configure(settings, BASE_URL=other.base_url)
@@ -425,19 +437,19 @@ class TestKeySwappedOnTheWay:
         assert not Conversation.objects.deleted().exists()
 
 
-def test_vouched_run_without_a_canary_holds_until_a_person_lets_it_go(remote, ids, settings):
+def test_what_a_doubted_run_left_missing_waits_for_approval_in_later_runs_too(remote, ids, settings):
     configure(settings, MASS_DELETE_MIN=1000)
     with foreign(70) as other:
         configure(settings, BASE_URL=other.base_url)
-        vouched = work_on(holds.go_on(full_run()))
-        assert (vouched.hold, vouched.created) == ("no_canary", 70)
+        vouched = work_on(approve(full_run()))
+        assert (vouched.needs_approval, vouched.created) == ("mass_delete", 70)
 
         for _schedule in range(3):
             later = full_run()
-            assert (later.state, later.hold, later.held) == ("partial", "no_canary", 250)
+            assert (later.state, later.needs_approval, later.held) == ("partial", "mass_delete", 250)
         assert Conversation.objects.deleted().count() == 0
 
-        assert work_on(holds.go_on(later)).tombstoned == 250
+        assert work_on(approve(later)).tombstoned == 250
         assert full_run().state == SyncRun.State.SUCCEEDED
 
 
@@ -467,25 +479,25 @@ def test_guard_looks_again_before_each_batch(remote, ids):
     run = full_run()
     assert (run.state, run.phase) == ("waiting", "confirm")
     rows = QuerySet(Conversation).filter(remote_id__in=ids[100:200])
-    rows.update(missing_since=run.checkpoint_at)
+    rows.update(missing_since=run.confirm_until)
     let_the_wait_pass()
 
     run = full_run()
 
-    assert (run.hold, run.held, run.tombstoned) == ("mass_delete", 130, 0)
+    assert (run.needs_approval, run.held, run.tombstoned) == ("mass_delete", 130, 0)
 
 
-def test_chain_of_going_on_does_not_widen_what_was_let_go(remote, ids):
+def test_another_approval_does_not_widen_what_is_confirmed(remote, ids):
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
     remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
-    second = work_on(holds.go_on(held))
-    assert second.hold == "no_canary"
+    second = work_on(approve(held))
+    assert second.needs_approval == "no_canary"
     remote.clear_faults()
     QuerySet(Conversation).filter(remote_id__in=ids[100:200]).update(missing_since=second.checkpoint_at)
 
-    third = work_on(holds.go_on(second))
+    third = work_on(approve(second))
 
     assert third.tombstoned == 51
 
@@ -521,14 +533,14 @@ def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, setting
 
 
 def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remote, ids, settings, monkeypatch):
-    monkeypatch.setattr(retention, "KEPT", 1)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
     with OrqSandbox(conversations=5) as another:
         ours = settings.ORQ_WORKSPACES
         settings.ORQ_WORKSPACES = another.settings()
         doubted = full_run()
         incremental_run()
-    assert holds.can_go_on(SyncRun.objects.get(pk=doubted.pk))
+    assert runs.can_be_approved(SyncRun.objects.get(pk=doubted.pk))
 
     settings.ORQ_WORKSPACES = ours
     full_run()
@@ -537,34 +549,17 @@ def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remo
     assert not SyncRun.objects.filter(pk=doubted.pk).exists()
 
 
-def test_run_that_a_person_may_let_go_and_its_successor_are_not_pruned(remote, ids, monkeypatch):
-    monkeypatch.setattr(retention, "KEPT", 1)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+def test_run_that_awaits_approval_is_not_pruned(remote, ids, monkeypatch):
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
     for id_ in ids[10:61]:
         remote.remove(id_)
     held = full_run()
-    following = holds.go_on(held)
     for number in range(4):
         remote.add(f"New {number}")
         work_on(runs.open_run("default", "incremental"))
 
-    assert SyncRun.objects.filter(pk__in=[held.pk, following.pk]).count() == 2
-
-
-def test_word_of_a_person_is_remembered_however_many_runs_changed_nothing_since(remote, ids, monkeypatch):
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
-    remote.hidden = set(ids[10:61])
-    held = full_run()
-    for id_ in ids[10:61]:  # found by other ways, so that nothing is left to confirm
-        verbs.refresh_conversation(Conversation.objects.get(remote_id=id_))
-    following = work_on(holds.go_on(held))
-    assert (following.state, following.unlisted) == ("succeeded", 0)
-
-    for _time in range(3):
-        incremental_run()
-
-    assert SyncRun.objects.filter(pk=following.pk).exists()
-    assert not holds.can_go_on(held)
+    assert SyncRun.objects.filter(pk=held.pk).exists()
 
 
 def test_hiccup_makes_batches_small_for_a_while_only(remote, ids, settings):
@@ -606,13 +601,79 @@ def shown_far_from_its_place(remote: OrqSandbox, stray: str):
     return transform
 
 
-@pytest.mark.parametrize("ending", ["cancelled", "unfinished"])
-def test_go_on_is_not_used_up_by_a_run_that_did_not_end(remote, ids, ending):
+def test_approved_run_that_was_cancelled_leaves_the_decision_to_the_next(remote, ids):
     for id_ in ids[10:61]:
         remote.remove(id_)
-    held = full_run()
-    following = holds.go_on(held)
-    if ending == "cancelled":
-        runs.cancel(following)
+    runs.cancel(approve(full_run()))
 
-    assert work_on(holds.go_on(held)).tombstoned == 51
+    following = full_run()
+
+    assert (following.needs_approval, following.tombstoned) == ("mass_delete", 0)
+    assert work_on(approve(following)).tombstoned == 51
+
+
+class TestApproval:
+    @pytest.fixture
+    def held(self, remote, ids) -> SyncRun:
+        for id_ in ids[10:61]:
+            remote.remove(id_)
+        return full_run()
+
+    def test_twice_is_once(self, held):
+        assert runs.approve(held, reason="mass_delete", by="somebody") == held
+        assert runs.approve(held, reason="mass_delete", by="somebody else") is None
+
+        run = work_on(held)
+        assert [one["by"] for one in run.approvals] == ["somebody"]
+        assert runs.approve(held, reason="mass_delete", by="somebody else") is None
+
+    def test_for_another_reason_than_the_one_shown_does_nothing(self, held):
+        assert runs.approve(held, reason="no_canary", by="somebody") is None
+
+    def test_is_refused_once_a_later_full_run_has_settled_it(self, remote, held, settings):
+        configure(settings, MASS_DELETE_MIN=100)
+        later = full_run()
+        assert later.tombstoned == 51
+
+        with pytest.raises(ValueError, match=f"superseded: the later run {later.pk}"):
+            approve(held)
+        assert "later sync run has settled" in " ".join(remarks(held))
+
+    def test_is_refused_while_another_run_of_that_mode_is_unfinished(self, held):
+        other = runs.open_run("default", "full")
+
+        with pytest.raises(ValueError, match=f"Sync run {other.pk} of that mode is unfinished"):
+            approve(held)
+        runs.cancel(other)
+        assert work_on(approve(held)).tombstoned == 51
+
+    def test_later_incremental_run_does_not_settle_what_is_missing(self, remote, held):
+        remote.add("New")
+        assert incremental_run().state == "succeeded"
+
+        assert work_on(approve(held)).tombstoned == 51
+
+    def test_doubt_that_each_scheduled_run_repeats_is_approved_once(self, remote, ids, settings):
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            first, *_others, newest = [incremental_run() for _schedule in range(3)]
+            assert newest.needs_approval == "workspace_doubted"
+
+            reopened = runs.approve(first, reason="workspace_doubted", by="somebody")
+
+            assert reopened == newest
+            assert not runs.awaiting_approval("default").exists()
+            assert runs.approve(first, reason="workspace_doubted", by="somebody") is None
+            assert work_on(newest).state == "succeeded"
+            assert incremental_run().state == "succeeded"
+
+    def test_doubt_ends_with_a_later_complete_run(self, remote, ids, settings):
+        ours = settings.ORQ_WORKSPACES
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            doubted = full_run()
+        settings.ORQ_WORKSPACES = ours
+        incremental_run()
+
+        with pytest.raises(ValueError, match="superseded"):
+            approve(doubted)

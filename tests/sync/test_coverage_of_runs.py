@@ -3,7 +3,7 @@
 import pytest
 
 from django_orq.models import Conversation, SyncRun
-from django_orq.sync import holds, runs, slices
+from django_orq.sync import runs, slices
 from django_orq.sync.report import remarks
 from django_orq.testing import OrqSandbox
 
@@ -102,26 +102,37 @@ def incremental_run_until_done() -> SyncRun:
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
-def test_incremental_runs_lose_their_standing_with_the_first_full_run_they_rest_on(remote, settings, ending):
+def test_incremental_runs_are_not_complete_without_the_first_full_run(remote, settings, ending):
     configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
     fill(remote, 50)
     full = runs.open_run("default", "full")
     slices.run_slice(full.pk)
     fill(remote, 3)
-    first, second = incremental_run_until_done(), incremental_run_until_done()
-    assert [run.is_complete for run in (first, second)] == [True, True]
+    assert [incremental_run_until_done().is_complete for _time in range(2)] == [False, False]
     if ending == "cancelled":
         runs.cancel(full)
     else:
         remote.fail("list", status=401)
         work_on(full)
 
-    for run in (first, second):
-        run.refresh_from_db()
-    assert [run.is_complete for run in (first, second)] == [False, False]
     assert runs.freshness("default").new is None
     assert incremental_run_until_done().seen == 53
     assert mirror_equals(remote)
+
+
+def test_incremental_run_is_complete_once_the_first_full_run_is(remote, settings):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    full = runs.open_run("default", "full")
+    slices.run_slice(full.pk)
+    fill(remote, 3)
+    incremental = incremental_run_until_done()
+    assert runs.freshness("default").new is None
+
+    work_on(full)
+
+    assert runs.freshness("default").new == incremental.started_at
+    assert incremental_run_until_done().stop_id == incremental.head_id
 
 
 def test_full_and_incremental_runs_of_a_workspace_go_on_at_the_same_time(remote):
@@ -162,9 +173,9 @@ def test_run_that_is_held_has_walked_through_the_list_but_settled_no_deletion(re
 
     held = full_run()
 
-    assert (held.state, bool(held.hold), held.is_complete) == ("partial", True, True)
+    assert (held.state, bool(held.needs_approval), held.is_complete) == ("partial", True, True)
     assert runs.freshness("default") == runs.Freshness(new=held.started_at, everything=full.started_at)
-    assert holds.newest_held("default", since=runs.freshness("default")) == held
+    assert runs.awaiting_approval("default").first() == held
 
 
 def test_run_that_failed_in_its_confirmation_has_settled_no_deletion(remote):

@@ -11,10 +11,10 @@ from django.db.models import F
 from django_orq.mirror import orders
 from django_orq.mirror.orders import Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
-from django_orq.sync import holds, runs, slices
+from django_orq.sync import runs, slices
 from django_orq.sync.health import MOST_OPERATIONS
 
-from ..walking import configure, full_run, incremental_run, let_the_wait_pass, work_on
+from ..walking import approve, configure, full_run, incremental_run, let_the_wait_pass, work_on
 
 pytestmark = pytest.mark.django_db
 
@@ -158,7 +158,7 @@ class TestEndedRuns:
         assert orq_health()[0] == 0
 
 
-class TestHeldRuns:
+class TestRunsThatNeedApproval:
     @pytest.fixture
     def held(self, remote, settings, synced) -> SyncRun:
         configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
@@ -167,32 +167,32 @@ class TestHeldRuns:
         remote.remove(Conversation.objects.order_by("remote_id").first().remote_id)
         return full_run()
 
-    def test_held_run_says_how_to_let_it_go_on(self, held):
+    def test_run_that_needs_approval_says_how_to_give_it(self, held):
         code, output = orq_health()
 
         assert code == 3
-        assert f"orq_sync --go-on {held.pk}" in output
+        assert f"orq_sync --approve {held.pk}" in output
 
-    def test_held_run_is_told_though_a_later_one_failed(self, remote, held):
+    def test_run_that_needs_approval_is_told_though_a_later_one_failed(self, remote, held):
         remote.fail("list", status=401)
         full_run()
 
-        assert finding("held_run")["run"] == held.pk
+        assert finding("needs_approval")["run"] == held.pk
 
-    def test_held_run_that_was_let_go_is_told_no_more(self, remote, held):
-        work_on(holds.go_on(held))
+    def test_run_that_was_approved_is_told_no_more(self, remote, held):
+        work_on(approve(held))
         remote.fail("list", status=401)
         full_run()
 
-        assert [each for each in findings() if each["code"] == "held_run"] == []
+        assert [each for each in findings() if each["code"] == "needs_approval"] == []
 
-    def test_let_go_it_is_well(self, held):
-        work_on(holds.go_on(held))
+    def test_approved_it_is_well(self, held):
+        work_on(approve(held))
 
         code, output = orq_health()
 
         assert code == 0
-        assert "It was held, and a person let it go on." in output
+        assert "Approved by somebody" in output
 
     def test_complete_full_run_after_it_settles_it(self, settings, held):
         configure(settings, MASS_DELETE_MIN=50)
@@ -206,7 +206,7 @@ class TestHeldRuns:
         doubted = incremental_run()
         remote.hidden, remote.locked_out = set(), False
         assert doubted.error_code == "workspace_doubted"
-        assert f"orq_sync --go-on {doubted.pk}" in orq_health()[1]
+        assert f"orq_sync --approve {doubted.pk}" in orq_health()[1]
 
         incremental_run()
 
@@ -247,16 +247,6 @@ class TestUnfinishedRuns:
         assert orq_health()[0] == 3
         assert "manage.py orq_sync --full --fresh" in finding("unfinished_run")["text"]
 
-    def test_confirmation_with_a_lease_of_a_clock_that_was_ahead_is_cancelled_by_a_person(self, queued):
-        """The command starts no such run."""
-        until = datetime.now(UTC) + timedelta(days=300)
-        SyncRun.objects.filter(pk=queued.pk).update(mode="confirm", state="running", lease_until=until)
-
-        assert orq_health()[0] == 3
-        text = finding("unfinished_run")["text"]
-        assert "Cancel it in the admin: then the run that it continues can be let go on again." in text
-        assert "--fresh" not in text
-
     @pytest.mark.parametrize("column", ["queued_at", "enqueued_at"])
     def test_run_that_was_called_for_in_the_future_is_for_a_person(self, queued, column):
         SyncRun.objects.filter(pk=queued.pk).update(**{column: datetime.now(UTC) + timedelta(days=2)})
@@ -280,11 +270,11 @@ class TestUnfinishedRuns:
         assert "seems to have been killed" in finding("unfinished_run")["text"]
         assert "works on it" not in finding("unfinished_run")["text"]
 
-    def test_paused_run_is_for_a_person_and_says_how_to_let_it_go_on(self, queued):
+    def test_paused_run_is_for_a_person_and_says_how_to_resume_it(self, queued):
         runs.pause(queued)
 
         assert orq_health()[0] == 3
-        assert f"orq_sync --go-on {queued.pk}" in finding("unfinished_run")["text"]
+        assert f"orq_sync --resume {queued.pk}" in finding("unfinished_run")["text"]
 
     def test_run_that_waits_says_until_when(self, remote, queued):
         remote.fail("list", status=429, headers={"Retry-After": "600"})
@@ -305,7 +295,7 @@ class TestUnfinishedRuns:
     def test_spent_budget_is_well(self, remote, settings, synced):
         configure(settings, PAGE_SIZE=1)
         remote.add("Another")
-        slices.run_slice(runs.open_run("default", "full", max_pages=1).pk)
+        slices.run_slice(runs.open_run("default", "full", max_seconds=0.000_001).pk)
 
         assert orq_health()[0] == 0
         assert "budget" in finding("unfinished_run")["text"]
@@ -410,7 +400,7 @@ class TestUsage:
     def test_project_without_a_workspace_is_wrong_usage(self, settings):
         settings.ORQ_WORKSPACES = {}
 
-        with pytest.raises(CommandError, match="No Orq workspace is configured") as refusal:
+        with pytest.raises(CommandError, match="no Orq workspace 'default'") as refusal:
             orq_health()
 
         assert refusal.value.returncode == 2

@@ -6,7 +6,8 @@ import pytest
 from django_orq.exceptions import ConversationNotFound
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun
-from django_orq.sync.report import Extent, counts, extent, how_far
+from django_orq.sync import report
+from django_orq.sync.report import Extent, counts, how_far
 
 from ..walking import full_run
 
@@ -14,27 +15,30 @@ ENDED = {"seen": 30, "reached_end": True, "state": "succeeded", "finished_at": d
 
 
 @pytest.mark.parametrize(
-    ("columns", "left", "expected"),
+    ("columns", "expected"),
     [
-        ({"mode": "full", "seen": 10, "mirrored_before": 40}, 0, Extent(done=10, total=40)),
-        ({"mode": "full", "seen": 50, "mirrored_before": 40}, 0, Extent(done=50, total=51)),
-        ({"mode": "full", "seen": 10, "mirrored_before": 0}, 0, Extent(done=10, total=None)),
-        ({"mode": "full", "seen": 30, "mirrored_before": 40, "reached_end": True}, 0, Extent(done=30, total=30)),
-        ({"mode": "incremental", "seen": 10, "mirrored_before": 40}, 0, Extent(done=10, total=None)),
-        ({"mode": "confirm", "phase": "confirm", "tombstoned": 2, "unlisted": 1}, 7, Extent(done=3, total=10)),
-        ({"mode": "confirm", "phase": "confirm"}, 0, Extent(done=0, total=None)),
-        ({"mode": "full", "phase": "confirm", "tombstoned": 2, **ENDED}, 0, Extent(done=30, total=30)),
+        ({"mode": "full", "seen": 10, "mirrored_before": 40}, Extent(done=10, total=40)),
+        ({"mode": "full", "seen": 50, "mirrored_before": 40}, Extent(done=50, total=51)),
+        ({"mode": "full", "seen": 10, "mirrored_before": 0}, Extent(done=10, total=None)),
+        ({"mode": "full", "seen": 30, "mirrored_before": 40, "reached_end": True}, Extent(done=30, total=30)),
+        ({"mode": "incremental", "seen": 10, "mirrored_before": 40}, Extent(done=10, total=None)),
+        ({"mode": "full", "phase": "confirm", "tombstoned": 2, **ENDED}, Extent(done=30, total=30)),
         (
             {"mode": "full", "phase": "confirm", "mirrored_before": 40, **ENDED, "state": "failed"},
-            0,
             Extent(done=30, total=40),
         ),
-        ({"mode": "confirm", "phase": "confirm", "tombstoned": 2, **ENDED}, 0, Extent(done=2, total=2)),
-        ({"mode": "confirm", "phase": "confirm", **ENDED, "state": "failed"}, 0, Extent(done=0, total=None)),
     ],
 )
-def test_bar_is_full_only_at_the_end(columns, left, expected):
-    assert extent(SyncRun(**columns), left=left) == expected
+def test_bar_is_full_only_at_the_end(columns, expected):
+    assert how_far(SyncRun(**columns)) == expected
+
+
+@pytest.mark.parametrize(("found", "left", "total"), [(3, 7, 10), (0, 0, None)])
+def test_bar_of_a_confirmation_is_about_what_is_missing(monkeypatch, found, left, total):
+    monkeypatch.setattr(report, "left_to_confirm", lambda run: left)
+    run = SyncRun(mode="full", phase="confirm", state="running", tombstoned=found)
+
+    assert how_far(run) == Extent(done=found, total=total)
 
 
 @pytest.mark.django_db

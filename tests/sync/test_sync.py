@@ -8,19 +8,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
 from django_orq.conf import get_workspace
-from django_orq.exceptions import AuthenticationFailed, MustWait, RateLimited, WalkersDied
+from django_orq.exceptions import AuthenticationFailed, MustWait, Problem, RateLimited
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.signals import sync_run_finished
 from django_orq.store import rate_limits
 from django_orq.store.database import DatabaseClock
-from django_orq.sync import retention, runs, slices, walk
+from django_orq.sync import runs, slices, walk
 from django_orq.sync.claim import Claim
 from django_orq.testing import OrqSandbox
 
 from ..references.models import Report
 from ..threads import in_thread
-from ..walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, work_on
+from ..walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, walk_pages, work_on
 
 pytestmark = pytest.mark.django_db
 
@@ -307,7 +307,7 @@ def test_page_that_five_walkers_died_on_fails_the_run(remote):
         assert Claim.take(run.pk, workspace=get_workspace("default"), clock=clock) is not None
         SyncRun.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
 
-    with pytest.raises(WalkersDied):
+    with pytest.raises(Problem, match="processes in a row died"):
         slices.run_slice(run.pk)
 
     run.refresh_from_db()
@@ -377,22 +377,10 @@ def test_run_that_did_not_see_everything_never_succeeds(remote, settings):
             remote.clear_faults()
 
 
-def test_budget_of_pages_makes_the_run_wait_for_the_next_call(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-
-    run = work_on(runs.open_run("default", "full", max_pages=3))
-    assert (run.state, run.wait, run.pages) == ("waiting", "budget", 3)
-    assert runs.adoptable("default") == []
-
-    again = work_on(runs.open_run("default", "full", max_pages=3))
-    assert (again.pk, again.state, again.pages) == (run.pk, "succeeded", 4)
-
-
-@pytest.mark.parametrize("budget", [{"max_pages": 1.5}, {"max_pages": True}, {"max_pages": "3"}, {"max_seconds": "9"}])
-def test_budget_that_is_no_number_is_refused(remote, budget):
-    with pytest.raises(ValueError, match=r"max_\w+ must be a"):
-        runs.open_run("default", "full", **budget)
+@pytest.mark.parametrize("seconds", [True, "9", 0, -1, float("nan")])
+def test_budget_that_makes_no_sense_is_refused(remote, seconds):
+    with pytest.raises(ValueError, match="max_seconds must be a"):
+        runs.open_run("default", "full", max_seconds=seconds)
 
     assert not SyncRun.objects.exists()
 
@@ -404,18 +392,19 @@ def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings
     run = work_on(runs.open_run("default", "full", max_seconds=0.000_001))
 
     assert (run.state, run.wait, run.pages) == ("waiting", "budget", 1)
+    assert runs.adoptable("default") == []
     assert full_run().state == SyncRun.State.SUCCEEDED
 
 
 def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, settings):
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    run = runs.open_run("default", "full", max_pages=3)
+    run = runs.open_run("default", "full", max_seconds=600)
 
-    slices.run_slice(run.pk, on_progress=lambda _run: runs.open_run("default", "full", max_pages=1))
+    slices.run_slice(run.pk, on_progress=lambda _run: runs.open_run("default", "full", max_seconds=0.000_001))
 
     run.refresh_from_db()
-    assert (run.pages, run.budget_pages) == (3, 3)
+    assert (run.pages, run.state) == (4, "succeeded")
 
 
 def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, settings, caplog):
@@ -447,8 +436,8 @@ def test_cancelled_run_makes_room_and_its_walker_stops(remote, settings):
 
 
 def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
-    monkeypatch.setattr(retention, "KEPT", 4)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 2)
+    monkeypatch.setattr(runs, "KEPT", 4)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 2)
     changing = []
     for number in range(3):
         remote.add(f"Ticket {number}")
@@ -461,8 +450,8 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
 
 
 def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(remote, monkeypatch, caplog):
-    monkeypatch.setattr(retention, "KEPT", 1)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
     full_run()
 
     def fail(run: object, sql: str, params: object, many: bool, context: object) -> object:
@@ -515,7 +504,7 @@ def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last
 
     run = full_run()
     assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "backoff", "transport_error", 2)
-    assert "API_KEY'] is a callable that raised OSError" in run.error_message
+    assert "['API_KEY'] is a callable that raised OSError" in run.error_message
 
     let_the_wait_pass()
     assert (full_run().pages, remote.count("list")) == (4, 4)
@@ -526,14 +515,14 @@ def test_callable_key_that_gives_nothing_for_a_moment_makes_the_run_wait(remote,
     configure(settings, API_KEY=lambda: next(keys), RETRIES={"attempts": 1})
     fill(remote, 3)
 
-    assert "API_KEY'] is empty" in full_run().error_message
+    assert "['API_KEY'] is empty" in full_run().error_message
     let_the_wait_pass()
     assert full_run().state == SyncRun.State.SUCCEEDED
 
 
 def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):
-    monkeypatch.setattr(retention, "KEPT", 1)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
     ended = [full_run()]
     Report.objects.create(run=ended[0])
     ended += [full_run() for _time in range(3)]
@@ -545,8 +534,8 @@ def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(r
 def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch):
     settings.ORQ_WORKSPACES |= {"research": settings.ORQ_WORKSPACES["default"]}
     theirs = [work_on(runs.open_run("research", "incremental")).pk for _time in range(3)]
-    monkeypatch.setattr(retention, "KEPT", 1)
-    monkeypatch.setattr(retention, "KEPT_UNCHANGED", 1)
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
 
     for _time in range(3):
         incremental_run()
@@ -575,7 +564,7 @@ def test_trouble_long_after_the_last_page_is_waited_out_all_the_same(remote, set
     """A run that waited for its budget or for a person may be older than a day."""
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
-    run = work_on(runs.open_run("default", "full", max_pages=1))
+    run = walk_pages(1)
     SyncRun.objects.update(checkpoint_at=run.checkpoint_at - timedelta(days=3))
     remote.fail("list", status=503)
 

@@ -1,4 +1,4 @@
-"""Whether the mirror can work with the server, finding by finding; the questions are those of ``examination``."""
+"""Whether the mirror can work with the server, finding by finding; the questions are in ``doctor``."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -16,7 +16,7 @@ from ..doctor import Finding, examine
 class Command(OrqCommand):
     help = (
         "Ask the Orq server of a workspace whether the mirror can work with it. Writes nothing, there or here. "
-        "Exit code 0 if all is well, 1 if a finding needs a person, 2 for wrong usage or settings."
+        "Exit code 0 if all is well, 1 if there is a problem, 2 for wrong usage or settings."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,29 +24,25 @@ class Command(OrqCommand):
 
     def handle(self, *args: Any, workspace: str, **options: Any) -> None:
         try:
-            failures = self._examine(get_workspace(workspace))
+            problems = self._examine(get_workspace(workspace))
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
-        if failures:
-            text = ngettext(
-                "%(count)s of these findings needs a person.", "%(count)s of these findings need a person.", failures
-            )
-            raise CommandError(text % {"count": failures})
+        if problems:
+            text = ngettext("%(count)s problem found.", "%(count)s problems found.", problems)
+            raise CommandError(text % {"count": problems})
         self.stdout.write(_("All is well."))
 
     def _examine(self, workspace: Workspace) -> int:
-        """Show finding after finding; returns how many are not well."""
+        """Show finding after finding; returns how many are problems."""
         text = _("Workspace '%(workspace)s' at %(url)s, API_STYLE '%(style)s'")
-        named = {"workspace": workspace.alias, "url": workspace.base_url, "style": workspace.api_style}
-        self.stdout.write(text % named)
-        failures = 0
-        for finding in examine(workspace):
-            failures += bool(finding.remedy)
-            self._show(finding)
-        return failures
+        text %= {"workspace": workspace.alias, "url": workspace.base_url, "style": workspace.api_style}
+        self.stdout.write(text)
+        return sum(self._show(finding) for finding in examine(workspace))
 
-    def _show(self, finding: Finding) -> None:
+    def _show(self, finding: Finding) -> bool:
+        """Returns whether it is a problem."""
         if finding.remedy:
             self.stdout.write(self.style.ERROR(f"  FAIL  {finding.text} → {finding.remedy}"))
         else:
             self.stdout.write(self.style.SUCCESS(f"  ok    {finding.text}"))
+        return bool(finding.remedy)

@@ -1,22 +1,29 @@
-"""Old rows deleted and old names scrubbed, at a person's word; what may go is in ``pruning``."""
+"""Deletes old rows and empties old tombstones; what may go is in ``pruning``."""
 
 import time
 from argparse import ArgumentParser
-from dataclasses import fields
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import Error as AnyDatabaseError
+from django.core.management.base import CommandError
 from django.utils.translation import gettext
 
-from ...sync.report import database_in_words
 from ...text import number
-from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
-from ..pruning import Ages, Tally, prune
+from ..base import WRONG_USAGE, OrqCommand, alias
+from ..pruning import Tally, prune
 
 STOPPED = 4
 """An exit code, beside the common ones; 0 if it came to its end."""
+AGES = {
+    "runs": "delete sync runs that ended longer ago, except those that are still needed",
+    "operations": "delete operations that were finished longer ago",
+    "rejected": "delete unreadable entries (rejected payloads) that were resolved longer ago",
+    "tombstones": "delete the rows of conversations that were deleted longer ago, except those that your models refer "
+    "to, and those that the database refuses to delete, which only --apply shows",
+    "scrub": "remove all but ids and times from the rows of conversations that were deleted longer ago, and delete "
+    "unreadable entries of them and operations about them",
+}
+"""The options --…-older-than, and their help."""
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -30,78 +37,34 @@ class Command(OrqCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", type=alias, metavar="ALIAS", help="of one workspace only; else of all")
-        days: dict[str, Any] = {"type": int, "metavar": "DAYS"}
-        parser.add_argument(
-            "--runs-older-than",
-            **days,
-            help="delete sync runs that ended longer ago, but for those that others need",
-        )
-        parser.add_argument("--operations-older-than", **days, help="delete operations that were finished longer ago")
-        parser.add_argument(
-            "--rejected-older-than",
-            **days,
-            help="delete unreadable entries (rejected payloads) that were settled longer ago",
-        )
-        parser.add_argument(
-            "--tombstones-older-than",
-            **days,
-            help="delete the rows of conversations that were deleted longer ago, but for those that anything refers "
-            "to; names in the admin's own history (“recent actions”) stay until they are scrubbed",
-        )
-        parser.add_argument(
-            "--scrub-older-than",
-            **days,
-            help="in the rows of conversations that were deleted longer ago: take out name, previous name, metadata, "
-            "other fields, and who created and updated it; also their names in operations, unreadable entries, and "
-            "the admin's own history (the object_repr of its LogEntry); and the names in operations finished longer "
-            "ago that have no row, such as creations that failed",
-        )
+        for name, text in AGES.items():
+            parser.add_argument(f"--{name}-older-than", type=int, metavar="DAYS", help=text)
         parser.add_argument("--apply", action="store_true", help="do it; else it is only counted")
 
     def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
         try:
-            ages = Ages(**{field.name: options[f"{field.name}_older_than"] for field in fields(Ages)})
-        except ValueError as error:
+            tallies = prune({name: options[f"{name}_older_than"] for name in AGES}, workspace=workspace, apply=apply)
+        except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        last_line_at = time.monotonic()
         try:
-            for tally in prune(ages, workspace=workspace, apply=apply, on_progress=_Progress(self, apply=apply)):
-                self.stdout.write(_describe(tally, apply=apply))
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error), returncode=WRONG_USAGE) from None
-        except AnyDatabaseError as error:
-            text = gettext("What was done until then stays done; run it again.")
-            raise CommandError(f"{database_in_words(error)} {text}", returncode=FAILED) from error
+            for tally in tallies:
+                if tally.is_complete:
+                    self.stdout.write(_describe(tally, apply=apply))
+                elif time.monotonic() - last_line_at >= _SECONDS_BETWEEN_LINES:
+                    last_line_at = time.monotonic()
+                    self.stdout.write(f"… {_describe(tally, apply=apply)}")
+                    self.stdout.flush()
         except KeyboardInterrupt:
-            text = gettext("Interrupted. What was done until then stays done; run it again to go on.")
+            text = gettext("Interrupted. What was done until then stays done; run it again to continue.")
             raise CommandError(text, returncode=STOPPED) from None
         if not apply:
             self.stdout.write(gettext("Nothing was changed. With --apply it is done."))
 
 
-class _Progress:
-    """A line every few seconds."""
-
-    def __init__(self, command: BaseCommand, *, apply: bool) -> None:
-        self._command = command
-        self._apply = apply
-        self._last_line_at = time.monotonic()
-
-    def __call__(self, tally: Tally) -> None:
-        if time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
-            self._last_line_at = time.monotonic()
-            self._command.stdout.write(f"… {_describe(tally, apply=self._apply)}")
-            self._command.stdout.flush()
-
-
 def _describe(tally: Tally, *, apply: bool) -> str:
-    """“sync runs: 12 deleted, 3 kept, since something needs or refers to them”."""
-    values = {"kind": tally.kind.label, "count": number(tally.count), "kept": number(tally.kept)}
-    if tally.kind.stays:
-        text = gettext("%(kind)s: %(count)s scrubbed") if apply else gettext("%(kind)s: %(count)s to scrub")
-    elif tally.kept:
-        deleted = gettext("%(kind)s: %(count)s deleted, %(kept)s kept, since something needs or refers to them")
-        to_delete = gettext("%(kind)s: %(count)s to delete, %(kept)s kept, since something needs or refers to them")
-        text = deleted if apply else to_delete
-    else:
-        text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
-    return text % values
+    """“sync runs: 12 deleted, 3 kept, because they are needed or referred to”."""
+    text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
+    text %= {"kind": tally.kind.label, "count": number(tally.count)}
+    kept = gettext("%(count)s kept, because they are needed or referred to") % {"count": number(tally.kept)}
+    return f"{text}, {kept}" if tally.kept else text

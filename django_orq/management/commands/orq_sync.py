@@ -1,5 +1,6 @@
-"""A sync run walked here and now, slice after slice, by the code that workers run."""
+"""A sync run worked on here and now, slice after slice, by the code that workers run."""
 
+import getpass
 import sys
 from argparse import ArgumentParser
 from io import StringIO
@@ -14,7 +15,7 @@ from ...conf import DEFAULT_ALIAS, get_workspace
 from ...exceptions import OrqError
 from ...models import SyncRun
 from ...store.database import all_runs, write_database
-from ...sync import holds, runs, slices
+from ...sync import runs, slices
 from ...sync.report import remarks
 from ...text import number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
@@ -32,10 +33,11 @@ class Command(OrqCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", type=alias, help=f"its alias in ORQ_WORKSPACES; else {DEFAULT_ALIAS}")
         parser.add_argument("--full", action="store_true", help="everything, deletions too; else what is new")
-        parser.add_argument("--max-pages", type=int, metavar="N", help="leave the rest to the next call after N pages")
-        parser.add_argument("--max-seconds", type=float, metavar="S", help="the same after S seconds")
+        parser.add_argument("--max-seconds", type=float, metavar="S", help="leave the rest to the next call after S s")
+        parser.add_argument("--by", metavar="NAME", help="who approves, for the record; else the system's user")
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--go-on", type=int, metavar="RUN", help="let a paused or held run go on")
+        which.add_argument("--resume", type=int, metavar="RUN", help="resume a paused run")
+        which.add_argument("--approve", type=int, metavar="RUN", help="approve a run that was stopped for review")
         which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start at the head")
 
     def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
@@ -54,34 +56,21 @@ class Command(OrqCommand):
         *,
         workspace: str | None,
         full: bool,
-        max_pages: int | None,
         max_seconds: float | None,
-        go_on: int | None,
+        by: str | None,
+        resume: int | None,
+        approve: int | None,
         fresh: bool,
         **options: Any,
     ) -> SyncRun:
-        if go_on is not None:
-            return self._go_on(go_on, alone=not full and {workspace, max_pages, max_seconds} == {None})
-        workspace = workspace or DEFAULT_ALIAS
+        if (resume or approve) and (full or workspace):
+            raise ValueError(_("The run has its own workspace and mode: leave out --workspace and --full."))
+        if resume is not None:
+            return _resume(_find(resume), max_seconds)
+        if approve is not None:
+            return _approve(_find(approve), by or getpass.getuser())
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
-        unfinished = runs.unfinished(workspace, mode)
-        get_workspace(workspace)  # this and the budget before anything is cancelled for them
-        runs.check_budget(max_pages, max_seconds)
-        if fresh and unfinished is not None:
-            runs.cancel(unfinished)
-        run = runs.open_run(workspace, mode, max_pages=max_pages, max_seconds=max_seconds)
-        paused = run.state == State.PAUSED
-        return runs.resume(run, max_pages=max_pages, max_seconds=max_seconds) if paused else run
-
-    def _go_on(self, pk: int, *, alone: bool) -> SyncRun:
-        if not alone:
-            raise CommandError(
-                _("--go-on stands alone: the run has its own workspace and mode."), returncode=WRONG_USAGE
-            )
-        run = all_runs().filter(pk=pk).first()
-        if run is None:
-            raise CommandError(_("There is no sync run %(run)s.") % {"run": pk}, returncode=WRONG_USAGE)
-        return holds.go_on(run)
+        return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=fresh)
 
     def _work(self, run: SyncRun) -> SyncRun:
         progress = Progress(self.stdout)
@@ -113,17 +102,50 @@ class Command(OrqCommand):
         self.stdout.write(_summary(run))
         for remark in remarks(run, for_terminal=True):
             self.stderr.write(remark)
-        if code := self._exit_code(run):
+        if code := _exit_code(run):
             sys.exit(code)
 
-    def _exit_code(self, run: SyncRun) -> int:
-        if run.state in (State.FAILED, State.CANCELLED):
-            return FAILED
-        if run.state == State.PARTIAL:
-            return PARTIAL
-        if run.state in (State.WAITING, State.PAUSED):
-            return UNFINISHED
-        return 0 if run.is_finished else BUSY
+
+def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
+    unfinished = runs.unfinished(workspace, mode)
+    get_workspace(workspace)  # this and the budget before anything is cancelled for them
+    runs.check_budget(max_seconds)
+    if fresh and unfinished is not None:
+        runs.cancel(unfinished)
+    run = runs.open_run(workspace, mode, max_seconds=max_seconds)
+    return runs.resume(run, max_seconds=max_seconds) if run.state == State.PAUSED else run
+
+
+def _find(pk: int) -> SyncRun:
+    run = all_runs().filter(pk=pk).first()
+    if run is None:
+        raise ValueError(_("There is no sync run %(run)s.") % {"run": pk})
+    return run
+
+
+def _resume(run: SyncRun, max_seconds: float | None) -> SyncRun:
+    if run.is_finished:
+        text = _("Sync run %(run)s is %(state)s and can't be resumed.")
+        raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
+    return runs.resume(run, max_seconds=max_seconds)
+
+
+def _approve(run: SyncRun, by: str) -> SyncRun:
+    approved = runs.approve(run, reason=run.needs_approval, by=by)
+    if approved is None:
+        text = _("Sync run %(run)s is %(state)s and does not need approval.")
+        raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
+    return approved
+
+
+def _exit_code(run: SyncRun) -> int:
+    if run.state in (State.FAILED, State.CANCELLED):
+        return FAILED
+    if run.state == State.PARTIAL:
+        return PARTIAL
+    if run.state in (State.WAITING, State.PAUSED):
+        return UNFINISHED
+    return 0 if run.is_finished else BUSY
 
 
 def _behind(run: SyncRun) -> str:

@@ -1,0 +1,236 @@
+"""What the pages' tables have from the code: `python docs/tables.py` writes it, `--check` tells what would change.
+
+Of a table the code decides which rows there are, by the names in the first column, and what stands in the columns that
+are given below. All other cells are people's, and so is the order. A row that is new comes last, with “TODO” where a
+person is to say what it is; `--check` fails while one is left.
+"""
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from configparser import ConfigParser
+from dataclasses import fields
+from importlib import import_module
+from itertools import takewhile
+from pathlib import Path
+from pkgutil import iter_modules, walk_packages
+from typing import Any
+
+import django
+from django.core.management import BaseCommand, load_command_class
+from django.db.models import QuerySet
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))
+Row = dict[str, str]
+_CELL_ENDS = re.compile(r"(?<!\\)\|")
+_TODO = "TODO"
+
+
+# Tables of a page
+
+
+def rewritten(text: str, *, heading: str, rows: Sequence[Row]) -> str:
+    """The page with these rows in the first table below the heading that begins with their first column."""
+    first = next(iter(rows[0]))
+    found = re.search(rf"^#+ {re.escape(heading)}$.*?^(\| ?{re.escape(first)} ?\|)", text, re.M | re.S)
+    if found is None:
+        raise SystemExit(f"No table below {heading!r} begins with the column {first!r}.")
+    table = "".join(takewhile(lambda line: line.startswith("|"), text[found.start(1) :].splitlines(keepends=True)))
+    return text[: found.start(1)] + _table(table.splitlines(), rows) + text[found.start(1) + len(table) :]
+
+
+def _table(lines: Sequence[str], rows: Sequence[Row]) -> str:
+    columns = _cells(lines[0])
+    old = {_name(cells[0]): dict(zip(columns, cells, strict=True)) for cells in map(_cells, lines[2:])}
+    new = {_name(row[columns[0]]): row for row in rows}
+    merged = [old.get(name, dict.fromkeys(columns, _TODO)) | new[name] for name in {**old, **new} if name in new]
+    return "".join(f"{line}\n" for line in [*lines[:2], *(_line(row.values()) for row in merged)])
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in _CELL_ENDS.split(line)[1:-1]]
+
+
+def _line(cells: Any) -> str:
+    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
+
+
+def _name(cell: str) -> str:
+    """Without a signature."""
+    return cell.strip("`").partition("(")[0]
+
+
+def code(value: object) -> str:
+    """As it is set in a page; texts of Python have double quotes there."""
+    return f"`{value}`".replace("'", '"')
+
+
+# Rows from the code
+
+
+def signature(callable_: Any) -> str:
+    """Without annotations, and without the instance that a method is bound to."""
+    found = inspect.signature(callable_)
+    plain = [each.replace(annotation=inspect.Parameter.empty) for each in found.parameters.values()]
+    return str(
+        found.replace(
+            parameters=[each for each in plain if each.name != "self"], return_annotation=inspect.Signature.empty
+        )
+    )
+
+
+def public_modules() -> dict[str, Any]:
+    """Those that say what is public of them, by their names."""
+    import django_orq  # noqa: PLC0415 # after Django is set up
+
+    names = [module.name for module in walk_packages(django_orq.__path__, "django_orq.")]
+    modules = {name: import_module(name) for name in names if not name.startswith("django_orq.testing.")}
+    return {name: module for name, module in modules.items() if hasattr(module, "__all__")}
+
+
+def names_of(module: Any, page: str) -> Iterator[Row]:
+    """Functions with their signatures, and classes and their methods where the page has such."""
+    for name in module.__all__:
+        value = getattr(module, name)
+        told = inspect.isfunction(value) or f"`{name}(" in page
+        row = {"name": code(f"{name}{signature(value)}" if told else name)}
+        if inspect.isclass(value) and issubclass(value, Exception):
+            row["base class"] = code(value.__base__.__name__)
+        yield row
+        if re.search(rf"`{name}\.\w+\(", page):
+            for method in vars(value):
+                if not method.startswith("_"):
+                    yield {"name": code(f"{name}.{method}{signature(getattr(value, method))}")}
+
+
+def options_of(command: str) -> list[Row]:
+    stock = {action.dest for action in BaseCommand().create_parser("manage.py", command)._actions}
+    parser = load_command_class("django_orq", command).create_parser("manage.py", command)
+    return [
+        {"option": code(action.option_strings[0])} | default_of(action.default)
+        for action in parser._actions
+        if action.dest not in stock
+    ]
+
+
+def default_of(value: object) -> Row:
+    """Nothing where a person says what happens without the option."""
+    if value is None or value is False:
+        return {}
+    return {"default": code(f"{value:g}" if isinstance(value, float) else value)}
+
+
+def fields_of(kind: Any, column: str, *, write: Callable[[str], str] = str) -> list[Row]:
+    """The fields of a dataclass of settings, with the defaults that are plain values."""
+    return [
+        {column: code(write(field.name))}
+        | ({"default": code(repr(field.default))} if isinstance(field.default, int | float | str | None) else {})
+        for field in fields(kind)
+        if field.name != "alias"
+    ]
+
+
+def limits() -> dict[str, str]:
+    from django_orq import payloads, service  # noqa: PLC0415
+    from django_orq.mirror import operations, orders  # noqa: PLC0415
+    from django_orq.models import searching  # noqa: PLC0415
+    from django_orq.store import rate_limits  # noqa: PLC0415
+    from django_orq.sync import runs, slices  # noqa: PLC0415
+    from django_orq.transport.http import MAX_BODY  # noqa: PLC0415
+
+    hours = {slices.LONGEST_TROUBLE, operations.LONGEST_TROUBLE}
+    return {
+        "an operation on Orq, its repetitions and its body included": f"{service.TOTAL_SECONDS:g} s",
+        "all operations of a call with `interactive=True`": f"{service.INTERACTIVE_SECONDS:g} s",
+        "a wait that Orq asks for, at most": f"{rate_limits.LONGEST.total_seconds() / 3600:g} h",
+        "the pause of a run when Orq is in trouble and does not say how long: doubling, with jitter": (
+            f"{slices._FIRST_BACKOFF:g} to {slices._LONGEST_BACKOFF:g} s"
+        ),
+        "how long a run or an operation may come no further until it fails": " or ".join(
+            f"{each.total_seconds() / 3600:g} h" for each in hours
+        ),
+        "an answer's body, decompressed": f"{MAX_BODY:,} bytes",
+        "the nesting of a conversation's JSON": f"{payloads.MAX_DEPTH} levels",
+        "a name": f"{payloads.MAX_NAME} characters",
+        "conversations in one operation of the admin": f"{orders.MOST_ITEMS:,}",
+        "names that a search looks through, the newest first": f"{searching.MAX_SEARCHED:,}",
+        "finished runs that are kept of each workspace": f"{runs.KEPT}",
+        "of those, that changed nothing": f"{runs.KEPT_UNCHANGED}",
+        "finished operations that are kept": (
+            f"{orders.KEPT} of those on several conversations, and {orders.KEPT} of those on a single one"
+        ),
+    }
+
+
+def oldest() -> dict[str, str]:
+    config = ConfigParser()
+    config.read(DOCS.parent / "setup.cfg")
+    wanted = dict(line.split(">=") for line in config["options"]["install_requires"].strip().splitlines())
+    names = {"Django": "Django", "Celery": "celery", "Django REST framework": "djangorestframework"}
+    found = {
+        name: wanted[package] for name, package in {**names, "requests": "requests", "urllib3": "urllib3"}.items()
+    }
+    return {"Python": config["options"]["python_requires"].removeprefix(">="), **found}
+
+
+def tables() -> Iterator[tuple[str, str, Sequence[Row]]]:
+    """Of each: its page, the heading above it, and what the code has to say."""
+    from django_orq import checks, conf, models, tasks  # noqa: PLC0415
+    from django_orq.management import commands  # noqa: PLC0415
+    from django_orq.rest import serializers  # noqa: PLC0415
+
+    yield "settings.md", "Workspaces", fields_of(conf.Workspace, "option", write=str.upper)
+    yield "settings.md", "Retries", fields_of(conf.RetryConfig, "field")
+    yield "settings.md", "What can't be set", [{"what": what, "value": value} for what, value in limits().items()]
+    ids = sorted(set(re.findall(r"django_orq\.[EW]\d+", inspect.getsource(checks))))
+    yield "settings.md", "Checks", [{"id": code(each)} for each in ids]
+    for command in iter_modules(commands.__path__):
+        yield "commands.md", code(command.name), options_of(command.name)
+    found = [getattr(tasks, name) for name in tasks.__all__]
+    arguments = {task.name: signature(task.run)[1:-1].split(", ") for task in found}
+    yield "tasks.md", "Tasks", [{"task": code(n), "arguments": ", ".join(map(code, a))} for n, a in arguments.items()]
+    for column, kind in (
+        ("of a conversation", serializers.ConversationSerializer),
+        ("of a run", serializers.SyncRunDetailSerializer),
+    ):
+        yield "rest-api.md", "Fields", [{column: code(name)} for name in kind.Meta.fields]
+    page = (DOCS / "python-api.md").read_text()
+    for name, module in public_modules().items():
+        yield "python-api.md", code(name), list(names_of(module, page))
+    filters = [name for name in vars(models.ConversationQuerySet) if not name.startswith("_")]
+    ours = [{"filter": code(f"{name}()")} for name in filters if not hasattr(QuerySet, name)]
+    yield "python-api.md", "`django_orq.models`", ours
+    for state, values in (
+        ("Conversation", models.ConversationState),
+        ("SyncRun", models.SyncRun.State),
+        ("OperationItem", models.OperationItem.State),
+    ):
+        yield "python-api.md", "States", [{code(f"{state}.state"): code(value)} for value in values.values]
+    versions = [{"": name, "oldest": version} for name, version in oldest().items()]
+    yield "upgrading.md", "What it runs on", [*versions, {"": "databases"}]
+
+
+def main(*, check: bool) -> int:
+    """1 if something was to be mended, and has not been."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+    django.setup()
+    pages = {path.name: path.read_text() for path in DOCS.glob("*.md")}
+    new = dict(pages)
+    for page, heading, rows in tables():
+        new[page] = rewritten(new[page], heading=heading, rows=rows)
+    changed = [name for name, text in new.items() if text != pages[name]]
+    left = [name for name, text in new.items() if f"| {_TODO} |" in text]
+    for name in changed:
+        sys.stdout.write(f"docs/{name} {'has tables to be written anew' if check else 'was written'}\n")
+        if not check:
+            (DOCS / name).write_text(new[name])
+    for name in left:
+        sys.stdout.write(f"docs/{name} has cells to be filled in: {_TODO}\n")
+    return int(bool(left or (check and changed)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv))
