@@ -31,10 +31,7 @@ INTERACTIVE_SECONDS = 15.0
 _PATH = "/v2/conversations"
 _WRITE_SHARE = 2 / 3
 """The part of an update's time that its PATCH may take: the rest is for the GET that settles an unknown outcome."""
-_QUERY_NAMES = {
-    "snake": {"starting_after": "starting_after", "ending_before": "ending_before"},
-    "camel": {"starting_after": "startingAfter", "ending_before": "endingBefore"},
-}
+_CURSORS = {"snake": ("starting_after", "ending_before"), "camel": ("startingAfter", "endingBefore")}
 
 
 class ConversationService:
@@ -115,9 +112,8 @@ class ConversationService:
         ``ending_before``, which are conversation ids."""
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE_SIZE:
             raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
-        cursors = {"starting_after": starting_after, "ending_before": ending_before}
-        names = _QUERY_NAMES[self._api_style]
-        query = {names[name]: cursor for name, cursor in cursors.items() if cursor is not None}
+        cursors = zip(_CURSORS[self._api_style], (starting_after, ending_before), strict=True)
+        query = {name: cursor for name, cursor in cursors if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
         call = Call(operation="list", method="GET", path=_PATH + slash, query={"limit": limit, **query})
         return parse_reply(call, self._send(call, retries, 200), parse_page)

@@ -30,7 +30,6 @@ SHORTEST_SECRET = 8
 _HEADERS = {"User-Agent": f"django-orq/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip"}
 _PIECE = 16_384
 _GZIP = 16 + zlib.MAX_WBITS
-_REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
 _FAILURES = (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error)
 _NOT_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError, InvalidSchema)
 """All other failures count as sent: a TLS peer, for one, can read the whole request and then break the connection."""
@@ -195,8 +194,8 @@ def _worth_repeating(call: Call, outcome: Reply | OrqError, retries: RetryConfig
     idempotent = call.method in ("GET", "DELETE")
     if isinstance(outcome, Reply):
         # Who was told to wait waits, and not here: a server could hold a worker for as long as it likes.
-        told_to_wait = "retry-after" in map(str.lower, outcome.headers)
-        return idempotent and outcome.status in _REPEATABLE_STATUSES and not told_to_wait
+        can_try_now = "retry-after" not in map(str.lower, outcome.headers)
+        return idempotent and can_try_now and outcome.status in {500, 502, 503, 504}
     not_sent = isinstance(outcome, TransportError) and not outcome.sent
     return retries.connection_errors and (idempotent or not_sent)
 

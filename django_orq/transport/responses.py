@@ -22,10 +22,10 @@ def check_reply(call: Call, reply: Reply, expected: Collection[int]) -> None:
     """Raise ``APIError`` for a 4XX or 5XX, ``MalformedResponse`` for another status that is not expected."""
     if 400 <= reply.status < 600:
         raise _api_error(call, reply)
-    if 300 <= reply.status < 400:
-        raise malformed(call, reply, "it sends us elsewhere; check BASE_URL")
     if reply.status not in expected:
-        raise malformed(call, reply, f"its status is {reply.status}")
+        is_redirect = 300 <= reply.status < 400
+        reason = "it sends us elsewhere; check BASE_URL" if is_redirect else f"its status is {reply.status}"
+        raise malformed(call, reply, reason)
 
 
 def parse_reply(call: Call, reply: Reply, parser: Callable[[Any], Parsed]) -> Parsed:
@@ -78,12 +78,11 @@ def _hint(call: Call) -> str:
 
 
 def _server_message(reply: Reply) -> str | None:
-    try:
+    with suppress(ValueError):
         content = _decode(reply.text)
-    except ValueError:
-        return None
-    message = content.get("message") if isinstance(content, dict) else None
-    return _printable(reply, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
+        if isinstance(content, dict) and isinstance(content.get("message"), str):
+            return _printable(reply, content["message"])[:_MAX_MESSAGE]
+    return None
 
 
 def _printable(reply: Reply, text: str) -> str:
@@ -105,8 +104,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _http_date(text: str) -> datetime | None:
-    try:
+    with suppress(ValueError, OverflowError):
         moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
