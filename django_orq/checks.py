@@ -24,8 +24,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from .conf import LONGEST_SLEEP, Workspace, get_workspace, workspace_aliases
-from .service import TOTAL_SECONDS
+from .conf import LONGEST_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
 
 WRITING_SECONDS = 15.0
 """What writing a page, or a batch of confirmations, may take at most on a busy database."""

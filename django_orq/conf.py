@@ -22,6 +22,10 @@ API_STYLES = ("snake", "camel")
 MAX_ALIAS = 100
 """Characters; each row of the workspace holds them."""
 MAX_PAGE_SIZE = 100
+TOTAL_SECONDS = 60.0
+"""That one operation on Orq may last, its repetitions included."""
+INTERACTIVE_SECONDS = 15.0
+"""That all operations for somebody who waits may last together."""
 LONGEST_SLEEP = 15.0
 """Seconds that a worker sleeps at most to keep the pace; for longer it lets its work go."""
 

@@ -5,12 +5,11 @@ The shapes are those of ``docs/remote-api.md``. Keys come in camelCase or snake_
 
 import hashlib
 import json
-import math
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import UnionType
 from typing import Any
 
 from .exceptions import InvalidName
@@ -22,34 +21,18 @@ __all__ = ["Page", "RefusedPayload", "RemoteConversation"]
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
 MAX_DEPTH = 30
-"""Levels of nesting in one conversation, as a refusal says too. MariaDB's JSON check refuses more than 32."""
+"""Levels of nesting in one conversation. MariaDB's JSON check refuses more than 32."""
 MAX_EXCERPT = 2_000
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND = 253_402_128_000_000
 """9999-12-30T00:00Z: later times overflow once they are shown in a time zone east of Greenwich."""
-
-
-_NO_TEXT = {
-    "displayName": _("“displayName” is no text"),
-    "createdById": _("“createdById” is no text"),
-    "updatedById": _("“updatedById” is no text"),
-}
-_NO_NUMBER = {
-    "createdAt": _("“createdAt” is not a number of milliseconds"),
-    "updatedAt": _("“updatedAt” is not a number of milliseconds"),
-}
-_NO_TIME = {
-    "createdAt": _("“createdAt” is no time between the years 1970 and 9999"),
-    "updatedAt": _("“updatedAt” is no time between the years 1970 and 9999"),
-}
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_TOO_LARGE = 10**400
 
 
 class Refused(ValueError):
-    """A payload that can't be mirrored; the text says why.
-
-    It is stored in English and translated when it is shown, so it is one of a closed list, without values.
-    """
+    """A payload that can't be mirrored; the text, in English, says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,53 +95,40 @@ class Page:
     @property
     def cursor(self) -> str | None:
         """The id after which the next page begins: the last well-formed one."""
-        return next(iter(reversed(self.ids)), None)
-
-
-class Ambiguous(dict[str, Any]):
-    """A JSON object that gives a key twice: nobody knows which of the values is meant."""
-
-
-def decode(body: bytes) -> Any:
-    """JSON, with numbers that no float or integer can hold read as infinity; ``ValueError`` for anything else.
-
-    In UTF-8, as RFC 8259 has it: in another encoding an API key that was echoed would not have been found.
-    """
-    try:
-        return json.loads(body.decode("utf-8-sig"), parse_int=_parse_int, object_pairs_hook=_parse_object)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+        return self.ids[-1] if self.ids else None
 
 
 def parse_page(body: Any) -> Page:
     """A list answer; ``Refused`` if it is none. A bad item spoils itself, not its page."""
     if not isinstance(body, dict):
-        raise Refused(_("it is not a JSON object"))
-    if isinstance(body, Ambiguous):
-        raise Refused(_("it gives a key twice"))
-    if not isinstance(body.get("data"), list):
-        raise Refused(_("it has no list “data”"))
-    if not isinstance(body.get("has_more"), bool):
-        raise Refused(_("“has_more” is neither true nor false"))
-    return Page(entries=tuple(map(_parse_entry, body["data"])), has_more=body["has_more"])
+        raise Refused("it is not a JSON object")
+    items, has_more = body.get("data"), body.get("has_more")
+    if not isinstance(items, list):
+        raise Refused("it has no list “data”")
+    if not isinstance(has_more, bool):
+        raise Refused("“has_more” is neither true nor false")
+    return Page(entries=tuple(map(_parse_entry, items)), has_more=has_more)
 
 
 def parse_conversation(payload: Any) -> RemoteConversation:
     """One conversation object of any dialect; ``Refused`` says why it is none."""
     if not isinstance(payload, dict):
-        raise Refused(_("it is not a JSON object"))
+        raise Refused("it is not a JSON object")
     _check_storable(payload)
     rest = dict(payload)
     if rest.pop("kind", "conversation") != "conversation":
-        raise Refused(_("its “kind” is not “conversation”"))
+        raise Refused("its “kind” is not “conversation”")
+    remote_id = rest.pop("_id", None)
+    if not is_remote_id(remote_id):
+        raise Refused("“_id” is not a conversation id (conv_ and 26 characters)")
     return RemoteConversation(
-        remote_id=_parse_id(rest.pop("_id", None)),
-        display_name=_take_text(rest, "displayName", "display_name"),
+        remote_id=remote_id,
+        display_name=_take(rest, "displayName", "display_name", str, "a string"),
         created_at=_take_time(rest, "createdAt", "created_at"),
         updated_at=_take_time(rest, "updatedAt", "updated_at"),
-        created_by_id=_take_optional_text(rest, "createdById", "created_by_id"),
-        updated_by_id=_take_optional_text(rest, "updatedById", "updated_by_id"),
-        metadata=_take_metadata(rest),
+        created_by_id=_take(rest, "createdById", "created_by_id", str | None, "a string"),
+        updated_by_id=_take(rest, "updatedById", "updated_by_id", str | None, "a string"),
+        metadata=_take(rest, "metadata", "metadata", dict | None, "an object"),
         extra=rest,
     )
 
@@ -217,84 +187,31 @@ def _refuse(payload: Any, reason: str) -> RefusedPayload:
     )
 
 
-def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    parsed = dict(pairs)
-    return parsed if len(parsed) == len(pairs) else Ambiguous(parsed)
-
-
-def _parse_int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= 400 else math.inf
-
-
-def _parse_id(remote_id: Any) -> str:
-    if remote_id is None:
-        raise Refused(_("it has no “_id”"))
-    if not is_remote_id(remote_id):
-        raise Refused(_("its “_id” is not “conv_” and 26 lower-case Crockford characters"))
-    return str(remote_id)
-
-
-def _take(rest: dict[str, Any], camel: str, snake: str) -> Any:
-    return rest.pop(camel if camel in rest else snake, None)
-
-
-def _take_text(rest: dict[str, Any], camel: str, snake: str) -> str:
-    text = _take(rest, camel, snake)
-    if not isinstance(text, str):
-        raise Refused(_NO_TEXT[camel])
-    return text
-
-
-def _take_optional_text(rest: dict[str, Any], camel: str, snake: str) -> str | None:
-    text = _take(rest, camel, snake)
-    if text is not None and not isinstance(text, str):
-        raise Refused(_NO_TEXT[camel])
-    return text
+def _take(rest: dict[str, Any], camel: str, snake: str, kind: type | UnionType, wanted: str) -> Any:
+    """The field's value, which ``rest`` then is without; ``Refused`` unless it is of this kind."""
+    value = rest.pop(camel if camel in rest else snake, None)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise Refused(f"“{camel}” must be {wanted}")
+    return value
 
 
 def _take_time(rest: dict[str, Any], camel: str, snake: str) -> datetime:
-    milliseconds = _take(rest, camel, snake)
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
-        raise Refused(_NO_NUMBER[camel])
+    milliseconds = _take(rest, camel, snake, int | float, "a number of milliseconds")
     if not 0 <= milliseconds <= _LAST_MILLISECOND:
-        raise Refused(_NO_TIME[camel])
+        raise Refused(f"“{camel}” must be between the years 1970 and 9999")
     return _EPOCH + timedelta(milliseconds=round(milliseconds))
 
 
-def _take_metadata(rest: dict[str, Any]) -> dict[str, Any] | None:
-    metadata = rest.pop("metadata", None)
-    if metadata is not None and not isinstance(metadata, dict):
-        raise Refused(_("“metadata” is not an object"))
-    return metadata
-
-
-def _check_storable(payload: dict[str, Any]) -> None:
+def _check_storable(value: Any, depth: int = 1) -> None:
     """Refuse what some database can't hold, so that the verdict is the same on all of them."""
-    for value in _leaves(payload, depth=1):
-        if isinstance(value, str):
-            _check_text(value)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise Refused(_("it holds a number that is infinite, too large or not a number"))
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise Refused(_("it holds text with a NUL character"))
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise Refused(_("it holds text with half a surrogate pair"))
-
-
-def _leaves(value: Any, *, depth: int) -> Iterator[Any]:
-    if not isinstance(value, (dict, list)):
-        yield value
-    elif depth > MAX_DEPTH:
-        raise Refused(_("it is nested more than 30 levels deep"))
-    elif isinstance(value, Ambiguous):
-        raise Refused(_("it gives a key twice"))
-    elif isinstance(value, dict):
-        yield from value
-        for child in value.values():
-            yield from _leaves(child, depth=depth + 1)
-    else:
-        for child in value:
-            yield from _leaves(child, depth=depth + 1)
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            raise Refused("it holds text with a NUL character or half a surrogate pair")
+    elif isinstance(value, (int, float)):
+        if not abs(value) < _TOO_LARGE:  # so that NaN is refused too
+            raise Refused("it holds a number that is infinite, too large or not a number")
+    elif isinstance(value, (dict, list)):
+        if depth > MAX_DEPTH:
+            raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
+        for child in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check_storable(child, depth + 1)

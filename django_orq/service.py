@@ -7,42 +7,31 @@ Their shapes are those of ``docs/remote-api.md``. Works without the ORM, and out
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from .conf import (
     DEFAULT_ALIAS,
     DEFAULT_BASE_URL,
+    INTERACTIVE_SECONDS,
     MAX_PAGE_SIZE,
+    TOTAL_SECONDS,
     ApiKey,
     RetryConfig,
     get_workspace,
     problem_with,
 )
-from .exceptions import (
-    CursorIgnored,
-    MalformedResponse,
-    OrqError,
-    OutcomeUnknown,
-    TransportError,
-)
+from .exceptions import CursorIgnored, MalformedResponse, OrqError, OutcomeUnknown, TransportError
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
-from .text import marked as _
 from .transport.http import Call, Reply, Transport
 from .transport.responses import check_reply, malformed, parse_reply
 
 __all__ = ["ConversationService"]
 
-TOTAL_SECONDS = 60.0
-INTERACTIVE_SECONDS = 15.0
 _PATH = "/v2/conversations"
 _WRITE_SHARE = 2 / 3
 """The part of an update's time that its PATCH may take: the rest is for the GET that settles an unknown outcome."""
-_QUERY_NAMES = {
-    "snake": {"starting_after": "starting_after", "ending_before": "ending_before"},
-    "camel": {"starting_after": "startingAfter", "ending_before": "endingBefore"},
-}
+_CURSORS = {"snake": ("starting_after", "ending_before"), "camel": ("startingAfter", "endingBefore")}
 
 
 class ConversationService:
@@ -102,9 +91,7 @@ class ConversationService:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -125,12 +112,11 @@ class ConversationService:
         ``ending_before``, which are conversation ids."""
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE_SIZE:
             raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
-        cursors = {"starting_after": starting_after, "ending_before": ending_before}
-        names = _QUERY_NAMES[self._api_style]
-        query = {names[name]: cursor for name, cursor in cursors.items() if cursor is not None}
+        cursors = zip(_CURSORS[self._api_style], (starting_after, ending_before), strict=True)
+        query = {name: cursor for name, cursor in cursors if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
         call = Call(operation="list", method="GET", path=_PATH + slash, query={"limit": limit, **query})
-        return parse_reply(call, self._send(call, retries, frozenset({200})), parse_page)
+        return parse_reply(call, self._send(call, retries, 200), parse_page)
 
     def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """A new conversation; ``InvalidName`` before sending, ``OutcomeUnknown`` if it may or may not exist now."""
@@ -139,7 +125,7 @@ class ConversationService:
             body["projectId"] = self._project_id
         call = Call(operation="create", method="POST", path=_PATH, body=body)
         try:
-            return parse_reply(call, self._send(call, retries, frozenset({200, 201})), parse_conversation)
+            return parse_reply(call, self._send(call, retries, 200, 201), parse_conversation)
         except OrqError as error:
             if not error.leaves_doubt:
                 raise
@@ -147,7 +133,7 @@ class ConversationService:
 
     def retrieve(self, *, conversation_id: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """``ConversationNotFound`` if there is none, or this key has no access to it."""
-        return self._conversation(_call("retrieve", "GET", conversation_id), retries)
+        return self._fetch(_call("retrieve", "GET", conversation_id), retries)
 
     def update(
         self, *, conversation_id: str, display_name: str | None = None, retries: RetryConfig | None = None
@@ -157,16 +143,16 @@ class ConversationService:
         call = _call("update", "PATCH", conversation_id, body)
         seconds = self._seconds_left()
         try:
-            return self._conversation(call, retries, seconds=seconds * _WRITE_SHARE)
+            return self._fetch(call, retries, seconds * _WRITE_SHARE)
         except OrqError as error:
             if not error.leaves_doubt:
                 raise
             doubt = error
-        return self._settle(call, doubt, retries, seconds=seconds * (1 - _WRITE_SHARE))
+        return self._settle(call, doubt, retries, seconds * (1 - _WRITE_SHARE))
 
     def delete(self, *, conversation_id: str, retries: RetryConfig | None = None) -> None:
         """Delete for good. ``ConversationNotFound`` also where an earlier, repeated attempt deleted it."""
-        self._send(_call("delete", "DELETE", conversation_id), retries, frozenset({204}))
+        self._send(_call("delete", "DELETE", conversation_id), retries, 204)
 
     def iterate(
         self, *, limit: int = MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
@@ -180,29 +166,22 @@ class ConversationService:
             yield page
             if not page.has_more:
                 return
-            cursor = self._next_cursor(page, asked)
+            if page.cursor is None:
+                reason = "there is more of it, but it has no id to go on from"
+                raise MalformedResponse(operation="list", reason=reason, status=200)
+            if page.cursor in asked:
+                raise CursorIgnored(operation="list", api_style=self._api_style, status=200)
+            cursor = page.cursor
             asked.add(cursor)
 
-    def _next_cursor(self, page: Page, asked: set[str | None]) -> str:
-        if page.cursor is None:
-            reason = _("there is more of it, but it has no id to go on from")
-            raise MalformedResponse(operation="list", reason=reason, status=200)
-        if page.cursor in asked:
-            raise CursorIgnored(operation="list", api_style=self._api_style, status=200)
-        return page.cursor
-
-    def _conversation(
-        self, call: Call, retries: RetryConfig | None, seconds: float | None = None
-    ) -> RemoteConversation:
-        reply = self._send(call, retries, frozenset({200}), seconds)
+    def _fetch(self, call: Call, retries: RetryConfig | None, seconds: float | None = None) -> RemoteConversation:
+        reply = self._send(call, retries, 200, seconds=seconds)
         conversation = parse_reply(call, reply, parse_conversation)
         if conversation.remote_id != call.remote_id:
-            raise malformed(call, reply, _("it is about another conversation"))
+            raise malformed(call, reply, "it is about another conversation")
         return conversation
 
-    def _send(
-        self, call: Call, retries: RetryConfig | None, expected: frozenset[int], seconds: float | None = None
-    ) -> Reply:
+    def _send(self, call: Call, retries: RetryConfig | None, *expected: int, seconds: float | None = None) -> Reply:
         left = self._seconds_left() if seconds is None else seconds
         reply = self._transport.send(call, retries=retries or self._retries, seconds=left)
         check_reply(call, reply, expected)
@@ -211,14 +190,12 @@ class ConversationService:
     def _seconds_left(self) -> float:
         return max(0.0, min(self._total_seconds, self._until - time.monotonic()))
 
-    def _settle(
-        self, call: Call, doubt: OrqError, retries: RetryConfig | None, *, seconds: float
-    ) -> RemoteConversation:
+    def _settle(self, call: Call, doubt: OrqError, retries: RetryConfig | None, seconds: float) -> RemoteConversation:
         """What a GET shows, if that is what the update wanted. Not asked where Orq told us to wait."""
         retry_after = doubt.retry_after
         if retry_after is None:
             try:
-                found = self._conversation(_call("retrieve", "GET", call.remote_id or ""), retries, seconds)
+                found = self._fetch(_call("retrieve", "GET", call.remote_id or ""), retries, seconds)
                 if found.display_name == (call.body or {}).get("displayName", found.display_name):
                     return found
             except OrqError as error:
@@ -228,16 +205,15 @@ class ConversationService:
 
 def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, str] | None = None) -> Call:
     if not conversation_id.strip("."):  # no quoting keeps dots from meaning another path
-        raise ValueError(f"conversation_id {conversation_id!r} is none.")
+        raise ValueError(f"conversation_id {conversation_id!r} is not a conversation id.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)
 
 
 def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
+    reason = "a gateway answered in Orq's place"
     if isinstance(error, MalformedResponse):
         reason = f"the answer made no sense, {error.reason}"
     elif isinstance(error, TransportError):
         reason = error.reason
-    else:
-        reason = "a gateway answered in Orq's place"
     return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after)

@@ -134,17 +134,17 @@ def fields_of(kind: Any, column: str, *, write: Callable[[str], str] = str) -> l
 
 
 def limits() -> dict[str, str]:
-    from django_orq import payloads, service  # noqa: PLC0415
+    from django_orq import conf, payloads  # noqa: PLC0415
     from django_orq.mirror import operations  # noqa: PLC0415
     from django_orq.models import searching  # noqa: PLC0415
     from django_orq.store import rate_limits  # noqa: PLC0415
     from django_orq.sync import runs, slices  # noqa: PLC0415
-    from django_orq.transport import bounded  # noqa: PLC0415
+    from django_orq.transport.http import MAX_BODY  # noqa: PLC0415
 
     hours = {slices.LONGEST_TROUBLE, operations.MAX_TROUBLE}
     return {
-        "an operation on Orq, its repetitions and its body included": f"{service.TOTAL_SECONDS:g} s",
-        "all operations of a call with `interactive=True`": f"{service.INTERACTIVE_SECONDS:g} s",
+        "an operation on Orq, its repetitions and its body included": f"{conf.TOTAL_SECONDS:g} s",
+        "all operations of a call with `interactive=True`": f"{conf.INTERACTIVE_SECONDS:g} s",
         "a wait that Orq asks for, at most": f"{rate_limits.LONGEST.total_seconds() / 3600:g} h",
         "the pause of a run when Orq is in trouble and does not say how long: doubling, with jitter": (
             f"{slices._FIRST_BACKOFF:g} to {slices._LONGEST_BACKOFF:g} s"
@@ -152,8 +152,7 @@ def limits() -> dict[str, str]:
         "how long a run or an operation may come no further until it fails": " or ".join(
             f"{each.total_seconds() / 3600:g} h" for each in hours
         ),
-        "an answer's body, decompressed": f"{bounded.MAX_BODY:,} bytes",
-        "an answer with its headers, on the wire": f"{bounded.MAX_WIRE:,} bytes",
+        "an answer's body, decompressed": f"{MAX_BODY:,} bytes",
         "the nesting of a conversation's JSON": f"{payloads.MAX_DEPTH} levels",
         "a name": f"{payloads.MAX_NAME} characters",
         "conversations in one operation of the admin": f"{operations.MAX_ITEMS:,}",
@@ -169,7 +168,9 @@ def oldest() -> dict[str, str]:
     config.read(DOCS.parent / "setup.cfg")
     wanted = dict(line.split(">=") for line in config["options"]["install_requires"].strip().splitlines())
     names = {"Django": "Django", "Celery": "celery", "Django REST framework": "djangorestframework"}
-    found = {name: wanted[package] for name, package in {**names, "requests": "requests"}.items()}
+    found = {
+        name: wanted[package] for name, package in {**names, "requests": "requests", "urllib3": "urllib3"}.items()
+    }
     return {"Python": config["options"]["python_requires"].removeprefix(">="), **found}
 
 

@@ -22,7 +22,6 @@ _ANY_DATABASE = {
     "test_commands",
     "test_conf",
     "test_databases",
-    "test_decompression",
     "test_documentation",
     "test_example_project",
     "test_layers",

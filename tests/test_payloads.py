@@ -18,7 +18,6 @@ from django_orq.payloads import (
     RefusedPayload,
     RemoteConversation,
     clean_display_name,
-    decode,
     is_remote_id,
     parse_conversation,
     parse_page,
@@ -117,7 +116,7 @@ def test_times_are_whole_milliseconds_in_utc(milliseconds: float, expected: date
     assert parse_conversation(CAMEL | {"createdAt": milliseconds}).created_at == expected
 
 
-@pytest.mark.parametrize("milliseconds", [-1, 253_402_128_000_001, 1e300, 10**400, "1700000000000", None, True, [1]])
+@pytest.mark.parametrize("milliseconds", [-1, 253_402_128_000_001, 1e300, 10**399, "1700000000000", None, True, [1]])
 @pytest.mark.parametrize("name", ["createdAt", "updatedAt"])
 def test_time_that_is_none_is_refused(name: str, milliseconds: Any) -> None:
     with pytest.raises(Refused, match=name):
@@ -146,7 +145,7 @@ def test_id_that_is_not_conv_and_a_ulid_is_refused(remote_id: Any) -> None:
 
 
 def test_missing_id_is_refused_not_made_up() -> None:
-    with pytest.raises(Refused, match="no “_id”"):
+    with pytest.raises(Refused, match="“_id” is not a conversation id"):
         parse_conversation({key: value for key, value in CAMEL.items() if key != "_id"})
 
 
@@ -169,6 +168,7 @@ def test_missing_id_is_refused_not_made_up() -> None:
         ({"extra": [math.nan]}, "number"),
         ({"createdAt": math.nan}, "number"),
         ({"updatedAt": math.inf}, "number"),
+        ({"extra": -(10**400)}, "number"),
         ({"metadata": {"x": -math.inf}}, "number"),
     ],
     ids=str,
@@ -277,28 +277,6 @@ def test_digest_is_the_same_whatever_the_order_of_fields() -> None:
     assert pages[0].refused[0].digest == pages[1].refused[0].digest
 
 
-# JSON
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"\xff", b"[" * 100_000, b"nul", b"'a'"])
-def test_decode_refuses_what_is_no_json(body: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # of several kinds, each with a text of the standard library
-        decode(body)
-
-
-def test_decode_reads_a_number_too_long_for_any_machine_as_infinity() -> None:
-    assert decode(b"1" * 5_000) == math.inf
-    assert decode(b"-" + b"1" * 30) == -int("1" * 30)
-
-
-@given(st.binary())
-def test_decode_raises_nothing_but_value_errors(body: bytes) -> None:
-    try:
-        decode(body)
-    except ValueError as error:
-        assert error is not None  # noqa: PT017  # both ways are right here
-
-
 # Names
 
 
@@ -333,24 +311,6 @@ def test_name_that_orq_would_refuse_is_refused_with_its_reason(given_name: Any, 
 @pytest.mark.parametrize(("text", "verdict"), [(ID, True), ("conv_x", False), (None, False), (b"conv_", False)])
 def test_remote_id_is_recognised(text: object, verdict: bool) -> None:  # a table's column
     assert is_remote_id(text) is verdict
-
-
-@pytest.mark.parametrize(
-    "body",
-    ['{"data": [], "has_more": true, "has_more": false}', '{"data": [], "data": [], "has_more": false}'],
-)
-def test_page_that_gives_a_key_twice_is_none(body: str) -> None:
-    with pytest.raises(Refused, match="twice"):
-        parse_page(decode(body.encode()))
-
-
-@pytest.mark.parametrize("spot", ['"displayName": "B"', '"metadata": {"a": 1, "a": 2}'])
-def test_item_that_gives_a_key_twice_spoils_itself(spot: str) -> None:
-    item = f'{{"_id": "conv_01jj1hdhn79xas7a01wb3hysdb", "displayName": "A", "createdAt": 1, "updatedAt": 1, {spot}}}'
-    page = parse_page(decode(f'{{"data": [{item}], "has_more": false}}'.encode()))
-
-    (refused,) = page.refused
-    assert "twice" in refused.reason
 
 
 @pytest.mark.parametrize("name", ["\u200b", "\ufeff\u00ad", "\u2028"])

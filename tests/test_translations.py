@@ -30,7 +30,7 @@ GERMAN = {
     "Orq could not be reached to {operation} conversations: {reason}. Check the network and BASE_URL.": (
         "Orq ist nicht erreichbar: {reason}."
     ),
-    "“displayName” is no text": "„displayName“ ist kein Text",
+    "“displayName” must be a string": "„displayName“ muss Text sein",
 }
 BEFORE_SETUP = """
 from django.conf import settings
@@ -106,7 +106,7 @@ def test_pages_and_rest_answers_are_in_the_readers_language(reader, remote):
     answer = reader.post("/orq/conversations/", {"display_name": "New"}, "application/json")
 
     assert run.state == SyncRun.State.PARTIAL
-    assert "„displayName“ ist kein Text" in html.unescape(page)
+    assert "„displayName“ muss Text sein" in html.unescape(page)
     assert error_of(answer)["message"] == "Antwort auf create: 418: No."
 
 
@@ -129,9 +129,9 @@ def test_what_is_stored_or_logged_is_english_whoever_did_it(reader, remote, capl
         *LogEntry.objects.values_list("change_message"),
     ]
     written = str(kept) + caplog.text
-    assert "displayName” is no text" in written
+    assert "displayName” must be a string" in written
     assert "api_error" in written
-    assert not [text for text in ("kein Text", "schief", "Antwort auf", "nicht erreichbar") if text in written]
+    assert not [text for text in ("muss Text", "schief", "Antwort auf", "nicht erreichbar") if text in written]
 
 
 @pytest.mark.parametrize("setup", ["", 'settings.configure(LANGUAGE_CODE="de")'], ids=["no settings", "no setup"])

@@ -9,10 +9,10 @@ from django.utils.text import get_text_list
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ..conf import API_STYLES, MAX_PAGE_SIZE, RetryConfig, Workspace
+from ..conf import API_STYLES, INTERACTIVE_SECONDS, MAX_PAGE_SIZE, RetryConfig, Workspace
 from ..exceptions import APIError, ConversationNotFound, CursorIgnored, MalformedResponse, OrqError
 from ..payloads import Page, RemoteConversation
-from ..service import INTERACTIVE_SECONDS, ConversationService
+from ..service import ConversationService
 from ..store import rate_limits
 from ..store.database import DatabaseClock, kept_rows, write_database
 from ..sync.walk import PROOFS

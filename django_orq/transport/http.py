@@ -1,38 +1,50 @@
-"""The wire: one HTTP exchange that can't outlast its time, the retry loop around it, and what came back.
+"""One HTTP exchange with its repetitions, and what came back. Private to ``service``.
 
-Private to ``service``. Nothing of ``requests`` or ``urllib3`` leaves this module: not an object, and not a stack
-frame, since theirs hold the Authorization header and Django's debug page prints what frames hold.
+Nothing of ``requests`` or ``urllib3`` leaves this module: not an object, and not a stack frame, since theirs hold the
+Authorization header and Django's debug page prints what frames hold.
 """
 
-import html
 import http.client
 import random
-import re
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
-from urllib.parse import quote, quote_plus
+from typing import Any
 
 import requests
-import urllib3
+from requests.exceptions import InvalidSchema, RequestException
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
 
-from .. import logs
+from .. import __version__, logs
 from ..conf import ApiKey, KeyCallableFailed, RetryConfig
 from ..exceptions import MalformedResponse, OrqError, TransportError
-from ..text import marked as _
-from .bounded import MAX_BODY, MAX_WIRE, BoundSession, Exchange, current_exchange
-from .decompression import NotAccepted, decompressed
 
-_CHUNK = 16_384
-_REDACTED = "[API key]"
+MAX_BODY = 10_000_000
+"""Bytes of an answer's body, decompressed, above which reading stops."""
 SHORTEST_SECRET = 8
-"""Characters of a key that is taken out of what a server sends back."""
-_REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
-_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+"""Characters of a key that is removed from answers. A shorter one, as for trials, may be a word that people write."""
+_HEADERS = {"User-Agent": f"django-orq/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip"}
+_PIECE = 16_384
+_GZIP = 16 + zlib.MAX_WBITS
+_FAILURES = (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error)
+_NOT_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError, InvalidSchema)
+"""All other failures count as sent: a TLS peer, for one, can read the whole request and then break the connection."""
+_REASONS = (
+    (InvalidSchema, "SOCKS needs the package PySocks; run pip install 'requests[socks]'"),
+    (socket.gaierror, "the host name is not known"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    (ssl.SSLError, "the encrypted connection failed"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (NewConnectionError, "no connection came about"),
+    (ConnectTimeoutError, "no connection came about in time"),
+    (TimeoutError, "no answer came in time"),
+    (ConnectionError, "the connection broke before an answer came"),
+)
+"""In our words, for the libraries' texts are long and one of them quotes headers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,259 +59,172 @@ class Call:
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, str] | None = None
 
-    @property
-    def idempotent(self) -> bool:
-        return self.method in ("GET", "DELETE")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Defect:
-    """Why an answer's body is not whole."""
-
-    reason: str
-    """A template of ours."""
-    broken: bool = False
-    """The connection ended in the middle of it."""
-    timed_out: bool = False
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came back: the body as far as it could be read."""
+    """What came back: of an error the body as far as it could be read, else the whole of it."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-    defect: Defect | None
+    text: str = field(repr=False)
+    """The body. Half surrogate pairs stand for bytes that are not UTF-8, in which JSON is."""
     redact: Callable[[str], str] = field(repr=False)
-    """Takes the API key that was sent out of a text that a server may have echoed."""
-
-    @property
-    def succeeded(self) -> bool:
-        return 200 <= self.status < 300
+    """Removes the API key that was sent from a text, since a server may have echoed it."""
 
 
 class _Bearer(requests.auth.AuthBase):
-    """Given as ``auth`` because requests lets a ``~/.netrc`` entry replace a header that is merely set."""
+    """Given as ``auth``, so that no frame of ours has the header among its variables."""
 
     def __init__(self, key: ApiKey) -> None:
-        self._key = key.read()
-        self._spellings = _spellings(self._key)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an API key can't be pickled")
+        self._key = ApiKey(key.read())  # which nothing prints and nothing pickles
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
+        request.headers["Authorization"] = f"Bearer {self._key.read()}"
         return request
 
     def redact(self, text: str) -> str:
-        for spelling in self._spellings:
-            text = text.replace(spelling, _REDACTED)
-        return text
-
-    def redact_body(self, body: bytes) -> bytes:
-        """Orq's own answers hold no key; what a proxy or a test server echoes must go no further."""
-        body = _ESCAPED.sub(_unescape, body)
-        for spelling in self._spellings:
-            body = body.replace(spelling.encode(), _REDACTED.encode())
-        return body
-
-
-_ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u00([2-7][0-9a-fA-F])")
-"""A character of ASCII that JSON could have spelled plainly, after whole pairs of backslashes."""
-
-
-def _unescape(found: re.Match[bytes]) -> bytes:
-    """Plainly, unless the character means something to JSON, or is none that a key can have."""
-    character = bytes.fromhex(found[2].decode())
-    return found[0] if character in b'"\\\x7f' else found[1] + character
-
-
-def _spellings(key: str) -> list[str]:
-    """The key as JSON, HTML and URLs may spell it, too; most keys look alike in all of them.
-
-    None of a key so short that it may be a word, as for trials: what people write would be spoilt.
-    """
-    if len(key) < SHORTEST_SECRET:
-        return []
-    escaped = (key.replace("/", "\\/"), html.escape(key), quote_plus(key), quote(key), quote(key, safe=""))
-    return sorted({key, *escaped}, key=len, reverse=True)
+        key = self._key.read()
+        return text.replace(key, "[API key]") if len(key) >= SHORTEST_SECRET else text
 
 
 class Transport:
-    """Sends calls to one base URL. Times are seconds."""
+    """Sends calls to one base URL. Threads may share it: each has a session of its own. Times are seconds."""
 
     def __init__(self, *, api_key: ApiKey, base_url: str, connect_timeout: float, read_timeout: float) -> None:
         self._api_key = api_key
         self._base_url = base_url.rstrip("/")
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._session = BoundSession()
+        self._sessions: dict[int, requests.Session] = {}
 
     def close(self) -> None:
-        self._session.close()
+        for session in list(self._sessions.values()):
+            session.close()
 
     def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Reply:
         """Make the call, with its repetitions, within ``seconds``.
 
         Any whole answer is returned, whatever its status. ``TransportError`` if none came; ``MalformedResponse`` if
-        what came was not HTTP.
+        what came was no HTTP, cut off, or too long. An attempt begins with the time that is left for each of its
+        reads, and no piece of a body is asked for later; a server that sends its headers in bits is bounded by the
+        read timeout alone.
         """
         started = time.monotonic()
         deadline = started + seconds
         latest = min(deadline, started + retries.max_elapsed)
-        outcome = self._attempt(call, deadline)
-        for pause in _pauses(retries):
-            if not _worth_repeating(call, outcome, retries) or time.monotonic() + pause >= latest:
+        interval = retries.initial_interval
+        for left in reversed(range(retries.attempts)):
+            outcome = self._attempt(call, deadline)
+            pause = min(interval, retries.max_interval) * random.uniform(0.5, 1)  # noqa: S311 # jitter, not a secret
+            if not (left and _worth_repeating(call, outcome, retries) and time.monotonic() + pause < latest):
                 break
             time.sleep(pause)
-            outcome = self._attempt(call, deadline)
+            interval *= 2
         if isinstance(outcome, OrqError):
             raise outcome
         return outcome
 
     def _attempt(self, call: Call, deadline: float) -> Reply | OrqError:
+        session, started = self._session(), time.monotonic()
         try:
-            bearer = _Bearer(self._api_key)
+            outcome = self._exchange(call, session, deadline)
         except KeyCallableFailed as error:
-            return TransportError(operation=call.operation, reason=str(error).rstrip("."), sent=False, timed_out=False)
-        exchange = Exchange(deadline=deadline, read_timeout=self._read_timeout)
-        started = time.monotonic()
-        outcome = self._guarded(call, bearer, exchange)
-        verdict = outcome.status if isinstance(outcome, Reply) else outcome.code
-        logs.log(logs.REQUEST_ANSWERED, call=call.operation, answer=verdict, seconds=time.monotonic() - started)
-        return outcome
-
-    def _guarded(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Reply | OrqError:
-        token = current_exchange.set(exchange)
-        try:
-            reply = self._perform(call, bearer, exchange)
+            return TransportError(operation=call.operation, reason=str(error).rstrip("."), sent=False)
         except _FAILURES as error:
-            return _failure(call, exchange, error)
+            outcome = _failure(call, error, requests.utils.select_proxy(self._base_url, session.proxies))
         except BaseException as error:  # a soft time limit, Ctrl-C, a defect: without the frames that hold the key
             error.__context__ = None
             raise error.with_traceback(None) from None
-        finally:
-            current_exchange.reset(token)
-        if reply.succeeded and reply.defect and reply.defect.timed_out:
-            return TransportError(operation=call.operation, reason=reply.defect.reason, sent=True, timed_out=True)
-        return reply
+        answer = outcome.status if isinstance(outcome, Reply) else outcome.code
+        logs.log(logs.REQUEST_ANSWERED, call=call.operation, answer=answer, seconds=time.monotonic() - started)
+        return outcome
 
-    def _perform(self, call: Call, bearer: _Bearer, exchange: Exchange) -> Reply:
+    def _session(self) -> requests.Session:
+        """This thread's session, with the environment's proxy and certificates for the base URL."""
+        thread = threading.get_ident()
+        if thread not in self._sessions:
+            session = self._sessions[thread] = requests.Session()
+            session.headers.update(_HEADERS)
+            found = session.merge_environment_settings(self._base_url, {}, None, None, None)
+            session.proxies, session.verify = found["proxies"], found["verify"]
+            session.trust_env = False  # an entry in ~/.netrc would replace the key
+        return self._sessions[thread]
+
+    def _exchange(self, call: Call, session: requests.Session, deadline: float) -> Reply | OrqError:
+        bearer = _Bearer(self._api_key)
+        url, proxies = self._base_url + call.path, session.proxies
+        request = requests.Request(call.method, url, params=call.query, json=call.body, auth=bearer)
         if call.method == "POST":
-            self._session.close()  # a kept connection may be stale, and then nobody knows whether this was sent
-        with self._session.request(
-            call.method,
-            self._base_url + call.path,
-            params=call.query,
-            json=call.body,
-            auth=bearer,
-            timeout=(min(self._connect_timeout, exchange.left()), self._read_timeout),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            body, defect = _read_body(response.raw, exchange)
-            headers = {bearer.redact(name): bearer.redact(text) for name, text in response.headers.items()}
-            return Reply(
-                status=response.status_code,
-                headers=headers,
-                body=bearer.redact_body(body),
-                defect=defect,
-                redact=bearer.redact,
-            )
+            session.close()  # a kept connection may be stale, and then nobody knows whether this was sent
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise ConnectTimeoutError from TimeoutError()
+        timeout = (min(self._connect_timeout, left), min(self._read_timeout, left))
+        # By the adapter: a session would keep cookies, and read a redirect's body to its end.
+        send, prepared = session.get_adapter(url).send, session.prepare_request(request)
+        with send(prepared, stream=True, timeout=timeout, verify=session.verify or True, proxies=proxies) as response:
+            body = bytearray()
+            try:
+                _read_body(call, response.raw, deadline, into=body)
+            except (*_FAILURES, OrqError):
+                if 200 <= response.status_code < 300:
+                    raise
+        return Reply(
+            status=response.status_code,
+            headers={bearer.redact(name): bearer.redact(value) for name, value in response.headers.items()},
+            text=bearer.redact(body.decode("utf-8-sig", "surrogateescape")),
+            redact=bearer.redact,
+        )
 
 
-def _pauses(retries: RetryConfig) -> Iterator[float]:
-    interval = retries.initial_interval
-    for _number in range(retries.attempts - 1):
-        yield min(interval, retries.max_interval) * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
-        interval = min(interval * 2, retries.max_interval)
+def _read_body(call: Call, raw: Any, deadline: float, *, into: bytearray) -> None:
+    # urllib3 before 2.6 would decompress a piece to whatever size it has.
+    gzip = zlib.decompressobj(_GZIP) if raw.headers.get("Content-Encoding", "").lower() == "gzip" else None
+    while piece := raw.read1(_PIECE, decode_content=False):  # read would wait for a whole piece, however slow
+        into += gzip.decompress(piece, MAX_BODY + 1 - len(into)) if gzip else piece
+        if len(into) > MAX_BODY:
+            raise MalformedResponse(operation=call.operation, reason="it is longer than 10 MB")
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+    if gzip and raw.tell() and not gzip.eof:
+        raise zlib.error
 
 
 def _worth_repeating(call: Call, outcome: Reply | OrqError, retries: RetryConfig) -> bool:
-    if isinstance(outcome, TransportError):
-        return retries.connection_errors and (call.idempotent or not outcome.sent)
-    if not isinstance(outcome, Reply) or not call.idempotent:
-        return False
-    if outcome.succeeded:
-        return retries.connection_errors and outcome.defect is not None and outcome.defect.broken
-    return outcome.status in _REPEATABLE_STATUSES and not _has_retry_after(outcome)
+    idempotent = call.method in ("GET", "DELETE")
+    if isinstance(outcome, Reply):
+        # Who was told to wait waits, and not here: a server could hold a worker for as long as it likes.
+        can_try_now = "retry-after" not in map(str.lower, outcome.headers)
+        return idempotent and can_try_now and outcome.status in {500, 502, 503, 504}
+    not_sent = isinstance(outcome, TransportError) and not outcome.sent
+    return retries.connection_errors and (idempotent or not_sent)
 
 
-def _has_retry_after(reply: Reply) -> bool:
-    return any(name.lower() == "retry-after" for name in reply.headers)
-
-
-def _read_body(raw: Any, exchange: Exchange) -> tuple[bytes, Defect | None]:
-    body = bytearray()
-    raw.enforce_content_length = True  # urllib3 1.26, which requests still admits, would not
-    try:
-        for piece in decompressed(_pieces(raw), encoding=raw.headers.get("Content-Encoding", "")):
-            body += piece
-            if len(body) > MAX_BODY:
-                return bytes(body[:MAX_BODY]), _TOO_LONG
-    except urllib3.exceptions.ReadTimeoutError:
-        return bytes(body), Defect(reason=_("the answer did not end in time"), timed_out=True)
-    except NotAccepted:
-        return b"", Defect(reason=_("its compression is none that was asked for"))
-    except zlib.error:
-        return bytes(body), Defect(reason=_("its compression is broken"))
-    except (*_FAILURES, ValueError):  # ValueError: a chunk of negative length
-        return bytes(body), _TOO_LONG if exchange.received > MAX_WIRE else _CUT_OFF
-    return bytes(body), None
-
-
-def _pieces(raw: Any) -> Iterator[bytes]:
-    """As they are on the wire, framing aside."""
-    while piece := raw.read(_CHUNK, decode_content=False):
-        yield piece
-
-
-_TOO_LONG = Defect(reason=_("it is longer than 10 MB"))
-_CUT_OFF = Defect(reason=_("it is cut off"), broken=True)
-
-
-def _failure(call: Call, exchange: Exchange, error: BaseException) -> OrqError:
+def _failure(call: Call, error: BaseException, proxy: str | None) -> OrqError:
     causes = list(_causes(error))
-    if exchange.received > MAX_WIRE:
-        return MalformedResponse(operation=call.operation, reason=_TOO_LONG.reason)
-    if exchange.sent and any(map(_is_no_http, causes)):
-        return MalformedResponse(operation=call.operation, reason=_("it is not HTTP"))
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    by_way_of = f" (proxy {proxy.rpartition('@')[2].rpartition('//')[2].rstrip('/')})" if proxy else ""
+    if caused_by(http.client.HTTPException, InvalidHeader, zlib.error) and not caused_by(ConnectionError):
+        return MalformedResponse(operation=call.operation, reason=f"it is cut off, damaged or no HTTP{by_way_of}")
+    # The standard library says by this text alone that a proxy answered a CONNECT, and with which status.
+    refusal = str(causes[-1]).partition("Tunnel connection failed: ")[2][:3]
+    reason = next(
+        (reason for kind, reason in _REASONS if caused_by(kind)), f"it failed with {type(causes[-1]).__name__}"
+    )
     return TransportError(
         operation=call.operation,
-        reason=_explain(causes, exchange),
-        sent=exchange.sent,
-        timed_out=any(isinstance(cause, TimeoutError) for cause in causes),
+        reason=(f"the proxy answered {refusal}" if refusal else reason) + by_way_of,
+        sent=not refusal and not caused_by(*_NOT_SENT),
+        timed_out=caused_by(TimeoutError),
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it wraps: requests and urllib3 keep some as causes, some as arguments."""
-    found: list[Any] = [error]
-    for cause in found:
-        yield cause
-        inner = (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__)
-        found += [one for one in inner if isinstance(one, BaseException) and not any(one is old for old in found)]
-
-
-def _is_no_http(cause: BaseException) -> bool:
-    if isinstance(cause, http.client.RemoteDisconnected):
-        return False
-    return isinstance(cause, (http.client.HTTPException, urllib3.exceptions.InvalidHeader))
-
-
-def _explain(causes: list[BaseException], exchange: Exchange) -> str:
-    """The reason in our words, for the libraries' texts are long and one of them quotes headers."""
-    for kind, reason in (
-        (TimeoutError, _("no answer came in time") if exchange.sent else _("no connection came about in time")),
-        (socket.gaierror, _("the host name is not known")),
-        (ssl.SSLCertVerificationError, _("its certificate is not trusted")),
-        (ssl.SSLError, _("no encrypted connection came about")),
-        (ConnectionRefusedError, _("the connection was refused")),
-        (urllib3.exceptions.ProxyError, _("the proxy gave no connection")),
-        (ConnectionError, _("the connection broke before an answer came")),
-    ):
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    return f"it failed with {type(causes[-1]).__name__}"
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it wraps, which requests and urllib3 keep as a ``reason``, an argument or a cause."""
+    while error is not None:
+        yield error
+        inner = (getattr(error, "reason", None), *error.args, error.__cause__)
+        error = next((one for one in inner if isinstance(one, BaseException)), None)

@@ -1,92 +1,88 @@
 """What Orq's answers mean: a value, or the error that says what came instead."""
 
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, TypeVar
 
-from ..exceptions import (
-    APIError,
-    AuthenticationFailed,
-    ConversationNotFound,
-    MalformedResponse,
-    PermissionRefused,
-    RateLimited,
-    ServerError,
-)
-from ..payloads import Page, Refused, RemoteConversation, decode
-from ..text import marked as _
+from .. import exceptions
 from .http import Call, Reply
 
-Parsed = TypeVar("Parsed", Page, RemoteConversation)
+Parsed = TypeVar("Parsed")
 _MAX_EXCERPT = 500
 _MAX_MESSAGE = 200
+_KINDS = {401: exceptions.AuthenticationFailed, 403: exceptions.PermissionRefused, 429: exceptions.RateLimited}
 
 
-def check_reply(call: Call, reply: Reply, expected: frozenset[int]) -> None:
-    """Raise ``APIError`` for a 4XX or 5XX, ``MalformedResponse`` for a status not expected or a body not whole."""
+def check_reply(call: Call, reply: Reply, expected: Collection[int]) -> None:
+    """Raise ``APIError`` for a 4XX or 5XX, ``MalformedResponse`` for another status that is not expected."""
     if 400 <= reply.status < 600:
         raise _api_error(call, reply)
-    if 300 <= reply.status < 400:
-        raise malformed(call, reply, _("it sends us elsewhere; check BASE_URL"))
     if reply.status not in expected:
-        raise malformed(call, reply, f"its status is {reply.status}")
-    if reply.defect:
-        raise malformed(call, reply, reply.defect.reason)
+        is_redirect = 300 <= reply.status < 400
+        reason = "it sends us elsewhere; check BASE_URL" if is_redirect else f"its status is {reply.status}"
+        raise malformed(call, reply, reason)
 
 
 def parse_reply(call: Call, reply: Reply, parser: Callable[[Any], Parsed]) -> Parsed:
+    """What ``parser`` makes of the JSON; ``MalformedResponse`` with the text of its ``ValueError``."""
     try:
-        return parser(decode(reply.body))
-    except Refused as refusal:
-        reason = str(refusal)
-    except ValueError:
-        reason = _("it is not JSON")
+        return parser(_decode(reply.text))
+    except ValueError as error:
+        reason = str(error)
     raise malformed(call, reply, reason)
 
 
-def malformed(call: Call, reply: Reply, reason: str) -> MalformedResponse:
-    return MalformedResponse(operation=call.operation, reason=reason, status=reply.status)
+def malformed(call: Call, reply: Reply, reason: str) -> exceptions.MalformedResponse:
+    return exceptions.MalformedResponse(operation=call.operation, reason=reason, status=reply.status)
 
 
-def _api_error(call: Call, reply: Reply) -> APIError:
+def _decode(text: str) -> Any:
+    """JSON; ``ValueError`` for anything else."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    # Python refuses to read a number of more than 4,300 digits: it spoils its item, and not the page.
+    with suppress(ValueError, RecursionError):
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 400 else math.inf)
+    raise ValueError("it is not JSON")
+
+
+def _api_error(call: Call, reply: Reply) -> exceptions.APIError:
     message = _server_message(reply)
-    kind, more = _kind(call, reply.status, message)
-    return kind(
+    return _kind(call, reply.status, message)(
         operation=call.operation,
         status=reply.status,
         headers=reply.headers,
-        body=_printable(reply, reply.body.decode(errors="replace"))[:_MAX_EXCERPT],
+        body=_printable(reply, reply.text)[:_MAX_EXCERPT],
         server_message=message,
-        hint=_hint(call) if reply.status == 404 and kind is APIError else "",
+        hint=_hint(call) if reply.status == 404 else "",
         retry_after=_retry_after(reply.headers),
-        **more,
     )
 
 
-def _kind(call: Call, status: int, message: str | None) -> tuple[Callable[..., APIError], dict[str, str]]:
+def _kind(call: Call, status: int, message: str | None) -> Callable[..., exceptions.APIError]:
+    # Orq's own 404 has a message. A proxy's says nothing of the conversation.
     if status == 404 and call.remote_id is not None and message is not None:
-        return ConversationNotFound, {"remote_id": call.remote_id}
-    if status >= 500:
-        return ServerError, {}
-    return {401: AuthenticationFailed, 403: PermissionRefused, 429: RateLimited}.get(status, APIError), {}
+        return partial(exceptions.ConversationNotFound, remote_id=call.remote_id)
+    return exceptions.ServerError if status >= 500 else _KINDS.get(status, exceptions.APIError)
 
 
 def _hint(call: Call) -> str:
-    """What may be behind a 404 that is about no conversation."""
     if call.query.keys() - {"limit"}:
-        return _(" (the conversation that the page starts from may be gone)")
-    return _(" (is BASE_URL right, and does API_STYLE fit it?)")
+        return " (the conversation that the page starts from may be gone)"
+    return " (is BASE_URL right, and does API_STYLE fit it?)"
 
 
 def _server_message(reply: Reply) -> str | None:
-    try:
-        content = decode(reply.body)
-    except ValueError:
-        return None
-    message = content.get("message") if isinstance(content, dict) else None
-    return _printable(reply, message)[:_MAX_MESSAGE] if isinstance(message, str) else None
+    with suppress(ValueError):
+        content = _decode(reply.text)
+        if isinstance(content, dict) and isinstance(content.get("message"), str):
+            return _printable(reply, content["message"])[:_MAX_MESSAGE]
+    return None
 
 
 def _printable(reply: Reply, text: str) -> str:
@@ -96,26 +92,19 @@ def _printable(reply: Reply, text: str) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from a number or an HTTP date; ``None`` if there is neither."""
-    named = {name.lower(): text for name, text in headers.items()}
-    asked = named.get("retry-after")
-    if asked is None:
-        return None
+    named = {name.lower(): value for name, value in headers.items()}
+    asked = named.get("retry-after", "")
     try:
         seconds = float(asked)
     except ValueError:
-        seconds = _seconds_until(asked, named.get("date", ""))
+        # Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``.
+        until, since = _http_date(asked), _http_date(named.get("date", "")) or datetime.now(UTC)
+        seconds = (until - since).total_seconds() if until else math.nan
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _seconds_until(moment: str, now: str) -> float:
-    """Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``."""
-    until, since = _http_date(moment), _http_date(now) or datetime.now(UTC)
-    return (until - since).total_seconds() if until else math.nan
-
-
 def _http_date(text: str) -> datetime | None:
-    try:
+    with suppress(ValueError, OverflowError):
         moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None

@@ -221,8 +221,8 @@ def test_refused_items_are_told_with_their_reasons(filled):
     verdict = Verdict()
 
     first, other = verdict.failing()
-    assert f"{second} can't be mirrored: “createdAt” is not a number of milliseconds" in first
-    assert "an item without a usable id can't be mirrored: its “_id” is not" in other
+    assert f"{second} can't be mirrored: “createdAt” must be a number of milliseconds" in first
+    assert "an item without a usable id can't be mirrored: “_id” is not a conversation id" in other
     assert verdict.says("ids and times are well formed in 1 of 3")
     assert verdict.error == "2 problems found."
     filled.transform_list = lambda answer: answer | {"data": [item | {"kind": "x"} for item in answer["data"] * 5]}

@@ -1,31 +1,29 @@
-"""What the wire can do to us: every malformed answer, every pause, over real sockets."""
+"""What the wire can do to us, over real sockets: malformed answers, silence, proxies, TLS, echoes."""
 
 import gzip
-import html
+import importlib.util
 import json
 import logging
+import os
 import pickle
 import re
 import signal
 import socket
 import ssl
+import struct
 import threading
 import time
 import traceback
 import tracemalloc
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import quote, quote_plus
 
 import pytest
 import urllib3
 from django.core.exceptions import ImproperlyConfigured
-from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
 from django_orq import __version__
@@ -43,15 +41,26 @@ from django_orq.exceptions import (
 )
 from django_orq.service import ConversationService
 from django_orq.testing import OrqSandbox
-from django_orq.transport.bounded import MAX_BODY
+from django_orq.transport.http import MAX_BODY
+
+from ..threads import in_thread
 
 QUICK = RetryConfig(initial_interval=0.01, max_interval=0.02)
 ONCE = RetryConfig(attempts=1)
 ABSENT = "conv_01jj1hdhn79xas7a01wb3hysdb"
 LIBRARY = str(Path(urllib3.__file__).parent)
 SECRET = "sk-orq-" + "x7" * 12
+CERTIFICATE = str(Path(__file__).with_name("untrusted.pem"))
+EMPTY = b'{"data": [], "has_more": false}'
 
 Talk = Callable[[socket.socket, int], None]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 def connect(server: "OrqSandbox | ScriptedServer", **options: object) -> ConversationService:
@@ -102,6 +111,13 @@ def scripted(talk: Talk) -> Iterator[ScriptedServer]:
         server.close()
 
 
+@contextmanager
+def answering(talk: Talk | bytes, **options: object) -> Iterator[ConversationService]:
+    """A client of a server that talks like this, or always says this."""
+    with scripted(always(talk) if isinstance(talk, bytes) else talk) as server, connect(server, **options) as service:
+        yield service
+
+
 def read_request(sock: socket.socket) -> bytes:
     """All of it: closing a socket that holds unread bytes resets the connection, and the answer may be lost."""
     request = b""
@@ -132,6 +148,11 @@ def always(content: bytes) -> Talk:
     return talk
 
 
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 # Malformed answers
 
 
@@ -140,56 +161,35 @@ def always(content: bytes) -> Talk:
     [
         pytest.param(answer(b"<html>Log in to the hotel's network"), "not JSON", id="a captive portal's page"),
         pytest.param(answer(b""), "not JSON", id="nothing"),
-        pytest.param(answer(b'{"data": [], "has_more": fal'), "not JSON", id="JSON cut off by the server"),
         pytest.param(answer(b'\xff\xfe{"data"'), "not JSON", id="no text"),
         pytest.param(answer(b"[" * 100_000), "not JSON", id="nested without end"),
         pytest.param(answer(b"[]"), "not a JSON object", id="a list"),
-        pytest.param(answer(b"null"), "not a JSON object", id="null"),
-        pytest.param(answer(b'{"has_more": false}'), "no list “data”", id="without data"),
         pytest.param(answer(b'{"data": {}, "has_more": false}'), "no list “data”", id="data is an object"),
-        pytest.param(answer(b'{"data": []}'), "“has_more”", id="without has_more"),
         pytest.param(answer(b'{"data": [], "has_more": 1}'), "“has_more”", id="has_more is a number"),
+        pytest.param(answer(b"no gzip", "Content-Encoding: gzip"), "damaged", id="broken compression"),
+        pytest.param(answer(gzip.compress(EMPTY)[:20], "Content-Encoding: gzip"), "cut off", id="gzip cut off"),
         pytest.param(
-            answer(b"not gzip at all", "Content-Encoding: gzip"), "compression is broken", id="broken compression"
-        ),
-        pytest.param(
-            answer(gzip.compress(b'{"data": [], "has_more": false}')[:20], "Content-Encoding: gzip"),
-            "not JSON",
-            id="compression cut off",
+            answer(gzip.compress(gzip.compress(EMPTY)), "Content-Encoding: gzip, gzip"), "not JSON", id="twice"
         ),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", "cut off", id="Content-Length not met"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", "cut off", id="a chunk cut off"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", "cut off", id="a chunk of zz"),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", "cut off", id="a chunk that breaks off"
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}", "cut off", id="a negative chunk"
         ),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n", "cut off", id="a chunk of no length"
-        ),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}\r\n", "cut off", id="a negative chunk"
-        ),
-        pytest.param(answer(b"{}", "Location: /x", status="301 Moved"), "elsewhere", id="a redirect"),
         pytest.param(answer(b"{}", "Location: http://[", status="302 Found"), "elsewhere", id="a redirect to nowhere"),
         pytest.param(answer(b"", status="304 Not Modified"), "elsewhere", id="not modified"),
         pytest.param(answer(b"{}", status="202 Accepted"), "status is 202", id="another 2XX"),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", "status is 204", id="a 204 to a list"),
         pytest.param(answer(b"{}", status="999 What"), "status is 999", id="a status without a meaning"),
-        pytest.param(b"\x16\x03\x01 rubbish\r\n\r\n", "not HTTP", id="rubbish"),
-        pytest.param(b"220 mail.example ESMTP\r\n", "not HTTP", id="a mail server"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, "not HTTP", id="headers without end"),
-        pytest.param(b"HTTP/1.1 200 " + b"x" * 70_000, "not HTTP", id="a status line without end"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
-            "not HTTP",
-            id="two lengths",
-        ),
+        pytest.param(b"\x16\x03\x01 rubbish\r\n\r\n", "no HTTP", id="rubbish"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, "no HTTP", id="headers without end"),
+        pytest.param(b"HTTP/1.1 200 " + b"x" * 70_000, "no HTTP", id="a status line without end"),
+        pytest.param(answer(b"hello", "Content-Length: 7"), "no HTTP", id="two lengths"),
     ],
 )
 def test_malformed_list_is_named(content: bytes, reason: str) -> None:
-    with (
-        scripted(always(content)) as server,
-        connect(server) as service,
-        pytest.raises(MalformedResponse, match=reason) as caught,
-    ):
+    with answering(content) as service, pytest.raises(MalformedResponse, match=reason) as caught:
         service.list()
     assert not caught.value.retryable
 
@@ -198,111 +198,42 @@ def test_body_over_10_mb_is_not_read_to_its_end(orq_sandbox: OrqSandbox, service
     orq_sandbox.fail("list", oversize=MAX_BODY * 20)
     with pytest.raises(MalformedResponse, match="longer than 10 MB"):
         service.list()
-
-
-def test_body_of_just_10_mb_is_read(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
     orq_sandbox.fail("list", oversize=MAX_BODY)
     assert service.list().entries == ()
+    assert orq_sandbox.count("list") == 2
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
-def test_decompression_stops_at_10_mb(encoding: str) -> None:
-    bomb = gzip.compress(b" " * MAX_BODY * 10)
-    if encoding == "gzip, gzip":
-        bomb = gzip.compress(bomb)
-    content = answer(bomb, f"Content-Encoding: {encoding}")
-    with (
-        scripted(always(content)) as server,
-        connect(server) as service,
-        pytest.raises(MalformedResponse, match="longer than 10 MB"),
-    ):
-        service.list()
-
-
-@pytest.mark.volume
-def test_small_answer_does_not_fill_the_memory() -> None:
-    """Some hundred bytes that would be 200 megabytes."""
-    content = answer(nested_bomb(), "Content-Encoding: gzip, gzip")
+def test_decompression_stops_at_10_mb() -> None:
+    bomb = answer(gzip.compress(b" " * MAX_BODY * 20), "Content-Encoding: gzip")
     tracemalloc.start()
     try:
-        with scripted(always(content)) as server, connect(server) as service, pytest.raises(MalformedResponse):
+        with answering(bomb) as service, pytest.raises(MalformedResponse, match="longer than 10 MB"):
             service.list()
         assert tracemalloc.get_traced_memory()[1] < 5 * MAX_BODY
     finally:
         tracemalloc.stop()
 
 
-def nested_bomb() -> bytes:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
-    parts = [compressor.compress(b" " * MAX_BODY) for _ in range(20)]
-    bomb = gzip.compress(b"".join([*parts, compressor.flush()]))
-    assert len(bomb) < 1_000
-    return bomb
-
-
-@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, br", "gzip, gzip, gzip, gzip", "nonsense"])
-def test_compression_that_was_not_asked_for_is_not_undone(encoding: str) -> None:
-    content = answer(b'{"data": [], "has_more": false}', f"Content-Encoding: {encoding}")
-    with (
-        scripted(always(content)) as server,
-        connect(server) as service,
-        pytest.raises(MalformedResponse, match="none that was asked for"),
-    ):
-        service.list()
-
-
-def test_answer_without_a_body_may_name_any_compression() -> None:
-    with (
-        scripted(always(b"HTTP/1.1 204 No Content\r\nContent-Encoding: br\r\n\r\n")) as server,
-        connect(server) as service,
-    ):
-        service.delete(conversation_id="conv_01jj1hdhn79xas7a01wb3hysdb")
-
-
-@pytest.mark.parametrize("encoding", ["", "identity", "gzip", "GZip", "x-gzip", "gzip, gzip"])
+@pytest.mark.parametrize("encoding", ["", "identity", "gzip", "GZip"])
 def test_compressed_answers_are_read(encoding: str) -> None:
-    body = b'{"data": [], "has_more": false}'
-    for _ in range(encoding.lower().count("gzip")):
-        body = gzip.compress(body)
-    content = answer(body, f"Content-Encoding: {encoding}")
-    with scripted(always(content)) as server, connect(server) as service:
+    body = gzip.compress(EMPTY) if encoding.lower() == "gzip" else EMPTY
+    with answering(answer(body, f"Content-Encoding: {encoding}")) as service:
         assert service.list().entries == ()
 
 
-@pytest.mark.parametrize(
-    "stream", [b"-1\r\n" + b"x" * 100_000, b"1;" + b"x" * 60_000 + b"\r\ny\r\n"], ids=["negative", "extensions"]
-)
-def test_chunked_flood_stops(stream: bytes) -> None:
-    def talk(sock: socket.socket, _: int) -> None:
-        read_request(sock)
-        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            sock.sendall(stream)
-
-    with scripted(talk) as server, connect(server) as service, pytest.raises(MalformedResponse, match="10 MB"):
-        service.list()
-
-
-def test_headers_without_end_stop() -> None:
-    def talk(sock: socket.socket, _: int) -> None:
-        read_request(sock)
-        while True:
-            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)
-
-    with scripted(talk) as server, connect(server) as service, pytest.raises(MalformedResponse, match="10 MB"):
-        service.list()
+def test_answer_without_a_body_may_name_a_compression() -> None:
+    with answering(b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n") as service:
+        service.delete(conversation_id=ABSENT)
 
 
 def test_redirect_is_not_followed_nor_its_body_read_without_end(orq_sandbox: OrqSandbox) -> None:
-    endless = f"HTTP/1.1 302 Found\r\nLocation: {orq_sandbox.base_url}/v2/conversations\r\n\r\n".encode()
-
     def talk(sock: socket.socket, _: int) -> None:
         read_request(sock)
-        sock.sendall(endless)
+        sock.sendall(f"HTTP/1.1 302 Found\r\nLocation: {orq_sandbox.base_url}/v2/conversations\r\n\r\n".encode())
         while True:
             sock.sendall(b"x" * 65_536)
 
-    with scripted(talk) as server, connect(server) as service, pytest.raises(MalformedResponse, match="elsewhere"):
+    with answering(talk) as service, pytest.raises(MalformedResponse, match="elsewhere"):
         service.list()
     assert orq_sandbox.count() == 0
 
@@ -317,13 +248,24 @@ def test_answer_about_another_conversation_is_malformed(orq_sandbox: OrqSandbox,
         service.update(conversation_id=ABSENT, display_name="Parcel")
 
 
-@pytest.mark.parametrize("time_text", ["NaN", "Infinity", "1e999", "-1", '"1700000000000"', "null", "true"])
-def test_time_that_is_none_is_malformed(orq_sandbox: OrqSandbox, service: ConversationService, time_text: str) -> None:
-    remote_id = orq_sandbox.add()["_id"]
-    body = f'{{"_id": "{remote_id}", "displayName": "x", "createdAt": {time_text}, "updatedAt": 1}}'
-    orq_sandbox.fail("retrieve", status=200, body=body)
-    with pytest.raises(MalformedResponse, match=r"number|time"):
-        service.retrieve(conversation_id=remote_id)
+def test_number_that_no_machine_holds_spoils_its_item_and_not_the_page(
+    orq_sandbox: OrqSandbox, service: ConversationService
+) -> None:
+    good, bad = orq_sandbox.add(), orq_sandbox.add() | {"huge": "HERE"}
+    body = json.dumps({"data": [good, bad], "has_more": False}).replace('"HERE"', "9" * 5_000)
+    orq_sandbox.fail("list", status=200, body=body)
+    page = service.list()
+    assert [one.remote_id for one in page.conversations] == [good["_id"]]
+    assert [one.remote_id for one in page.refused] == [bad["_id"]]
+
+
+def test_bytes_that_are_no_utf_8_spoil_their_item_and_not_the_page(
+    orq_sandbox: OrqSandbox, service: ConversationService
+) -> None:
+    items = [orq_sandbox.add(), orq_sandbox.add(display_name="Caf+")]
+    body = json.dumps({"data": items, "has_more": False}).encode().replace(b"Caf+", "Café".encode("latin-1"))
+    orq_sandbox.fail("list", status=200, body=body)
+    assert [len(service.list().conversations)] == [1]
 
 
 def test_delete_answered_by_a_captive_portal_is_no_delete(
@@ -339,21 +281,9 @@ def test_delete_answered_by_a_captive_portal_is_no_delete(
 # Time
 
 
-@pytest.mark.parametrize("retries", [QUICK, ONCE])
-def test_dripping_answer_ends_with_the_total_time(orq_sandbox: OrqSandbox, retries: RetryConfig) -> None:
-    orq_sandbox.add()
-    orq_sandbox.fail("list", drip=0.05, times=None)
-    with connect(orq_sandbox, total_seconds=0.5, retries=retries) as service:
-        started = time.monotonic()
-        with pytest.raises(TransportError) as caught:
-            service.list()
-    assert time.monotonic() - started < 1
-    assert caught.value.timed_out
-    assert caught.value.sent
-
-
 @pytest.mark.parametrize("framing", ["Content-Length: 9000", "Transfer-Encoding: chunked", "X-Until: closed"])
-def test_dripping_body_ends_with_the_total_time(framing: str) -> None:
+@pytest.mark.parametrize("retries", [QUICK, ONCE], ids=["repeated", "once"])
+def test_dripping_body_ends_with_the_total_time(framing: str, retries: RetryConfig) -> None:
     def talk(sock: socket.socket, _: int) -> None:
         read_request(sock)
         sock.sendall(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
@@ -361,12 +291,12 @@ def test_dripping_body_ends_with_the_total_time(framing: str) -> None:
             sock.sendall(b"1\r\n \r\n" if "chunked" in framing else b" ")
             time.sleep(0.02)
 
-    with scripted(talk) as server, connect(server, total_seconds=0.4) as service:
-        started = time.monotonic()
+    started = time.monotonic()
+    with answering(talk, total_seconds=0.4, retries=retries) as service:
         with pytest.raises(TransportError, match="in time") as caught:
             service.list()
-    assert time.monotonic() - started < 0.8
-    assert caught.value.timed_out
+        assert time.monotonic() - started < 0.8
+    assert (caught.value.timed_out, caught.value.sent) == (True, True)
 
 
 def test_body_of_an_error_that_drips_keeps_the_status() -> None:
@@ -375,43 +305,26 @@ def test_body_of_an_error_that_drips_keeps_the_status() -> None:
         sock.sendall(b"HTTP/1.1 403 No\r\nContent-Length: 9000\r\n\r\nbecause")
         time.sleep(0.5)
 
-    with scripted(talk) as server, connect(server, total_seconds=0.3) as service, pytest.raises(APIError) as caught:
+    with answering(talk, total_seconds=0.3) as service, pytest.raises(APIError) as caught:
         service.list()
-    assert caught.value.status == 403
+    assert (caught.value.status, caught.value.body) == (403, "because")
 
 
-def test_server_that_does_not_read_ends_with_the_time_that_is_left() -> None:
-    """On a connection that is kept, whose earlier exchange had more time. No request is as long as this one's key."""
-    keys = iter(["k", "k" * 8_000_000])
-    over = threading.Event()
-
-    def talk(sock: socket.socket, _: int) -> None:
-        read_request(sock)
-        sock.sendall(answer(b'{"data": [], "has_more": false}'))
-        over.wait(10)
-
-    with scripted(talk) as server:
-        started = time.monotonic()
-        options: dict[str, object] = {"lifetime_seconds": 2.5, "connect_timeout": 60, "read_timeout": 60}
-        with connect(server, api_key=lambda: next(keys), retries=ONCE, **options) as service:
-            service.list()
-            time.sleep(1.5)
-            with pytest.raises(TransportError, match="in time"):
-                service.list()
-        elapsed = time.monotonic() - started
-        over.set()
-        assert elapsed < 3.3  # 4 with the time that the first had
-        assert server.connections == 1
-
-
-def test_silence_ends_with_the_read_timeout(orq_sandbox: OrqSandbox) -> None:
+@pytest.mark.parametrize("limit", ["read_timeout", "total_seconds"])
+def test_silence_ends_with_the_read_timeout_or_the_total_time(orq_sandbox: OrqSandbox, limit: str) -> None:
     orq_sandbox.latency = 5
-    with connect(orq_sandbox, read_timeout=0.1, retries=ONCE) as service:
+    with connect(orq_sandbox, retries=ONCE, **{limit: 0.1}) as service:
         started = time.monotonic()
         with pytest.raises(TransportError, match="no answer came in time") as caught:
             service.list()
     assert time.monotonic() - started < 0.5
     assert (caught.value.timed_out, caught.value.sent) == (True, True)
+
+
+def test_without_time_left_nothing_is_sent(orq_sandbox: OrqSandbox) -> None:
+    with connect(orq_sandbox, lifetime_seconds=0) as service, pytest.raises(TransportError) as caught:
+        service.create(display_name="Parcel")
+    assert (caught.value.timed_out, caught.value.sent, orq_sandbox.count()) == (True, False, 0)
 
 
 @contextmanager
@@ -441,23 +354,6 @@ def test_connection_that_does_not_come_about_ends_with_the_connect_timeout() -> 
     assert (caught.value.timed_out, caught.value.sent) == (True, False)
 
 
-def test_many_dead_addresses_of_a_host_end_with_the_total_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    with full_backlog() as port:
-        real = socket.getaddrinfo
-        dead = real("127.0.0.1", port, type=socket.SOCK_STREAM) * 20
-        monkeypatch.setattr(
-            socket, "getaddrinfo", lambda host, *more: dead if "example" in host else real(host, *more)
-        )
-        service = ConversationService(
-            api_key="k", base_url="http://orq.example", connect_timeout=0.2, retries=ONCE, total_seconds=0.5
-        )
-        started = time.monotonic()
-        with service, pytest.raises(TransportError) as caught:
-            service.list()
-    assert time.monotonic() - started < 0.9
-    assert not caught.value.sent
-
-
 # Repetitions
 
 
@@ -471,54 +367,46 @@ def test_get_is_repeated_after_a_cut_a_reset_and_a_503(orq_sandbox: OrqSandbox, 
     assert orq_sandbox.count("list") == 4
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_delete_is_repeated_after_a_5xx(orq_sandbox: OrqSandbox, service: ConversationService, status: int) -> None:
-    remote_id = orq_sandbox.add()["_id"]
-    orq_sandbox.fail("delete", status=status)
-    service.delete(conversation_id=remote_id)
-    assert orq_sandbox.count("delete") == 2
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 501, 505, 599])
-def test_other_statuses_are_raised_at_once(orq_sandbox: OrqSandbox, service: ConversationService, status: int) -> None:
-    orq_sandbox.fail("list", status=status, times=None)
-    with pytest.raises(APIError) as caught:
-        service.list()
-    assert (caught.value.status, orq_sandbox.count("list")) == (status, 1)
-
-
-def test_no_more_attempts_than_configured(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    orq_sandbox.fail("list", drop="before", times=None)
-    with pytest.raises(TransportError):
-        service.list()
-    assert orq_sandbox.count("list") == 3
-
-
-def test_connection_errors_are_not_repeated_where_the_configuration_says_so(
-    orq_sandbox: OrqSandbox, service: ConversationService
+@pytest.mark.parametrize(
+    ("status", "attempts"),
+    [
+        *((status, 3) for status in (500, 502, 503, 504)),
+        *((status, 1) for status in (400, 401, 404, 422, 429, 501, 599)),
+    ],
+)
+def test_reads_and_deletes_are_repeated_after_some_statuses(
+    orq_sandbox: OrqSandbox, service: ConversationService, status: int, attempts: int
 ) -> None:
-    orq_sandbox.fail("list", drop="before")
-    with pytest.raises(TransportError):
-        service.list(retries=RetryConfig(connection_errors=False))
-    orq_sandbox.fail("list", cut=True)
-    with pytest.raises(MalformedResponse):
-        service.list(retries=RetryConfig(connection_errors=False))
-    assert orq_sandbox.count("list") == 2
+    orq_sandbox.fail(status=status, times=None)
+    for call in (service.list, lambda: service.delete(conversation_id=ABSENT)):
+        with pytest.raises(APIError) as caught:
+            call()
+        assert caught.value.status == status
+    assert (orq_sandbox.count("list"), orq_sandbox.count("delete")) == (attempts, attempts)
 
 
-def test_no_attempt_begins_after_max_elapsed(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
+@pytest.mark.parametrize(("repeated", "attempts"), [(True, 3), (False, 1)])
+@pytest.mark.parametrize("fault", [{"drop": "before"}, {"cut": True}], ids=str)
+def test_connection_errors_are_repeated_as_configured(
+    orq_sandbox: OrqSandbox, service: ConversationService, fault: dict[str, object], repeated: bool, attempts: int
+) -> None:
+    orq_sandbox.fail("list", times=None, **fault)
+    with pytest.raises((TransportError, MalformedResponse)):
+        service.list(retries=RetryConfig(initial_interval=0.01, connection_errors=repeated))
+    assert orq_sandbox.count("list") == attempts
+
+
+@pytest.mark.parametrize(("interval", "attempts"), [(0.05, {2, 3, 4, 5}), (5, {1})])
+def test_no_attempt_begins_after_max_elapsed(
+    orq_sandbox: OrqSandbox, service: ConversationService, interval: float, attempts: set[int]
+) -> None:
     orq_sandbox.fail("list", status=503, times=None)
+    started = time.monotonic()
     with pytest.raises(ServerError):
-        service.list(retries=RetryConfig(attempts=100, initial_interval=0.05, max_interval=0.05, max_elapsed=0.12))
-    assert 2 <= orq_sandbox.count("list") <= 5
-
-
-def test_pause_that_would_pass_the_deadline_is_not_made(orq_sandbox: OrqSandbox) -> None:
-    orq_sandbox.fail("list", status=503, times=None)
-    with connect(orq_sandbox, total_seconds=0.3, retries=RetryConfig(initial_interval=5)) as service:
-        started = time.monotonic()
-        with pytest.raises(ServerError):
-            service.list()
+        service.list(
+            retries=RetryConfig(attempts=100, initial_interval=interval, max_interval=interval, max_elapsed=0.12)
+        )
+    assert orq_sandbox.count("list") in attempts
     assert time.monotonic() - started < 0.3
 
 
@@ -538,74 +426,6 @@ def test_writes_are_repeated_if_nothing_was_sent(orq_sandbox: OrqSandbox, operat
     assert orq_sandbox.count(operation) == 1
 
 
-def test_failed_tls_handshake_counts_as_not_sent() -> None:
-    def talk(sock: socket.socket, _: int) -> None:
-        sock.recv(1)
-        sock.sendall(b"HTTP/1.1 400 This port speaks no TLS\r\n\r\n")
-
-    with scripted(talk) as server:
-        secure = server.base_url.replace("http:", "https:")
-        with connect(server, base_url=secure) as service, pytest.raises(TransportError) as caught:
-            service.create(display_name="Parcel")
-    assert not caught.value.sent
-    assert server.connections == 3
-
-
-def test_certificate_that_is_not_trusted_gets_no_request() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
-    received: list[bytes] = []
-
-    def talk(sock: socket.socket, _: int) -> None:
-        with context.wrap_socket(sock, server_side=True) as secure:
-            received.append(secure.recv(65_536))
-
-    with scripted(talk) as server:
-        with (
-            connect(server, base_url=server.base_url.replace("http:", "https:"), retries=ONCE) as service,
-            pytest.raises(TransportError, match="certificate is not trusted") as caught,
-        ):
-            service.create(display_name="Parcel")
-        assert (caught.value.sent, server.connections) == (False, 1)
-    assert received == []
-
-
-def test_proxy_that_refuses_a_tunnel_counts_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    with scripted(always(b"HTTP/1.1 407 Who are you?\r\n\r\n")) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.base_url)
-        service = ConversationService(api_key=SECRET, base_url="https://orq.example", retries=QUICK)
-        with service, pytest.raises(TransportError, match="proxy") as caught:
-            service.create(display_name="Parcel")
-    assert not caught.value.sent
-    assert proxy.connections == 3
-
-
-def test_request_through_a_proxy_counts_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    def talk(sock: socket.socket, _: int) -> None:
-        read_request(sock)
-
-    with scripted(talk) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
-        service = ConversationService(api_key="k", base_url="http://orq.example", retries=QUICK)
-        with service, pytest.raises(OutcomeUnknown):
-            service.create(display_name="Parcel")
-    assert proxy.connections == 1
-
-
-def test_host_name_that_nobody_knows_is_said() -> None:
-    service = ConversationService(api_key="k", base_url="http://no-such-host.invalid", retries=ONCE)
-    with service, pytest.raises(TransportError, match="host name") as caught:
-        service.list()
-    assert not caught.value.sent
-
-
-def test_failure_that_nobody_foresaw_is_named() -> None:
-    service = ConversationService(api_key="k", base_url="http://orq..example", retries=ONCE)
-    with service, pytest.raises(TransportError, match=r"it failed with Unicode(Encode)?Error") as caught:
-        service.create(display_name="Parcel")
-    assert not caught.value.sent
-
-
 def test_post_does_not_go_out_on_a_kept_connection() -> None:
     def talk(sock: socket.socket, number: int) -> None:
         read_request(sock)
@@ -622,23 +442,134 @@ def test_post_does_not_go_out_on_a_kept_connection() -> None:
     assert server.connections == 2
 
 
-def test_reads_share_one_connection(orq_sandbox: OrqSandbox) -> None:
-    def talk(sock: socket.socket, _: int) -> None:
-        for _ in range(3):
+def test_reads_of_a_thread_share_one_connection_which_no_other_thread_uses() -> None:
+    def talk(sock: socket.socket, number: int) -> None:
+        for _ in range(3 if number == 1 else 1):
             read_request(sock)
-            sock.sendall(answer(b'{"data": [], "has_more": false}'))
+            sock.sendall(answer(EMPTY))
 
     with scripted(talk) as server, connect(server) as service:
-        for _ in range(3):
+        for _ in range(2):
             service.list()
-    assert server.connections == 1
+        assert server.connections == 1
+        service.list()
+        in_thread(service.list).join()
+        assert server.connections == 2
+
+
+# Sent or not
+
+
+def secure_talk(talk: Talk, *, connect_first: bool = False) -> Talk:
+    """The same over TLS; behind a proxy's CONNECT, where there is one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+
+    def talk_securely(sock: socket.socket, number: int) -> None:
+        if connect_first:
+            read_request(sock)
+            sock.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with context.wrap_socket(sock, server_side=True) as secure:
+            talk(secure, number)
+
+    return talk_securely
+
+
+def break_tls(sock: socket.socket, _: int) -> None:
+    """Read the whole request, then say what is no TLS."""
+    assert b"Parcel" in read_request(sock)
+    with socket.socket(fileno=os.dup(sock.fileno())) as below:
+        below.sendall(b"this is no record of TLS")
+
+
+def reset(sock: socket.socket, _: int) -> None:
+    """Read the whole request, then reset the connection."""
+    assert b"Parcel" in read_request(sock)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("talk", "scheme", "by_proxy"),
+    [
+        pytest.param(secure_talk(break_tls), "https", False, id="TLS that breaks"),
+        pytest.param(secure_talk(reset), "https", False, id="reset"),
+        pytest.param(reset, "http", True, id="a proxy's reset"),
+        pytest.param(secure_talk(reset, connect_first=True), "https", True, id="a tunnel's reset"),
+        pytest.param(secure_talk(break_tls, connect_first=True), "https", True, id="TLS that breaks in a tunnel"),
+    ],
+)
+def test_request_that_was_read_whole_is_of_unknown_outcome_and_not_sent_again(
+    talk: Talk, scheme: str, by_proxy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", CERTIFICATE)
+    with scripted(talk) as server:
+        base_url = server.base_url.replace("http:", f"{scheme}:")
+        if by_proxy:
+            monkeypatch.setenv(f"{scheme}_proxy", server.base_url)
+            base_url = f"{scheme}://localhost"
+        with connect(server, base_url=base_url) as service, pytest.raises(OutcomeUnknown) as caught:
+            service.create(display_name="Parcel")
+        assert server.connections == 1
+        assert (server.base_url.removeprefix("http://") in str(caught.value)) == by_proxy
+
+
+def not_sent(service: ConversationService, match: str) -> None:
+    with service, pytest.raises(TransportError, match=match) as caught:
+        service.create(display_name="Parcel")
+    assert not caught.value.sent
+
+
+def test_certificate_that_is_not_trusted_gets_no_request() -> None:
+    received: list[bytes] = []
+    with scripted(secure_talk(lambda sock, _: received.append(sock.recv(65_536)))) as server:
+        not_sent(
+            connect(server, base_url=server.base_url.replace("http:", "https:")), "its certificate is not trusted"
+        )
+        assert server.connections == 3
+    assert received == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("by_proxy", [False, True])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_host_or_proxy_that_is_not_there_gets_no_request(
+    scheme: str, by_proxy: bool, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = f"127.0.0.1:{unused_port()}" if is_known else "nobody.invalid:3128"
+    if by_proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://someone:password@{host}/")
+    base_url = f"{scheme}://orq.example" if by_proxy else f"{scheme}://{host}"
+    reason = "the connection was refused" if is_known else "the host name is not known"
+    match = rf"{reason} \(proxy {host}\)" if by_proxy else rf"{reason}\."
+    not_sent(ConversationService(api_key="k", base_url=base_url, retries=ONCE), match)
+
+
+def test_proxy_that_refuses_a_tunnel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(always(b"HTTP/1.1 407 Who are you?\r\n\r\n")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.base_url)
+        match = rf"proxy answered 407 \(proxy {proxy.base_url.removeprefix('http://')}\)"
+        not_sent(connect(proxy, api_key=SECRET, base_url="https://orq.example"), match)
+        assert proxy.connections == 3
+
+
+@pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is installed")
+def test_socks_proxy_without_its_library_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://proxy.example:1080")
+    not_sent(ConversationService(api_key="k", retries=ONCE), r"PySocks.*requests\[socks\].*proxy\.example:1080")
+
+
+def test_no_proxy_is_honoured(orq_sandbox: OrqSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with connect(orq_sandbox) as service:
+        assert service.list().entries == ()
 
 
 # Retry-After
 
 
-def http_date(**ahead: float) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(**ahead), usegmt=True)
+def in_a_minute() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
@@ -661,10 +592,10 @@ def test_answer_with_retry_after_is_raised_at_once(
         ("soon", None),
         ("", None),
         ("nan", None),
-        ("inf", None),
         ("9" * 400, None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(
@@ -677,22 +608,20 @@ def test_retry_after_is_seconds_or_a_date(
     assert orq_sandbox.count("list") == 1
 
 
-def test_retry_after_date_is_counted_from_the_answers_own_date() -> None:
-    headers = ("Date: Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:30 GMT")
-    with (
-        scripted(always(answer(b"", *headers, status="503 Later"))) as server,
-        connect(server) as service,
-        pytest.raises(ServerError) as caught,
-    ):
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (["Date: Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:30 GMT"], 30),
+        (["Retry-After: {in a minute}"], 60),
+        (["Date: Mon, 01 Jan 2026 00:00:00 +99999999999999", "Retry-After: {in a minute}"], 60),
+    ],
+    ids=["the answer's own date", "none", "none that a calendar has"],
+)
+def test_retry_after_date_is_counted_from_the_answers_own_date_or_from_now(headers: list[str], seconds: float) -> None:
+    headers = [header.replace("{in a minute}", in_a_minute()) for header in headers]
+    with answering(answer(b"", *headers, status="503 Later")) as service, pytest.raises(ServerError) as caught:
         service.list()
-    assert caught.value.retry_after == 30
-
-
-def test_retry_after_date_is_counted_from_now_without_one() -> None:
-    content = answer(b"", f"Retry-After: {http_date(seconds=60)}", status="503 Later")
-    with scripted(always(content)) as server, connect(server) as service, pytest.raises(ServerError) as caught:
-        service.list()
-    assert caught.value.retry_after == pytest.approx(60, abs=3)
+    assert caught.value.retry_after == pytest.approx(seconds, abs=3)
 
 
 # Unknown outcomes
@@ -707,6 +636,8 @@ def test_retry_after_date_is_counted_from_now_without_one() -> None:
         {"cut": True},
         {"status": 502, "applied": True},
         {"status": 504},
+        {"status": 502, "headers": {"Retry-After": "9"}},
+        {"delay": 3},
         {"raw": b"rubbish\r\n"},
         {"status": 201, "body": "<html>"},
         {"status": 202, "body": "{}"},
@@ -715,42 +646,23 @@ def test_retry_after_date_is_counted_from_now_without_one() -> None:
     ids=str,
 )
 def test_create_without_a_usable_answer_is_unknown_and_not_sent_again(
-    orq_sandbox: OrqSandbox, service: ConversationService, fault: dict[str, object]
+    orq_sandbox: OrqSandbox, fault: dict[str, object]
 ) -> None:
     orq_sandbox.fail("create", **fault)
-    with pytest.raises(OutcomeUnknown):
+    with connect(orq_sandbox, total_seconds=1.0) as service, pytest.raises(OutcomeUnknown) as caught:
         service.create(display_name="Parcel")
+    assert caught.value.retry_after == (9 if "headers" in fault else None)
     assert orq_sandbox.count("create") == 1
 
 
-def test_create_without_an_answer_in_time_is_unknown(orq_sandbox: OrqSandbox) -> None:
-    orq_sandbox.fail("create", delay=2)
-    with connect(orq_sandbox, total_seconds=0.3) as service, pytest.raises(OutcomeUnknown, match="in time"):
-        service.create(display_name="Parcel")
-    assert orq_sandbox.count("create") == 1
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize("status", [307, 400, 401, 403, 404, 429, 500, 503])
 def test_create_answered_by_the_server_is_no_unknown_outcome(
     orq_sandbox: OrqSandbox, service: ConversationService, status: int
 ) -> None:
     orq_sandbox.fail("create", status=status)
-    with pytest.raises(APIError):
+    with pytest.raises((APIError, MalformedResponse)):
         service.create(display_name="Parcel")
     assert orq_sandbox.count("create") == 1
-
-
-def test_create_that_is_sent_elsewhere_did_not_happen(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    orq_sandbox.fail("create", status=307, headers={"Location": "/elsewhere"})
-    with pytest.raises(MalformedResponse):
-        service.create(display_name="Parcel")
-
-
-def test_create_unknown_with_retry_after_says_so(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    orq_sandbox.fail("create", status=502, headers={"Retry-After": "9"})
-    with pytest.raises(OutcomeUnknown) as caught:
-        service.create(display_name="Parcel")
-    assert caught.value.retry_after == 9
 
 
 @pytest.mark.parametrize(
@@ -768,30 +680,31 @@ def test_update_that_took_effect_is_settled_by_a_look(
     assert (orq_sandbox.count("update"), orq_sandbox.count("retrieve")) == (1, 1)
 
 
-def test_update_that_took_no_effect_is_unknown(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
+@pytest.mark.parametrize(
+    ("fault", "look", "looks", "retry_after"),
+    [
+        ({"drop": "before"}, None, 1, None),
+        ({"drop": "after"}, {"status": 429, "headers": {"Retry-After": "4"}}, 1, 4),
+        ({"status": 502, "applied": True, "headers": {"Retry-After": "4"}}, None, 0, 4),
+    ],
+    ids=["no effect", "the look fails", "Orq asks to wait"],
+)
+def test_update_is_unknown_if_no_look_helps(
+    orq_sandbox: OrqSandbox,
+    service: ConversationService,
+    fault: dict[str, object],
+    look: dict[str, object] | None,
+    looks: int,
+    retry_after: float | None,
+) -> None:
     remote_id = orq_sandbox.add()["_id"]
-    orq_sandbox.fail("update", drop="before")
-    with pytest.raises(OutcomeUnknown):
-        service.update(conversation_id=remote_id, display_name="Parcel")
-    assert (orq_sandbox.count("update"), orq_sandbox.count("retrieve")) == (1, 1)
-
-
-def test_update_is_unknown_if_the_look_fails_too(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    remote_id = orq_sandbox.add()["_id"]
-    orq_sandbox.fail("update", drop="after")
-    orq_sandbox.fail("retrieve", status=429, headers={"Retry-After": "4"})
+    orq_sandbox.fail("update", **fault)
+    if look:
+        orq_sandbox.fail("retrieve", **look)
     with pytest.raises(OutcomeUnknown) as caught:
         service.update(conversation_id=remote_id, display_name="Parcel")
-    assert caught.value.retry_after == 4
-
-
-def test_update_does_not_look_while_orq_asks_us_to_wait(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    remote_id = orq_sandbox.add()["_id"]
-    orq_sandbox.fail("update", status=502, applied=True, headers={"Retry-After": "4"})
-    with pytest.raises(OutcomeUnknown) as caught:
-        service.update(conversation_id=remote_id, display_name="Parcel")
-    assert caught.value.retry_after == 4
-    assert orq_sandbox.count("retrieve") == 0
+    assert caught.value.retry_after == retry_after
+    assert (orq_sandbox.count("update"), orq_sandbox.count("retrieve")) == (1, looks)
 
 
 def test_update_that_takes_too_long_leaves_time_for_the_look(orq_sandbox: OrqSandbox) -> None:
@@ -806,39 +719,26 @@ def test_update_that_takes_too_long_leaves_time_for_the_look(orq_sandbox: OrqSan
 def test_delete_without_an_answer_raises_what_happened(orq_sandbox: OrqSandbox) -> None:
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("delete", drop="after")
-    with connect(orq_sandbox, retries=ONCE) as service, pytest.raises(TransportError) as caught:
-        service.delete(conversation_id=remote_id)
-    assert caught.value.sent
-
-
-def test_delete_that_took_effect_before_its_repetition_is_not_found(
-    orq_sandbox: OrqSandbox, service: ConversationService
-) -> None:
-    remote_id = orq_sandbox.add()["_id"]
-    orq_sandbox.fail("delete", drop="after")
-    with pytest.raises(ConversationNotFound):
-        service.delete(conversation_id=remote_id)
-    assert orq_sandbox.get(remote_id) is None
+    with connect(orq_sandbox) as service:
+        with pytest.raises(TransportError) as caught:
+            service.delete(conversation_id=remote_id, retries=ONCE)
+        assert caught.value.sent
+        with pytest.raises(ConversationNotFound):  # as a repetition would
+            service.delete(conversation_id=remote_id)
 
 
 # What is sent
 
 
-def test_requests_name_us_and_carry_the_key(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    service.list()
-    headers = orq_sandbox.requests[0].headers
-    assert headers["user-agent"] == f"django-orq/{__version__}"
-    assert headers["authorization"] == "Bearer sandbox-key"
-    assert headers["accept"] == "application/json"
-
-
-def test_netrc_does_not_replace_the_key(
-    orq_sandbox: OrqSandbox, service: ConversationService, tmp_path, monkeypatch: pytest.MonkeyPatch
+def test_requests_name_us_and_a_netrc_does_not_replace_the_key(
+    orq_sandbox: OrqSandbox, service: ConversationService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("default login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     service.list()
-    assert orq_sandbox.requests[0].headers["authorization"] == "Bearer sandbox-key"
+    headers = orq_sandbox.requests[0].headers
+    assert headers["authorization"] == "Bearer sandbox-key"
+    assert (headers["user-agent"], headers["accept"]) == (f"django-orq/{__version__}", "application/json")
 
 
 def test_callable_key_is_read_for_each_attempt(orq_sandbox: OrqSandbox) -> None:
@@ -858,9 +758,9 @@ def test_cookies_are_not_kept() -> None:
     def talk(sock: socket.socket, _: int) -> None:
         for _ in range(2):
             requests.append(read_request(sock))
-            sock.sendall(answer(b'{"data": [], "has_more": false}', "Set-Cookie: a=b; Path=/"))
+            sock.sendall(answer(EMPTY, "Set-Cookie: a=b; Path=/"))
 
-    with scripted(talk) as server, connect(server) as service:
+    with answering(talk) as service:
         service.list()
         service.list()
     assert b"cookie" not in requests[1].lower()
@@ -886,8 +786,13 @@ def echo(sock: socket.socket, _: int) -> None:
 
 def utf16_echo(sock: socket.socket, _: int) -> None:
     read_request(sock)
-    body = json.dumps({"message": SECRET}).encode("utf-16-le")
-    sock.sendall(answer(body, status="500 Oops"))
+    sock.sendall(answer(json.dumps({"message": SECRET}).encode("utf-16-le"), status="500 Oops"))
+
+
+def coded_echo(sock: socket.socket, _: int) -> None:
+    read_request(sock)
+    codes = "".join(f"\\u{ord(character):04x}" for character in SECRET)
+    sock.sendall(answer(f'{{"message": "{codes}"}}'.encode(), status="500 Oops"))
 
 
 def silence(sock: socket.socket, _: int) -> None:
@@ -928,88 +833,31 @@ def call_all(service: ConversationService) -> Iterator[BaseException]:
             yield error
 
 
-@pytest.mark.parametrize("talk", [echo, utf16_echo, silence, stall, always(b"rubbish\r\n"), always(answer(b"<p>"))])
-def test_key_appears_nowhere(
-    talk: Talk, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch
-) -> None:
-    monkeypatch.setattr(HTTPConnection, "debuglevel", 1)
+@pytest.mark.parametrize(
+    "talk", [echo, utf16_echo, coded_echo, silence, stall, always(b"rubbish\r\n"), always(answer(b"<p>")), None]
+)
+def test_key_appears_nowhere(talk: Talk | None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    errors = []
-    with scripted(talk) as server, connect(server, api_key=SECRET, retries=ONCE, total_seconds=0.2) as service:
-        for error in call_all(service):
-            errors.append(error)
-            for rendering in renderings(error):
-                assert SECRET not in rendering
-                assert LIBRARY not in rendering
+    with scripted(talk or silence) as server:
+        base_url = server.base_url if talk else f"http://127.0.0.1:{unused_port()}"
+        with connect(server, api_key=SECRET, base_url=base_url, retries=ONCE, total_seconds=0.2) as service:
+            errors = list(call_all(service))
     assert len(errors) == 5
+    for rendering in (text for error in errors for text in renderings(error)):
+        assert SECRET not in rendering
+        assert LIBRARY not in rendering
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records]) + repr(service)
-    assert SECRET not in "".join(capsys.readouterr())
     assert any(record.name == "django_orq" for record in caplog.records)
 
 
-def in_codes(text: str) -> str:
-    """As JSON may spell any character, after a backslash that is one itself."""
-    return "\\\\" + "".join(f"\\u{ord(character):04X}" for character in text)
-
-
 @pytest.mark.parametrize(
-    "spell",
-    [lambda key: key.replace("/", "\\/"), html.escape, quote_plus, quote, lambda key: quote(key, safe=""), in_codes],
-    ids=["JSON", "HTML", "form", "path", "segment", "codes"],
+    ("key", "base_url"), [(f"{SECRET}\n{SECRET}", "https://orq.example"), (SECRET, "ftp://orq.example")]
 )
-def test_key_is_not_shown_in_the_spelling_of_another_language(spell: Callable[[str], str]) -> None:
-    key = "sk/orq+x7'<&>=" * 2
-    body = f'{{"message": "I got {spell(key)}"}}'.encode()
-    with (
-        scripted(always(answer(body, "Connection: close", status="500 Oops"))) as server,
-        connect(server, api_key=key, retries=ONCE) as service,
-    ):
-        errors = list(call_all(service))
-    assert len(errors) == 5
-    for error in errors:
-        shown = " ".join(map(str, [error, *vars(error).values()]))
-        assert "[API key]" in shown
-        assert key not in shown
-        assert spell(key) not in shown
-
-
-def test_refused_connection_shows_no_key() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with ConversationService(api_key=SECRET, base_url=f"http://127.0.0.1:{port}", retries=ONCE) as service:
-        errors = list(call_all(service))
-    assert len(errors) == 5
-    for error in errors:
-        assert SECRET not in "".join(renderings(error))
-
-
-def test_debug_page_with_the_settings_shows_no_key(orq_sandbox: OrqSandbox) -> None:
-    workspaces = {"default": orq_sandbox.settings()["default"] | {"API_KEY": SECRET}}
-    with (
-        override_settings(ORQ_WORKSPACES=workspaces, ORQ_API_KEY=SECRET),
-        ConversationService.for_workspace() as service,
-    ):
-        errors = list(call_all(service))
-        assert {type(error) for error in errors} == {AuthenticationFailed}
-        for error in errors:
-            assert_hidden(renderings(error))
-
-
-def assert_hidden(texts: Iterator[str]) -> None:
-    assert SECRET not in "".join(texts)
-
-
-def test_wrong_key_is_not_shown_by_the_error_about_it() -> None:
-    service = ConversationService(api_key=SECRET + "\n" + SECRET)
-    with service, pytest.raises(ImproperlyConfigured, match="API_KEY") as caught:
-        service.list()
-    assert SECRET not in "".join(renderings(caught.value))
-
-
-def test_wrong_argument_beside_the_key_shows_no_key() -> None:
-    with pytest.raises(ValueError, match="base_url") as caught:
-        ConversationService(api_key=SECRET, base_url="ftp://orq.example")
-    assert SECRET not in "".join(renderings(caught.value))
+def test_error_about_a_wrong_key_or_beside_it_shows_no_key(key: str, base_url: str) -> None:
+    with pytest.raises((ImproperlyConfigured, ValueError), match=r"API_KEY|base_url") as caught:
+        ConversationService(api_key=key, base_url=base_url).list()
+    tests_own = caught.value.__traceback__.tb_next  # this test's variables are no secret
+    assert SECRET not in "".join(renderings(caught.value.with_traceback(tests_own)))
 
 
 class TimeLimit(Exception):
@@ -1033,6 +881,9 @@ def test_interruption_leaves_without_the_frames_that_hold_the_key(orq_sandbox: O
     for rendering in renderings(caught.value):
         assert SECRET not in rendering
         assert LIBRARY not in rendering
+
+
+# What errors keep of an answer
 
 
 def test_error_says_what_the_server_said_in_bounds(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
@@ -1065,19 +916,6 @@ def test_error_with_a_spoiled_body_keeps_its_status(
     assert caught.value.status == 403
 
 
-@pytest.mark.parametrize("name", ["Retry-After", "Date"])
-@pytest.mark.parametrize(
-    "moment", ["Mon, 01 Jan 99999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999"]
-)
-def test_time_that_no_calendar_has_is_no_time(orq_sandbox: OrqSandbox, name: str, moment: str) -> None:
-    headers = {"Retry-After": "Mon, 01 Jan 2026 00:00:00 GMT"} | {name: moment}
-    orq_sandbox.fail("list", status=503, headers=headers)
-
-    with connect(orq_sandbox) as service, pytest.raises(ServerError) as caught:
-        service.list()
-    assert caught.value.retry_after is None or caught.value.retry_after >= 0
-
-
 @pytest.mark.parametrize("body", ["<html>nginx</html>", "", "{}", '{"message": 5}'])
 def test_404_that_is_not_orqs_own_says_nothing_of_the_conversation(orq_sandbox: OrqSandbox, body: str) -> None:
     remote_id = orq_sandbox.add()["_id"]
@@ -1086,18 +924,3 @@ def test_404_that_is_not_orqs_own_says_nothing_of_the_conversation(orq_sandbox: 
     with connect(orq_sandbox) as service, pytest.raises(APIError, match="BASE_URL") as caught:
         service.delete(conversation_id=remote_id)
     assert not isinstance(caught.value, ConversationNotFound)
-
-
-def test_broken_header_that_echoes_the_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-
-    def talk(sock: socket.socket, _: int) -> None:
-        read_request(sock)
-        sock.sendall(
-            f"HTTP/1.1 200 OK\r\nContent-Length: 30\r\nAuthorization Bearer {SECRET}\r\n\r\n".encode()
-            + b'{"data": [], "has_more": false}'
-        )
-
-    with scripted(talk) as server, connect(server) as service, suppress(OrqError):
-        service.list()
-    assert SECRET not in caplog.text
