@@ -23,7 +23,6 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from ..conf import workspace_aliases
 from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
 from ..store.database import DatabaseClock, all_runs, write_database
-from ..store.leases import process_in_words
 from ..sync import runs
 from ..sync.report import counts, how_far, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import HandedOver, hand_over, start
@@ -291,8 +290,6 @@ def _shown(run: SyncRun, name: str) -> str:
     if name == "duration":
         return _duration(run)
     value = getattr(run, name)
-    if name == "walker":
-        return process_in_words(value) or EMPTY
     if isinstance(value, int):
         return number(value)
     return str(display_for_field(value, SyncRun._meta.get_field(name), EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation

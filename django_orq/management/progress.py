@@ -35,12 +35,8 @@ class Progress:
 
     def _bar(self, run: SyncRun) -> str:
         extent = how_far(run)
-        if extent.total is None and run.reached_end:
-            return f"[{'#' * _BAR_WIDTH}]"
-        if extent.total is None:  # a block that moves shows that work goes on
-            place = run.pages % _BAR_WIDTH
-            return f"[{'.' * place}#{'.' * (_BAR_WIDTH - 1 - place)}]"
-        done = extent.done * _BAR_WIDTH // extent.total
+        # While nobody knows how long the list is, the numbers behind the bar show that work goes on.
+        done = extent.done * _BAR_WIDTH // extent.total if extent.total else _BAR_WIDTH * run.reached_end
         return f"[{'#' * done}{'.' * (_BAR_WIDTH - done)}]"
 
     def _counts(self, run: SyncRun) -> str:

@@ -1,6 +1,6 @@
 """Which conversations a search looks through, for people and programs alike."""
 
-from django.db.models import QuerySet, Subquery
+from django.db.models import QuerySet
 
 from . import Conversation
 
@@ -27,10 +27,3 @@ def oldest_searched(newest_first: QuerySet[Conversation]) -> str | None:
     ids = newest_first.values_list("remote_id", flat=True)
     last_ones = list(ids[MAX_SEARCHED - 1 : MAX_SEARCHED + 1])
     return last_ones[0] if len(last_ones) > 1 else None
-
-
-def oldest_searched_in_database(newest_first: QuerySet[Conversation]) -> Subquery:
-    """The same, to be read by another statement; null if that is all of them."""
-    left_out = Subquery(newest_first.values("remote_id")[MAX_SEARCHED : MAX_SEARCHED + 1])
-    searched = newest_first.filter(remote_id__gt=left_out)
-    return Subquery(searched.reverse().values("remote_id")[:1])

@@ -13,10 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..models import Conversation
-from ..models.searching import by_id, is_id, oldest_searched_in_database
+from ..models.searching import by_id, is_id, oldest_searched
 from ..payloads import REMOTE_ID, created_at, first_id
-from ..store.database import write_database
-from ..sync.runs import freshness, freshness_and
+from ..sync.runs import freshness
 from .errors import InvalidCursor
 from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery
 
@@ -101,10 +100,9 @@ def asked(request: Request, query: type[Any]) -> Any:
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
-    """As many as a search may look through; the view learns how far back that goes, and how fresh the mirror is."""
+    """As many as a search may look through; the view learns how far back that goes."""
     pinned = ("-deleted_at",) if getattr(view, "hides_deleted", False) else ()
-    newest_first = queryset.using(write_database()).order_by(*pinned, "-remote_id")
-    view.freshness, oldest = freshness_and(view.workspace, oldest_searched_in_database(newest_first))
+    oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"))
     if oldest is None:
         return queryset
     view.searched_back_to = created_at(oldest)
@@ -122,7 +120,7 @@ class MirrorPagination(pagination.CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         # Before the page, which is then at least as fresh.
-        self.freshness = getattr(view, "freshness", None) or freshness(view.workspace)
+        self.freshness = freshness(view.workspace)
         return super().paginate_queryset(queryset, request, view)
 
     def decode_cursor(self, request: Request) -> Any:

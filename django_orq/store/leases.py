@@ -1,7 +1,6 @@
 """Who works on a run or an operation: a lease that runs out, and a token that every write of its holder asks for."""
 
 import os
-import re
 import socket
 import uuid
 from datetime import datetime, timedelta
@@ -10,14 +9,12 @@ from typing import Any, Generic, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext
 
 from ..conf import Workspace, get_workspace, workspace_aliases
 from ..models import Operation, Work
 from .database import DatabaseClock, all_items, all_operations, write_database
 
 W = TypeVar("W", bound=Work)
-_PROCESS = re.compile(r"process (?P<number>[0-9]+) on (?P<host>.+)")
 
 
 class LeaseLost(Exception):
@@ -86,12 +83,6 @@ def due(now: datetime) -> Q:
 def this_process() -> str:
     """As people can find it; stored, so in English."""
     return f"process {os.getpid()} on {socket.gethostname()}"[:150]
-
-
-def process_in_words(walker: str) -> str:
-    """What ``this_process`` has stored, in the reader's language."""
-    found = _PROCESS.fullmatch(walker)
-    return gettext("process %(number)s on %(host)s") % found.groupdict() if found else walker
 
 
 def issue(work: type[Work], pk: int, *, delay: float) -> str:

@@ -11,16 +11,15 @@ from enum import StrEnum
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as AnyDatabaseError
-from django.db.models import Q
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
-from ..models import Operation, SyncRun
+from ..models import SyncRun
 from ..store import rejected
 from ..store.database import DatabaseClock, write_database
-from ..store.leases import idle_operations, process_in_words, unfinished_operations
-from ..text import in_words, number
+from ..store.leases import idle_operations
+from ..text import in_words
 from . import runs
 from .report import PATIENCE, counted_in_words, counts, database_in_words, remarks, untaken_operation, untaken_run
 
@@ -36,7 +35,7 @@ _HOLDS = ("lease_until", "resume_at", "enqueued_at")
 """Until when nobody else takes a piece of work, or calls for it anew."""
 _TOO_LONG = _("No lease and no wait is so long: the database's clock was ahead.")
 MOST_OPERATIONS = 10
-"""That are told one by one."""
+"""That are reported."""
 
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
@@ -111,7 +110,7 @@ def examine(workspace: str | None = None, *, limits: Limits | None = None) -> It
         now = DatabaseClock(write_database()).now()
         for alias in aliases:
             yield from _examine(alias, now, limits or Limits())
-        yield from _examine_operations(workspace, now)
+        yield from _examine_operations(workspace)
     except AnyDatabaseError as error:
         name = type(error).__name__
         yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
@@ -187,7 +186,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
     parts = [gettext("%(name)s is %(state)s (%(counts)s).") % words]
     if run.lease_until is not None and run.lease_until > now:
-        parts.append(gettext("The %(walker)s works on it.") % {"walker": process_in_words(run.walker)})
+        parts.append(gettext("The %(walker)s works on it.") % {"walker": run.walker})
     if run.state == State.PAUSED:
         text = gettext("The schedule leaves it alone. To resume it: orq_sync --resume %(run)s")
         parts.append(text % {"run": run.pk})
@@ -238,29 +237,10 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
         yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
 
 
-def _examine_operations(workspace: str | None, now: datetime) -> Iterator[Finding]:
-    """Of operations that nobody takes; one may be about several workspaces."""
-    for operation in unfinished_operations(workspace).filter(_held_beyond(now + LONGEST_HOLD))[:MOST_OPERATIONS]:
-        yield _tell_operation(operation, [str(_TOO_LONG), gettext("Until then, no worker takes it.")])
-    left = idle_operations(workspace)
-    for operation in left[:MOST_OPERATIONS]:
+def _examine_operations(workspace: str | None) -> Iterator[Finding]:
+    """Of operations that nobody takes, the oldest few; one may be about several workspaces."""
+    for operation in idle_operations(workspace)[:MOST_OPERATIONS]:
         if why := untaken_operation(operation):
-            yield _tell_operation(operation, why)
-    more = left.count() - MOST_OPERATIONS
-    if more > 0:
-        text = ngettext("%(count)s more operation waits.", "%(count)s more operations wait.", more)
-        text %= {"count": number(more)}
-        yield Finding(code="operations", level=Level.LOOK, text=text, numbers={"count": more})
-
-
-def _held_beyond(limit: datetime) -> Q:
-    beyond = Q()
-    for column in _HOLDS:
-        beyond |= Q((f"{column}__gt", limit))
-    return beyond
-
-
-def _tell_operation(operation: Operation, why: list[str]) -> Finding:
-    text = " ".join([gettext("Operation %(operation)s is not finished.") % {"operation": operation}, *why])
-    numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
-    return Finding(code="operation", level=Level.LOOK, text=text, numbers=numbers)
+            text = gettext("Operation %(operation)s is not finished.") % {"operation": operation}
+            numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
+            yield Finding(code="operation", level=Level.LOOK, text=" ".join([text, *why]), numbers=numbers)

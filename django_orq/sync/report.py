@@ -13,7 +13,6 @@ from ..exceptions import MustWait
 from ..models import Operation, SyncRun, Work
 from ..queues import OPERATE, WALK, queue_of
 from ..store.database import DatabaseClock, write_database
-from ..store.leases import process_in_words
 from ..text import number
 from .confirm import left_to_confirm
 from .runs import can_be_approved
@@ -112,7 +111,7 @@ def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:
     """Who works on it; to people who watch a page (no ``tell``) it is of interest only if that ended long ago."""
     if tell is not None:
         text = _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s.")
-        return [text % {"walker": process_in_words(run.walker), "time": tell(until)}]
+        return [text % {"walker": run.walker, "time": tell(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
     return [_("The worker that had it seems to have been killed. The next scheduled sync goes on from the last page.")]

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Max, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Max, Q, QuerySet
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -241,15 +240,6 @@ def adoptable(workspace: str) -> list[SyncRun]:
 def freshness(workspace: str) -> Freshness:
     """How fresh the mirror of that workspace is, known here or not."""
     return Freshness(**_all_complete(workspace).aggregate(**_NEWEST))
-
-
-def freshness_and(workspace: str, other: Subquery) -> tuple[Freshness, Any]:
-    """The freshness, and in the same statement the value of another question to the same database."""
-    nothing = Max(Value(None, output_field=other.output_field))
-    as_aggregate = Coalesce(nothing, other)  # Django wants one
-    found = _all_complete(workspace).aggregate(**_NEWEST, other=as_aggregate)
-    value = found.pop("other")
-    return Freshness(**found), value
 
 
 def _all_complete(workspace: str) -> QuerySet[SyncRun]:

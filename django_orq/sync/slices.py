@@ -54,10 +54,12 @@ _OF_THE_END = (
 _FIELDS = {"created": "new", "tombstoned": "deleted"}
 """What columns of a run are called in the log, where that is another name."""
 
-OnProgress = Callable[[SyncRun], None]
+OnProgress = Callable[[SyncRun], object]
 
 
-def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgress | None = None) -> SyncRun | None:
+def run_slice(
+    run_id: int, *, seconds: float | None = None, on_progress: OnProgress = lambda _run: None
+) -> SyncRun | None:
     """Work on a run for about ``seconds`` (``SLICE_SECONDS`` of the workspace if not given), or to its end.
 
     Returns the run as it stands then: still running, waiting, or finished. ``None`` if it can't be claimed, or was
@@ -79,7 +81,7 @@ def run_slice(run_id: int, *, seconds: float | None = None, on_progress: OnProgr
     return claim.run
 
 
-def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress | None) -> None:
+def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
     """``LeaseLost`` if the run has been taken away meanwhile: then nothing is recorded of what became of the slice."""
     run = claim.run
     try:
@@ -110,7 +112,7 @@ def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
         _log(logs.SYNC_RUN_ADOPTED, run, ("deaths",))
 
 
-def _work(claim: Claim, *, stop: float, on_progress: OnProgress | None) -> None:
+def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:
     run = claim.run
     if run.deaths >= MAX_DEATHS:
         raise Problem("walkers_died", deaths=run.deaths)
@@ -138,24 +140,22 @@ def _begin(claim: Claim) -> None:
         claim.ours.update(mirrored_before=run.mirrored_before)
 
 
-def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:
+def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
     """Whether the walk reached its end."""
     walk = Walk(claim, service=service)
     while not claim.run.reached_end:
         walk.turn()
-        if on_progress:
-            on_progress(claim.run)
+        on_progress(claim.run)
         if not claim.run.reached_end and not walk.is_astray and _must_stop(claim, stop):
             return False
     return True
 
 
-def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress | None) -> bool:
-    """Whether nothing is left to confirm, or the rest is held back."""
+def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
+    """Whether nothing is left to confirm, or the rest needs approval."""
     confirmation = Confirmation(claim, service=service)
     while not confirmation.turn(stop=stop):
-        if on_progress:
-            on_progress(claim.run)
+        on_progress(claim.run)
         if _must_stop(claim, stop):
             return False
     return True

@@ -93,7 +93,7 @@ def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
     project.manage("migrate")
     assert project.manage("orq_doctor").endswith("All is well.\n")
     summary = project.manage("orq_sync", "--full")
-    assert "succeeded: 300 conversations in 3 pages and 3 requests; 300 new, 0 updated" in summary
+    assert "succeeded: 300 conversations, 3 pages, 3 requests; 300 new, 0 updated" in summary
     assert_mirrored(project, filled_sandbox)
     assert "300 unchanged" in project.manage("orq_sync", "--full")
 

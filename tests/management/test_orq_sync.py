@@ -38,7 +38,7 @@ def test_full_run_mirrors_everything_and_sums_up(remote):
 
     assert mirror_equals(remote)
     assert (
-        "succeeded: 250 conversations in 3 pages and 3 requests; 250 new, 0 updated, 0 unchanged, "
+        "succeeded: 250 conversations, 3 pages, 3 requests; 250 new, 0 updated, 0 unchanged, "
         "0 deleted, 0 restored, 0 skipped as older, 0 rejected."
     ) in output
 
@@ -48,7 +48,7 @@ def test_incremental_is_the_default(remote):
     orq_sync("--full")
     fill(remote, 1)
 
-    assert "100 conversations in 1 page and 1 request; 1 new" in orq_sync()
+    assert "100 conversations, 1 page, 1 request; 1 new" in orq_sync()
 
 
 def test_terminal_shows_a_bar_that_fills(remote, settings):
@@ -58,7 +58,7 @@ def test_terminal_shows_a_bar_that_fills(remote, settings):
     first = orq_sync("--full", stdout=Terminal())
     second = orq_sync("--full", stdout=Terminal())
 
-    assert "[.#......................] 10 conversations, 1 page, 0 s" in first
+    assert "[........................] 10 conversations, 1 page, 0 s" in first
     assert "[######..................] 10 conversations, 1 page, 0 s" in second
     assert "[########################] 40 conversations, 4 pages, 0 s" in second
 
@@ -249,7 +249,7 @@ def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, setting
     fill(remote, 35)
     exit_code("--full", "--max-seconds", "0.000001")
 
-    assert "35 conversations in 4 pages" in orq_sync("--full", "--fresh")
+    assert "35 conversations, 4 pages" in orq_sync("--full", "--fresh")
     assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
 
 
@@ -293,7 +293,7 @@ def test_resume_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
     fill(remote, 35)
     exit_code("--full", "--max-seconds", "0.000001")
 
-    assert "35 conversations in 4 pages" in orq_sync("--resume", str(SyncRun.objects.get().pk))
+    assert "35 conversations, 4 pages" in orq_sync("--resume", str(SyncRun.objects.get().pk))
     assert mirror_equals(remote)
 
 
@@ -340,7 +340,7 @@ def test_long_walk_goes_on_over_many_slices(remote, settings):
     configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
     fill(remote, 35)
 
-    assert "35 conversations in 4 pages" in orq_sync("--full")
+    assert "35 conversations, 4 pages" in orq_sync("--full")
 
 
 def test_environment_has_no_key_of_its_own():

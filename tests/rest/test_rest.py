@@ -69,27 +69,27 @@ class TestPages:
         assert len(listed(reader, page_size=100)) == 100
 
     @pytest.mark.parametrize(
-        "query",
+        ("query", "count"),
         [
-            {},
-            {"state": "live"},
-            {"created_after": "2000-01-01"},
-            {"state": "any"},
-            {"search": "no 1"},
-            {"search": "no 1", "state": "any"},
-            {"search": "conv_0"},
+            ({}, 2),
+            ({"state": "live"}, 2),
+            ({"created_after": "2000-01-01"}, 2),
+            ({"state": "any"}, 2),
+            ({"search": "no 1"}, 3),
+            ({"search": "no 1", "state": "any"}, 3),
+            ({"search": "conv_0"}, 2),
         ],
         ids=str,
     )
     @pytest.mark.parametrize("most", [5, 1000])
-    def test_page_costs_two_statements(self, reader, statements, query, most, monkeypatch):
+    def test_page_costs_few_statements(self, reader, statements, query, count, most, monkeypatch):
         monkeypatch.setattr(searching, "MAX_SEARCHED", most)
         fill(30)
         with statements() as executed:
             reader.get(LIST, query)
 
         ours = [sql for sql in executed if "django_orq_" in sql and "auth_" not in sql]
-        assert len(ours) == 2
+        assert len(ours) == count
 
     @pytest.mark.parametrize("query", [{}, {"state": "any"}, {"state": "live"}], ids=str)
     def test_walk_yields_each_survivor_once_while_others_come_and_go(self, reader, query):

@@ -328,20 +328,6 @@ class TestOperationsAndPayloads:
         assert orq_health("--workspace", "default")[0] == 0
         assert orq_health()[0] == 3
 
-    @pytest.mark.parametrize("column", ["lease_until", "resume_at", "enqueued_at"])
-    def test_operation_that_a_clock_that_was_ahead_keeps_is_for_a_person(self, ordered, column):
-        Operation.objects.update(**{column: datetime.now(UTC) + timedelta(days=300)})
-
-        assert orq_health()[0] == 3
-        assert "Until then, no worker takes it." in finding("operation")["text"]
-
-    def test_many_are_counted(self, ordered):
-        past = ordered.ordered_at - timedelta(minutes=2)
-        Operation.objects.bulk_create([Operation(verb="refresh", total=1) for _time in range(12)])
-        Operation.objects.update(ordered_at=past)
-
-        assert "3 more operations wait." in orq_health()[1]
-
     def test_rejected_payload_is_for_a_person_until_it_is_resolved(self, synced):
         seen = datetime.now(UTC)
         row = RejectedPayload.objects.create(

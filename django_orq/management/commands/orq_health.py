@@ -28,20 +28,11 @@ class Command(OrqCommand):
         parser.add_argument(
             "--workspace", type=alias, metavar="ALIAS", help="its alias in ORQ_WORKSPACES; else all of them"
         )
-        parser.add_argument(
-            "--max-age",
-            type=float,
-            default=MAX_AGE,
-            metavar="SECONDS",
-            help="how long ago the newest complete run of any mode may have begun (default: %(default)g)",
-        )
-        parser.add_argument(
-            "--max-full-age",
-            type=float,
-            default=MAX_FULL_AGE,
-            metavar="SECONDS",
-            help="the same for the newest complete full run (default: %(default)g)",
-        )
+        age: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
+        text = "how long ago the newest complete run of any mode may have begun (default: %(default)g)"
+        parser.add_argument("--max-age", **age, default=MAX_AGE, help=text)
+        text = "the same for the newest complete full run (default: %(default)g)"
+        parser.add_argument("--max-full-age", **age, default=MAX_FULL_AGE, help=text)
         parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object, for programs")
 
     def handle(
@@ -57,16 +48,8 @@ class Command(OrqCommand):
             sys.exit(code)
 
     def _write_json(self, findings: Sequence[Finding], code: int) -> None:
-        described = [
-            {
-                "code": finding.code,
-                "level": finding.level,
-                "workspace": finding.workspace,
-                "text": finding.text,
-                **finding.numbers,
-            }
-            for finding in findings
-        ]
+        names = ("code", "level", "workspace", "text")
+        described = [{name: getattr(one, name) for name in names} | {**one.numbers} for one in findings]
         self.stdout.write(json.dumps({"healthy": not code, "exit_code": code, "findings": described}))
 
     def _write_lines(self, findings: Sequence[Finding], code: int) -> None:

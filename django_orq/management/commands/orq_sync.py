@@ -16,7 +16,7 @@ from ...exceptions import OrqError
 from ...models import SyncRun
 from ...store.database import all_runs, write_database
 from ...sync import runs, slices
-from ...sync.report import remarks
+from ...sync.report import counts, remarks
 from ...text import number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 from ..progress import Progress
@@ -82,7 +82,7 @@ class Command(OrqCommand):
             raise CommandError(text % {"run": run.pk}, returncode=UNFINISHED) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
-            why = " ".join(remarks(run, for_terminal=True)) or _message(error)
+            why = " ".join(remarks(run, for_terminal=True)) or str(getattr(error, "message", error))
             text = _("Sync run %(run)s failed: %(why)s")
             raise CommandError(text % {"run": run.pk, "why": why}, returncode=FAILED) from None
         finally:
@@ -157,25 +157,17 @@ def _behind(run: SyncRun) -> str:
 
 def _summary(run: SyncRun) -> str:
     text = _(
-        "Sync run %(run)s %(state)s: %(conversations)s in %(pages)s and %(requests)s; %(created)s new, "
+        "Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(created)s new, "
         "%(updated)s updated, %(unchanged)s unchanged, %(tombstoned)s deleted, %(restored)s restored, "
         "%(skipped)s skipped as older, %(rejected)s rejected."
     )
+    requests = ngettext("%(count)s request", "%(count)s requests", run.requests)
     counted = ("created", "updated", "unchanged", "tombstoned", "restored", "rejected")
     return text % {
         "run": run.pk,
         "state": run.get_state_display(),
-        "conversations": _count(ngettext("%(count)s conversation", "%(count)s conversations", run.seen), run.seen),
-        "pages": _count(ngettext("%(count)s page", "%(count)s pages", run.pages), run.pages),
-        "requests": _count(ngettext("%(count)s request", "%(count)s requests", run.requests), run.requests),
+        "progress": counts(run),
+        "requests": requests % {"count": number(run.requests)},
         "skipped": number(run.skipped + run.outdated),
         **{name: number(getattr(run, name)) for name in counted},
     }
-
-
-def _message(error: OrqError | ImproperlyConfigured) -> str:
-    return error.message if isinstance(error, OrqError) else str(error)
-
-
-def _count(text: str, counted: int) -> str:
-    return text % {"count": number(counted)}
