@@ -25,6 +25,12 @@ PARTIAL, UNFINISHED, BUSY = 3, 4, 5
 """Exit codes, beside the common ones; 0 is for a run that succeeded."""
 
 State = SyncRun.State
+_EXIT_CODES = {
+    State.SUCCEEDED: 0,
+    State.PARTIAL: PARTIAL,
+    **dict.fromkeys((State.FAILED, State.CANCELLED), FAILED),
+    **dict.fromkeys((State.WAITING, State.PAUSED), UNFINISHED),
+}
 
 
 class Command(OrqCommand):
@@ -102,7 +108,7 @@ class Command(OrqCommand):
         self.stdout.write(_summary(run))
         for remark in remarks(run, for_terminal=True):
             self.stderr.write(remark)
-        if code := _exit_code(run):
+        if code := _EXIT_CODES.get(State(run.state), BUSY):
             sys.exit(code)
 
 
@@ -136,16 +142,6 @@ def _approve(run: SyncRun, by: str) -> SyncRun:
         text = _("Sync run %(run)s is %(state)s and does not need approval.")
         raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
     return approved
-
-
-def _exit_code(run: SyncRun) -> int:
-    if run.state in (State.FAILED, State.CANCELLED):
-        return FAILED
-    if run.state == State.PARTIAL:
-        return PARTIAL
-    if run.state in (State.WAITING, State.PAUSED):
-        return UNFINISHED
-    return 0 if run.is_finished else BUSY
 
 
 def _behind(run: SyncRun) -> str:
