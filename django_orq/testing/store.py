@@ -70,8 +70,8 @@ class SeededConversations:
 
 def believable_conversation(value: int, chance: int, *, latest_update: int) -> Conversation:
     """A conversation with this ULID; `chance` (128 bits) decides all other fields."""
-    pick = partial(next, iter([chance >> shift & 0xFFFFF for shift in range(0, 120, 20)]))
-    name = display_name(pick(), pick(), pick(), chance)
+    pick = partial(next, iter([chance >> shift & 0xFFFFF for shift in range(0, 60, 20)]))
+    name = display_name(pick(), chance >> 60)
     created_at = value >> 80
     changes, extras = pick(), pick()
     changed_at = created_at if changes % 3 else created_at + changes * 100
