@@ -10,7 +10,7 @@ from .protocol import Answer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What goes wrong with one request; `django_orq.testing` has the table of the fields."""
+    """What goes wrong with one request, nothing by default; `django_orq.testing` has the table of the fields."""
 
     operation: str | None = None
     status: int | None = None
@@ -31,6 +31,11 @@ class Fault:
         replaced = self.status is not None or self.raw is not None
         return self.applied or not (replaced or self.drop in ("before", "reset"))
 
+    @property
+    def answers(self) -> bool:
+        """Whether what is sent is an HTTP answer."""
+        return self.drop is None and self.raw is None
+
     def answer(self, real: Answer) -> Answer:
         if self.status is None:
             return real
@@ -45,7 +50,7 @@ class Fault:
 class _Planned:
     fault: Fault
     let_through: int
-    times: int | None
+    times: float
 
 
 class FaultPlan:
@@ -55,28 +60,26 @@ class FaultPlan:
         self._planned: list[_Planned] = []
         self._lock = threading.Lock()
 
-    def add(self, fault: Fault, *, let_through: int, times: int | None) -> None:
+    def add(self, fault: Fault, *, let_through: int, times: float) -> None:
         with self._lock:
             self._planned.append(_Planned(fault, let_through, times))
 
-    def take(self, operation: str | None) -> Fault | None:
-        """The fault that strikes this request, used up by it; None lets it pass."""
+    def take(self, operation: str | None) -> Fault:
+        """The fault that strikes this request, used up by it; one of nothing lets it pass."""
         with self._lock:
             for planned in self._planned:
                 if planned.fault.operation not in (None, operation):
                     continue
-                if planned.let_through:
-                    planned.let_through -= 1
-                    continue
-                self._use(planned)
-                return planned.fault
-            return None
+                if not planned.let_through:
+                    return self._used(planned)
+                planned.let_through -= 1
+            return Fault()
 
-    def _use(self, planned: _Planned) -> None:
-        if planned.times is not None:
-            planned.times -= 1
-            if planned.times == 0:
-                self._planned.remove(planned)
+    def _used(self, planned: _Planned) -> Fault:
+        planned.times -= 1
+        if not planned.times:
+            self._planned.remove(planned)
+        return planned.fault
 
     def clear(self) -> None:
         with self._lock:

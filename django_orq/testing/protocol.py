@@ -18,17 +18,7 @@ Style = Literal["snake", "camel"]
 
 API_USER_ID = "0000a91c-5eed-4a11-8b0b-0000c0ffee00"
 
-_COLLECTION: dict[str, dict[tuple[str, str], Operation]] = {
-    "snake": {
-        ("GET", "/v2/conversations"): "list",
-        ("POST", "/v2/conversations"): "create",
-    },
-    # The last dialect lists with a slash and creates without, as the vendor's SDK 4.3.20 does.
-    "camel": {
-        ("GET", "/v2/conversations/"): "list",
-        ("POST", "/v2/conversations"): "create",
-    },
-}
+_LIST_PATHS = {"snake": "/v2/conversations", "camel": "/v2/conversations/"}
 _ITEM_PATH = re.compile(r"/v2/conversations/([^/]+)")
 _ITEM: dict[str, Operation] = {"GET": "retrieve", "PATCH": "update", "DELETE": "delete"}
 _CURSOR_NAMES = {
@@ -42,9 +32,10 @@ class Request:
     method: str
     path: str
     query: Mapping[str, str]
-    headers: Mapping[str, str]  # names in lower case
-    body: bytes
-    keep_alive: bool
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case."""
+    body: Any
+    """The parsed JSON; the bytes where they are none; None without a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,47 +75,41 @@ class _Refusal(Exception):
 
 def route(style: Style, method: str, path: str) -> tuple[Operation | None, str]:
     """The operation that method and path name in this dialect, and the conversation's id."""
-    operation = _COLLECTION[style].get((method, path))
-    if operation is None and (match := _ITEM_PATH.fullmatch(path)):
+    if match := _ITEM_PATH.fullmatch(path):
         return _ITEM.get(method), unquote(match[1])
-    return operation, ""
+    # The last dialect lists with a slash and creates without, as the vendor's SDK 4.3.20 does.
+    if (method, path) == ("GET", _LIST_PATHS[style]):
+        return "list", ""
+    return ("create" if (method, path) == ("POST", "/v2/conversations") else None), ""
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True, kw_only=True)
 class RemoteApi:
     """Answers requests as Orq does."""
 
-    def __init__(
-        self,
-        *,
-        store: ConversationStore,
-        clock: IdClock,
-        style: Style,
-        behaviour: Behaviour,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._style = style
-        self._behaviour = behaviour
+    store: ConversationStore
+    clock: IdClock
+    style: Style
+    behaviour: Behaviour
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, operation: Operation | None, remote_id: str, request: Request) -> Answer:
         try:
-            return self._dispatch(request)
+            return self._carried_out(operation, remote_id, request)
         except _Refusal as refusal:
             return refusal.answer
 
-    def _dispatch(self, request: Request) -> Answer:
-        operation, remote_id = route(self._style, request.method, request.path)
+    def _carried_out(self, operation: Operation | None, remote_id: str, request: Request) -> Answer:
         if operation is None:
             raise _Refusal(404, f"Route {request.method} {request.path} not found")
-        if request.headers.get("authorization") != f"Bearer {self._behaviour.api_key}":
+        if request.headers.get("authorization") != f"Bearer {self.behaviour.api_key}":
             raise _Refusal(401, "Invalid or missing API key")
         if operation == "list":
             return self._list(request.query)
-        if self._behaviour.locked_out:
+        if self.behaviour.locked_out:
             raise _Refusal(404, "Conversation not found")
         if operation == "create":
             return self._create(_json_object(request.body))
@@ -134,8 +119,8 @@ class RemoteApi:
 
     def add(self, fields: Conversation) -> Conversation:
         """A new conversation, created now; `fields` replaces or adds any key of it."""
-        with self._store.lock:
-            value = self._clock.next(now_ms())
+        with self.store.lock:
+            value = self.clock.next(now_ms())
             created_at = milliseconds_of(value)
             conversation = {
                 "_id": conversation_id(value),
@@ -146,99 +131,82 @@ class RemoteApi:
                 "createdById": API_USER_ID,
                 "updatedById": API_USER_ID,
                 "metadata": {},
-            } | fields
-            self._store.put(conversation)
-            return conversation
-
-    def rename(self, remote_id: str, name: str) -> Conversation | None:
-        def change(conversation: Conversation) -> None:
-            conversation["displayName"] = name
-            _touch(conversation)
-
-        return self._store.change(remote_id, change)
+            }
+            return self.store.put(conversation | fields)
 
     def _list(self, query: Mapping[str, str]) -> Answer:
         limit = _limit(query)
-        after, before = (query.get(name) for name in _CURSOR_NAMES[self._style])
-        if self._behaviour.ignore_cursor:
+        after, before = (query.get(name) for name in _CURSOR_NAMES[self.style])
+        if self.behaviour.ignore_cursor:
             after = before = None
-        with self._store.lock:
-            cursor = after or before
-            if cursor and self._known(cursor) is None:
-                if self._behaviour.unknown_cursor != "first_page":
+        with self.store.lock:
+            if (cursor := after or before) and (self.behaviour.locked_out or self.store.get(cursor) is None):
+                if self.behaviour.unknown_cursor != "first_page":
                     return self._unknown_cursor()
                 after = before = None
-            found, order = self._store.older_than(after), 1
+            found, order = self.store.older_than(after), 1
             if before and not after:
-                found, order = self._store.newer_than(before), -1
+                found, order = self.store.newer_than(before), -1
             page = list(islice(self._visible(found, query), limit + 1))
             return self._listed(page[:limit][::order], has_more=len(page) > limit)
 
     def _unknown_cursor(self) -> Answer:
-        if self._behaviour.unknown_cursor == "empty":
+        if self.behaviour.unknown_cursor == "empty":
             return self._listed([], has_more=False)
-        raise _Refusal(int(self._behaviour.unknown_cursor), "No conversation with this cursor")
+        raise _Refusal(int(self.behaviour.unknown_cursor), "No conversation with this cursor")
 
     def _visible(self, conversations: Iterable[Conversation], query: Mapping[str, str]) -> Iterator[Conversation]:
-        if self._behaviour.locked_out:
+        if self.behaviour.locked_out:
             return
-        camel, wanted = self._style == "camel", query.get("entityId")
+        camel, wanted = self.style == "camel", query.get("entityId")
         for conversation in conversations:
-            if conversation["_id"] in self._behaviour.hidden:
+            if conversation["_id"] in self.behaviour.hidden:
                 continue
             if not camel or _entity_of(conversation) == wanted:
                 yield conversation
 
     def _listed(self, page: list[Conversation], *, has_more: bool) -> Answer:
         answer = {"object": "list", "data": page, "has_more": has_more}
-        transform = self._behaviour.transform_list
+        transform = self.behaviour.transform_list
         return Answer.of_json(200, transform(answer) if transform else answer)
 
     def _create(self, body: dict[str, Any]) -> Answer:
-        if self._style == "snake":
+        if self.style == "snake":
             return Answer.of_json(201, self.add({"displayName": _name(body.get("displayName"))}))
         if not isinstance(body.get("projectId"), str):
             raise _Refusal(400, "projectId is required")
-        fields = {
-            "displayName": _name(body.get("displayName", "Untitled")),
-            "metadata": body.get("metadata") or {},
-        }
-        return Answer.of_json(201, self.add(fields))
+        name, metadata = _name(body.get("displayName", "Untitled")), body.get("metadata") or {}
+        return Answer.of_json(201, self.add({"displayName": name, "metadata": metadata}))
 
     def _retrieve(self, remote_id: str) -> Answer:
-        conversation = _found(self._known(remote_id))
-        if self._style == "camel":
-            conversation["messages"] = [_first_message(conversation)]
-        return Answer.of_json(200, conversation)
+        conversation = self._found(remote_id)
+        messages = {"messages": [_first_message(conversation)]} if self.style == "camel" else {}
+        return Answer.of_json(200, conversation | messages)
 
     def _update(self, remote_id: str, body: dict[str, Any]) -> Answer:
-        def change(conversation: Conversation) -> None:
+        with self.store.lock:
+            before = self._found(remote_id)
+            after = dict(before)
             if "displayName" in body:
-                conversation["displayName"] = _name(body["displayName"])
-            if self._style == "camel" and body.get("metadata"):
-                conversation["metadata"] = {**conversation["metadata"], **body["metadata"]}
-            if conversation != before:
-                conversation["updatedById"] = API_USER_ID
-            if "displayName" in body or conversation != before:
-                _touch(conversation)
-
-        with self._store.lock:
-            before = _found(self._known(remote_id))
-            return Answer.of_json(200, self._store.change(remote_id, change))
+                after["displayName"] = _name(body["displayName"])
+            if self.style == "camel" and body.get("metadata"):
+                after["metadata"] = before["metadata"] | body["metadata"]
+            if after != before:
+                after["updatedById"] = API_USER_ID
+            if "displayName" in body or after != before:
+                after = touched(after)
+            return Answer.of_json(200, self.store.put(after))
 
     def _delete(self, remote_id: str) -> Answer:
-        if not self._store.remove(remote_id):
+        if not self.store.remove(remote_id):
             raise _Refusal(404, "Conversation not found")
         return Answer(204)
 
-    def _known(self, remote_id: str) -> Conversation | None:
-        return None if self._behaviour.locked_out else self._store.get(remote_id)
-
-
-def _found(conversation: Conversation | None) -> Conversation:
-    if conversation is None:
-        raise _Refusal(404, "Conversation not found")
-    return conversation
+    def _found(self, remote_id: str) -> Conversation:
+        conversation = self.store.get(remote_id)
+        if conversation is None:
+            raise _Refusal(404, "Conversation not found")
+        return conversation
 
 
 def _limit(query: Mapping[str, str]) -> int:
@@ -254,18 +222,15 @@ def _name(value: object) -> str:
     raise _Refusal(400, "displayName must be a text of 1 to 100 characters")
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        return value
+def _json_object(body: object) -> dict[str, Any]:
+    if isinstance(body, dict):
+        return body
     raise _Refusal(400, "Malformed JSON in request body")
 
 
-def _touch(conversation: Conversation) -> None:
-    conversation["updatedAt"] = max(now_ms(), conversation["updatedAt"] + 1)
+def touched(conversation: Conversation) -> Conversation:
+    """The conversation as it is once it has been changed now."""
+    return conversation | {"updatedAt": max(now_ms(), conversation["updatedAt"] + 1)}
 
 
 def _entity_of(conversation: Conversation) -> object:

@@ -1,18 +1,16 @@
 """The sandbox itself: a server, its workspace, and what tests ask of both."""
 
-import json
+import math
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
 from .faults import Fault, FaultPlan
 from .ids import IdClock
-from .protocol import OPERATIONS, Answer, Behaviour, Operation, RemoteApi, Request, Style, now_ms, route
-from .server import HOST, SandboxServer, Wire, deliver, deliver_faulty
+from .protocol import OPERATIONS, Answer, Behaviour, Operation, RemoteApi, Request, Style, now_ms, route, touched
+from .server import HOST, SandboxServer, Wire, deliver
 from .store import Conversation, ConversationStore, SeededConversations, believable_conversation
 
 _REQUESTS_KEPT = 10_000
@@ -20,18 +18,11 @@ _clock = IdClock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecordedRequest:
+class RecordedRequest(Request):
     """A request that the sandbox received, recorded just before its answer went out."""
 
     operation: Operation | None
     """None: no route of the API."""
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case."""
-    body: Any
-    """The parsed JSON; the bytes where they are none; None without a body."""
     status: int | None
     """What was answered; None when no HTTP answer was sent."""
 
@@ -76,12 +67,7 @@ class OrqSandbox(Behaviour):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     def __len__(self) -> int:
@@ -93,7 +79,7 @@ class OrqSandbox(Behaviour):
     def start(self) -> None:
         """Serve; OSError when the port is taken."""
         self._server = SandboxServer(port=self.port, respond=self._respond)
-        self.port = self._server.port
+        self.port = self._server.server_address[1]
 
     def stop(self) -> None:
         """Close every socket. Conversations, requests and faults stay."""
@@ -119,10 +105,11 @@ class OrqSandbox(Behaviour):
 
     def rename(self, remote_id: str, name: str) -> Conversation:
         """Raises KeyError when no such conversation exists."""
-        conversation = self._api.rename(remote_id, name)
-        if conversation is None:
-            raise KeyError(remote_id)
-        return conversation
+        with self._store.lock:
+            conversation = self._store.get(remote_id)
+            if conversation is None:
+                raise KeyError(remote_id)
+            return self._store.put(touched(conversation | {"displayName": name}))
 
     def remove(self, remote_id: str) -> None:
         """Raises KeyError when no such conversation exists."""
@@ -155,7 +142,9 @@ class OrqSandbox(Behaviour):
             raise ValueError(f"No operation {operation!r}: one of {', '.join(OPERATIONS)}, or None.")
         if not kinds.keys() - {"applied"}:
             raise ValueError("Say what goes wrong: status, drop, cut, delay, drip, raw, …")
-        self._faults.add(Fault(operation=operation, **kinds), let_through=after, times=times)
+        self._faults.add(
+            Fault(operation=operation, **kinds), let_through=after, times=math.inf if times is None else times
+        )
 
     def clear_faults(self) -> None:
         self._faults.clear()
@@ -177,41 +166,25 @@ class OrqSandbox(Behaviour):
             self._counts: Counter[Operation | None] = Counter()
 
     def _respond(self, request: Request, wire: Wire) -> bool:
-        operation, _ = route(self.style, request.method, request.path)
+        operation, remote_id = route(self.style, request.method, request.path)
         fault = self._faults.take(operation)
         wire.pause(self.latency)
         self._call_hook(operation, "before")
-        real = self._api.answer(request) if fault is None or fault.applies else Answer(500)
+        real = self._api.answer(operation, remote_id, request) if fault.applies else Answer(500)
         self._call_hook(operation, "after")
-        answer = fault.answer(real) if fault else real
-        answered = fault is None or not (fault.drop or fault.raw is not None)
-        self._record(operation, request, answer.status if answered else None)
-        return deliver_faulty(answer, fault, wire) if fault else deliver(answer, wire)
+        answer = fault.answer(real)
+        self._record(operation, request, answer.status if fault.answers else None)
+        return deliver(answer, fault, wire)
 
-    def _call_hook(self, operation: Operation | None, phase: Any) -> None:
+    def _call_hook(self, operation: Operation | None, phase: Literal["before", "after"]) -> None:
         if self.on_request is not None:
             self.on_request(operation, phase)
 
     def _record(self, operation: Operation | None, request: Request, status: int | None) -> None:
-        recorded = RecordedRequest(
-            operation=operation,
-            method=request.method,
-            path=request.path,
-            query=request.query,
-            headers=request.headers,
-            body=_parsed(request.body),
-            status=status,
-        )
+        recorded = RecordedRequest(**asdict(request), operation=operation, status=status)
         with self._recording:
             self._requests.append(recorded)
             self._counts[operation] += 1
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else None
-    except ValueError:
-        return body
 
 
 def make_conversation(**overrides: Any) -> Conversation:

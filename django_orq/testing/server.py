@@ -1,13 +1,17 @@
 """HTTP/1.1 over sockets of 127.0.0.1, down to the single byte."""
 
+import json
+import os
 import selectors
 import socket
 import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPException, parse_headers, responses
-from io import BufferedReader
+from http.client import responses
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from .faults import Fault
@@ -18,14 +22,47 @@ _GRACE = 5.0  # seconds that closing waits for a request under way
 _LONGEST_LINE = 65_536
 
 
-class Wire:
-    """One client's connection, from the moment its request is read."""
+class Wire(BaseHTTPRequestHandler):
+    """One client's connection: reads its requests, lets the sandbox answer them."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+    protocol_version = default_request_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "SandboxServer"
+
+    def handle_one_request(self) -> None:
+        # Without the base class's `do_GET` and the like: which methods there are, the protocol decides.
+        self.raw_requestline = self.rfile.readline(_LONGEST_LINE)
+        if not self.raw_requestline.strip():
+            self.close_connection = True
+        elif self.parse_request():
+            self._respond()
+
+    def _respond(self) -> None:
+        try:
+            request = self._request()
+        except ValueError as error:
+            self.send_error(400, str(error))  # which closes the connection
+        else:
+            self.close_connection |= not self.server.respond(request, self)
+
+    def _request(self) -> Request:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if "transfer-encoding" in headers:
+            raise ValueError("Only bodies with a Content-Length are read")
+        split = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            path=split.path,
+            query=dict(parse_qsl(split.query)),
+            headers=headers,
+            body=_parsed(self.rfile.read(int(headers.get("content-length", 0)))),
+        )
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: what was asked is in `OrqSandbox.requests`."""
 
     def send(self, octets: bytes) -> None:
-        self._socket.sendall(octets)
+        self.connection.sendall(octets)
 
     def drip(self, octets: bytes, pause: float) -> None:
         for octet in octets:
@@ -37,115 +74,80 @@ class Wire:
         if seconds <= 0:
             return
         with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            if selector.select(seconds) and not self._socket.recv(1, socket.MSG_PEEK):
+            selector.register(self.connection, selectors.EVENT_READ)
+            if selector.select(seconds) and not self.connection.recv(1, socket.MSG_PEEK):
                 raise ConnectionError("hung up")
 
     def reset(self) -> None:
         """Make the close that follows a TCP reset."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-Respond = Callable[[Request, Wire], bool]
-"""Answers a request; returns whether the connection can be used again."""
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body
 
 
-class SandboxServer:
-    """Accepts connections, a thread each. Raises OSError when the port cannot be had."""
+class SandboxServer(ThreadingTCPServer):
+    """Accepts connections, a thread each. Raises OSError when the port cannot be had.
 
-    def __init__(self, *, port: int, respond: Respond) -> None:
-        self._respond = respond
-        self._listener = socket.create_server((HOST, port), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self._closing = False
-        self._lock = threading.Lock()
+    ``respond`` answers a request and returns whether the connection can be used again.
+    """
+
+    allow_reuse_address = os.name == "posix"  # elsewhere it would take a port that somebody has
+    request_queue_size = 128
+
+    def __init__(self, *, port: int, respond: Callable[[Request, Wire], bool]) -> None:
+        super().__init__((HOST, port), Wire)
+        self.respond = respond
         self._connections: dict[threading.Thread, socket.socket] = {}
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting = threading.Thread(target=self.serve_forever, daemon=True)
         self._accepting.start()
 
     def close(self) -> None:
         """Close every socket; requests under way are cut short."""
-        self._closing = True
-        with suppress(OSError):  # wakes the thread that accepts
-            socket.create_connection((HOST, self.port), timeout=1).close()
+        with suppress(OSError):  # wakes the thread that accepts; where this is refused, it looks up each half second
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.shutdown()
         self._accepting.join()
-        self._listener.close()
-        with self._lock:
-            connections = dict(self._connections)
-        for thread, sock in connections.items():
+        self.server_close()
+        for thread, sock in list(self._connections.items()):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             if thread is not threading.current_thread():
                 thread.join(_GRACE)
 
-    def _accept(self) -> None:
-        while True:
-            sock, _ = self._listener.accept()
-            if self._closing:
-                sock.close()
-                return
-            thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
-            with self._lock:
-                self._connections[thread] = sock
-            thread.start()
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self._connections[thread] = request
+        thread.start()
 
-    def _serve(self, sock: socket.socket) -> None:
-        try:
-            with sock, sock.makefile("rb") as reader, suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._converse(reader, Wire(sock))
-        finally:
-            with self._lock:
-                del self._connections[threading.current_thread()]
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with suppress(OSError):  # the client or the sandbox hung up
+            super().finish_request(request, client_address)
 
-    def _converse(self, reader: BufferedReader, wire: Wire) -> None:
-        while True:
-            try:
-                request = read_request(reader)
-            except (ValueError, HTTPException):
-                return wire.send(render_head(Answer(400), length=0, close=True))
-            if request is None or not self._respond(request, wire) or not request.keep_alive:
-                return None
+    def shutdown_request(self, request: Any) -> None:
+        # Without the shutdown of the base class: its end of stream would come before a reset.
+        request.close()
+        self._connections.pop(threading.current_thread(), None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        raise  # what a hook raised is the thread's, not one line of a log
 
 
-def read_request(reader: BufferedReader) -> Request | None:
-    """The next request, None at the end of the connection; ValueError for what is none."""
-    line = reader.readline(_LONGEST_LINE)
-    if not line.strip():
-        return None
-    method, target, version = line.decode("latin-1").split()
-    headers = {name.lower(): value for name, value in parse_headers(reader).items()}
-    if "transfer-encoding" in headers:
-        raise ValueError("only bodies with a Content-Length are read")
-    split = urlsplit(target)
-    return Request(
-        method=method,
-        path=split.path,
-        query=dict(parse_qsl(split.query)),
-        headers=headers,
-        body=reader.read(int(headers.get("content-length", 0))),
-        keep_alive=version == "HTTP/1.1" and headers.get("connection", "").lower() != "close",
-    )
-
-
-def render_head(answer: Answer, *, length: int | None, close: bool = False) -> bytes:
+def render_head(answer: Answer, *, length: int | None) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, '')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     if length is None:
         lines.append("Transfer-Encoding: chunked")
     elif answer.status not in (204, 304):
         lines.append(f"Content-Length: {length}")
-    if close:
-        lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def deliver(answer: Answer, wire: Wire) -> bool:
-    wire.send(render_head(answer, length=len(answer.body)) + answer.body)
-    return True
-
-
-def deliver_faulty(answer: Answer, fault: Fault, wire: Wire) -> bool:
+def deliver(answer: Answer, fault: Fault, wire: Wire) -> bool:
     """Send the answer as the fault has it; returns whether the connection can be used again."""
     wire.pause(fault.delay)
     if fault.drop == "reset":

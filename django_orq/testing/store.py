@@ -4,7 +4,7 @@ import heapq
 import json
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -70,8 +70,8 @@ class SeededConversations:
 
 def believable_conversation(value: int, chance: int, *, latest_update: int) -> Conversation:
     """A conversation with this ULID; `chance` (128 bits) decides all other fields."""
-    pick = partial(next, iter([chance >> shift & 0xFFFFF for shift in range(0, 120, 20)]))
-    name = display_name(pick(), pick(), pick(), chance)
+    pick = partial(next, iter([chance >> shift & 0xFFFFF for shift in range(0, 60, 20)]))
+    name = display_name(pick(), chance >> 60)
     created_at = value >> 80
     changes, extras = pick(), pick()
     changed_at = created_at if changes % 3 else created_at + changes * 100
@@ -112,11 +112,12 @@ class ConversationStore:
     def get(self, remote_id: str) -> Conversation | None:
         with self.lock:
             if remote_id in self._kept:
-                return self._from_kept(remote_id)
+                return self._conversation(remote_id, -1)
             index = None if remote_id in self._removed else self._seeded.index_of(remote_id)
-            return None if index is None else self._seeded.conversation_at(index)
+            return None if index is None else self._conversation(remote_id, index)
 
-    def put(self, conversation: Conversation) -> None:
+    def put(self, conversation: Conversation) -> Conversation:
+        """Keep this one, in place of the one with its id if there is one."""
         remote_id = conversation["_id"]
         with self.lock:
             if self._seeded.index_of(remote_id) is not None:
@@ -124,14 +125,7 @@ class ConversationStore:
             elif remote_id not in self._kept:
                 insort(self._added, remote_id)
             self._kept[remote_id] = json.dumps(conversation)
-
-    def change(self, remote_id: str, change: Callable[[Conversation], None]) -> Conversation | None:
-        with self.lock:
-            conversation = self.get(remote_id)
-            if conversation is not None:
-                change(conversation)
-                self._kept[remote_id] = json.dumps(conversation)
-            return conversation
+        return conversation
 
     def remove(self, remote_id: str) -> bool:
         with self.lock:
@@ -148,29 +142,23 @@ class ConversationStore:
         """Newest first, from the newest of all without an id. Hold `lock` while it is read."""
         first, place = self._seeded.count, len(self._added)
         if remote_id is not None:
-            first = self._seeded.first_from(remote_id)
-            place = bisect_left(self._added, remote_id)
-        seeded = ((self._seeded.id_at(index), index) for index in range(first - 1, -1, -1))
-        added = ((self._added[i], -1) for i in range(place - 1, -1, -1))
-        return map(self._conversation, self._present(heapq.merge(seeded, added, reverse=True)))
+            first, place = self._seeded.first_from(remote_id), bisect_left(self._added, remote_id)
+        return self._walk(range(first)[::-1], range(place)[::-1], reverse=True)
 
     def newer_than(self, remote_id: str) -> Iterator[Conversation]:
         """Oldest first, without the conversation itself. Hold `lock` while it is read."""
         above = remote_id + "\0"
         first, place = self._seeded.first_from(above), bisect_left(self._added, above)
-        seeded = ((self._seeded.id_at(index), index) for index in range(first, self._seeded.count))
-        added = ((self._added[i], -1) for i in range(place, len(self._added)))
-        return map(self._conversation, self._present(heapq.merge(seeded, added)))
+        return self._walk(range(first, self._seeded.count), range(place, len(self._added)), reverse=False)
 
-    def _present(self, places: Iterator[tuple[str, int]]) -> Iterator[tuple[str, int]]:
-        return (place for place in places if place[0] not in self._removed)
+    def _walk(self, seeded: range, added: range, *, reverse: bool) -> Iterator[Conversation]:
+        of_seed = ((self._seeded.id_at(index), index) for index in seeded)
+        of_others = ((self._added[place], -1) for place in added)
+        for remote_id, index in heapq.merge(of_seed, of_others, reverse=reverse):
+            if remote_id not in self._removed:
+                yield self._conversation(remote_id, index)
 
-    def _conversation(self, place: tuple[str, int]) -> Conversation:
-        remote_id, index = place
-        if remote_id in self._kept:
-            return self._from_kept(remote_id)
-        return self._seeded.conversation_at(index)
-
-    def _from_kept(self, remote_id: str) -> Conversation:
-        conversation: Conversation = json.loads(self._kept[remote_id])
-        return conversation
+    def _conversation(self, remote_id: str, index: int) -> Conversation:
+        """``index`` counts where nothing has been kept."""
+        kept = self._kept.get(remote_id)
+        return self._seeded.conversation_at(index) if kept is None else json.loads(kept)
