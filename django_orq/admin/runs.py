@@ -193,10 +193,9 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         run = _find(run_id)
         if run is None or not (run.needs_approval if verb == "approve" else not run.is_finished):
             return self._say_too_late(request, run_id)
-        context = {"object": run, "subtitle": str(run), "counts": counts(run)}
-        if verb == "approve":
-            context |= {"consequences": what_approval_does(run), "missing": self._missing(request, run)}
-        return self._render(request, f"{verb}_confirmation", title, **context)
+        missing = self._missing(request, run)
+        context = {"counts": counts(run), "consequences": what_approval_does(run), "missing": missing}
+        return self._render(request, f"{verb}_confirmation", title, subtitle=str(run), object=run, **context)
 
     def _act(self, request: HttpRequest, run_id: int, act: Act, entry: str) -> HttpResponse:
         """Do it and say what has become of the run. ``act`` returns the run, or nothing if it comes too late.
