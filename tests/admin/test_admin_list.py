@@ -314,7 +314,9 @@ def test_awkward_name_is_itself_everywhere(admin_client, name):
     assert_shown(admin_client.get(change), name, around='value="{}"')
     several["action"] = "rename_selected"
     assert_shown(admin_client.post(LIST, several), name, around="<bdi>{}</bdi></label>")
-    assert_shown(admin_client.get(reverse(f"{NAMES}_history", args=[row.pk])), name, around="<h1>Change history: {}</h1>")
+    assert_shown(
+        admin_client.get(reverse(f"{NAMES}_history", args=[row.pk])), name, around="<h1>Change history: {}</h1>"
+    )
     several["action"] = "delete_selected"
     viewer = user_with("view_conversation")
     assert_shown(viewer.get(change), name, around='<div class="readonly">{}</div>')
