@@ -437,8 +437,11 @@ def test_unknown_conversation_redirects_with_a_message(admin_client, name, key):
 
 
 @both_ways
-def test_delete_deletes_remotely_and_keeps_a_tombstone(remote, admin_client, atomic_requests):
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone already"])
+def test_delete_deletes_remotely_and_keeps_a_tombstone(remote, admin_client, atomic_requests, is_gone):
     row = mirrored(remote)
+    if is_gone:
+        remote.remove(row.remote_id)
 
     response = confirm_deletion(admin_client, row)
 
@@ -464,19 +467,6 @@ def test_failed_delete_changes_nothing(impatient, admin_client, atomic_requests,
     assert_nothing_done(response)
     assert ("may be deleted" in said(response, constants.ERROR)[0]) == (error == "timeout")
     assert "Yes, I’m sure" in text_of(response)
-
-
-@both_ways
-def test_delete_of_what_orq_no_longer_has_counts_as_done(remote, admin_client, atomic_requests):
-    row = mirrored(remote)
-    remote.remove(row.remote_id)
-
-    response = confirm_deletion(admin_client, row)
-
-    row.refresh_from_db()
-    assert row.state == "deleted"
-    assert LogEntry.objects.get().action_flag == DELETION
-    assert len(said(response, constants.SUCCESS)) == 1
 
 
 def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_client):
@@ -574,13 +564,8 @@ def test_number_of_statements_does_not_grow_with_the_list(admin_client, statemen
 
 def test_workspaces_are_told_apart_where_there_are_several(two_workspaces, admin_client):
     sales = fetch_conversation(remote_id=two_workspaces.add("Sale")["_id"], workspace="sales")
-    support = mirrored(two_workspaces, "Support")
 
-    response = admin_client.get(LIST)
-
-    assert "workspace" in response.context["cl"].list_display
-    assert ids_listed(response) == [support.remote_id, sales.remote_id]
-    assert ids_listed(admin_client.get(f"{LIST}?workspace=sales")) == [sales.remote_id]
+    assert "workspace" in admin_client.get(LIST).context["cl"].list_display
     assert f"(sales, {sales.remote_id})" in text_of(admin_client.get(page(sales, "delete")))
 
 
