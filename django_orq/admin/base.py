@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 
 from ..conf import workspace_aliases
 from ..mirror.operations import Orderer
-from ..store.database import outside_of_transactions, write_database
+from ..store.database import never_atomic, write_database
 from ..sync.report import Extent
 
 Row = TypeVar("Row", bound=Model)
@@ -44,7 +44,8 @@ class OrqAdmin(_ModelAdmin[Row]):
     def get_urls(self) -> list[URLPattern]:
         """Outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked or a worker is notified."""
         patterns = [*self.own_urls(), *super().get_urls()]
-        outside_of_transactions(patterns)
+        for pattern in patterns:
+            never_atomic(pattern.callback)
         return patterns
 
     def _own_url(self, name: str, view: Callable[..., HttpResponse], *, below: str = "") -> URLPattern:

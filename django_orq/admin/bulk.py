@@ -18,28 +18,26 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from ..exceptions import ConversationChanged
 from ..mirror.operations import MAX_ITEMS, Order, create_operation
 from ..models import Conversation, Operation, OperationItem
 from ..text import number
 from .base import orderer
 from .editing import EditingAdmin, Outcome, is_tombstone
-from .forms import RenameForm, digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
+from .forms import digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
 from .operations import hand_over
-from .texts import isolated
 
 Verb = Operation.Verb
 _Rows = list[Conversation]
 MAX_RENAMES = 300
 """On one page: each has three fields, and Django takes 1,000 of a page."""
-_TITLES = {
-    Verb.RENAME: _("Rename conversations"),
-    Verb.DELETE: _("Delete conversations"),
-    Verb.CREATE: _("Create conversations again"),
+_PAGES = {
+    Verb.RENAME: ("rename_selected", _("Rename conversations")),
+    Verb.DELETE: ("delete_selected", _("Delete conversations")),
+    Verb.CREATE: ("create_again", _("Create conversations again")),
 }
-_PAGES = {Verb.RENAME: "rename_selected", Verb.DELETE: "delete_selected", Verb.CREATE: "create_again"}
-"""Templates and views alike."""
+"""Names of templates and views alike, and titles."""
 _DONE = {
+    Verb.RENAME: _("The conversation is now called %(names)s."),
     Verb.DELETE: _("%(names)s was deleted."),
     Verb.REFRESH: _("%(names)s is up to date."),
     Verb.CREATE: _("A new conversation called %(names)s was created."),
@@ -48,12 +46,11 @@ _DONE = {
 
 class BulkAdmin(EditingAdmin):
     def own_urls(self) -> list[URLPattern]:
-        views: dict[Operation.Verb, Callable[..., HttpResponse]] = {
-            Verb.RENAME: self.rename_selected_view,
-            Verb.DELETE: partial(self.confirmed_view, verb=Verb.DELETE),
-            Verb.CREATE: partial(self.confirmed_view, verb=Verb.CREATE),
-        }
-        return [self._own_url(_PAGES[verb], view) for verb, view in views.items()]
+        return [
+            self._own_url("rename_selected", self.rename_selected_view),
+            self._own_url("delete_selected", partial(self.confirmed_view, verb=Verb.DELETE)),
+            self._own_url("create_again", partial(self.confirmed_view, verb=Verb.CREATE)),
+        ]
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -85,22 +82,15 @@ class BulkAdmin(EditingAdmin):
             return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
         if len(changed) > 1:
             return self._place(request, Verb.RENAME, [form.order for form in changed])
-        if not all(self._rename_one(request, form) for form in changed):
-            return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
+        for form in changed:
+            outcome = self._rename(request, form)
+            if outcome is Outcome.FAILED:
+                return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
+            if outcome is Outcome.DONE:
+                self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)
         if not changed:
             self.message_user(request, gettext("No name was changed, so nothing was done."), messages.INFO)
         return self._back(request)
-
-    def _rename_one(self, request: HttpRequest, form: RenameForm) -> bool:
-        try:
-            outcome = self._rename(request, form.order)
-        except ConversationChanged as change:
-            form.ask_again(change)
-            return False
-        if outcome is Outcome.DONE:
-            text = gettext("The conversation is now called “%(name)s”.")
-            self.message_user(request, text % {"name": isolated(form.order.wanted)}, messages.SUCCESS)
-        return outcome is not Outcome.FAILED
 
     @method_decorator(require_POST)
     def confirmed_view(self, request: HttpRequest, *, verb: Operation.Verb) -> HttpResponse:
@@ -127,7 +117,7 @@ class BulkAdmin(EditingAdmin):
                     return self._show_operation(request, item.operation)
                 is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
             else:
-                is_done = (self._delete if verb == Verb.DELETE else self._refresh)(request, row) is Outcome.DONE
+                is_done = self._do(request, verb, row) is Outcome.DONE
             if is_done:
                 self._say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
         return None
@@ -155,23 +145,19 @@ class BulkAdmin(EditingAdmin):
 
     def _choose(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> _Rows:
         """Those with which this person may do it now; of the others it is said."""
-        creates = verb == Verb.CREATE
-        fitting = [row for row in rows if is_tombstone(row) == creates]
-        others = [row for row in rows if is_tombstone(row) != creates]
-        if others and creates:
-            self._say_of(request, others, gettext("Not deleted, so left alone: %(names)s."), messages.WARNING)
-        elif others:
-            self._say_gone(request, others)
-        if creates:
-            refused = [row for row in fitting if row.is_scrubbed]
-            text = gettext("%(names)s can't be created again: the name is no longer kept here.")
-        else:
-            may = self.has_delete_permission if verb == Verb.DELETE else self.has_change_permission
-            refused = [row for row in fitting if not may(request, row)]
-            text = gettext("You may not do this with %(names)s.")
-        if refused:
-            self._say_of(request, refused, text, messages.ERROR)
-        return [row for row in fitting if row not in refused]
+        if verb == Verb.CREATE:
+            text = gettext("Only deleted ones whose name is kept can be created again, not %(names)s.")
+            return self._keep(request, rows, lambda row: is_tombstone(row) and not row.is_scrubbed, text)
+        may = self.has_delete_permission if verb == Verb.DELETE else self.has_change_permission
+        there = self._keep(request, rows, lambda row: not is_tombstone(row), gettext("Deleted already: %(names)s."))
+        return self._keep(request, there, partial(may, request), gettext("You may not do this with %(names)s."))
+
+    def _keep(self, request: HttpRequest, rows: _Rows, fits: Callable[[Conversation], bool], text: str) -> _Rows:
+        """Those that fit; ``text`` is said of the others."""
+        fitting = [row for row in rows if fits(row)]
+        if others := [row for row in rows if row not in fitting]:
+            self._say_of(request, others, text, messages.WARNING)
+        return fitting
 
     def _confirm(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
         """The page that asks; ``None`` if there is nothing to ask about."""
@@ -182,9 +168,9 @@ class BulkAdmin(EditingAdmin):
 
     def _ask(self, request: HttpRequest, verb: Operation.Verb, **context: Any) -> HttpResponse:
         """The page whose form is sent to the view of the same name."""
-        url, filters = self._url_to(_PAGES[verb]), self.get_preserved_filters(request)
-        form_url = f"{url}?{filters}" if filters else url
-        return self._render(request, _PAGES[verb], str(_TITLES[verb]), form_url=form_url, **context)
+        name, title = _PAGES[verb]
+        url, filters = self._url_to(name), self.get_preserved_filters(request)
+        return self._render(request, name, str(title), form_url=f"{url}?{filters}" if filters else url, **context)
 
     def _back(self, request: HttpRequest) -> HttpResponse:
         """To the list, with the filters that it had."""

@@ -56,7 +56,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if not may(request, None if posts_to_tombstone else conversation):
             raise PermissionDenied
         if conversation is None:
-            return self._redirect_from_unknown(request, object_id)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined] # not in the stubs
         if posts_to_tombstone:
             self._say_gone(request, [conversation])
             return HttpResponseRedirect(request.get_full_path())
@@ -108,11 +108,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         form = RenameForm(_posted(request), instance=conversation)
         if not form.is_valid():
             return render(form, conversation)
-        try:
-            outcome = self._rename(request, form.order)
-        except ConversationChanged as change:
-            form.ask_again(change)
-            outcome = Outcome.FAILED
+        outcome = self._rename(request, form)
         if outcome is Outcome.FAILED:
             return render(form, conversation)
         if outcome is Outcome.UNSEEN:
@@ -124,13 +120,13 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if not self.has_delete_permission(request, None if is_tombstone(conversation) else conversation):
             raise PermissionDenied
         if conversation is None:
-            return self._redirect_from_unknown(request, object_id)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined] # not in the stubs
         outcome = Outcome.FAILED
         if is_tombstone(conversation):
             self._say_gone(request, [conversation])
             outcome = Outcome.UNSEEN
         elif request.method == "POST" and self._are_as_seen(request, [conversation]):
-            outcome = self._delete(request, conversation)
+            outcome = self._do(request, Verb.DELETE, conversation)
         if outcome is Outcome.FAILED:
             return self._ask_to_delete(request, conversation, extra_context or {})
         if outcome is Outcome.UNSEEN:
@@ -146,57 +142,50 @@ class EditingAdmin(OrqAdmin[Conversation]):
         self.message_user(request, message, messages.WARNING)
         return False
 
-    def _rename(self, request: HttpRequest, order: Order) -> Outcome:
-        """Rename one while a person waits. ``ConversationChanged`` is left to the form, which asks again."""
-        row, before, expected = order.conversation, order.conversation.display_name, order.expected_updated_at
-        entry = [] if order.wanted == before else HISTORY[Verb.RENAME]
-        ask = partial(rename_conversation, row, display_name=order.wanted, expected_updated_at=expected)
-        return self._perform(request, Verb.RENAME, ask, note=lambda: self.log_change(request, row, entry))
+    def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
+        """Rename one while a person waits; if somebody else has renamed it, the form asks again."""
+        row, order = form.instance, form.order
+        entry = [] if order.wanted == row.display_name else HISTORY[Verb.RENAME]
+        ask = partial(rename_conversation, row, expected_updated_at=order.expected_updated_at)
+        try:
+            return self._perform(request, Verb.RENAME, row, partial(ask, display_name=order.wanted), entry)
+        except ConversationChanged as change:
+            form.ask_again(change)
+            return Outcome.FAILED
 
-    def _delete(self, request: HttpRequest, row: Conversation) -> Outcome:
-        ask, gone = partial(delete_conversation, row), all_rows().filter(pk=row.pk)
-        return self._perform(request, Verb.DELETE, ask, note=lambda: self.log_deletions(request, gone))
-
-    def _refresh(self, request: HttpRequest, row: Conversation) -> Outcome:
-        ask = partial(refresh_conversation, row)
-        return self._perform(
-            request, Verb.REFRESH, ask, note=lambda: self.log_change(request, row, HISTORY[Verb.REFRESH])
-        )
+    def _do(self, request: HttpRequest, verb: Operation.Verb, row: Conversation) -> Outcome:
+        """Delete or refresh one while a person waits."""
+        ask = partial(delete_conversation if verb == Verb.DELETE else refresh_conversation, row)
+        return self._perform(request, verb, row, ask, HISTORY[verb])
 
     def _perform(
-        self, request: HttpRequest, verb: str, ask: Callable[..., Renamed | None], *, note: Callable[[], object]
+        self, request: HttpRequest, verb: str, row: Conversation, ask: Callable[..., Renamed | None], entry: Any
     ) -> Outcome:
         """Ask Orq, write it into the history, and say what did not go as usual."""
-        behind, replaced, overtaken = False, None, None
+        behind, names = False, {}
         try:
-            renamed = ask(interactive=True)
+            if renamed := ask(interactive=True):
+                names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
         except ConversationChanged:
             raise
         except MirrorBehind as error:
-            behind, replaced = True, error.replaced
+            behind, names = True, {"replaced": error.replaced}
         except (OrqError, ImproperlyConfigured) as error:
             self.message_user(request, explain_error(verb, error), messages.ERROR)
             return Outcome.FAILED
+        if verb == Verb.DELETE:
+            self.log_deletions(request, all_rows().filter(pk=row.pk))
         else:
-            if renamed is not None:
-                replaced, overtaken = renamed.replaced, renamed.overtaken_by
-        note()
-        if behind or replaced or overtaken:
-            text = explain_done(verb, replaced=replaced, overtaken=overtaken, behind=behind)
-            self.message_user(request, text, messages.WARNING)
-        return Outcome.UNSEEN if behind or overtaken else Outcome.DONE
+            self.log_change(request, row, entry)
+        if behind or any(names.values()):
+            self.message_user(request, explain_done(verb, behind=behind, **names), messages.WARNING)
+        return Outcome.UNSEEN if behind or names.get("overtaken") else Outcome.DONE
 
     def _find(self, request: HttpRequest, object_id: str) -> Conversation | None:
         field = _to_field(request)
         if field and not self.to_field_allowed(request, field):
             raise DisallowedModelAdminToField(f"The field {field} cannot be referenced.")
         return self.get_object(request, unquote(object_id), field)
-
-    def _redirect_from_unknown(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        response: HttpResponse = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined] # not in the stubs
-            request, self.opts, object_id
-        )
-        return response
 
     def _say_gone(self, request: HttpRequest, rows: list[Conversation]) -> None:
         self._say_of(request, rows, gettext("Deleted already: %(names)s."), messages.WARNING)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
@@ -20,11 +20,6 @@ from ..models import Conversation
 from ..payloads import clean_display_name
 from .base import known_aliases
 from .texts import explain_conflict
-
-if TYPE_CHECKING:
-    _ModelForm = forms.ModelForm[Conversation]
-else:
-    _ModelForm = forms.ModelForm
 
 
 class NameField(forms.CharField):
@@ -46,7 +41,7 @@ class NameField(forms.CharField):
         return "".join((initial or "").splitlines()).strip() != (data or "").strip()
 
 
-class _NameForm(_ModelForm):
+class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the stubs alone
     # What Orq has need not be a name that we would send, so it is checked only if it differs from what was shown.
     display_name = NameField(
         label=_("Name"), help_text=_("1 to 100 characters, as it will be called in Orq."), show_hidden_initial=True

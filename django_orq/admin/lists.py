@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from copy import copy
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -20,11 +20,6 @@ from ..payloads import first_id
 from ..text import number
 from .base import known_aliases
 
-if TYPE_CHECKING:
-    _Paginator = Paginator[Any]
-else:
-    _Paginator = Paginator
-
 MAX_LISTED = 10_000
 """How many rows are counted, and offered in pages, at most."""
 _CUT = "django_orq_search_cut"
@@ -33,8 +28,6 @@ _CUT = "django_orq_search_cut"
 class KnownChoiceFilter(admin.SimpleListFilter):
     """Takes a value of the query string that is none of the choices for no choice at all."""
 
-    all_label: Any = _("All")
-    """What is listed while nothing is chosen."""
     offered: tuple[tuple[str, Any], ...] = ()
     """The choices, each with its label."""
 
@@ -45,18 +38,12 @@ class KnownChoiceFilter(admin.SimpleListFilter):
         value = super().value()
         return value if value in [choice for choice, _label in self.lookup_choices] else None
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        stock, *others = super().choices(changelist)
-        yield {**stock, "display": self.all_label}
-        yield from others
-
 
 class StateFilter(KnownChoiceFilter):
     """Which states are listed; deleted conversations only if they are asked for."""
 
     title = _("state")
     parameter_name = "state"
-    all_label = _("All but deleted ones")
     offered = (
         (ConversationState.LIVE, _("Live: Orq has them")),
         (ConversationState.UNLISTED, _("Unlisted: exist in Orq, but its list omits them")),
@@ -65,14 +52,13 @@ class StateFilter(KnownChoiceFilter):
         ("any", _("All, deleted ones too")),
     )
 
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        stock, *others = super().choices(changelist)
+        yield {**stock, "display": _("All but deleted ones")}
+        yield from others
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
-        match self.value():
-            case None:
-                return queryset.filter(deleted_at=None)
-            case "any":
-                return queryset
-            case state:
-                return queryset.filter(indexed_state=state)
+        return searching.in_state(queryset, self.value())
 
 
 class WorkspaceFilter(KnownChoiceFilter):
@@ -95,38 +81,20 @@ def chosen_workspace(request: HttpRequest) -> str:
 
 
 class CreatedFilter(KnownChoiceFilter):
-    """The spans of time that the stock filter offers. Ids sort by creation, so each is a range of ids."""
+    """How many days ago, in the reader's time zone. Ids sort by creation, so each choice is a range of ids."""
 
     title = _("created")
     parameter_name = "created"
-    all_label = _("Any date")
-    offered = (
-        ("today", _("Today")),
-        ("week", _("Past 7 days")),
-        ("month", _("This month")),
-        ("year", _("This year")),
-    )
+    offered = (("0", _("Today")), ("7", _("Past 7 days")), ("30", _("Past 30 days")), ("365", _("Past year")))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
         if (value := self.value()) is None:
             return queryset
-        since, until = _span(value)
-        return queryset.filter(remote_id__gte=first_id(since), remote_id__lt=first_id(until))
+        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        return queryset.filter(remote_id__gte=first_id(today - timedelta(days=int(value))))
 
 
-def _span(value: str) -> tuple[datetime, datetime]:
-    """When a choice of the filter on creation begins and ends, in the reader's time zone."""
-    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    first = today.replace(day=1)
-    match value:
-        case "month":
-            return first, (first + timedelta(days=31)).replace(day=1)
-        case "year":
-            return first.replace(month=1), first.replace(year=first.year + 1, month=1)
-    return today - timedelta(days=7 if value == "week" else 0), today + timedelta(days=1)
-
-
-class BoundedPaginator(_Paginator):
+class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the stubs alone
     """Counts no further than it has to, so that a list costs the same whatever the size of its table.
 
     The rows of a page are fetched by their keys, which are the last column of the order. These are read off the index

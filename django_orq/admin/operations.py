@@ -6,7 +6,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
@@ -57,7 +58,9 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         if super().has_view_permission(request, obj):
             return True
-        return request.user.has_module_perms("django_orq") if obj is None else _is_own(request, obj)
+        if obj is None:
+            return request.user.has_module_perms("django_orq")
+        return obj.ordered_by_pk == str(request.user.pk)
 
     def may_request(self, request: HttpRequest, operation: Operation) -> bool:
         """Whether this person could request now what is left to do, or what failed, for each of the conversations."""
@@ -73,8 +76,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
-        counts = {f"n_{state}": _number(state) for state in _SETTLED}
-        operations: QuerySet[Operation] = super().get_queryset(request).annotate(**counts, lone_name=_LONE_NAME)
+        operations = _counted(super().get_queryset(request)).annotate(lone_name=_LONE_NAME)
         if super().has_view_permission(request):
             return operations
         return operations.filter(ordered_by_pk=str(request.user.pk))
@@ -87,37 +89,33 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
     def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """How far it is, for the page that shows it."""
         operation = self._find(request, operation_id)
-        shown = _progress(operation)
+        shown = self._progress(operation)
         fields = {"state": shown["standing"], "remarks": shown["remarks"]}
-        outcomes = {f"item-{item.pk}": explain_item(item) for item in _items(operation)}
-        ended, text = operation.is_finished, shown["counts"]
-        return answer_progress(shown["extent"], is_finished=ended, text=text, fields=fields | outcomes)
+        fields |= {f"item-{item.pk}": explain_item(item) for item in _items(operation)}
+        return answer_progress(shown["extent"], is_finished=operation.is_finished, text=shown["counts"], fields=fields)
 
     @method_decorator(require_POST)
     def go_on_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Notify a worker once more."""
         operation = self._find(request, operation_id, to_request=True)
-        if operation.is_finished:
-            said = gettext("Nothing was done: it is finished already."), messages.WARNING
-        else:
-            said = hand_over(operation)
-        return self._say(request, operation, *said)
+        return self._hand_over(request, operation, is_open=not operation.is_finished)
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Have what failed done again."""
         operation = self._find(request, operation_id, to_request=True)
-        if retry(operation, by=orderer(request)):
-            said = hand_over(operation)
-        else:
-            said = gettext("Nothing was done: there is nothing that could be done again."), messages.WARNING
-        return self._say(request, operation, *said)
+        return self._hand_over(request, operation, is_open=retry(operation, by=orderer(request)))
+
+    def _hand_over(self, request: HttpRequest, operation: Operation, *, is_open: bool) -> HttpResponse:
+        nothing = gettext("Nothing was done: nothing is left to do."), messages.WARNING
+        self.message_user(request, *(hand_over(operation) if is_open else nothing))
+        return HttpResponseRedirect(self._url_to("change", operation.pk))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         operation = context["original"]
-        shown, may_request = _progress(operation), self.may_request(request, operation)
+        shown, may_request = self._progress(operation), self.may_request(request, operation)
         context |= shown | {
             "items": [(item, explain_item(item)) for item in _items(operation)],
             "renames": operation.verb == Verb.RENAME,
@@ -130,16 +128,10 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _find(self, request: HttpRequest, operation_id: int, *, to_request: bool = False) -> Operation:
-        operation = all_operations().filter(pk=operation_id).first()
-        if operation is None:
-            raise Http404
+        operation = get_object_or_404(_counted(all_operations()), pk=operation_id)
         if not (self.may_request if to_request else self.has_view_permission)(request, operation):
             raise PermissionDenied
         return operation
-
-    def _say(self, request: HttpRequest, operation: Operation, message: str, level: int) -> HttpResponse:
-        self.message_user(request, message, level)
-        return HttpResponseRedirect(self._url_to("change", operation.pk))
 
     @admin.display(description=_("operation"), ordering="pk")
     def name(self, operation: Operation) -> str:
@@ -150,11 +142,30 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
 
     @admin.display(description=_("state"))
     def standing(self, operation: Operation) -> str:
-        return _standing(operation)
+        if operation.is_finished:
+            return gettext("finished")
+        if is_being_done(operation):
+            return gettext("being done")
+        return gettext("waiting") if operation.resume_at is not None else gettext("queued")
 
     @admin.display(description=_("outcome"))
     def outcome(self, operation: Operation) -> str:
-        return _in_words(operation, {state: getattr(operation, f"n_{state}") for state in _SETTLED})
+        """“12 of 30: 10 done, 2 failed”; of a single conversation, just its state."""
+        found = _outcomes(operation)
+        if operation.total == 1:
+            return "".join(str(label) for _count, label in found)
+        parts = ", ".join(gettext("%(count)d %(state)s") % {"count": count, "state": label} for count, label in found)
+        settled = {"settled": sum(count for count, _label in found), "total": operation.total}
+        return ": ".join(filter(None, [gettext("%(settled)d of %(total)d") % settled, parts]))
+
+    def _progress(self, operation: Operation) -> dict[str, Any]:
+        """How far it is, as its page shows it and renews it."""
+        return {
+            "standing": self.standing(operation),
+            "extent": Extent(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
+            "counts": self.outcome(operation),
+            "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
+        }
 
 
 _LONE_NAME = Case(
@@ -163,14 +174,14 @@ _LONE_NAME = Case(
 """What the conversation of an operation on a single one is called, in a list of operations."""
 
 
+def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:
+    """With how many of the items have each outcome."""
+    return operations.annotate(**{f"n_{state}": _number(state) for state in _SETTLED})
+
+
 def _number(state: str) -> Any:
-    """How many items of an operation have this state, in a list of operations."""
     items = OperationItem.objects.filter(operation=OuterRef("pk"), state=state).order_by().values("operation")
     return Coalesce(Subquery(items.annotate(n=Count("pk")).values("n")), 0)
-
-
-def _is_own(request: HttpRequest, operation: Operation) -> bool:
-    return bool(operation.ordered_by_pk) and operation.ordered_by_pk == str(request.user.pk)
 
 
 def _items(operation: Operation) -> QuerySet[OperationItem]:
@@ -178,31 +189,6 @@ def _items(operation: Operation) -> QuerySet[OperationItem]:
     return items.select_related("conversation", "operation").order_by("pk")
 
 
-def _progress(operation: Operation) -> dict[str, Any]:
-    """How far it is, as its page shows it and renews it."""
-    items = all_items().filter(operation=operation).order_by()
-    counts = dict(items.values_list("state").annotate(Count("pk")))
-    return {
-        "standing": _standing(operation),
-        "extent": Extent(done=sum(counts.get(state, 0) for state in _SETTLED), total=operation.total),
-        "counts": _in_words(operation, counts),
-        "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
-    }
-
-
-def _in_words(operation: Operation, counts: dict[Any, int]) -> str:
-    """“12 of 30: 10 done, 2 failed”; of a single conversation, just its state."""
-    found = [(counts[state], state.label) for state in _SETTLED if counts.get(state)]
-    if operation.total == 1:
-        return "".join(str(label) for _count, label in found)
-    parts = ", ".join(gettext("%(count)d %(state)s") % {"count": count, "state": label} for count, label in found)
-    settled = {"settled": sum(count for count, _label in found), "total": operation.total}
-    return ": ".join(filter(None, [gettext("%(settled)d of %(total)d") % settled, parts]))
-
-
-def _standing(operation: Operation) -> str:
-    if operation.is_finished:
-        return gettext("finished")
-    if is_being_done(operation):
-        return gettext("being done")
-    return gettext("waiting") if operation.resume_at is not None else gettext("queued")
+def _outcomes(operation: Any) -> list[tuple[int, Any]]:
+    """How many items have each outcome that occurs, and what it is called."""
+    return [(count, state.label) for state in _SETTLED if (count := getattr(operation, f"n_{state}"))]

@@ -3,30 +3,17 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
 from ..store.database import all_payloads
 from .base import ReadOnlyAdmin, if_several
-from .lists import KnownChoiceFilter, WorkspaceFilter
+from .lists import WorkspaceFilter
 
 _MAX_SHOWN = 20
 """On the page of a run."""
-
-
-class ResolvedFilter(KnownChoiceFilter):
-    """Whether what was rejected has been mirrored since, or is no longer listed."""
-
-    title = _("state")
-    parameter_name = "resolved"
-    offered = (("no", _("Unresolved")), ("yes", _("Resolved")))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(resolved_at__isnull=self.value() == "no") if self.value() else queryset
 
 
 @admin.display(description=_("reason"))
@@ -51,19 +38,11 @@ class RejectedPayloadAdmin(ReadOnlyAdmin[RejectedPayload]):
     search_help_text = _("The beginning of an Orq id (conv_…) or of a checksum.")
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("short_key", *if_several("workspace"), "short_reason", "last_seen_at", "is_resolved")
+        return ("short_key", *if_several("workspace"), shown_reason, "last_seen_at", "resolved_at")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (ResolvedFilter, *if_several(WorkspaceFilter))
+        return (("resolved_at", admin.EmptyFieldListFilter), *if_several(WorkspaceFilter))
 
     @admin.display(description=_("Orq id or fingerprint"), ordering="key")
     def short_key(self, payload: RejectedPayload) -> str:
         return str(payload)
-
-    @admin.display(description=_("reason"))
-    def short_reason(self, payload: RejectedPayload) -> str:
-        return Truncator(shown_reason(payload)).chars(100)
-
-    @admin.display(description=_("resolved"), boolean=True, ordering="resolved_at")
-    def is_resolved(self, payload: RejectedPayload) -> bool:
-        return payload.resolved_at is not None

@@ -1,19 +1,18 @@
 """Sync runs in the admin: their list, the page of one, and what a person does with them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import display_for_field
+from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
-from django.utils.functional import SimpleLazyObject
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext
@@ -22,7 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from ..conf import workspace_aliases
 from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
-from ..store.database import DatabaseClock, all_runs, write_database
+from ..store.database import all_runs
 from ..sync import runs
 from ..sync.report import counts, how_far, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import HandedOver, hand_over, start
@@ -30,12 +29,11 @@ from ..text import in_words, number
 from .base import ReadOnlyAdmin, answer_progress, if_several, may_see, url_to
 from .lists import WorkspaceFilter, chosen_workspace
 from .rejected import met_last
-from .texts import ago, explained, local
+from .texts import explained, local
 
 State = SyncRun.State
-Shown = Callable[[SyncRun], str]
+Act = Callable[[SyncRun], SyncRun | bool | None]
 
-EMPTY = "-"
 _MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""
 _COUNTERS = (
@@ -43,13 +41,10 @@ _COUNTERS = (
     ("missing", "tombstoned", "unlisted", "held"),
     ("restored", "rejected", "skipped", "outdated"),
 )
-_TIMES = (
-    ("queued_at", "started_at", "finished_at"),
-    ("checkpoint_at", "resume_at", "duration"),
-)
+_TIMES = (("queued_at", "started_at", "finished_at"), ("checkpoint_at", "resume_at", "took"))
 _TECHNICAL = (("requests", "pages"), ("phase", "walker"))
-"""In the lines that they share."""
-_COLUMNS = tuple(chain(*_COUNTERS, *_TIMES, *_TECHNICAL))
+_LIVE = tuple(chain(*_COUNTERS, *_TIMES, *_TECHNICAL))
+"""Columns that the page of a run renews; the lines above are those that they share there."""
 
 
 @admin.register(SyncRun)
@@ -57,6 +52,8 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     """Watch sync runs; with the permission ``run_sync`` start, pause, resume, approve and cancel them."""
 
     ordering = ("-pk",)
+    list_display = ("name", "state", "started_at", "took", "conversations", "problem")
+    readonly_fields = ("kind", "took", "walker")
 
     def own_urls(self) -> list[URLPattern]:
         views = ("resume", "approve", "pause", "cancel", "progress")
@@ -67,16 +64,6 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         return request.user.has_perm("django_orq.run_sync")
 
     # The list
-
-    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        # Read once, however many runs are listed.
-        clock = cast(DatabaseClock, SimpleLazyObject(partial(DatabaseClock, write_database())))
-
-        @admin.display(description=_("started"), ordering="started_at")
-        def started(run: SyncRun) -> str:
-            return _started(run, clock)
-
-        return ("name", "state", started, "conversations", "problem")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return ("state", "mode", *if_several(WorkspaceFilter))
@@ -93,12 +80,16 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     def conversations(self, run: SyncRun) -> str:
         """How many were seen, and with how many something was done."""
         names = ("seen", *(name for name in ("created", "updated", "tombstoned") if getattr(run, name)))
-        lines = ((_shown(run, name), _label(name)) for name in names)
+        lines = ((number(getattr(run, name)), label_for_field(name, SyncRun)) for name in names)
         return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
+
+    @admin.display(description=_("took"))
+    def took(self, run: SyncRun) -> str:
+        return in_words(run.finished_at - run.started_at) if run.started_at and run.finished_at else ""
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(remarks(run, tell=local)) or EMPTY).chars(_MAX_REMARKS)
+        return Truncator(" ".join(remarks(run, tell=local))).chars(_MAX_REMARKS)
 
     # The page of one
 
@@ -106,13 +97,10 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
         return [
             (None, {"fields": (*if_several("workspace"), "kind")}),
-            (_("Conversations"), {"fields": _lines(_COUNTERS)}),
-            (_("Times"), {"fields": _lines(_TIMES)}),
-            (_("Technical details"), {"fields": (*_lines(_TECHNICAL), *place), "classes": ("collapse",)}),
+            (_("Conversations"), {"fields": _COUNTERS}),
+            (_("Times"), {"fields": _TIMES}),
+            (_("Technical details"), {"fields": (*_TECHNICAL, *place), "classes": ("collapse",)}),
         ]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: SyncRun | None = None) -> tuple[Any, ...]:
-        return ("kind", *_LIVE.values())
 
     @admin.display(description=_("kind"))
     def kind(self, run: SyncRun) -> str:
@@ -145,9 +133,15 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         run = _find(run_id)
         if run is None:
             raise Http404
-        values = {name: _shown(run, name) for name in ("state", *_COLUMNS)}
+        values = {name: self._shown(run, name) for name in ("state", *_LIVE)}
         values |= {"meaning": meaning_of_state(run), "remarks": "\n".join(remarks(run, tell=local))}
         return answer_progress(how_far(run), is_finished=not _is_watched(run), text=counts(run), fields=values)
+
+    def _shown(self, run: SyncRun, name: str) -> str:
+        """As the stock page shows a column."""
+        field, _attribute, value = lookup_field(name, run, self)
+        empty = self.get_empty_value_display()
+        return str(display_for_field(value, field, empty) if field else display_for_value(value, empty))
 
     # What a person does
 
@@ -163,83 +157,62 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
             started = [error]
         for one in started:
             self._tell(request, one)
-        match started:
-            case [HandedOver(run=run)]:
-                return self._leave(request, run)
-        return self._leave(request)
+        runs_started = [one.run for one in started if isinstance(one, HandedOver)]
+        return self._leave(request, runs_started[0] if len(started) == len(runs_started) == 1 else None)
 
     @method_decorator(require_POST)
     def resume_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Let a paused run go on; have a worker told again of one that stands still."""
-        self._check(request)
-        run = _find(run_id)
-        if run is None or run.is_finished:
-            return self._say_too_late(request, run_id)
-        return self._go_on(request, run, runs.resume, "Resumed." if run.state == State.PAUSED else "")
+        return self._act(request, run_id, lambda run: run.state == State.PAUSED and runs.resume(run), "Resumed.")
+
+    @method_decorator(require_POST)
+    def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        return self._act(request, run_id, lambda run: runs.pause(run) and run, "Paused.")
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def approve_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Reopen a run that was stopped for review, after a question."""
-        self._check(request)
-        run = _find(run_id)
-        if run is None or not run.needs_approval:
-            return self._say_too_late(request, run_id)
-        if request.method != "POST":
-            title, missing = gettext("Approve a sync run"), self._missing(request, run)
-            return self._ask(request, run, "approve", title, consequences=what_approval_does(run), missing=missing)
-        act = partial(runs.approve, reason=request.POST.get("reason", ""), by=request.user.get_username())
-        return self._go_on(request, run, act, "Approved.")
-
-    def _go_on(
-        self, request: HttpRequest, run: SyncRun, act: Callable[[SyncRun], SyncRun | None], entry: str
-    ) -> HttpResponse:
-        """``entry`` goes into the history, so it is in English, as Django keeps it."""
-        try:
-            going_on = act(run)
-        except (ImproperlyConfigured, ValueError) as error:
-            self.message_user(request, str(error), messages.WARNING)
-            return self._leave(request, run)
-        if going_on is None:
-            return self._say_too_late(request, run.pk)
-        if entry:
-            self.log_change(request, going_on, entry)
-        self._tell(request, hand_over(going_on))
-        return self._leave(request, going_on)
-
-    @method_decorator(require_POST)
-    def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        done = gettext("Sync run %(run)s is paused until somebody resumes it.")
-        return self._stop(request, run_id, runs.pause, done=done, entry="Paused.")
+        if request.method == "POST":
+            act = partial(runs.approve, reason=request.POST.get("reason", ""), by=request.user.get_username())
+            return self._act(request, run_id, act, "Approved.")
+        return self._ask(request, run_id, "approve", gettext("Approve a sync run"))
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """End a run for good, after a question."""
         if request.method == "POST":
-            done = gettext("Sync run %(run)s is cancelled. What it has brought over stays.")
-            return self._stop(request, run_id, runs.cancel, done=done, entry="Cancelled.")
-        self._check(request)
-        run = _find(run_id)
-        if run is None or run.is_finished:
-            return self._say_too_late(request, run_id)
-        return self._ask(request, run, "cancel", gettext("Cancel a sync run"), counts=counts(run))
+            return self._act(request, run_id, lambda run: runs.cancel(run) and run, "Cancelled.")
+        return self._ask(request, run_id, "cancel", gettext("Cancel a sync run"))
 
-    def _stop(
-        self, request: HttpRequest, run_id: int, stop: Callable[[SyncRun], bool], *, done: str, entry: str
-    ) -> HttpResponse:
+    def _ask(self, request: HttpRequest, run_id: int, verb: str, title: str) -> HttpResponse:
         self._check(request)
         run = _find(run_id)
-        if run is None or not stop(run):
+        if run is None or not (run.needs_approval if verb == "approve" else not run.is_finished):
             return self._say_too_late(request, run_id)
-        self.log_change(request, run, entry)
-        self.message_user(request, done % {"run": run.pk}, messages.SUCCESS)
-        return self._leave(request, run)
+        missing = self._missing(request, run)
+        context = {"counts": counts(run), "consequences": what_approval_does(run), "missing": missing}
+        return self._render(request, f"{verb}_confirmation", title, subtitle=str(run), object=run, **context)
+
+    def _act(self, request: HttpRequest, run_id: int, act: Act, entry: str) -> HttpResponse:
+        """Do it and say what has become of the run. ``act`` returns the run, or nothing if it comes too late.
+
+        ``entry`` goes into the history, so it is in English, as Django keeps it.
+        """
+        self._check(request)
+        run = _find(run_id)
+        try:
+            changed = run and act(run)
+        except (ImproperlyConfigured, ValueError) as error:
+            self.message_user(request, str(error), messages.WARNING)
+            return self._leave(request, run)
+        if not isinstance(changed, SyncRun):
+            return self._say_too_late(request, run_id)
+        self.log_change(request, changed, entry)
+        self._tell(request, hand_over(all_runs().get(pk=changed.pk)))
+        return self._leave(request, changed)
 
     def _check(self, request: HttpRequest) -> None:
         if not self.has_sync_permission(request):
             raise PermissionDenied
-
-    def _ask(self, request: HttpRequest, run: SyncRun, verb: str, title: str, **more: Any) -> HttpResponse:
-        return self._render(request, f"{verb}_confirmation", title, subtitle=str(run), object=run, **more)
 
     def _missing(self, request: HttpRequest, run: SyncRun) -> str:
         """Where the missing ones are listed, for whoever may look at them before the decision; else empty."""
@@ -284,50 +257,3 @@ def _find(run_id: int) -> SyncRun | None:
 def _is_watched(run: SyncRun) -> bool:
     """Whether the run may change without a person's word."""
     return not run.is_finished and run.state != State.PAUSED
-
-
-def _shown(run: SyncRun, name: str) -> str:
-    if name == "duration":
-        return _duration(run)
-    value = getattr(run, name)
-    if isinstance(value, int):
-        return number(value)
-    return str(display_for_field(value, SyncRun._meta.get_field(name), EMPTY)) or EMPTY  # type: ignore[arg-type] # no relation
-
-
-def _duration(run: SyncRun) -> str:
-    """From the start to the end, or to now."""
-    if run.started_at is None:
-        return EMPTY
-    return in_words((run.finished_at or DatabaseClock(write_database()).now()) - run.started_at)
-
-
-def _started(run: SyncRun, clock: DatabaseClock) -> str:
-    if run.started_at is None:
-        return EMPTY
-    start_ago = ago(run.started_at, now=clock.now())
-    if not run.is_finished:
-        return start_ago
-    return format_html("{}<br>{}", start_ago, gettext("took %(time)s") % {"time": _duration(run)})
-
-
-def _label(name: str) -> Any:
-    return _("took") if name == "duration" else SyncRun._meta.get_field(name).verbose_name  # type: ignore[union-attr] # no relation
-
-
-def _live(name: str) -> Shown:
-    """A column for the page of a run, in an element that the page's script renews."""
-
-    @admin.display(description=_label(name))
-    def element(run: SyncRun) -> str:
-        return format_html('<span data-field="{}">{}</span>', name, _shown(run, name))
-
-    element.__name__ = name
-    return element
-
-
-_LIVE = {name: _live(name) for name in _COLUMNS}
-
-
-def _lines(names: Iterable[Iterable[str]]) -> list[tuple[Shown, ...]]:
-    return [tuple(_LIVE[name] for name in line) for line in names]

@@ -118,15 +118,9 @@ def _rounded_up(seconds: float) -> str:
 
 def explain_conflict(change: ConversationChanged) -> str:
     """What somebody else made of the conversation meanwhile, beside the field for its name."""
-    named = {"name": isolated(change.display_name), "who": change.updated_by_id}
-    named["ago"] = in_words(now() - change.updated_at)
-    if change.updated_by_id:
-        text = gettext(
-            "It is now called “%(name)s” (changed %(ago)s ago by %(who)s). Save again to replace that name."
-        )
-    else:
-        text = gettext("It is now called “%(name)s” (changed %(ago)s ago). Save again to replace that name.")
-    return text % named
+    who, ago = change.updated_by_id or gettext("somebody"), in_words(now() - change.updated_at)
+    text = gettext("It is now called “%(name)s” (changed %(ago)s ago by %(who)s). Save again to replace that name.")
+    return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
 
 
 OF_CONVERSATIONS: dict[str, Any] = {

@@ -23,15 +23,8 @@ from .. import logs
 from ..conf import get_workspace
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError, OutcomeUnknown, Problem, RateLimited
 from ..models import Conversation, Operation, OperationItem
-from ..store import leases, rate_limits
-from ..store.database import (
-    DATABASE_TROUBLE,
-    DatabaseClock,
-    all_items,
-    all_operations,
-    leave_broken_connection,
-    write_database,
-)
+from ..store import database, leases, rate_limits
+from ..store.database import DatabaseClock, all_items, all_operations, write_database
 from ..store.deletion import delete_unless_refused
 from ..store.leases import Lease, LeaseLost, longest_lease
 from .verbs import create_conversation, delete_conversation, refresh_conversation, rename_conversation
@@ -111,7 +104,7 @@ def create_once(order: Order, *, by: Orderer, form_token: str | None) -> Operati
     # Claimed and sent from the first: where this process dies, nobody creates it later, when nobody waits for it.
     claim = leases.claimed(seconds=seconds, now=clock.now()) | {"started_at": clock.now()}
     operation, is_new = create_operation(Verb.CREATE, [order], by=by, form_token=form_token, **claim)
-    items = _with_rows(all_items().filter(operation=operation))
+    items = all_items().filter(operation=operation).select_related("operation", "conversation")
     if is_new:
         execution = Execution(operation, seconds=seconds, clock=clock)
         with suppress(LeaseLost):  # this process slept, and another one settles it
@@ -127,21 +120,21 @@ def retry(operation: Operation, *, by: Orderer) -> bool:
     """
     anew = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
     with transaction.atomic(using=write_database()):
-        if not retryable(operation).exists():
+        ended = all_operations().filter(pk=operation.pk, finished_at__isnull=False)
+        if not (retryable(operation).exists() and ended.update(**anew)):
             return False
-        if not all_operations().filter(pk=operation.pk, finished_at__isnull=False).update(**anew):
-            return False
-        items = list(retryable(operation))
-        for item in items:
-            _forget_failure(item)
-        columns = ["state", "attempts", "error_code", "error_params", "note", "expected_updated_at"]
-        all_items().bulk_update(items, columns)
+        for item in retryable(operation).filter(error_code=ConversationChanged.code):
+            item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
+            item.save(using=write_database(), update_fields=["expected_updated_at"])
+        afresh = {"attempts": 0, "error_code": "", "error_params": {}, "note": {}}
+        retryable(operation).update(state=State.PENDING, **afresh)
     return True
 
 
 def unsettled(operation: Operation) -> QuerySet[OperationItem]:
     """The items that have no outcome yet."""
-    return all_items().filter(operation=operation, state__in=(State.PENDING, State.SENT))
+    items = all_items().select_related("operation", "conversation")
+    return items.filter(operation=operation, state__in=(State.PENDING, State.SENT))
 
 
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
@@ -175,7 +168,7 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
 
 def _work_or_wait(execution: "Execution", *, stop: float) -> None:
     try:
-        while item := _with_rows(unsettled(execution.work)).order_by("pk").first():
+        while item := unsettled(execution.work).order_by("pk").first():
             execution.settle(item)
             if time.monotonic() >= stop:
                 execution.release()
@@ -183,9 +176,9 @@ def _work_or_wait(execution: "Execution", *, stop: float) -> None:
         execution.finish()
     except (RateLimited, Problem) as error:
         execution.wait(error)
-    except DATABASE_TROUBLE as error:
+    except database.DATABASE_TROUBLE as error:
         logs.log(logs.OPERATION_DATABASE_FAILED, operation=execution.work.pk, exc_info=True)
-        leave_broken_connection()
+        database.leave_broken_connection()
         execution.wait(Problem("database_trouble", error=type(error).__name__))
 
 
@@ -299,8 +292,8 @@ def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
     """Have the item done; returns the names that a person should know of besides."""
     verb, row = item.operation.verb, item.conversation
     if verb == Verb.CREATE:
-        created = create_conversation(display_name=item.name, workspace=item.workspace, interactive=interactive)
-        item.conversation = created
+        wanted = {"display_name": item.name, "workspace": item.workspace}
+        item.conversation = create_conversation(**wanted, interactive=interactive)
         return {}
     if row is None:
         raise Problem("row_deleted")
@@ -310,10 +303,6 @@ def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
         return {what: name for what, name in names.items() if name is not None}
     (delete_conversation if verb == Verb.DELETE else refresh_conversation)(row)
     return {}
-
-
-def _with_rows(items: QuerySet[OperationItem]) -> QuerySet[OperationItem]:
-    return items.select_related("operation", "conversation")
 
 
 def _item(operation: Operation, order: Order) -> OperationItem:
@@ -332,35 +321,25 @@ def _item(operation: Operation, order: Order) -> OperationItem:
     )
 
 
-def _forget_failure(item: OperationItem) -> None:
-    if item.error_code == ConversationChanged.code:
-        item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
-    item.state, item.attempts = State.PENDING, 0
-    item.error_code, item.error_params, item.note = "", {}, {}
-
-
 def _note(item: OperationItem, conversation: Conversation) -> None:
-    """Write it into the admin's history, if there is one. What was done stays done although that may fail."""
+    """Write it into the admin's history, if there is one, for the user who requested it or had it tried again.
+
+    What was done stays done although that may fail.
+    """
     if not apps.is_installed("django.contrib.admin"):
         return
-    try:
-        with transaction.atomic(using=write_database()):
-            _write_history(item, conversation)
-    except (DatabaseError, ValueError, ValidationError):  # a key of another kind than this project's users have today
-        logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
-
-
-def _write_history(item: OperationItem, conversation: Conversation) -> None:
-    """For whoever requested it or had it tried again, if there still is that user."""
     from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
 
-    users: Any = get_user_model()._default_manager
-    user_pk = item.operation.retried_by_pk or item.operation.ordered_by_pk
-    if user_pk and users.filter(pk=user_pk).exists():
-        verb = Verb(item.operation.verb)
-        flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
-        message = [] if verb == Verb.RENAME and item.wanted == item.name else HISTORY[verb]
-        LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
+    verb, user_pk = Verb(item.operation.verb), item.operation.retried_by_pk or item.operation.ordered_by_pk
+    flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
+    message = [] if verb == Verb.RENAME and item.wanted == item.name else HISTORY[verb]
+    try:
+        with transaction.atomic(using=write_database()):
+            users: Any = get_user_model()._default_manager
+            if user_pk and users.filter(pk=user_pk).exists():
+                LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
+    except (DatabaseError, ValueError, ValidationError):  # a key of another kind than this project's users have today
+        logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
 
 
 def _prune(*, ended: Operation) -> None:

@@ -12,6 +12,13 @@ _BEHIND = "~"
 """Sorts behind every character of an id."""
 
 
+def in_state(conversations: QuerySet[Conversation], state: str | None) -> QuerySet[Conversation]:
+    """Those in a state, in “any”, or for ``None`` all but deleted ones."""
+    if state is None:
+        return conversations.filter(deleted_at=None)
+    return conversations if state == "any" else conversations.filter(indexed_state=state)
+
+
 def is_id(term: str) -> bool:
     """Whether this is the beginning of an Orq id rather than a part of a name."""
     return term.lower().startswith("conv_")

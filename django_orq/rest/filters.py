@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..models import Conversation
-from ..models.searching import by_id, is_id, oldest_searched
+from ..models.searching import by_id, in_state, is_id, oldest_searched
 from ..payloads import REMOTE_ID, created_at, first_id
 from ..sync.runs import freshness
 from .errors import InvalidCursor
@@ -47,14 +47,9 @@ class ListedState(OfLists):
     """``?state=``: all but deleted ones, unless it is given; then the view learns that these are hidden."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        match asked(request, ConversationQuery).get("state"):
-            case None:
-                view.hides_deleted = True
-                return queryset.filter(deleted_at=None)
-            case "any":
-                return queryset
-            case state:
-                return queryset.filter(indexed_state=state)
+        state = asked(request, ConversationQuery).get("state")
+        view.hides_deleted = state is None
+        return in_state(queryset, state)
 
 
 class CreatedAndUpdated(OfLists):

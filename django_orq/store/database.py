@@ -1,13 +1,12 @@
 """The database that the mirror is written to: ours are read from there too, never from a replica that lags behind."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, InternalError, OperationalError, connections, router, transaction
 from django.db.models import QuerySet
-from django.urls import URLPattern
 
 from ..models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun, WorkspaceWait
 
@@ -103,13 +102,7 @@ def _read(using: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def outside_of_transactions(patterns: Iterable[URLPattern]) -> None:
-    """Have these views called outside of ``ATOMIC_REQUESTS``, whichever database they use."""
-    for pattern in patterns:
-        never_atomic(pattern.callback)
-
-
 def never_atomic(view: Callable[..., Any]) -> None:
-    """Have this view called outside of ``ATOMIC_REQUESTS``."""
+    """Have this view called outside of ``ATOMIC_REQUESTS``, whichever database it uses."""
     for alias in connections:
         transaction.non_atomic_requests(using=alias)(view)

@@ -27,6 +27,8 @@ LIST = reverse(f"{NAMES}_changelist")
 ACTIONS = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 AWKWARD = """Frau <script>alert("1")</script> & 'Söhne' {{ x }} שלום"""
 
+INLINE_CODE = re.compile(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]*\ssrc=)")
+
 ERRORS = {
     "404": {"status": 404, "body": '{"message": "Not here"}'},
     "500": {"status": 500, "body": "<h1>Broken</h1>"},
@@ -37,22 +39,9 @@ each_error = pytest.mark.parametrize("error", ERRORS)
 
 
 @pytest.fixture
-def atomic_requests(request, monkeypatch, transactional_db) -> bool:
-    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", request.param)
-    return request.param
-
-
-@pytest.fixture
 def impatient(settings, remote):
     """A running Orq that is waited for only shortly."""
     settings.ORQ_WORKSPACES = {"default": settings.ORQ_WORKSPACES["default"] | {"READ_TIMEOUT": 0.3}}
-    return remote
-
-
-@pytest.fixture
-def two_workspaces(settings, remote):
-    options = settings.ORQ_WORKSPACES["default"]
-    settings.ORQ_WORKSPACES = {"default": options, "sales": options}
     return remote
 
 
@@ -167,19 +156,10 @@ def test_failed_create_leaves_no_trace_and_keeps_the_form(impatient, admin_clien
 
     assert_nothing_done(response)
     assert fields_of(response)["display_name"] == "Where is my order?"
-    assert len(said(response, constants.ERROR)) == 1
+    (message,) = said(response, constants.ERROR)
+    assert message.startswith("No conversation was created.") == (error != "timeout")
     assert not Conversation.objects.exists()
     assert impatient.count("create") == 1
-
-
-def test_failed_create_says_what_happened(remote, admin_client):
-    remote.fail("create", status=503, headers={"Retry-After": "7"})
-
-    (message,) = said(save_new(admin_client, "Hello"), constants.ERROR)
-
-    assert message.startswith("No conversation was created.")
-    assert "503" in message
-    assert message.endswith("Nothing is queued: try again in 7 seconds.")
 
 
 @pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 502, "applied": True}, {"cut": True}])
@@ -229,6 +209,8 @@ def test_wrong_settings_are_a_message_on_every_page(remote, admin_client, settin
 
 def test_workspace_is_asked_for_only_if_there_are_several(remote, two_workspaces, admin_client, settings):
     assert "workspace" in admin_client.get(ADD).context["adminform"].form.fields
+    assert_nothing_done(save_new(admin_client, "Hello", workspace="elsewhere"))
+    assert two_workspaces.count() == 0
     save_new(admin_client, "For sales", workspace="sales")
     assert Conversation.objects.get().workspace == "sales"
 
@@ -236,13 +218,6 @@ def test_workspace_is_asked_for_only_if_there_are_several(remote, two_workspaces
     assert "workspace" not in admin_client.get(ADD).context["adminform"].form.fields
     save_new(admin_client, "For support")
     assert Conversation.objects.get(display_name="For support").workspace == "support"
-
-
-def test_unknown_workspace_is_refused(two_workspaces, admin_client):
-    response = save_new(admin_client, "Hello", workspace="elsewhere")
-
-    assert_nothing_done(response)
-    assert two_workspaces.count() == 0
 
 
 def test_stock_buttons_lead_where_they_say(remote, admin_client):
@@ -372,28 +347,17 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(remote, admi
     assert LogEntry.objects.get().get_change_message() == "Changed Name."
 
 
-def test_conflict_is_noticed_although_a_sync_has_mirrored_it_meanwhile(remote, admin_client):
+def test_each_further_conflict_is_shown_although_a_sync_has_mirrored_it_meanwhile(remote, admin_client):
     row = mirrored(remote, "Refund")
-    opened = admin_client.get(page(row))
-    remote.rename(row.remote_id, "Renamed by Ana")
-    fetch_conversation(remote_id=row.remote_id)
+    shown = admin_client.get(page(row))
 
-    response = admin_client.post(page(row), {**fields_of(opened), "display_name": "Mine", "_save": "Save"})
-
-    assert_nothing_done(response)
-    assert "now called “Renamed by Ana”" in text_of(response)
-
-
-def test_each_further_conflict_is_shown_as_well(remote, admin_client):
-    row = mirrored(remote, "Refund")
-    seen = row.remote_updated_at
-    remote.rename(row.remote_id, "First")
-    first = save_name(admin_client, row, "Mine", seen=seen)
-    remote.rename(row.remote_id, "Second")
-
-    second = resubmit(admin_client, page(row), first)
-
-    assert "now called “Second”" in text_of(second)
+    for name in ("First", "Second"):
+        remote.rename(row.remote_id, name)
+        fetch_conversation(remote_id=row.remote_id)
+        typed = {**fields_of(shown), "display_name": "Mine", "_save": "Save"}
+        shown = admin_client.post(page(row), typed)
+        assert_nothing_done(shown)
+        assert f"now called “{name}”" in text_of(shown)
     assert remote.count("update") == 0
 
 
@@ -422,17 +386,6 @@ def test_simultaneous_rename_is_told(remote, admin_client, phase, name, words):
     assert words in warning
     assert len(said(response, constants.SUCCESS)) == (1 if phase == "before" else 0)
     assert response.status_code == 302
-
-
-@pytest.mark.parametrize("expected", ["", "yesterday", "2026-01-01T00:00:00"])
-def test_page_without_the_time_that_was_seen_is_refused(remote, admin_client, expected):
-    row = mirrored(remote)
-
-    response = admin_client.post(page(row), {"display_name": "New", "expected_updated_at": expected})
-
-    assert_nothing_done(response)
-    assert "Load it again" in text_of(response)
-    assert remote.count("update") == 0
 
 
 def test_saving_the_page_unchanged_succeeds_without_a_write(remote, admin_client):
@@ -484,8 +437,11 @@ def test_unknown_conversation_redirects_with_a_message(admin_client, name, key):
 
 
 @both_ways
-def test_delete_deletes_remotely_and_keeps_a_tombstone(remote, admin_client, atomic_requests):
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone already"])
+def test_delete_deletes_remotely_and_keeps_a_tombstone(remote, admin_client, atomic_requests, is_gone):
     row = mirrored(remote)
+    if is_gone:
+        remote.remove(row.remote_id)
 
     response = confirm_deletion(admin_client, row)
 
@@ -511,19 +467,6 @@ def test_failed_delete_changes_nothing(impatient, admin_client, atomic_requests,
     assert_nothing_done(response)
     assert ("may be deleted" in said(response, constants.ERROR)[0]) == (error == "timeout")
     assert "Yes, I’m sure" in text_of(response)
-
-
-@both_ways
-def test_delete_of_what_orq_no_longer_has_counts_as_done(remote, admin_client, atomic_requests):
-    row = mirrored(remote)
-    remote.remove(row.remote_id)
-
-    response = confirm_deletion(admin_client, row)
-
-    row.refresh_from_db()
-    assert row.state == "deleted"
-    assert LogEntry.objects.get().action_flag == DELETION
-    assert len(said(response, constants.SUCCESS)) == 1
 
 
 def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_client):
@@ -621,31 +564,9 @@ def test_number_of_statements_does_not_grow_with_the_list(admin_client, statemen
 
 def test_workspaces_are_told_apart_where_there_are_several(two_workspaces, admin_client):
     sales = fetch_conversation(remote_id=two_workspaces.add("Sale")["_id"], workspace="sales")
-    support = mirrored(two_workspaces, "Support")
 
-    response = admin_client.get(LIST)
-
-    assert "workspace" in response.context["cl"].list_display
-    assert ids_listed(response) == [support.remote_id, sales.remote_id]
-    assert ids_listed(admin_client.get(f"{LIST}?workspace=sales")) == [sales.remote_id]
+    assert "workspace" in admin_client.get(LIST).context["cl"].list_display
     assert f"(sales, {sales.remote_id})" in text_of(admin_client.get(page(sales, "delete")))
-
-
-def test_awkward_names_are_shown_as_themselves_on_every_page(remote, admin_client):
-    row = mirrored(remote, AWKWARD)
-    pages = [
-        admin_client.get(LIST),
-        admin_client.get(page(row)),
-        admin_client.get(page(row, "delete")),
-        admin_client.get(page(row, "history")),
-        choose(admin_client, "delete_selected", [row]),
-        choose(admin_client, "rename_selected", [row]),
-        admin_client.post(ADD, {"display_name": AWKWARD, "_continue": "1"}, follow=True),
-    ]
-
-    for response in pages:
-        assert "<script>alert" not in text_of(response)
-        assert AWKWARD in unescape(text_of(response))
 
 
 def test_only_inputs_that_are_shown_have_labels(remote, admin_client):
@@ -661,20 +582,11 @@ def test_only_inputs_that_are_shown_have_labels(remote, admin_client):
 def test_pages_carry_no_inline_script_or_style(remote, admin_client):
     row = mirrored(remote)
     conflict = remote.rename(row.remote_id, "Other") and save_name(admin_client, row, "Mine")
-    pages = [
-        admin_client.get(LIST),
-        admin_client.get(ADD),
-        admin_client.get(page(row)),
-        admin_client.get(page(row, "delete")),
-        choose(admin_client, "delete_selected", [row]),
-        choose(admin_client, "rename_selected", [row]),
-        conflict,
-    ]
+    pages = [admin_client.get(url) for url in (LIST, ADD, page(row), page(row, "delete"))]
+    asking = [choose(admin_client, action, [row]) for action in ("delete_selected", "rename_selected")]
 
-    for response in pages:
-        shown = text_of(response)
-        assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", shown) == []
-        assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:", shown) == []
+    for response in (*pages, *asking, conflict):
+        assert INLINE_CODE.findall(text_of(response)) == []
 
 
 # Permissions
@@ -707,22 +619,14 @@ def assert_untouched(remote, row: Conversation) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_anonymous_visitors_are_sent_to_the_login(remote, client, endpoint):
+@pytest.mark.parametrize("is_staff", [False, True], ids=["anonymous", "staff without permissions"])
+def test_strangers_are_refused(remote, endpoint, is_staff):
     row = mirrored(remote)
+    client, url = user_with() if is_staff else Client(), urls(row)[endpoint]
 
-    for response in (client.get(urls(row)[endpoint]), client.post(urls(row)[endpoint], {"post": "yes"})):
-        assert response.status_code == 302
-        assert response.url.startswith(reverse("admin:login"))
-    assert_untouched(remote, row)
-
-
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_staff_without_permissions_are_refused(remote, endpoint):
-    row = mirrored(remote)
-    client = user_with()
-
-    assert client.get(urls(row)[endpoint]).status_code == 403
-    assert client.post(urls(row)[endpoint], {"post": "yes"}).status_code == 403
+    for response in (client.get(url), client.post(url, {"post": "yes"})):
+        assert response.status_code == (403 if is_staff else 302)
+        assert is_staff or response.url.startswith(reverse("admin:login"))
     assert_untouched(remote, row)
 
 
@@ -788,17 +692,6 @@ def test_run_shows_its_counters_and_what_was_rejected(remote, admin_client):
     assert "junk &lt;b&gt;" in rejected
 
 
-def test_failed_run_says_why(remote, admin_client):
-    remote.fail("list", status=401)
-    with pytest.raises(Exception, match="does not accept the API key"):
-        walked(remote)
-
-    for url in ("changelist", "change"):
-        arguments = [SyncRun.objects.get().pk] if url == "change" else []
-        shown = text_of(admin_client.get(reverse(f"admin:django_orq_syncrun_{url}", args=arguments)))
-        assert "does not accept the API key" in shown
-
-
 def test_many_rejected_payloads_do_not_swell_the_page_of_a_run(remote, admin_client):
     run = walked(remote, *({"number": number} for number in range(50)))
 
@@ -816,8 +709,8 @@ def test_rejected_payloads_are_listed_and_searched(remote, admin_client):
 
     assert admin_client.get(url).context["cl"].result_count == 3
     assert admin_client.get(url, {"q": key[:20]}).context["cl"].result_count == 1
-    assert admin_client.get(url, {"resolved": "no"}).context["cl"].result_count == 3
-    assert admin_client.get(url, {"resolved": "yes"}).context["cl"].result_count == 0
+    assert admin_client.get(url, {"resolved_at__isempty": "1"}).context["cl"].result_count == 3
+    assert admin_client.get(url, {"resolved_at__isempty": "0"}).context["cl"].result_count == 0
 
 
 @pytest.mark.parametrize("model", ["syncrun", "rejectedpayload"])

@@ -72,7 +72,7 @@ WORKSPACES = ("", "default", "sales", "tiny")
 @pytest.mark.parametrize("workspace", WORKSPACES)
 def test_filters_and_search_by_id_read_no_more_than_is_listed(mirror, admin_client, statements, state, workspace):
     some_id = Conversation.objects.values_list("remote_id", flat=True)[mirror // 2]
-    queries = [{"created": created, "q": term} for created in ("", "week", "year") for term in ("", some_id[:9])]
+    queries = [{"created": created, "q": term} for created in ("", "7", "365") for term in ("", some_id[:9])]
     for query in ({"o": "4"}, {"q": some_id}, *queries):
         with statements() as executed:
             response = admin_client.get(LIST, {"state": state, "workspace": workspace, **query})
@@ -99,7 +99,7 @@ def test_last_page_reads_no_more_than_is_listed(mirror, admin_client, statements
 
 def test_list_needs_as_many_statements_as_one_of_a_thousand(mirror, admin_client, statements):
     counts = []
-    for query in ({"workspace": "default"}, {"workspace": "sales", "created": "week"}):
+    for query in ({"workspace": "default"}, {"workspace": "sales", "created": "7"}):
         with statements() as executed:
             response = admin_client.get(LIST, {"state": "any", **query})
         counts.append((len(executed), response.context["cl"].paginator.count))

@@ -24,7 +24,7 @@ ADMIN, REST = "/admin/django_orq/conversation/", "/orq/conversations/?page_size=
 URLS = {
     "the list": ADMIN,
     "its ninth page": f"{ADMIN}?p=9",
-    "filter: this week": f"{ADMIN}?created=week",
+    "filter: past 7 days": f"{ADMIN}?created=7",
     "filter: missing": f"{ADMIN}?state=missing",
     "search by id": f"{ADMIN}?q=conv_01",
     "search by name": f"{ADMIN}?q=conversation+77",

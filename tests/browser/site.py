@@ -114,7 +114,8 @@ class Site:
 
     def history(self, row: Row) -> list[Row]:
         """What the admin's log says of a conversation."""
-        return self.rows("django_admin_log", "object_id = ?", str(row["id"]))
+        conversations = "content_type_id = (SELECT id FROM django_content_type WHERE model = 'conversation')"
+        return self.rows("django_admin_log", f"object_id = ? AND {conversations}", str(row["id"]))
 
     def forget_waits(self) -> None:
         """As if the time that Orq asked for were over."""

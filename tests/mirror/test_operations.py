@@ -311,7 +311,7 @@ class TestFailures:
         assert (operation.is_finished, states(operation)) == (False, ["pending"] * 3)
 
     def test_history_that_can_not_be_written_undoes_nothing(self, remote, rows, monkeypatch, caplog):
-        monkeypatch.setattr(operations, "_write_history", raising(OperationalError("no space left")))
+        monkeypatch.setattr(operations, "get_user_model", raising(OperationalError("no space left")))
 
         with caplog.at_level(logging.ERROR, "django_orq"):
             operation = operations.work_slice(rename_all(rows).pk)
