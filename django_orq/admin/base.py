@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -36,6 +37,11 @@ class OrqAdmin(_ModelAdmin[Row]):
     class Media:
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
         js = ("django_orq/progress.js",)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        if "\0" in str(value):  # which PostgreSQL can't compare with
+            raise IncorrectLookupParameters
+        return super().lookup_allowed(lookup, value, request)
 
     def own_urls(self) -> list[URLPattern]:
         """Those of our own views, which ``_own_url`` makes."""

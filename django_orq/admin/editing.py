@@ -65,7 +65,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
     def _create(self, request: HttpRequest, render: Callable[..., HttpResponse]) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = CreateForm(_posted(request), initial=self.get_changeform_initial_data(request))
+        form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
         if not form.is_valid():
             return render(form)
         item = self._create_once(request, form.order)
@@ -105,7 +105,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
     def _change(
         self, request: HttpRequest, conversation: Conversation, render: Callable[..., HttpResponse]
     ) -> HttpResponse:
-        form = RenameForm(_posted(request), instance=conversation)
+        form = RenameForm(request.POST or None, instance=conversation)
         if not form.is_valid():
             return render(form, conversation)
         outcome = self._rename(request, form)
@@ -261,10 +261,6 @@ def is_tombstone(conversation: Conversation | None) -> bool:
 def _told(request: HttpRequest, conversation: Conversation) -> Conversation:
     """As a message should call it; a popup hands its name to a field of the page that opened it."""
     return conversation if IS_POPUP_VAR in request.POST else as_told(conversation)
-
-
-def _posted(request: HttpRequest) -> Any:
-    return request.POST if request.method == "POST" else None
 
 
 def _to_field(request: HttpRequest) -> str | None:

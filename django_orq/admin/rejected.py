@@ -38,11 +38,7 @@ class RejectedPayloadAdmin(ReadOnlyAdmin[RejectedPayload]):
     search_help_text = _("The beginning of an Orq id (conv_…) or of a checksum.")
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("short_key", *if_several("workspace"), shown_reason, "last_seen_at", "resolved_at")
+        return ("key", *if_several("workspace"), shown_reason, "last_seen_at", "resolved_at")
 
     def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
         return (("resolved_at", admin.EmptyFieldListFilter), *if_several(WorkspaceFilter))
-
-    @admin.display(description=_("Orq id or fingerprint"), ordering="key")
-    def short_key(self, payload: RejectedPayload) -> str:
-        return str(payload)

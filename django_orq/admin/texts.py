@@ -73,8 +73,7 @@ def explain_error(verb: str, error: OrqError | ImproperlyConfigured) -> str:
     """That Orq did not do it, or perhaps did, and why."""
     if isinstance(error, ImproperlyConfigured):
         error = Problem("not_configured", problem=str(error))
-    wait, doubtful = error.retry_after, error.leaves_doubt
-    return _explain(verb, error.code, error.params, is_doubtful=doubtful, retry_after=wait)
+    return _explain(verb, error.code, error.params, is_doubtful=error.leaves_doubt, retry_after=error.retry_after)
 
 
 def explain_item(item: OperationItem) -> str:
