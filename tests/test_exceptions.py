@@ -115,18 +115,6 @@ def test_tree() -> None:
     }
 
 
-def test_what_may_be_tried_again() -> None:
-    assert {error.code for error in ERRORS if error.retryable} == {
-        "database_trouble",
-        "mirror_contended",
-        "must_wait",
-        "pace_kept",
-        "rate_limited",
-        "server_error",
-        "transport_error",
-    }
-
-
 def test_what_the_next_conversation_would_meet_too() -> None:
     assert {error.code for error in ERRORS if error.concerns_all} == {
         "authentication_failed",
