@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,11 +97,6 @@ def test_payload_itself_is_not_changed() -> None:
     assert payload == CAMEL
 
 
-def test_parsed_value_is_frozen() -> None:
-    with pytest.raises(FrozenInstanceError):
-        parse_conversation(CAMEL).display_name = "other"  # type: ignore[misc]
-
-
 @pytest.mark.parametrize(
     ("milliseconds", "expected"),
     [
@@ -144,11 +138,6 @@ def test_id_that_is_not_conv_and_a_ulid_is_refused(remote_id: Any) -> None:
         parse_conversation(CAMEL | {"_id": remote_id})
 
 
-def test_missing_id_is_refused_not_made_up() -> None:
-    with pytest.raises(Refused, match="“_id” is not a conversation id"):
-        parse_conversation({key: value for key, value in CAMEL.items() if key != "_id"})
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -176,12 +165,6 @@ def test_missing_id_is_refused_not_made_up() -> None:
 def test_what_can_not_be_mirrored_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         parse_conversation(CAMEL | change)
-
-
-@pytest.mark.parametrize("payload", [None, [], "text", 5, True])
-def test_what_is_no_object_is_refused(payload: Any) -> None:
-    with pytest.raises(Refused, match="not a JSON object"):
-        parse_conversation(payload)
 
 
 def test_nesting_is_bounded() -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from django_orq.conf import RetryConfig
@@ -102,11 +101,6 @@ def test_base_url_may_end_in_a_slash_and_have_a_path() -> None:
         with service, pytest.raises(APIError):
             service.list()
         assert sandbox.requests[0].path == "/gateway/v2/conversations"
-
-
-def test_repr_shows_no_key() -> None:
-    with ConversationService(api_key="sk-hidden") as service:
-        assert repr(service) == "<ConversationService https://my.orq.ai snake>"
 
 
 # 404
@@ -224,20 +218,6 @@ def test_iterate_ends_with_an_empty_page(orq_sandbox: OrqSandbox, service: Conve
     assert [page.ids for page in service.iterate(limit=2)] == [ids, []]
 
 
-def test_one_bad_item_spoils_itself_only(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
-    ids = fill(orq_sandbox, 3)
-
-    def spoil(page: dict[str, Any]) -> dict[str, Any]:
-        middle = page["data"][1] | {"createdAt": "yesterday"}
-        return page | {"data": [page["data"][0], middle, page["data"][2]]}
-
-    orq_sandbox.transform_list = spoil
-    page = service.list()
-    assert [one.remote_id for one in page.conversations] == [ids[0], ids[2]]
-    assert [one.remote_id for one in page.refused] == [ids[1]]
-    assert page.ids == ids
-
-
 # By workspace
 
 
@@ -252,21 +232,6 @@ def test_for_workspace_takes_all_options() -> None:
                 service.list()
         assert sandbox.requests[0].body["projectId"] == "project-7"
         assert sandbox.count("list") == 2
-
-
-def test_for_workspace_reads_the_key_of_the_moment(orq_sandbox: OrqSandbox) -> None:
-    keys = iter(["old", "new"])
-    workspaces = {"default": orq_sandbox.settings()["default"] | {"API_KEY": lambda: next(keys)}}
-    with override_settings(ORQ_WORKSPACES=workspaces), ConversationService.for_workspace() as service:
-        for _ in range(2):
-            with pytest.raises(APIError):
-                service.list()
-    assert [one.headers["authorization"] for one in orq_sandbox.requests] == ["Bearer old", "Bearer new"]
-
-
-def test_for_workspace_of_no_such_alias_is_a_configuration_error() -> None:
-    with override_settings(ORQ_WORKSPACES={}), pytest.raises(ImproperlyConfigured):
-        ConversationService.for_workspace("nowhere")
 
 
 def test_interactive_makes_one_attempt(orq_sandbox: OrqSandbox) -> None:

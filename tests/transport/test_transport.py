@@ -248,24 +248,20 @@ def test_answer_about_another_conversation_is_malformed(orq_sandbox: OrqSandbox,
         service.update(conversation_id=ABSENT, display_name="Parcel")
 
 
-def test_number_that_no_machine_holds_spoils_its_item_and_not_the_page(
-    orq_sandbox: OrqSandbox, service: ConversationService
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(b'"HERE"', b"9" * 5_000), (b"HERE", b"Caf\xe9")],
+    ids=["a number of 5,000 digits", "no UTF-8"],
+)
+def test_value_that_can_not_be_read_spoils_its_item_and_not_the_page(
+    orq_sandbox: OrqSandbox, service: ConversationService, place: bytes, value: bytes
 ) -> None:
-    good, bad = orq_sandbox.add(), orq_sandbox.add() | {"huge": "HERE"}
-    body = json.dumps({"data": [good, bad], "has_more": False}).replace('"HERE"', "9" * 5_000)
+    good, bad = orq_sandbox.add(), orq_sandbox.add() | {"odd": "HERE"}
+    body = json.dumps({"data": [good, bad], "has_more": False}).encode().replace(place, value)
     orq_sandbox.fail("list", status=200, body=body)
     page = service.list()
     assert [one.remote_id for one in page.conversations] == [good["_id"]]
     assert [one.remote_id for one in page.refused] == [bad["_id"]]
-
-
-def test_bytes_that_are_no_utf_8_spoil_their_item_and_not_the_page(
-    orq_sandbox: OrqSandbox, service: ConversationService
-) -> None:
-    items = [orq_sandbox.add(), orq_sandbox.add(display_name="Caf+")]
-    body = json.dumps({"data": items, "has_more": False}).encode().replace(b"Caf+", "Café".encode("latin-1"))
-    orq_sandbox.fail("list", status=200, body=body)
-    assert [len(service.list().conversations)] == [1]
 
 
 def test_delete_answered_by_a_captive_portal_is_no_delete(
@@ -766,7 +762,7 @@ def test_cookies_are_not_kept() -> None:
     assert b"cookie" not in requests[1].lower()
 
 
-@pytest.mark.parametrize("key", ["", "  ", "two\nlines", "Schlüssel", None])
+@pytest.mark.parametrize("key", ["", "  \n", None, 5, b"sk", "two\nlines", "Schlüssel", "a\0b", '"sk-1"', "sk\\1"])
 def test_key_that_no_header_can_carry_is_refused_unsaid(orq_sandbox: OrqSandbox, key: object) -> None:
     with connect(orq_sandbox, api_key=key) as service, pytest.raises(ImproperlyConfigured, match="API_KEY"):
         service.list()
@@ -848,16 +844,6 @@ def test_key_appears_nowhere(talk: Talk | None, caplog: pytest.LogCaptureFixture
         assert LIBRARY not in rendering
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records]) + repr(service)
     assert any(record.name == "django_orq" for record in caplog.records)
-
-
-@pytest.mark.parametrize(
-    ("key", "base_url"), [(f"{SECRET}\n{SECRET}", "https://orq.example"), (SECRET, "ftp://orq.example")]
-)
-def test_error_about_a_wrong_key_or_beside_it_shows_no_key(key: str, base_url: str) -> None:
-    with pytest.raises((ImproperlyConfigured, ValueError), match=r"API_KEY|base_url") as caught:
-        ConversationService(api_key=key, base_url=base_url).list()
-    tests_own = caught.value.__traceback__.tb_next  # this test's variables are no secret
-    assert SECRET not in "".join(renderings(caught.value.with_traceback(tests_own)))
 
 
 class TimeLimit(Exception):
