@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings
 
 from django_orq.models import Conversation
+from django_orq.sync import runs
 from django_orq.testing import OrqSandbox
 
 from .celery import app
@@ -71,6 +72,13 @@ def four_pages(remote, settings) -> None:
     """35 conversations, in pages of ten."""
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
+
+
+@pytest.fixture
+def one_run_is_kept(monkeypatch) -> None:
+    """Of those that changed something, and of those that changed nothing."""
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
 
 
 @pytest.fixture

@@ -124,13 +124,6 @@ def test_what_the_next_conversation_would_meet_too() -> None:
     }
 
 
-def test_api_error_carries_the_answer() -> None:
-    error = APIError(status=418, retry_after=2.5, **ANSWER)
-    assert (error.operation, error.status, error.headers) == ("list", 418, {"Retry-After": "7"})
-    assert (error.body, error.server_message, error.retry_after) == ("<p>", "no {such} thing", 2.5)
-    assert str(error) == "Orq answered 418 to list: no {such} thing."
-
-
 def test_page_lists_each_error_with_its_code_and_whether_it_is_retryable():
     listed = {code(row["code"]): (code(row["class"]), row["retryable"] == "yes") for row in rows("errors.md", "Codes")}
 

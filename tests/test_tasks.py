@@ -60,15 +60,6 @@ def test_unknown_workspace_is_refused(remote, eager):
         tasks.sync_conversations.delay(workspace="other", mode="full")
 
 
-def test_scheduled_task_mirrors_the_workspace(remote, eager):
-    fill(remote, 5)
-
-    tasks.sync_conversations.delay(mode="full")
-
-    assert SyncRun.objects.get().state == SyncRun.State.SUCCEEDED
-    assert mirror_equals(remote)
-
-
 def test_eager_mode_runs_one_slice(remote, eager, settings):
     configure(settings, PAGE_SIZE=1, SLICE_SECONDS=0.000_001)
     remote.add("A")

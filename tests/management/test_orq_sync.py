@@ -174,15 +174,6 @@ def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, f
     assert "succeeded: 3 conversations" in orq_sync("--full")
 
 
-def test_fresh_cancels_a_run_that_has_no_page_yet(remote):
-    remote.fail("list", status=500)
-    exit_code("--full")
-
-    orq_sync("--full", "--fresh")
-
-    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -253,19 +253,6 @@ def test_insert_that_keeps_colliding_is_an_error():
         reconcile(answer(conversation()), workspace="default", fence=lambda plan: _insert(conversation()))
 
 
-def test_fence_that_raises_undoes_the_page():
-    class TooLateError(Exception):
-        pass
-
-    def fence(_plan: Plan) -> None:
-        raise TooLateError
-
-    with pytest.raises(TooLateError):
-        reconcile(answer(conversation()), workspace="default", fence=fence)
-
-    assert not Conversation.objects.exists()
-
-
 def test_statements_for_a_page_of_new_changed_and_unchanged(statements):
     ids = [f"conv_{number:026d}" for number in range(30)]
     listed = [conversation(remote_id=id_) for id_ in ids]

@@ -11,7 +11,6 @@ from django_orq.conf import get_workspace
 from django_orq.exceptions import AuthenticationFailed, MustWait, Problem, RateLimited
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
-from django_orq.signals import sync_run_finished
 from django_orq.store import rate_limits
 from django_orq.store.database import DatabaseClock
 from django_orq.sync import runs, slices, walk
@@ -388,9 +387,7 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
     assert SyncRun.objects.filter(mode="incremental").count() == 2
 
 
-def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(remote, monkeypatch, caplog):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(remote, one_run_is_kept, caplog):
     full_run()
 
     def fail(run: object, sql: str, params: object, many: bool, context: object) -> object:
@@ -451,9 +448,7 @@ def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last
     assert (full_run().pages, remote.count("list")) == (4, 4)
 
 
-def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, one_run_is_kept):
     ended = [full_run()]
     Report.objects.create(run=ended[0])
     ended += [full_run() for _time in range(3)]
@@ -473,22 +468,6 @@ def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch)
 
     assert list(SyncRun.objects.filter(workspace="research").order_by("pk").values_list("pk", flat=True)) == theirs
     assert SyncRun.objects.filter(workspace="default").count() < 3
-
-
-@pytest.mark.django_db(transaction=True)
-def test_receivers_are_told_when_a_run_ends(remote):
-    ended = []
-
-    def receive(run: SyncRun, **_kwargs: object) -> None:
-        ended.append((run.pk, run.state))
-
-    sync_run_finished.connect(receive)
-    try:
-        run = full_run()
-    finally:
-        sync_run_finished.disconnect(receive)
-
-    assert ended == [(run.pk, "succeeded")]
 
 
 def test_trouble_long_after_the_last_page_is_waited_out_all_the_same(remote, four_pages):
