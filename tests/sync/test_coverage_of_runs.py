@@ -105,12 +105,6 @@ def test_incremental_run_is_complete_once_the_first_full_run_is(full):
     assert incremental_run().stop_id == incremental.head_id
 
 
-def test_full_and_incremental_runs_of_a_workspace_go_on_at_the_same_time(remote):
-    full, incremental = runs.open_run("default", "full"), runs.open_run("default", "incremental")
-
-    assert {run.pk for run in runs.adoptable("default")} == {full.pk, incremental.pk}
-
-
 def test_refused_item_does_not_undo_coverage(remote):
     fill(remote, 5)
     remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}

@@ -38,10 +38,6 @@ def test_there_is_one_unfinished_run_of_a_workspace_and_mode(remote):
     assert runs.open_run("default", "full") == runs.open_run("default", "full")
 
 
-def test_finished_run_makes_room_for_the_next(remote):
-    assert full_run() != runs.open_run("default", "full")
-
-
 def test_slice_ends_after_its_time_and_the_next_goes_on(remote, four_pages, settings):
     configure(settings, SLICE_SECONDS=0.000_001)
     run = runs.open_run("default", "full")

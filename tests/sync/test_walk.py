@@ -40,13 +40,6 @@ def test_empty_workspace_is_a_success(remote):
     assert (run.state, run.pages, run.seen, run.head_id) == ("succeeded", 1, 0, None)
 
 
-def test_head_is_the_newest_id_of_the_first_page(remote, settings):
-    configure(settings, PAGE_SIZE=2)
-    newest, *_ = fill(remote, 5)
-
-    assert full_run().head_id == newest
-
-
 def test_second_run_sees_the_renames_and_writes_only_them(remote):
     ids = fill(remote, 5)
     full_run()
