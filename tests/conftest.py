@@ -8,11 +8,12 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings
 
 from django_orq.models import Conversation
+from django_orq.sync import runs
 from django_orq.testing import OrqSandbox
 
 from .celery import app
 from .resting import ALL, Program, user_with
-from .walking import full_run
+from .walking import configure, fill, full_run
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
 settings.load_profile("any machine")
@@ -64,6 +65,20 @@ def rows(remote):
     full_run()
     remote.clear_requests()
     return list(Conversation.objects.order_by("-remote_id"))
+
+
+@pytest.fixture
+def four_pages(remote, settings) -> None:
+    """35 conversations, in pages of ten."""
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 35)
+
+
+@pytest.fixture
+def one_run_is_kept(monkeypatch) -> None:
+    """Of those that changed something, and of those that changed nothing."""
+    monkeypatch.setattr(runs, "KEPT", 1)
+    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
 
 
 @pytest.fixture

@@ -5,6 +5,10 @@ from typing import Any
 import requests
 from django.contrib.auth.models import Permission, User
 
+from django_orq.models import Conversation
+
+LIST, RUNS = "/conversations/", "/sync-runs/"
+"""Below the address of a `Program`."""
 ERROR = {"code", "message", "remote_status"}
 """What every error answer holds."""
 ALL = (
@@ -15,6 +19,10 @@ ALL = (
     "view_syncrun",
     "run_sync",
 )
+
+
+def page_of(row: Conversation) -> str:
+    return f"{LIST}{row.remote_id}/"
 
 
 def user_with(*permissions: str, name: str = "agent") -> User:

@@ -21,7 +21,7 @@ from django_orq.testing import OrqSandbox
 from .markdown import code, rows, spans
 from .ordering import place
 from .values import NOON
-from .walking import configure, full_run
+from .walking import configure, fill, full_run
 
 PACKAGE = Path(logs.__file__).parent
 TABLE = {code(row["event"]): row for row in rows("monitoring.md", "Log events") if "event" in row}
@@ -153,8 +153,7 @@ def test_database_that_fails_in_a_run_is_an_error_with_the_traceback(remote, cap
 
 @pytest.mark.django_db(transaction=True)
 def test_numbers_of_a_run_are_in_its_record(remote, said):
-    for number in range(3):
-        remote.add(f"Ticket {number}")
+    fill(remote, 3)
     run = full_run()
 
     (record,) = said("sync_run.finished")
@@ -179,8 +178,7 @@ def test_partial_run_is_a_warning(remote, said):
 @pytest.mark.django_db(transaction=True)
 def test_run_is_started_once_and_a_walker_that_let_it_go_has_not_died(remote, settings, said):
     configure(settings, PAGE_SIZE=1, SLICE_SECONDS=0.000_001)
-    for number in range(3):
-        remote.add(f"Ticket {number}")
+    fill(remote, 3)
     full_run()
 
     assert len(said("sync_run.started")) == 1

@@ -115,18 +115,6 @@ def test_tree() -> None:
     }
 
 
-def test_what_may_be_tried_again() -> None:
-    assert {error.code for error in ERRORS if error.retryable} == {
-        "database_trouble",
-        "mirror_contended",
-        "must_wait",
-        "pace_kept",
-        "rate_limited",
-        "server_error",
-        "transport_error",
-    }
-
-
 def test_what_the_next_conversation_would_meet_too() -> None:
     assert {error.code for error in ERRORS if error.concerns_all} == {
         "authentication_failed",
@@ -134,13 +122,6 @@ def test_what_the_next_conversation_would_meet_too() -> None:
         "permission_refused",
         "transport_error",
     }
-
-
-def test_api_error_carries_the_answer() -> None:
-    error = APIError(status=418, retry_after=2.5, **ANSWER)
-    assert (error.operation, error.status, error.headers) == ("list", 418, {"Retry-After": "7"})
-    assert (error.body, error.server_message, error.retry_after) == ("<p>", "no {such} thing", 2.5)
-    assert str(error) == "Orq answered 418 to list: no {such} thing."
 
 
 def test_page_lists_each_error_with_its_code_and_whether_it_is_retryable():

@@ -1,10 +1,8 @@
 import pytest
-from django.db import models, router
 from django.template import Context, Template
 
 from django_orq.exceptions import StrayWrite
 from django_orq.models import Conversation, RejectedPayload, SyncRun
-from django_orq.store.database import write_database
 from django_orq.store.reconcile import reconcile
 
 from .values import REMOTE_ID, answer, at, conversation, set_columns
@@ -97,18 +95,3 @@ def test_error_of_a_run_is_composed_when_it_is_shown():
 
     assert "API_STYLE 'snake'" in run.error_message
     assert SyncRun().error_message == ""
-
-
-def test_error_of_another_version_is_shown_by_its_code():
-    assert "not_known_here" in SyncRun(error_code="not_known_here").error_message
-    assert "cursor_ignored" in SyncRun(error_code="cursor_ignored").error_message
-
-
-def test_mirror_is_written_where_the_router_says(monkeypatch):
-    class Router:
-        def db_for_write(self, model: type[models.Model], **hints: object) -> str:
-            return "replica-safe"
-
-    monkeypatch.setattr(router, "routers", [Router()])
-
-    assert write_database() == "replica-safe"

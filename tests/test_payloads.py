@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import FrozenInstanceError
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,16 +35,7 @@ CAMEL = {
     "updatedById": "agent-2",
     "metadata": {"generatingTitle": False, "entityId": None, "model": "gpt"},
 }
-SNAKE = {
-    "_id": ID,
-    "kind": "conversation",
-    "display_name": "Where is my order?",
-    "created_at": 1_700_000_000_123,
-    "updated_at": 1_700_000_000_456,
-    "created_by_id": "user-1",
-    "updated_by_id": "agent-2",
-    "metadata": {"generatingTitle": False, "entityId": None, "model": "gpt"},
-}
+SNAKE = {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in CAMEL.items()}
 PARSED = RemoteConversation(
     remote_id=ID,
     display_name="Where is my order?",
@@ -98,11 +89,6 @@ def test_payload_itself_is_not_changed() -> None:
     assert payload == CAMEL
 
 
-def test_parsed_value_is_frozen() -> None:
-    with pytest.raises(FrozenInstanceError):
-        parse_conversation(CAMEL).display_name = "other"  # type: ignore[misc]
-
-
 @pytest.mark.parametrize(
     ("milliseconds", "expected"),
     [
@@ -144,11 +130,6 @@ def test_id_that_is_not_conv_and_a_ulid_is_refused(remote_id: Any) -> None:
         parse_conversation(CAMEL | {"_id": remote_id})
 
 
-def test_missing_id_is_refused_not_made_up() -> None:
-    with pytest.raises(Refused, match="“_id” is not a conversation id"):
-        parse_conversation({key: value for key, value in CAMEL.items() if key != "_id"})
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -176,12 +157,6 @@ def test_missing_id_is_refused_not_made_up() -> None:
 def test_what_can_not_be_mirrored_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         parse_conversation(CAMEL | change)
-
-
-@pytest.mark.parametrize("payload", [None, [], "text", 5, True])
-def test_what_is_no_object_is_refused(payload: Any) -> None:
-    with pytest.raises(Refused, match="not a JSON object"):
-        parse_conversation(payload)
 
 
 def test_nesting_is_bounded() -> None:
@@ -293,6 +268,9 @@ def test_name_is_trimmed(given_name: str, name: str) -> None:
     [
         ("", "needs a name"),
         (" \t\n", "needs a name"),
+        ("\u200b", "needs a name"),
+        ("\ufeff\u00ad", "needs a name"),
+        ("\u2028", "needs a name"),
         ("x" * 101, "at most 100"),
         ("a\tb", "control"),
         ("a\x7fb", "control"),
@@ -311,9 +289,3 @@ def test_name_that_orq_would_refuse_is_refused_with_its_reason(given_name: Any, 
 @pytest.mark.parametrize(("text", "verdict"), [(ID, True), ("conv_x", False), (None, False), (b"conv_", False)])
 def test_remote_id_is_recognised(text: object, verdict: bool) -> None:  # a table's column
     assert is_remote_id(text) is verdict
-
-
-@pytest.mark.parametrize("name", ["\u200b", "\ufeff\u00ad", "\u2028"])
-def test_name_that_nobody_can_see_is_none(name: str) -> None:
-    with pytest.raises(InvalidName):
-        clean_display_name(name)

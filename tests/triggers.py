@@ -1,6 +1,6 @@
 """What the database itself says was written: one trigger for each kind of write to a conversation's row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import connection
@@ -23,23 +23,23 @@ _TRIGGERS = {
 @contextmanager
 def written_rows() -> Iterator[Callable[[], int]]:
     """Yields how many rows of conversations have been inserted, updated or deleted since."""
-    _execute("CREATE TABLE write_count (n integer)")
+    execute("CREATE TABLE write_count (n integer)")
     if connection.vendor == "postgresql":
-        _execute(_FUNCTION)
+        execute(_FUNCTION)
     for kind in _KINDS:
-        _execute(_TRIGGERS[connection.vendor].format(kind=kind))
+        execute(_TRIGGERS[connection.vendor].format(kind=kind))
     try:
         yield _count
     finally:
         for kind in _KINDS:
             on_table = " ON django_orq_conversation" if connection.vendor == "postgresql" else ""
-            _execute(f"DROP TRIGGER count_{kind}{on_table}")
-        _execute("DROP TABLE write_count")
+            execute(f"DROP TRIGGER count_{kind}{on_table}")
+        execute("DROP TABLE write_count")
 
 
-def _execute(sql: str) -> None:
+def execute(sql: str, values: Sequence[object] | None = None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, values)
 
 
 def _count() -> int:

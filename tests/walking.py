@@ -1,5 +1,6 @@
 """What tests of the walk do over and over."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,23 @@ from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.store.database import write_database
 from django_orq.sync import runs, slices
 from django_orq.testing import OrqSandbox
+
+
+class Killed(BaseException):
+    """Ends a walk as a signal would."""
+
+
+def kill_after(pages: int) -> Callable[[SyncRun], None]:
+    def on_progress(run: SyncRun) -> None:
+        if run.pages == pages:
+            raise Killed
+
+    return on_progress
+
+
+def fill(remote: OrqSandbox, count: int) -> list[str]:
+    """Add conversations and return their ids, newest first."""
+    return [remote.add(f"Ticket {number}")["_id"] for number in range(count)][::-1]
 
 
 def full_run() -> SyncRun:

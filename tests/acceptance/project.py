@@ -71,13 +71,13 @@ class Project:
             yield worker
         assert worker.process.returncode == 0, worker.text
 
-    def tables(self, database: str = "db.sqlite3") -> set[str]:
-        with closing(sqlite3.connect(self.folder / database)) as connection:
+    def tables(self) -> set[str]:
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as connection:
             return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
-    def rows(self, model: str, database: str = "db.sqlite3") -> list[dict[str, Any]]:
+    def rows(self, model: str) -> list[dict[str, Any]]:
         """What SQLite holds, without the ORM in between; newest conversation, or latest run, first."""
-        with closing(sqlite3.connect(self.folder / database)) as connection:
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as connection:
             connection.row_factory = sqlite3.Row
             order = "remote_id" if model == "conversation" else "id"
             found = connection.execute(f"SELECT * FROM django_orq_{model} ORDER BY {order} DESC")  # noqa: S608 # ours

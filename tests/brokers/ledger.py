@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db import connection
 
+from ..triggers import execute
+
 _LEDGER = "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint, entry bigserial)"
 _FUNCTION = """
     CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger AS $$
@@ -65,18 +67,13 @@ class Ledger:
 
 @contextmanager
 def kept_ledger() -> Iterator[Ledger]:
-    _execute(_LEDGER)
+    execute(_LEDGER)
     for table, (key, cursor) in _NOTED.items():
-        _execute(_FUNCTION.format(table=table, key=key, cursor=cursor))
-        _execute(_TRIGGER.format(table=table))
+        execute(_FUNCTION.format(table=table, key=key, cursor=cursor))
+        execute(_TRIGGER.format(table=table))
     try:
         yield Ledger()
     finally:
         for table in _NOTED:
-            _execute(f"DROP TRIGGER note ON django_orq_{table}")
-        _execute("DROP TABLE ledger")
-
-
-def _execute(sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
+            execute(f"DROP TRIGGER note ON django_orq_{table}")
+        execute("DROP TABLE ledger")

@@ -4,6 +4,9 @@ import pytest
 from django.conf import settings as django_settings
 from rest_framework.test import APIClient
 
+from django_orq.models import Conversation
+
+from ..admin.test_admin import mirrored
 from .statements import Heard, heard
 
 # They run with settings of their own: test_databases sees to it.
@@ -15,6 +18,20 @@ def told() -> Iterator[Heard]:
     """What each database has been told so far."""
     with heard() as told:
         yield told
+
+
+@pytest.fixture(autouse=True)
+def apart(told) -> Iterator[None]:
+    """What is ours and the rest are never in the same database."""
+    yield
+    assert told.ours_in("default") == []
+    assert told.of_the_rest_in("orq") == []
+
+
+@pytest.fixture
+def rows(remote) -> list[Conversation]:
+    """Three conversations, the newest first."""
+    return [mirrored(remote, name) for name in ("One", "Two", "Three")][::-1]
 
 
 @pytest.fixture

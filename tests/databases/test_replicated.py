@@ -20,14 +20,13 @@ from ..admin.test_admin import (
     confirm,
     confirm_deletion,
     fields_of,
-    mirrored,
     page,
     said,
     save_name,
     save_new,
     text_of,
 )
-from ..walking import approve, configure, full_run, incremental_run, work_on
+from ..walking import approve, configure, fill, full_run, incremental_run, work_on
 from .doing import REST, names_in_orq, one, page_of, work_off
 from .statements import Heard
 
@@ -44,9 +43,8 @@ def replicated(settings, told) -> Iterator[Heard]:
 
 
 @pytest.fixture
-def rows(remote, replicated) -> list[Conversation]:
-    """Three conversations, the newest first, as the replica has them."""
-    rows = [mirrored(remote, name) for name in ("One", "Two", "Three")][::-1]
+def rows(replicated, rows) -> list[Conversation]:
+    """These, as the replica has them."""
     replicate()
     rows = [Conversation.objects.get(pk=row.pk) for row in rows]
     replicated["replica"].clear()
@@ -62,7 +60,7 @@ def test_lists_of_conversations_show_what_the_replica_has(rows, admin_client, re
 
 
 def test_syncing_and_the_verbs_read_nothing_from_the_replica(remote, replicated):
-    ids = [remote.add(f"Ticket {number}")["_id"] for number in range(5)]
+    ids = fill(remote, 5)
     full_run()
     incremental_run()
     remote.remove(ids[0])
@@ -167,7 +165,7 @@ def test_run_that_was_just_started_is_there(remote, admin_client, reader, queue)
 
 def test_run_is_approved_once_though_the_replica_does_not_know_yet(settings, remote, admin_client, replicated):
     configure(settings, MASS_DELETE_MIN=2, MASS_DELETE_SHARE=0)
-    ids = [remote.add(f"Ticket {number}")["_id"] for number in range(5)]
+    ids = fill(remote, 5)
     full_run()
     for id_ in ids[:3]:
         remote.remove(id_)

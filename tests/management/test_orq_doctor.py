@@ -17,7 +17,7 @@ from django_orq.models import WorkspaceWait
 from django_orq.payloads import is_remote_id
 from django_orq.testing import OrqSandbox
 
-from ..walking import configure, full_run
+from ..walking import configure, fill, full_run
 
 pytestmark = pytest.mark.django_db
 
@@ -57,8 +57,7 @@ class Verdict(list[str]):
 
 @pytest.fixture
 def filled(remote: OrqSandbox) -> OrqSandbox:
-    for number in range(3):
-        remote.add(f"Ticket {number}")
+    fill(remote, 3)
     return remote
 
 

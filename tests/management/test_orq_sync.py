@@ -1,5 +1,4 @@
 import io
-import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,9 +7,8 @@ from django.core.management import CommandError, call_command
 from django_orq.management.progress import Progress
 from django_orq.models import SyncRun
 from django_orq.sync import runs
-from django_orq.testing import OrqSandbox
 
-from ..walking import configure, let_the_wait_pass, mirror_equals
+from ..walking import configure, fill, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
 
@@ -24,11 +22,6 @@ def orq_sync(*arguments: str, stdout: io.StringIO | None = None) -> str:
     stdout = stdout or io.StringIO()
     call_command("orq_sync", *arguments, stdout=stdout, no_color=True)
     return stdout.getvalue()
-
-
-def fill(remote: OrqSandbox, count: int) -> None:
-    for number in range(count):
-        remote.add(f"Ticket {number}")
 
 
 def test_full_run_mirrors_everything_and_sums_up(remote):
@@ -78,28 +71,18 @@ def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
     assert "300" not in stream.getvalue()
 
 
-def test_partial_run_says_why_and_exits_with_3(remote, capsys):
-    fill(remote, 2)
-    remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}
-
-    with pytest.raises(SystemExit) as exit_:
-        call_command("orq_sync", "--full")
-
-    assert exit_.value.code == 3
-    assert "1 entry of Orq’s list could not be read" in capsys.readouterr().err
-
-
-def test_outdated_values_are_named_as_a_reason(remote, capsys):
-    id_ = remote.add("Old")["_id"]
+@pytest.mark.parametrize(
+    ("is_old", "reason"), [(False, "1 entry of Orq’s list could not be read"), (True, "older values")]
+)
+def test_partial_run_says_why_and_exits_with_3(remote, capsys, is_old, reason):
+    (id_,) = fill(remote, 1)
     old = remote.get(id_)
     remote.rename(id_, "New")
     orq_sync("--full")
-    remote.transform_list = lambda answer: answer | {"data": [old]}
+    remote.transform_list = lambda answer: answer | {"data": [old] if is_old else [*answer["data"], "junk"]}
 
-    with pytest.raises(SystemExit):
-        call_command("orq_sync", "--full")
-
-    assert "older values" in capsys.readouterr().err
+    assert exit_code("--full") == 3
+    assert reason in capsys.readouterr().err
 
 
 def test_failed_run_says_why_and_exits_with_1(remote):
@@ -147,9 +130,7 @@ def test_another_walker_is_named_and_exits_with_5(remote, capsys):
     assert SyncRun.objects.get() == run
 
 
-def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, settings, monkeypatch):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pages, monkeypatch):
     show = Progress.show
 
     def interrupt(self: Progress, run: SyncRun) -> None:
@@ -193,15 +174,6 @@ def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, f
     assert "succeeded: 3 conversations" in orq_sync("--full")
 
 
-def test_fresh_cancels_a_run_that_has_no_page_yet(remote):
-    remote.fail("list", status=500)
-    exit_code("--full")
-
-    orq_sync("--full", "--fresh")
-
-    assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -234,30 +206,25 @@ def test_doubted_run_says_how_to_approve_it(remote):
     assert (doubted.needs_approval, doubted.approvals[0]["by"]) == ("mass_delete", "Ada")
 
 
-def test_budget_leaves_the_rest_to_the_next_call(remote, settings, capsys):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+@pytest.fixture
+def left(four_pages) -> None:
+    """A full run that has one page behind it, and has spent its budget."""
+    exit_code("--full", "--max-seconds", "0.000001")
 
+
+def test_budget_leaves_the_rest_to_the_next_call(remote, four_pages, capsys):
     assert exit_code("--full", "--max-seconds", "0.000001") == 4
     assert "budget" in capsys.readouterr().err
     assert "has 1 page behind it" in orq_sync("--full", "--max-seconds", "60")
     assert mirror_equals(remote)
 
 
-def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, settings, capsys):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-    exit_code("--full", "--max-seconds", "0.000001")
-
+def test_fresh_cancels_the_unfinished_run_and_starts_at_the_head(remote, left):
     assert "35 conversations, 4 pages" in orq_sync("--full", "--fresh")
     assert list(SyncRun.objects.order_by("pk").values_list("state", flat=True)) == ["cancelled", "succeeded"]
 
 
-def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it_is(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-    exit_code("--full", "--max-seconds", "0.000001")
-
+def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it_is(remote, left):
     with pytest.raises(CommandError, match="max_seconds"):
         orq_sync("--full", "--fresh", "--max-seconds", "0")
 
@@ -265,10 +232,7 @@ def test_fresh_with_a_budget_that_makes_no_sense_leaves_the_unfinished_run_as_it
     assert not SyncRun.objects.get().is_finished
 
 
-def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_run_as_it_is(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-    exit_code("--full", "--max-seconds", "0.000001")
+def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_run_as_it_is(remote, left, settings):
     settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
 
     with pytest.raises(CommandError, match="no Orq workspace 'default'") as refusal:
@@ -278,21 +242,14 @@ def test_fresh_in_a_workspace_that_is_configured_no_more_leaves_the_unfinished_r
     assert not SyncRun.objects.get().is_finished
 
 
-def test_nothing_but_remarks_is_said_where_none_of_it_is_wanted(remote, settings, capsys):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-
+def test_nothing_but_remarks_is_said_where_none_of_it_is_wanted(remote, four_pages, capsys):
     assert exit_code("--full", "--verbosity=0", "--max-seconds", "0.000001") == 4
     said = capsys.readouterr()
     assert (said.out, "budget" in said.err) == ("", True)
     assert orq_sync("--full", "--verbosity=0") == ""
 
 
-def test_resume_goes_on_with_a_run_whose_budget_is_spent(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-    exit_code("--full", "--max-seconds", "0.000001")
-
+def test_resume_goes_on_with_a_run_whose_budget_is_spent(remote, left):
     assert "35 conversations, 4 pages" in orq_sync("--resume", str(SyncRun.objects.get().pk))
     assert mirror_equals(remote)
 
@@ -336,13 +293,7 @@ def test_confirming_is_shown(remote, capsys):
     assert "1 of the missing looked up" in orq_sync("--full", stdout=Terminal())
 
 
-def test_long_walk_goes_on_over_many_slices(remote, settings):
-    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
-    fill(remote, 35)
+def test_long_walk_goes_on_over_many_slices(remote, four_pages, settings):
+    configure(settings, SLICE_SECONDS=0.000_001)
 
     assert "35 conversations, 4 pages" in orq_sync("--full")
-
-
-def test_environment_has_no_key_of_its_own():
-    """The tests would otherwise depend on the machine they run on."""
-    assert "ORQ_API_KEY" not in os.environ

@@ -23,6 +23,7 @@ from django_orq.sync import runs
 
 from ..references import models as project
 from ..threads import in_thread
+from ..triggers import execute
 from ..values import conversation, mirrored_values, set_columns, tombstone
 from ..walking import full_run, incremental_run, mirror_equals
 
@@ -608,8 +609,3 @@ _REFUSING = {
         "EXECUTE FUNCTION refuse()",
     ],
 }
-
-
-def execute(statement: str, values: list[object] | None = None) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)

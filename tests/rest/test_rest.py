@@ -121,9 +121,6 @@ class TestFilters:
         set_columns(row(3), deleted_at=at(5))
 
     def test_deleted_ones_are_listed_only_if_asked_for(self, reader):
-        listings = {
-            state: listed(reader, state=state) for state in ("", "live", "unlisted", "missing", "deleted", "any")
-        }
         numbers = {
             "": (2, 1, 0),
             "live": (0,),
@@ -133,7 +130,8 @@ class TestFilters:
             "any": (3, 2, 1, 0),
         }
 
-        assert listings == {state: list(map(remote_id, those)) for state, those in numbers.items()}
+        for state, those in numbers.items():
+            assert listed(reader, state=state) == list(map(remote_id, those))
         assert [len(page["results"]) for page in walk(reader, state="any", page_size=3)] == [3, 1]
 
     def test_each_can_be_retrieved_with_its_state(self, reader):

@@ -17,18 +17,14 @@ from django_orq.rest.views import ConversationViewSet
 
 from ..brokering import refusing_port
 from ..celery import app
-from ..resting import Program, error_of
+from ..resting import LIST, RUNS, Program, error_of, page_of
 from ..walking import configure
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIST, FETCH, RUNS = "/conversations/", "/conversations/fetch/", "/sync-runs/"
+FETCH = f"{LIST}fetch/"
 NOWHERE = "conv_" + "0" * 26
 JSON = {"Content-Type": "application/json"}
 AN_HOUR = timedelta(hours=1)
-
-
-def page_of(row: Conversation) -> str:
-    return f"{LIST}{row.remote_id}/"
 
 
 @pytest.fixture

@@ -12,12 +12,11 @@ from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs
 
 from ..brokering import messages
-from ..resting import Program
+from ..resting import LIST, RUNS, Program, page_of
 from ..threads import disconnect
 from ..walking import full_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIST, RUNS = "/conversations/", "/sync-runs/"
 WALK = "django_orq.walk_conversations"
 
 
@@ -29,10 +28,6 @@ def atomic_requests(request, monkeypatch):
 @pytest.fixture
 def row(remote, program) -> Conversation:
     return fetch_conversation(remote_id=remote.add("Refund")["_id"])
-
-
-def page_of(row: Conversation) -> str:
-    return f"{LIST}{row.remote_id}/"
 
 
 class TestConversations:

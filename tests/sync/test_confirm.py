@@ -1,6 +1,7 @@
 """Missing, confirmed, tombstoned, restored: what becomes of rows that the list leaves out."""
 
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from ..triggers import written_rows
 from ..walking import (
     approve,
     configure,
+    fill,
     full_run,
     incremental_run,
     let_the_wait_pass,
@@ -32,10 +34,22 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def ids(remote: OrqSandbox) -> list[str]:
     """250 mirrored conversations, newest first."""
-    ids = [remote.add(f"Ticket {number}")["_id"] for number in range(250)][::-1]
+    ids = fill(remote, 250)
     full_run()
     remote.clear_requests()
     return ids
+
+
+@pytest.fixture
+def held(remote: OrqSandbox, ids: list[str]) -> SyncRun:
+    """A full run after 51 of them were deleted, one more than it may take for true."""
+    remove(remote, ids[10:61])
+    return full_run()
+
+
+def remove(remote: OrqSandbox, ids: Iterable[str]) -> None:
+    for id_ in ids:
+        remote.remove(id_)
 
 
 def states(*ids: str) -> list[str]:
@@ -45,8 +59,7 @@ def states(*ids: str) -> list[str]:
 @pytest.mark.django_db(transaction=True)
 def test_deleted_conversations_are_tombstoned_and_nothing_else_is_written(remote, ids):
     gone = [ids[0], ids[-1], *ids[90:110], ids[200]]
-    for id_ in gone:
-        remote.remove(id_)
+    remove(remote, gone)
 
     with written_rows() as count:
         run = full_run()
@@ -84,8 +97,7 @@ def test_forty_of_ten_thousand_deleted(settings):
         full_run()
         every = [conversation["_id"] for conversation in remote.conversations]
         gone = {every[0], every[-1], *every[100:9_600:250]}
-        for id_ in gone:
-            remote.remove(id_)
+        remove(remote, gone)
         remote.hidden = {every[5_001]}
         remote.clear_requests()
 
@@ -124,25 +136,17 @@ def test_conversation_that_comes_back_is_restored(remote, ids):
     assert mirror_equals(remote)
 
 
-def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, ids):
-    for id_ in ids[10:61]:
-        remote.remove(id_)
-
-    run = full_run()
-
-    assert (run.state, run.needs_approval, run.held, run.tombstoned) == ("partial", "mass_delete", 51, 0)
+def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, held):
+    assert (held.state, held.needs_approval, held.held, held.tombstoned) == ("partial", "mass_delete", 51, 0)
     assert remote.count("retrieve") == 0
     assert Conversation.objects.missing().count() == 51
-    (remark,) = remarks(run)
+    (remark,) = remarks(held)
     assert "51 missing conversations" in remark
     assert "approve this run" in remark
-    assert f"--approve {run.pk}" in " ".join(remarks(run, for_terminal=True))
+    assert f"--approve {held.pk}" in " ".join(remarks(held, for_terminal=True))
 
 
-def test_approval_reopens_the_same_run(remote, ids):
-    for id_ in ids[10:61]:
-        remote.remove(id_)
-    held = full_run()
+def test_approval_reopens_the_same_run(remote, ids, held):
     assert runs.can_be_approved(held)
 
     run = work_on(approve(held))
@@ -155,10 +159,7 @@ def test_approval_reopens_the_same_run(remote, ids):
     assert mirror_equals(remote)
 
 
-def test_approved_run_takes_only_what_was_missing_when_its_walk_ended(remote, ids):
-    for id_ in ids[10:61]:
-        remote.remove(id_)
-    held = full_run()
+def test_approved_run_takes_only_what_was_missing_when_its_walk_ended(remote, ids, held):
     remote.remove(ids[100])
     full_run()
 
@@ -169,8 +170,7 @@ def test_approved_run_takes_only_what_was_missing_when_its_walk_ended(remote, id
 
 def test_rows_missing_from_the_last_page_are_approved_too_however_slow_the_database(remote, ids, monkeypatch):
     """A slow answer dates what was received later than what is done now; the walk must still end after both."""
-    for id_ in ids[-60:]:
-        remote.remove(id_)
+    remove(remote, ids[-60:])
     read = database._read
 
     def slow(using: str) -> datetime:
@@ -199,12 +199,10 @@ def test_approved_run_still_asks_for_each(remote, ids):
 
 def test_guard_counts_against_the_rows_that_were_there_before(remote, ids, settings):
     configure(settings, MASS_DELETE_MIN=1, MASS_DELETE_SHARE=0.1)
-    for id_ in ids[10:35]:
-        remote.remove(id_)
+    remove(remote, ids[10:35])
     assert full_run().tombstoned == 25
 
-    for id_ in ids[40:63]:
-        remote.remove(id_)
+    remove(remote, ids[40:63])
     assert full_run().needs_approval == "mass_delete"
 
 
@@ -245,8 +243,7 @@ def test_one_living_canary_of_three_is_enough(remote, ids):
 
 def test_mirror_without_any_canary_needs_a_person(remote, ids, settings):
     configure(settings, MASS_DELETE_MIN=1000)
-    for id_ in ids:
-        remote.remove(id_)
+    remove(remote, ids)
     doubted = full_run()
     assert doubted.error_code == "workspace_doubted"
 
@@ -258,8 +255,7 @@ def test_mirror_without_any_canary_needs_a_person(remote, ids, settings):
 
 
 def test_trouble_in_the_confirmation_makes_the_run_wait_and_it_goes_on(remote, ids):
-    for id_ in ids[10:20]:
-        remote.remove(id_)
+    remove(remote, ids[10:20])
     remote.fail("retrieve", after=4, status=503)
 
     run = full_run()
@@ -271,8 +267,7 @@ def test_trouble_in_the_confirmation_makes_the_run_wait_and_it_goes_on(remote, i
 
 def test_confirmation_goes_on_slice_by_slice(remote, ids, settings):
     configure(settings, SLICE_SECONDS=0.000_001)
-    for id_ in ids[10:15]:
-        remote.remove(id_)
+    remove(remote, ids[10:15])
     run = runs.open_run("default", "full")
 
     count = 0
@@ -333,17 +328,13 @@ class TestDoubtfulWorkspace:
 
     @pytest.fixture(params=[10, 40, pytest.param(1000, marks=pytest.mark.volume)])
     def count(self, request: pytest.FixtureRequest, remote: OrqSandbox) -> int:
-        for number in range(request.param):
-            remote.add(f"Ticket {number}")
+        fill(remote, request.param)
         full_run()
         return int(request.param)
 
-    def test_list_that_answers_with_nothing(self, remote, count):
-        remote.transform_list = lambda answer: answer | {"data": [], "has_more": False}
-        self.check(full_run(), count)
-
-    def test_list_that_is_cut_short(self, remote, count):
-        remote.transform_list = lambda answer: answer | {"data": answer["data"][:5], "has_more": False}
+    @pytest.mark.parametrize("shown", [0, 5])
+    def test_list_that_answers_with_nothing_or_is_cut_short(self, remote, count, shown):
+        remote.transform_list = lambda answer: answer | {"data": answer["data"][:shown], "has_more": False}
         self.check(full_run(), count)
 
     def test_key_that_lost_access(self, remote, count):
@@ -473,8 +464,7 @@ def test_refresh_that_found_it_alive_beats_the_404_of_the_confirmation(remote, i
 
 
 def test_guard_looks_again_before_each_batch(remote, ids):
-    for id_ in ids[10:40]:
-        remote.remove(id_)
+    remove(remote, ids[10:40])
     remote.fail("retrieve", status=503)
     run = full_run()
     assert (run.state, run.phase) == ("waiting", "confirm")
@@ -487,10 +477,7 @@ def test_guard_looks_again_before_each_batch(remote, ids):
     assert (run.needs_approval, run.held, run.tombstoned) == ("mass_delete", 130, 0)
 
 
-def test_another_approval_does_not_widen_what_is_confirmed(remote, ids):
-    for id_ in ids[10:61]:
-        remote.remove(id_)
-    held = full_run()
+def test_another_approval_does_not_widen_what_is_confirmed(remote, ids, held):
     remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
     second = work_on(approve(held))
     assert second.needs_approval == "no_canary"
@@ -504,22 +491,16 @@ def test_another_approval_does_not_widen_what_is_confirmed(remote, ids):
 
 def test_confirmation_under_a_rate_limit_comes_to_its_end(remote, ids):
     """Orq allows ten requests, and then asks to wait."""
-    for id_ in ids[10:50]:
-        remote.remove(id_)
-    run = full_run_under_limit(remote, allowed=10)
-
-    assert (run.state, run.tombstoned) == ("succeeded", 40)
-
-
-def full_run_under_limit(remote: OrqSandbox, *, allowed: int) -> SyncRun:
+    remove(remote, ids[10:50])
     for _turn in range(40):
         remote.clear_faults()
-        remote.fail(after=allowed, times=None, status=429, headers={"Retry-After": "30"})
+        remote.fail(after=10, times=None, status=429, headers={"Retry-After": "30"})
         run = full_run()
         if run.is_finished:
-            return run
+            break
         let_the_wait_pass()
-    raise AssertionError(f"tombstoned {run.tombstoned} of 40 in 40 turns")
+
+    assert (run.state, run.tombstoned) == ("succeeded", 40)
 
 
 def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, settings):
@@ -532,9 +513,7 @@ def test_missing_rows_of_another_workspace_are_none_of_ours(remote, ids, setting
     assert row.state == "missing"
 
 
-def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remote, ids, settings, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remote, ids, settings, one_run_is_kept):
     with OrqSandbox(conversations=5) as another:
         ours = settings.ORQ_WORKSPACES
         settings.ORQ_WORKSPACES = another.settings()
@@ -549,12 +528,7 @@ def test_run_that_doubted_its_workspace_is_not_pruned_until_that_is_settled(remo
     assert not SyncRun.objects.filter(pk=doubted.pk).exists()
 
 
-def test_run_that_awaits_approval_is_not_pruned(remote, ids, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
-    for id_ in ids[10:61]:
-        remote.remove(id_)
-    held = full_run()
+def test_run_that_awaits_approval_is_not_pruned(remote, held, one_run_is_kept):
     for number in range(4):
         remote.add(f"New {number}")
         work_on(runs.open_run("default", "incremental"))
@@ -564,8 +538,7 @@ def test_run_that_awaits_approval_is_not_pruned(remote, ids, monkeypatch):
 
 def test_hiccup_makes_batches_small_for_a_while_only(remote, ids, settings):
     configure(settings, MASS_DELETE_MIN=200)
-    for id_ in ids[10:160]:
-        remote.remove(id_)
+    remove(remote, ids[10:160])
     remote.fail("retrieve", after=2, status=503)
     assert full_run().state == SyncRun.State.WAITING
     let_the_wait_pass()
@@ -601,10 +574,8 @@ def shown_far_from_its_place(remote: OrqSandbox, stray: str):
     return transform
 
 
-def test_approved_run_that_was_cancelled_leaves_the_decision_to_the_next(remote, ids):
-    for id_ in ids[10:61]:
-        remote.remove(id_)
-    runs.cancel(approve(full_run()))
+def test_approved_run_that_was_cancelled_leaves_the_decision_to_the_next(held):
+    runs.cancel(approve(held))
 
     following = full_run()
 
@@ -613,12 +584,6 @@ def test_approved_run_that_was_cancelled_leaves_the_decision_to_the_next(remote,
 
 
 class TestApproval:
-    @pytest.fixture
-    def held(self, remote, ids) -> SyncRun:
-        for id_ in ids[10:61]:
-            remote.remove(id_)
-        return full_run()
-
     def test_twice_is_once(self, held):
         assert runs.approve(held, reason="mass_delete", by="somebody") == held
         assert runs.approve(held, reason="mass_delete", by="somebody else") is None

@@ -5,29 +5,22 @@ import pytest
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs, slices
 from django_orq.sync.report import remarks
-from django_orq.testing import OrqSandbox
 
 from ..triggers import written_rows
-from ..walking import configure, full_run, incremental_run, mirror_equals, work_on
+from ..walking import Killed, configure, fill, full_run, incremental_run, kill_after, mirror_equals, work_on
 
 pytestmark = pytest.mark.django_db
 
 
-def fill(remote: OrqSandbox, count: int) -> list[str]:
-    """Add conversations and return their ids, newest first."""
-    return [remote.add(f"Ticket {number}")["_id"] for number in range(count)][::-1]
-
-
-class Killed(BaseException):
-    """Ends a walk as a signal would."""
-
-
-def kill_after(pages: int):
-    def on_progress(run: SyncRun) -> None:
-        if run.pages == pages:
-            raise Killed
-
-    return on_progress
+@pytest.fixture
+def full(remote, settings) -> SyncRun:
+    """A full run that has one page of five behind it; then three conversations were created."""
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    full = runs.open_run("default", "full")
+    slices.run_slice(full.pk)
+    fill(remote, 3)
+    return full
 
 
 @pytest.mark.django_db(transaction=True)
@@ -78,37 +71,19 @@ def test_first_incremental_run_of_all_walks_to_the_end(remote):
     assert mirror_equals(remote)
 
 
-def test_conversation_created_during_a_slow_full_run_is_mirrored_before_that_ends(remote, settings):
-    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
-    fill(remote, 50)
-    full = runs.open_run("default", "full")
-    slices.run_slice(full.pk)
-    new = fill(remote, 3)
-
-    run = incremental_run_until_done()
+def test_conversation_created_during_a_slow_full_run_is_mirrored_before_that_ends(remote, full):
+    run = incremental_run()
 
     assert (run.state, run.pages, run.created) == ("succeeded", 1, 3)
-    assert Conversation.objects.filter(remote_id__in=new).count() == 3
+    assert Conversation.objects.count() == 10 + 3
     assert SyncRun.objects.get(pk=full.pk).state == SyncRun.State.RUNNING
     work_on(full)
     assert mirror_equals(remote)
 
 
-def incremental_run_until_done() -> SyncRun:
-    run = runs.open_run("default", "incremental")
-    work_on(run)
-    run.refresh_from_db()
-    return run
-
-
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
-def test_incremental_runs_are_not_complete_without_the_first_full_run(remote, settings, ending):
-    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
-    fill(remote, 50)
-    full = runs.open_run("default", "full")
-    slices.run_slice(full.pk)
-    fill(remote, 3)
-    assert [incremental_run_until_done().is_complete for _time in range(2)] == [False, False]
+def test_incremental_runs_are_not_complete_without_the_first_full_run(remote, full, ending):
+    assert [incremental_run().is_complete for _time in range(2)] == [False, False]
     if ending == "cancelled":
         runs.cancel(full)
     else:
@@ -116,29 +91,18 @@ def test_incremental_runs_are_not_complete_without_the_first_full_run(remote, se
         work_on(full)
 
     assert runs.freshness("default").new is None
-    assert incremental_run_until_done().seen == 53
+    assert incremental_run().seen == 53
     assert mirror_equals(remote)
 
 
-def test_incremental_run_is_complete_once_the_first_full_run_is(remote, settings):
-    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
-    fill(remote, 50)
-    full = runs.open_run("default", "full")
-    slices.run_slice(full.pk)
-    fill(remote, 3)
-    incremental = incremental_run_until_done()
+def test_incremental_run_is_complete_once_the_first_full_run_is(full):
+    incremental = incremental_run()
     assert runs.freshness("default").new is None
 
     work_on(full)
 
     assert runs.freshness("default").new == incremental.started_at
-    assert incremental_run_until_done().stop_id == incremental.head_id
-
-
-def test_full_and_incremental_runs_of_a_workspace_go_on_at_the_same_time(remote):
-    full, incremental = runs.open_run("default", "full"), runs.open_run("default", "incremental")
-
-    assert {run.pk for run in runs.adoptable("default")} == {full.pk, incremental.pk}
+    assert incremental_run().stop_id == incremental.head_id
 
 
 def test_refused_item_does_not_undo_coverage(remote):

@@ -11,59 +11,35 @@ from django_orq.conf import get_workspace
 from django_orq.exceptions import AuthenticationFailed, MustWait, Problem, RateLimited
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
-from django_orq.signals import sync_run_finished
 from django_orq.store import rate_limits
 from django_orq.store.database import DatabaseClock
 from django_orq.sync import runs, slices, walk
 from django_orq.sync.claim import Claim
-from django_orq.testing import OrqSandbox
 
 from ..references.models import Report
 from ..threads import in_thread
-from ..walking import configure, full_run, incremental_run, let_the_wait_pass, mirror_equals, walk_pages, work_on
+from ..walking import (
+    Killed,
+    configure,
+    fill,
+    full_run,
+    incremental_run,
+    kill_after,
+    let_the_wait_pass,
+    mirror_equals,
+    walk_pages,
+    work_on,
+)
 
 pytestmark = pytest.mark.django_db
-
-
-def fill(remote: OrqSandbox, count: int) -> None:
-    for number in range(count):
-        remote.add(f"Ticket {number}")
-
-
-class Killed(BaseException):
-    """Ends a walk as a signal would."""
-
-
-def kill_after(pages: int):
-    def on_page(run: SyncRun) -> None:
-        if run.pages == pages:
-            raise Killed
-
-    return on_page
 
 
 def test_there_is_one_unfinished_run_of_a_workspace_and_mode(remote):
     assert runs.open_run("default", "full") == runs.open_run("default", "full")
 
 
-def test_finished_run_makes_room_for_the_next(remote):
-    assert full_run() != runs.open_run("default", "full")
-
-
-@pytest.mark.parametrize("mode", ["confirm", "", "FULL"])
-def test_other_modes_are_refused(remote, mode):
-    with pytest.raises(ValueError, match="mode must be 'incremental' or 'full'"):
-        runs.open_run("default", mode)
-
-
-def test_unknown_workspace_is_refused(remote):
-    with pytest.raises(ImproperlyConfigured, match="no Orq workspace 'other'"):
-        runs.open_run("other", "full")
-
-
-def test_slice_ends_after_its_time_and_the_next_goes_on(remote, settings):
-    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
-    fill(remote, 35)
+def test_slice_ends_after_its_time_and_the_next_goes_on(remote, four_pages, settings):
+    configure(settings, SLICE_SECONDS=0.000_001)
     run = runs.open_run("default", "full")
 
     pages = []
@@ -75,9 +51,7 @@ def test_slice_ends_after_its_time_and_the_next_goes_on(remote, settings):
     assert remote.count("list") == 4
 
 
-def test_killed_walk_goes_on_from_its_last_page(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_killed_walk_goes_on_from_its_last_page(remote, four_pages):
     run = runs.open_run("default", "full")
     with pytest.raises(Killed):
         slices.run_slice(run.pk, on_progress=kill_after(2))
@@ -99,9 +73,7 @@ def test_run_whose_walker_died_is_taken_over_when_its_lease_ran_out(remote):
     assert full_run().state == SyncRun.State.SUCCEEDED
 
 
-def test_walker_that_lost_its_run_writes_nothing_more(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_walker_that_lost_its_run_writes_nothing_more(remote, four_pages):
     run = runs.open_run("default", "full")
 
     def take_over(run: SyncRun) -> None:
@@ -115,14 +87,6 @@ def test_walker_that_lost_its_run_writes_nothing_more(remote, settings):
     assert Conversation.objects.count() == 20
 
 
-def test_finished_run_is_not_walked_again(remote):
-    run = full_run()
-    remote.clear_requests()
-
-    assert slices.run_slice(run.pk) is None
-    assert remote.count() == 0
-
-
 @pytest.mark.parametrize(
     ("fault", "code", "message"),
     [
@@ -132,9 +96,7 @@ def test_finished_run_is_not_walked_again(remote):
     ],
     ids=str,
 )
-def test_refusal_fails_the_run_keeps_its_pages_and_the_next_run_starts_anew(remote, settings, fault, code, message):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_refusal_fails_the_run_keeps_its_pages_and_the_next_run_starts_anew(remote, four_pages, fault, code, message):
     remote.fail("list", after=2, **fault)
 
     run = full_run()
@@ -160,10 +122,8 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_trouble_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings, name):
+def test_trouble_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, four_pages, name):
     fault, code, message = TROUBLES[name]
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
     remote.fail("list", after=2, **fault)
 
     run = full_run()
@@ -191,9 +151,7 @@ def test_pauses_of_our_own_grow_to_five_minutes(remote):
         assert longest * 0.75 < wait <= longest
 
 
-def test_page_that_is_written_ends_the_growing(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_page_that_is_written_ends_the_growing(remote, four_pages):
     for after in (0, 0, 0):
         remote.fail("list", after=after, status=503)
     for _time in range(3):
@@ -289,16 +247,6 @@ def test_failed_run_raises_its_error_and_logs_it_with_the_runs_id(remote, caplog
     assert f"sync run {run.pk} failed" in caplog.text
 
 
-def test_outage_makes_the_run_wait_and_then_it_is_well(remote):
-    fill(remote, 3)
-    remote.stop()
-    assert full_run().error_code == "transport_error"
-
-    remote.start()
-    let_the_wait_pass()
-    assert full_run().state == SyncRun.State.SUCCEEDED
-
-
 def test_page_that_five_walkers_died_on_fails_the_run(remote):
     fill(remote, 3)
     run = runs.open_run("default", "full")
@@ -327,10 +275,7 @@ def test_missing_key_fails_the_run_with_a_clear_message(remote, settings):
     assert "API_KEY" in run.error_message
 
 
-def test_failing_database_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-
+def test_failing_database_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, four_pages):
     def fail(run: object, sql: str, params: object, many: bool, context: object) -> object:
         if sql.startswith("INSERT") and "django_orq_conversation" in sql and Conversation.objects.count() == 20:
             raise OperationalError("database is locked")
@@ -364,10 +309,8 @@ def test_times_of_a_run_are_in_order(remote):
     assert run.started_at <= run.checkpoint_at <= run.finished_at
 
 
-def test_run_that_did_not_see_everything_never_succeeds(remote, settings):
+def test_run_that_did_not_see_everything_never_succeeds(remote, four_pages):
     """Whatever fails, wherever it fails: one request after another is spoilt."""
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
     for after in range(4):
         for fault in ({"status": 500}, {"drop": "reset"}, {"raw": b"rubbish\r\n\r\n"}, {"status": 200, "body": "[]"}):
             remote.fail("list", after=after, **fault)
@@ -385,10 +328,7 @@ def test_budget_that_makes_no_sense_is_refused(remote, seconds):
     assert not SyncRun.objects.exists()
 
 
-def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
-
+def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, four_pages):
     run = work_on(runs.open_run("default", "full", max_seconds=0.000_001))
 
     assert (run.state, run.wait, run.pages) == ("waiting", "budget", 1)
@@ -396,9 +336,7 @@ def test_budget_of_seconds_makes_the_run_wait_for_the_next_call(remote, settings
     assert full_run().state == SyncRun.State.SUCCEEDED
 
 
-def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, four_pages):
     run = runs.open_run("default", "full", max_seconds=600)
 
     slices.run_slice(run.pk, on_progress=lambda _run: runs.open_run("default", "full", max_seconds=0.000_001))
@@ -407,9 +345,7 @@ def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, sett
     assert (run.pages, run.state) == (4, "succeeded")
 
 
-def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, settings, caplog):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, four_pages, caplog):
     run = runs.open_run("default", "full")
     assert slices.run_slice(run.pk, on_progress=lambda run: runs.pause(run)) is None
 
@@ -421,9 +357,7 @@ def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, set
     assert (full_run().pages, remote.count("list")) == (4, 5)
 
 
-def test_cancelled_run_makes_room_and_its_walker_stops(remote, settings):
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
+def test_cancelled_run_makes_room_and_its_walker_stops(remote, four_pages):
     run = runs.open_run("default", "full")
 
     assert slices.run_slice(run.pk, on_progress=lambda run: runs.cancel(run)) is None
@@ -449,9 +383,7 @@ def test_old_runs_that_changed_nothing_are_pruned_first(remote, monkeypatch):
     assert SyncRun.objects.filter(mode="incremental").count() == 2
 
 
-def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(remote, monkeypatch, caplog):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(remote, one_run_is_kept, caplog):
     full_run()
 
     def fail(run: object, sql: str, params: object, many: bool, context: object) -> object:
@@ -470,11 +402,9 @@ def test_database_that_fails_while_old_runs_are_pruned_leaves_the_end_as_it_is(r
 
 
 @pytest.mark.django_db(transaction=True)
-def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings):
+def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, four_pages):
     if connection.vendor != "postgresql":
         pytest.skip("only PostgreSQL lets us cut our own connection")
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
     connection.ensure_connection()
     ours = connection.connection.info.backend_pid
 
@@ -491,38 +421,30 @@ def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_
     assert (full_run().state, run.deaths) == ("succeeded", 0)
 
 
-def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, settings):
+@pytest.mark.parametrize("said", ["is a callable that raised OSError", "is empty"])
+def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last_page(
+    remote, four_pages, settings, said
+):
     calls = iter(range(100))
 
     def read() -> str:
-        if next(calls) == 2:
-            raise OSError("the vault is sealed")
-        return "sandbox-key"
+        if next(calls) != 2:
+            return "sandbox-key"
+        if said == "is empty":
+            return ""
+        raise OSError("the vault is sealed")
 
-    configure(settings, PAGE_SIZE=10, API_KEY=read)
-    fill(remote, 35)
+    configure(settings, API_KEY=read)
 
     run = full_run()
     assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "backoff", "transport_error", 2)
-    assert "['API_KEY'] is a callable that raised OSError" in run.error_message
+    assert f"['API_KEY'] {said}" in run.error_message
 
     let_the_wait_pass()
     assert (full_run().pages, remote.count("list")) == (4, 4)
 
 
-def test_callable_key_that_gives_nothing_for_a_moment_makes_the_run_wait(remote, settings):
-    keys = iter(["", remote.api_key, remote.api_key])
-    configure(settings, API_KEY=lambda: next(keys), RETRIES={"attempts": 1})
-    fill(remote, 3)
-
-    assert "['API_KEY'] is empty" in full_run().error_message
-    let_the_wait_pass()
-    assert full_run().state == SyncRun.State.SUCCEEDED
-
-
-def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", 1)
-    monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
+def test_run_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(remote, one_run_is_kept):
     ended = [full_run()]
     Report.objects.create(run=ended[0])
     ended += [full_run() for _time in range(3)]
@@ -544,26 +466,8 @@ def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch)
     assert SyncRun.objects.filter(workspace="default").count() < 3
 
 
-@pytest.mark.django_db(transaction=True)
-def test_receivers_are_told_when_a_run_ends(remote):
-    ended = []
-
-    def receive(run: SyncRun, **_kwargs: object) -> None:
-        ended.append((run.pk, run.state))
-
-    sync_run_finished.connect(receive)
-    try:
-        run = full_run()
-    finally:
-        sync_run_finished.disconnect(receive)
-
-    assert ended == [(run.pk, "succeeded")]
-
-
-def test_trouble_long_after_the_last_page_is_waited_out_all_the_same(remote, settings):
+def test_trouble_long_after_the_last_page_is_waited_out_all_the_same(remote, four_pages):
     """A run that waited for its budget or for a person may be older than a day."""
-    configure(settings, PAGE_SIZE=10)
-    fill(remote, 35)
     run = walk_pages(1)
     SyncRun.objects.update(checkpoint_at=run.checkpoint_at - timedelta(days=3))
     remote.fail("list", status=503)
@@ -610,9 +514,8 @@ def test_pace_is_kept_and_a_long_pause_lets_the_run_go(remote, settings, monkeyp
     assert full_run().pages == 2
 
 
-def test_quick_pace_is_slept_through(remote, settings):
-    configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=600)
-    fill(remote, 35)
+def test_quick_pace_is_slept_through(remote, four_pages, settings):
+    configure(settings, REQUESTS_PER_MINUTE=600)
     started = time.monotonic()
 
     assert full_run().state == SyncRun.State.SUCCEEDED

@@ -188,13 +188,13 @@ def unused_port() -> int:
         pytest.param(answer(b"hello", "Content-Length: 7"), "no HTTP", id="two lengths"),
     ],
 )
-def test_malformed_list_is_named(content: bytes, reason: str) -> None:
+def test_malformed_list_is_named(content, reason):
     with answering(content) as service, pytest.raises(MalformedResponse, match=reason) as caught:
         service.list()
     assert not caught.value.retryable
 
 
-def test_body_over_10_mb_is_not_read_to_its_end(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
+def test_body_over_10_mb_is_not_read_to_its_end(orq_sandbox, service):
     orq_sandbox.fail("list", oversize=MAX_BODY * 20)
     with pytest.raises(MalformedResponse, match="longer than 10 MB"):
         service.list()
@@ -203,7 +203,7 @@ def test_body_over_10_mb_is_not_read_to_its_end(orq_sandbox: OrqSandbox, service
     assert orq_sandbox.count("list") == 2
 
 
-def test_decompression_stops_at_10_mb() -> None:
+def test_decompression_stops_at_10_mb():
     bomb = answer(gzip.compress(b" " * MAX_BODY * 20), "Content-Encoding: gzip")
     tracemalloc.start()
     try:
@@ -215,18 +215,18 @@ def test_decompression_stops_at_10_mb() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip", "GZip"])
-def test_compressed_answers_are_read(encoding: str) -> None:
+def test_compressed_answers_are_read(encoding):
     body = gzip.compress(EMPTY) if encoding.lower() == "gzip" else EMPTY
     with answering(answer(body, f"Content-Encoding: {encoding}")) as service:
         assert service.list().entries == ()
 
 
-def test_answer_without_a_body_may_name_a_compression() -> None:
+def test_answer_without_a_body_may_name_a_compression():
     with answering(b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n") as service:
         service.delete(conversation_id=ABSENT)
 
 
-def test_redirect_is_not_followed_nor_its_body_read_without_end(orq_sandbox: OrqSandbox) -> None:
+def test_redirect_is_not_followed_nor_its_body_read_without_end(orq_sandbox):
     def talk(sock: socket.socket, _: int) -> None:
         read_request(sock)
         sock.sendall(f"HTTP/1.1 302 Found\r\nLocation: {orq_sandbox.base_url}/v2/conversations\r\n\r\n".encode())
@@ -238,7 +238,7 @@ def test_redirect_is_not_followed_nor_its_body_read_without_end(orq_sandbox: Orq
     assert orq_sandbox.count() == 0
 
 
-def test_answer_about_another_conversation_is_malformed(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
+def test_answer_about_another_conversation_is_malformed(orq_sandbox, service):
     other = json.dumps(orq_sandbox.add())
     for operation in ("retrieve", "update"):
         orq_sandbox.fail(operation, status=200, body=other)
@@ -248,29 +248,21 @@ def test_answer_about_another_conversation_is_malformed(orq_sandbox: OrqSandbox,
         service.update(conversation_id=ABSENT, display_name="Parcel")
 
 
-def test_number_that_no_machine_holds_spoils_its_item_and_not_the_page(
-    orq_sandbox: OrqSandbox, service: ConversationService
-) -> None:
-    good, bad = orq_sandbox.add(), orq_sandbox.add() | {"huge": "HERE"}
-    body = json.dumps({"data": [good, bad], "has_more": False}).replace('"HERE"', "9" * 5_000)
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(b'"HERE"', b"9" * 5_000), (b"HERE", b"Caf\xe9")],
+    ids=["a number of 5,000 digits", "no UTF-8"],
+)
+def test_value_that_can_not_be_read_spoils_its_item_and_not_the_page(orq_sandbox, service, place, value):
+    good, bad = orq_sandbox.add(), orq_sandbox.add() | {"odd": "HERE"}
+    body = json.dumps({"data": [good, bad], "has_more": False}).encode().replace(place, value)
     orq_sandbox.fail("list", status=200, body=body)
     page = service.list()
     assert [one.remote_id for one in page.conversations] == [good["_id"]]
     assert [one.remote_id for one in page.refused] == [bad["_id"]]
 
 
-def test_bytes_that_are_no_utf_8_spoil_their_item_and_not_the_page(
-    orq_sandbox: OrqSandbox, service: ConversationService
-) -> None:
-    items = [orq_sandbox.add(), orq_sandbox.add(display_name="Caf+")]
-    body = json.dumps({"data": items, "has_more": False}).encode().replace(b"Caf+", "Café".encode("latin-1"))
-    orq_sandbox.fail("list", status=200, body=body)
-    assert [len(service.list().conversations)] == [1]
-
-
-def test_delete_answered_by_a_captive_portal_is_no_delete(
-    orq_sandbox: OrqSandbox, service: ConversationService
-) -> None:
+def test_delete_answered_by_a_captive_portal_is_no_delete(orq_sandbox, service):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("delete", status=200, body="<html>Log in")
     with pytest.raises(MalformedResponse, match="status is 200"):
@@ -283,7 +275,7 @@ def test_delete_answered_by_a_captive_portal_is_no_delete(
 
 @pytest.mark.parametrize("framing", ["Content-Length: 9000", "Transfer-Encoding: chunked", "X-Until: closed"])
 @pytest.mark.parametrize("retries", [QUICK, ONCE], ids=["repeated", "once"])
-def test_dripping_body_ends_with_the_total_time(framing: str, retries: RetryConfig) -> None:
+def test_dripping_body_ends_with_the_total_time(framing, retries):
     def talk(sock: socket.socket, _: int) -> None:
         read_request(sock)
         sock.sendall(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
@@ -299,7 +291,7 @@ def test_dripping_body_ends_with_the_total_time(framing: str, retries: RetryConf
     assert (caught.value.timed_out, caught.value.sent) == (True, True)
 
 
-def test_body_of_an_error_that_drips_keeps_the_status() -> None:
+def test_body_of_an_error_that_drips_keeps_the_status():
     def talk(sock: socket.socket, _: int) -> None:
         read_request(sock)
         sock.sendall(b"HTTP/1.1 403 No\r\nContent-Length: 9000\r\n\r\nbecause")
@@ -311,7 +303,7 @@ def test_body_of_an_error_that_drips_keeps_the_status() -> None:
 
 
 @pytest.mark.parametrize("limit", ["read_timeout", "total_seconds"])
-def test_silence_ends_with_the_read_timeout_or_the_total_time(orq_sandbox: OrqSandbox, limit: str) -> None:
+def test_silence_ends_with_the_read_timeout_or_the_total_time(orq_sandbox, limit):
     orq_sandbox.latency = 5
     with connect(orq_sandbox, retries=ONCE, **{limit: 0.1}) as service:
         started = time.monotonic()
@@ -321,7 +313,7 @@ def test_silence_ends_with_the_read_timeout_or_the_total_time(orq_sandbox: OrqSa
     assert (caught.value.timed_out, caught.value.sent) == (True, True)
 
 
-def test_without_time_left_nothing_is_sent(orq_sandbox: OrqSandbox) -> None:
+def test_without_time_left_nothing_is_sent(orq_sandbox):
     with connect(orq_sandbox, lifetime_seconds=0) as service, pytest.raises(TransportError) as caught:
         service.create(display_name="Parcel")
     assert (caught.value.timed_out, caught.value.sent, orq_sandbox.count()) == (True, False, 0)
@@ -342,7 +334,7 @@ def full_backlog() -> Iterator[int]:
         yield address[1]
 
 
-def test_connection_that_does_not_come_about_ends_with_the_connect_timeout() -> None:
+def test_connection_that_does_not_come_about_ends_with_the_connect_timeout():
     with full_backlog() as port:
         service = ConversationService(
             api_key="k", base_url=f"http://127.0.0.1:{port}", connect_timeout=0.1, retries=ONCE
@@ -357,7 +349,7 @@ def test_connection_that_does_not_come_about_ends_with_the_connect_timeout() -> 
 # Repetitions
 
 
-def test_get_is_repeated_after_a_cut_a_reset_and_a_503(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
+def test_get_is_repeated_after_a_cut_a_reset_and_a_503(orq_sandbox, service):
     orq_sandbox.add()
     orq_sandbox.fail("list", cut=True)
     orq_sandbox.fail("list", drop="reset")
@@ -374,9 +366,7 @@ def test_get_is_repeated_after_a_cut_a_reset_and_a_503(orq_sandbox: OrqSandbox, 
         *((status, 1) for status in (400, 401, 404, 422, 429, 501, 599)),
     ],
 )
-def test_reads_and_deletes_are_repeated_after_some_statuses(
-    orq_sandbox: OrqSandbox, service: ConversationService, status: int, attempts: int
-) -> None:
+def test_reads_and_deletes_are_repeated_after_some_statuses(orq_sandbox, service, status, attempts):
     orq_sandbox.fail(status=status, times=None)
     for call in (service.list, lambda: service.delete(conversation_id=ABSENT)):
         with pytest.raises(APIError) as caught:
@@ -387,9 +377,7 @@ def test_reads_and_deletes_are_repeated_after_some_statuses(
 
 @pytest.mark.parametrize(("repeated", "attempts"), [(True, 3), (False, 1)])
 @pytest.mark.parametrize("fault", [{"drop": "before"}, {"cut": True}], ids=str)
-def test_connection_errors_are_repeated_as_configured(
-    orq_sandbox: OrqSandbox, service: ConversationService, fault: dict[str, object], repeated: bool, attempts: int
-) -> None:
+def test_connection_errors_are_repeated_as_configured(orq_sandbox, service, fault, repeated, attempts):
     orq_sandbox.fail("list", times=None, **fault)
     with pytest.raises((TransportError, MalformedResponse)):
         service.list(retries=RetryConfig(initial_interval=0.01, connection_errors=repeated))
@@ -397,9 +385,7 @@ def test_connection_errors_are_repeated_as_configured(
 
 
 @pytest.mark.parametrize(("interval", "attempts"), [(0.05, {2, 3, 4, 5}), (5, {1})])
-def test_no_attempt_begins_after_max_elapsed(
-    orq_sandbox: OrqSandbox, service: ConversationService, interval: float, attempts: set[int]
-) -> None:
+def test_no_attempt_begins_after_max_elapsed(orq_sandbox, service, interval, attempts):
     orq_sandbox.fail("list", status=503, times=None)
     started = time.monotonic()
     with pytest.raises(ServerError):
@@ -411,7 +397,7 @@ def test_no_attempt_begins_after_max_elapsed(
 
 
 @pytest.mark.parametrize("operation", ["create", "update"])
-def test_writes_are_repeated_if_nothing_was_sent(orq_sandbox: OrqSandbox, operation: str) -> None:
+def test_writes_are_repeated_if_nothing_was_sent(orq_sandbox, operation):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.stop()
     back = threading.Timer(0.15, orq_sandbox.start)
@@ -426,7 +412,7 @@ def test_writes_are_repeated_if_nothing_was_sent(orq_sandbox: OrqSandbox, operat
     assert orq_sandbox.count(operation) == 1
 
 
-def test_post_does_not_go_out_on_a_kept_connection() -> None:
+def test_post_does_not_go_out_on_a_kept_connection():
     def talk(sock: socket.socket, number: int) -> None:
         read_request(sock)
         if number == 1:
@@ -442,7 +428,7 @@ def test_post_does_not_go_out_on_a_kept_connection() -> None:
     assert server.connections == 2
 
 
-def test_reads_of_a_thread_share_one_connection_which_no_other_thread_uses() -> None:
+def test_reads_of_a_thread_share_one_connection_which_no_other_thread_uses():
     def talk(sock: socket.socket, number: int) -> None:
         for _ in range(3 if number == 1 else 1):
             read_request(sock)
@@ -498,9 +484,7 @@ def reset(sock: socket.socket, _: int) -> None:
         pytest.param(secure_talk(break_tls, connect_first=True), "https", True, id="TLS that breaks in a tunnel"),
     ],
 )
-def test_request_that_was_read_whole_is_of_unknown_outcome_and_not_sent_again(
-    talk: Talk, scheme: str, by_proxy: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_that_was_read_whole_is_of_unknown_outcome_and_not_sent_again(talk, scheme, by_proxy, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", CERTIFICATE)
     with scripted(talk) as server:
         base_url = server.base_url.replace("http:", f"{scheme}:")
@@ -519,7 +503,7 @@ def not_sent(service: ConversationService, match: str) -> None:
     assert not caught.value.sent
 
 
-def test_certificate_that_is_not_trusted_gets_no_request() -> None:
+def test_certificate_that_is_not_trusted_gets_no_request():
     received: list[bytes] = []
     with scripted(secure_talk(lambda sock, _: received.append(sock.recv(65_536)))) as server:
         not_sent(
@@ -532,9 +516,7 @@ def test_certificate_that_is_not_trusted_gets_no_request() -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("by_proxy", [False, True])
 @pytest.mark.parametrize("is_known", [False, True])
-def test_host_or_proxy_that_is_not_there_gets_no_request(
-    scheme: str, by_proxy: bool, is_known: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_host_or_proxy_that_is_not_there_gets_no_request(scheme, by_proxy, is_known, monkeypatch):
     host = f"127.0.0.1:{unused_port()}" if is_known else "nobody.invalid:3128"
     if by_proxy:
         monkeypatch.setenv(f"{scheme}_proxy", f"http://someone:password@{host}/")
@@ -544,7 +526,7 @@ def test_host_or_proxy_that_is_not_there_gets_no_request(
     not_sent(ConversationService(api_key="k", base_url=base_url, retries=ONCE), match)
 
 
-def test_proxy_that_refuses_a_tunnel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_that_refuses_a_tunnel_is_named(monkeypatch):
     with scripted(always(b"HTTP/1.1 407 Who are you?\r\n\r\n")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.base_url)
         match = rf"proxy answered 407 \(proxy {proxy.base_url.removeprefix('http://')}\)"
@@ -553,12 +535,12 @@ def test_proxy_that_refuses_a_tunnel_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is installed")
-def test_socks_proxy_without_its_library_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socks_proxy_without_its_library_names_what_is_missing(monkeypatch):
     monkeypatch.setenv("all_proxy", "socks5://proxy.example:1080")
     not_sent(ConversationService(api_key="k", retries=ONCE), r"PySocks.*requests\[socks\].*proxy\.example:1080")
 
 
-def test_no_proxy_is_honoured(orq_sandbox: OrqSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_honoured(orq_sandbox, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://proxy.invalid")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with connect(orq_sandbox) as service:
@@ -573,9 +555,7 @@ def in_a_minute() -> str:
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
-def test_answer_with_retry_after_is_raised_at_once(
-    orq_sandbox: OrqSandbox, service: ConversationService, status: int
-) -> None:
+def test_answer_with_retry_after_is_raised_at_once(orq_sandbox, service, status):
     orq_sandbox.fail("list", status=status, headers={"Retry-After": "7"})
     with pytest.raises(APIError) as caught:
         service.list()
@@ -598,9 +578,7 @@ def test_answer_with_retry_after_is_raised_at_once(
         ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(
-    orq_sandbox: OrqSandbox, service: ConversationService, text: str, seconds: float | None
-) -> None:
+def test_retry_after_is_seconds_or_a_date(orq_sandbox, service, text, seconds):
     orq_sandbox.fail("list", status=429, headers={"Retry-After": text})
     with pytest.raises(RateLimited) as caught:
         service.list()
@@ -617,7 +595,7 @@ def test_retry_after_is_seconds_or_a_date(
     ],
     ids=["the answer's own date", "none", "none that a calendar has"],
 )
-def test_retry_after_date_is_counted_from_the_answers_own_date_or_from_now(headers: list[str], seconds: float) -> None:
+def test_retry_after_date_is_counted_from_the_answers_own_date_or_from_now(headers, seconds):
     headers = [header.replace("{in a minute}", in_a_minute()) for header in headers]
     with answering(answer(b"", *headers, status="503 Later")) as service, pytest.raises(ServerError) as caught:
         service.list()
@@ -645,9 +623,7 @@ def test_retry_after_date_is_counted_from_the_answers_own_date_or_from_now(heade
     ],
     ids=str,
 )
-def test_create_without_a_usable_answer_is_unknown_and_not_sent_again(
-    orq_sandbox: OrqSandbox, fault: dict[str, object]
-) -> None:
+def test_create_without_a_usable_answer_is_unknown_and_not_sent_again(orq_sandbox, fault):
     orq_sandbox.fail("create", **fault)
     with connect(orq_sandbox, total_seconds=1.0) as service, pytest.raises(OutcomeUnknown) as caught:
         service.create(display_name="Parcel")
@@ -656,9 +632,7 @@ def test_create_without_a_usable_answer_is_unknown_and_not_sent_again(
 
 
 @pytest.mark.parametrize("status", [307, 400, 401, 403, 404, 429, 500, 503])
-def test_create_answered_by_the_server_is_no_unknown_outcome(
-    orq_sandbox: OrqSandbox, service: ConversationService, status: int
-) -> None:
+def test_create_answered_by_the_server_is_no_unknown_outcome(orq_sandbox, service, status):
     orq_sandbox.fail("create", status=status)
     with pytest.raises((APIError, MalformedResponse)):
         service.create(display_name="Parcel")
@@ -670,9 +644,7 @@ def test_create_answered_by_the_server_is_no_unknown_outcome(
     [{"drop": "after"}, {"cut": True}, {"status": 504, "applied": True}, {"raw": b"?\r\n", "applied": True}],
     ids=str,
 )
-def test_update_that_took_effect_is_settled_by_a_look(
-    orq_sandbox: OrqSandbox, service: ConversationService, fault: dict[str, object]
-) -> None:
+def test_update_that_took_effect_is_settled_by_a_look(orq_sandbox, service, fault):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("update", **fault)
     updated = service.update(conversation_id=remote_id, display_name=" Parcel ")
@@ -689,14 +661,7 @@ def test_update_that_took_effect_is_settled_by_a_look(
     ],
     ids=["no effect", "the look fails", "Orq asks to wait"],
 )
-def test_update_is_unknown_if_no_look_helps(
-    orq_sandbox: OrqSandbox,
-    service: ConversationService,
-    fault: dict[str, object],
-    look: dict[str, object] | None,
-    looks: int,
-    retry_after: float | None,
-) -> None:
+def test_update_is_unknown_if_no_look_helps(orq_sandbox, service, fault, look, looks, retry_after):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("update", **fault)
     if look:
@@ -707,7 +672,7 @@ def test_update_is_unknown_if_no_look_helps(
     assert (orq_sandbox.count("update"), orq_sandbox.count("retrieve")) == (1, looks)
 
 
-def test_update_that_takes_too_long_leaves_time_for_the_look(orq_sandbox: OrqSandbox) -> None:
+def test_update_that_takes_too_long_leaves_time_for_the_look(orq_sandbox):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("update", delay=3)
     with connect(orq_sandbox, total_seconds=0.9) as service:
@@ -716,7 +681,7 @@ def test_update_that_takes_too_long_leaves_time_for_the_look(orq_sandbox: OrqSan
     assert time.monotonic() - started < 0.85
 
 
-def test_delete_without_an_answer_raises_what_happened(orq_sandbox: OrqSandbox) -> None:
+def test_delete_without_an_answer_raises_what_happened(orq_sandbox):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("delete", drop="after")
     with connect(orq_sandbox) as service:
@@ -730,9 +695,7 @@ def test_delete_without_an_answer_raises_what_happened(orq_sandbox: OrqSandbox) 
 # What is sent
 
 
-def test_requests_name_us_and_a_netrc_does_not_replace_the_key(
-    orq_sandbox: OrqSandbox, service: ConversationService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_name_us_and_a_netrc_does_not_replace_the_key(orq_sandbox, service, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("default login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     service.list()
@@ -741,7 +704,7 @@ def test_requests_name_us_and_a_netrc_does_not_replace_the_key(
     assert (headers["user-agent"], headers["accept"]) == (f"django-orq/{__version__}", "application/json")
 
 
-def test_callable_key_is_read_for_each_attempt(orq_sandbox: OrqSandbox) -> None:
+def test_callable_key_is_read_for_each_attempt(orq_sandbox):
     keys = iter(["old", " sandbox-key\n"])
     orq_sandbox.fail("list", status=503)
     with connect(orq_sandbox, api_key=lambda: next(keys)) as service:
@@ -752,7 +715,7 @@ def test_callable_key_is_read_for_each_attempt(orq_sandbox: OrqSandbox) -> None:
     ]
 
 
-def test_cookies_are_not_kept() -> None:
+def test_cookies_are_not_kept():
     requests: list[bytes] = []
 
     def talk(sock: socket.socket, _: int) -> None:
@@ -766,8 +729,8 @@ def test_cookies_are_not_kept() -> None:
     assert b"cookie" not in requests[1].lower()
 
 
-@pytest.mark.parametrize("key", ["", "  ", "two\nlines", "Schlüssel", None])
-def test_key_that_no_header_can_carry_is_refused_unsaid(orq_sandbox: OrqSandbox, key: object) -> None:
+@pytest.mark.parametrize("key", ["", "  \n", None, 5, b"sk", "two\nlines", "Schlüssel", "a\0b", '"sk-1"', "sk\\1"])
+def test_key_that_no_header_can_carry_is_refused_unsaid(orq_sandbox, key):
     with connect(orq_sandbox, api_key=key) as service, pytest.raises(ImproperlyConfigured, match="API_KEY"):
         service.list()
     assert orq_sandbox.count() == 0
@@ -836,7 +799,7 @@ def call_all(service: ConversationService) -> Iterator[BaseException]:
 @pytest.mark.parametrize(
     "talk", [echo, utf16_echo, coded_echo, silence, stall, always(b"rubbish\r\n"), always(answer(b"<p>")), None]
 )
-def test_key_appears_nowhere(talk: Talk | None, caplog: pytest.LogCaptureFixture) -> None:
+def test_key_appears_nowhere(talk, caplog):
     caplog.set_level(logging.DEBUG)
     with scripted(talk or silence) as server:
         base_url = server.base_url if talk else f"http://127.0.0.1:{unused_port()}"
@@ -850,22 +813,12 @@ def test_key_appears_nowhere(talk: Talk | None, caplog: pytest.LogCaptureFixture
     assert any(record.name == "django_orq" for record in caplog.records)
 
 
-@pytest.mark.parametrize(
-    ("key", "base_url"), [(f"{SECRET}\n{SECRET}", "https://orq.example"), (SECRET, "ftp://orq.example")]
-)
-def test_error_about_a_wrong_key_or_beside_it_shows_no_key(key: str, base_url: str) -> None:
-    with pytest.raises((ImproperlyConfigured, ValueError), match=r"API_KEY|base_url") as caught:
-        ConversationService(api_key=key, base_url=base_url).list()
-    tests_own = caught.value.__traceback__.tb_next  # this test's variables are no secret
-    assert SECRET not in "".join(renderings(caught.value.with_traceback(tests_own)))
-
-
 class TimeLimit(Exception):
     """Stands for what interrupts a worker, such as Celery's soft time limit."""
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-def test_interruption_leaves_without_the_frames_that_hold_the_key(orq_sandbox: OrqSandbox) -> None:
+def test_interruption_leaves_without_the_frames_that_hold_the_key(orq_sandbox):
     def interrupt(*_: object) -> None:
         raise TimeLimit
 
@@ -886,7 +839,7 @@ def test_interruption_leaves_without_the_frames_that_hold_the_key(orq_sandbox: O
 # What errors keep of an answer
 
 
-def test_error_says_what_the_server_said_in_bounds(orq_sandbox: OrqSandbox, service: ConversationService) -> None:
+def test_error_says_what_the_server_said_in_bounds(orq_sandbox, service):
     orq_sandbox.fail("list", status=401, body=json.dumps({"message": "No\0 " + "x" * 900, "y": "z" * 900}))
     with pytest.raises(AuthenticationFailed) as caught:
         service.list()
@@ -897,9 +850,7 @@ def test_error_says_what_the_server_said_in_bounds(orq_sandbox: OrqSandbox, serv
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"message": 5}', '{"message"', '"message"'])
-def test_no_server_message_without_a_text_of_that_name(
-    orq_sandbox: OrqSandbox, service: ConversationService, body: str
-) -> None:
+def test_no_server_message_without_a_text_of_that_name(orq_sandbox, service, body):
     orq_sandbox.fail("list", status=400, body=body)
     with pytest.raises(APIError) as caught:
         service.list()
@@ -907,9 +858,7 @@ def test_no_server_message_without_a_text_of_that_name(
 
 
 @pytest.mark.parametrize("fault", [{"oversize": MAX_BODY * 2}, {"cut": True}], ids=str)
-def test_error_with_a_spoiled_body_keeps_its_status(
-    orq_sandbox: OrqSandbox, service: ConversationService, fault: dict[str, object]
-) -> None:
+def test_error_with_a_spoiled_body_keeps_its_status(orq_sandbox, service, fault):
     orq_sandbox.fail("list", status=403, body="because of this", **fault)
     with pytest.raises(APIError) as caught:
         service.list()
@@ -917,7 +866,7 @@ def test_error_with_a_spoiled_body_keeps_its_status(
 
 
 @pytest.mark.parametrize("body", ["<html>nginx</html>", "", "{}", '{"message": 5}'])
-def test_404_that_is_not_orqs_own_says_nothing_of_the_conversation(orq_sandbox: OrqSandbox, body: str) -> None:
+def test_404_that_is_not_orqs_own_says_nothing_of_the_conversation(orq_sandbox, body):
     remote_id = orq_sandbox.add()["_id"]
     orq_sandbox.fail("delete", status=404, body=body)
 
