@@ -93,11 +93,10 @@ class DatabaseClock:
 
 def _read(using: str) -> datetime:
     connection = connections[using]
-    question = _QUESTIONS.get(connection.vendor)
-    if question is None:  # SQLite has no clock but the machine's
+    if connection.vendor not in _QUESTIONS:  # SQLite has no clock but the machine's
         return datetime.now(UTC)
     with connection.cursor() as cursor:
-        cursor.execute(question)
+        cursor.execute(_QUESTIONS[connection.vendor])
         moment: datetime = cursor.fetchone()[0]
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
