@@ -180,7 +180,7 @@ def _unused(rows: _Rows) -> _Rows:
 def _referring() -> Iterator[_Rows]:
     """The rows that refer to ``OuterRef`` by a foreign key, a one-to-one field, or the table of a many-to-many field.
 
-    Our own models are left out: they never keep a tombstone.
+    Our own models are left out: of these only an unfinished operation keeps a tombstone.
     """
     for relation in Conversation._meta.get_fields(include_hidden=True):
         field: Any = relation.remote_field

@@ -66,7 +66,10 @@ class OperationItem(models.Model):
     error_code = models.CharField(max_length=50, default="", editable=False)
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     note = models.JSONField(default=dict, editable=False)
-    """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one."""
+    """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one.
+
+    Of a failure: after how many seconds to ``retry_after``, and whether it was ``untried``.
+    """
 
     class Meta:
         verbose_name = _("item of an operation")

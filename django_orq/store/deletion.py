@@ -1,4 +1,4 @@
-"""Rows deleted, but for those that something refuses to let go."""
+"""Old rows of any kind deleted for good, but for those that something refuses to let go; not what Orq deleted."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Remote values into rows: the one writer of mirrored columns, whichever way an answer came in."""
+"""Remote values into rows: the one writer of what Orq says, whichever way an answer came in.
+
+``rules`` decides what is written. Old tombstones are emptied and deleted by ``orq_prune``.
+"""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""What an answer of Orq means for the rows as they are; reads only.
+"""Whether an answer of Orq changes a row, and how: decided here, written by ``reconcile``; reads only.
 
 The rules of order, with the times of Orq compared among themselves and ours among themselves:
 

@@ -1,4 +1,7 @@
-"""The state machine of sync runs: opened, paused, resumed, approved, ended and pruned; and how fresh the mirror is."""
+"""The states of sync runs, as people and schedules change them, and how fresh the mirror is.
+
+Opened, paused, resumed, approved, cancelled and pruned. When a run ends, waits or fails, ``slices`` decides.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,5 +1,7 @@
 """One slice of a sync run: claim it, walk and confirm for some seconds, and leave it for the next.
 
+Here is decided whether a run goes on, waits, fails or ends, and how.
+
 Every page is written together with its checkpoint, and only by the walker whose token the run still holds, so that any
 process may die at any moment and another goes on.
 """
