@@ -38,6 +38,7 @@ REMOTE_COLUMNS = {
     "updated_by_id": "updated_by_id",
     "metadata": "metadata",
 }
+"""Columns of a row that hold what Orq sends, each with its name in ``RemoteConversation``."""
 
 
 @dataclass(frozen=True, kw_only=True)

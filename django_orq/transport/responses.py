@@ -1,4 +1,4 @@
-"""What Orq's answers mean: a value, or the error that says what came instead."""
+"""What Orq's answers mean: a value, or the error that says what came instead, and when to try again."""
 
 import json
 import math
