@@ -1,4 +1,4 @@
-"""Operations in the admin: pages that show how far they are, and what ``mirror.operations`` made of each conversation."""
+"""Pages of operations in the admin: how far they are, and what ``mirror.operations`` made of each conversation."""
 
 from typing import Any
 
