@@ -185,7 +185,7 @@ def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
         return [_("It was stopped for review, and a later sync run has settled that.")]
     found = [_missing_in_words(run)] if run.held else []
     if for_terminal:
-        found.append(_("If that is right, approve it: orq_sync --approve %(run)s") % {"run": run.pk})
+        found.append(_("To approve it: orq_sync --approve %(run)s") % {"run": run.pk})
     return found
 
 

@@ -42,7 +42,7 @@ class Command(OrqCommand):
         parser.add_argument("--max-seconds", type=float, metavar="S", help="leave the rest to the next call after S s")
         parser.add_argument("--by", metavar="NAME", help="who approves, for the record; else the system's user")
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--resume", type=int, metavar="RUN", help="resume a paused run")
+        which.add_argument("--resume", type=int, metavar="RUN", help="resume a run: paused, or out of its budget")
         which.add_argument("--approve", type=int, metavar="RUN", help="approve a run that was stopped for review")
         which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start at the head")
 
