@@ -87,4 +87,5 @@ def test_metadata_names_what_is_required(archive):
         "django",
         "djangorestframework",
         "requests",
+        "urllib3",  # which requests brings along: only its oldest version is named
     ]
