@@ -91,7 +91,7 @@ def _printable(reply: Reply, text: str) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from a number or an HTTP date; ``None`` if there is neither."""
+    """Seconds, a year at most, from a number or an HTTP date; ``None`` if there is neither."""
     named = {name.lower(): value for name, value in headers.items()}
     asked = named.get("retry-after", "")
     try:
@@ -100,7 +100,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         # Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``.
         until, since = _http_date(asked), _http_date(named.get("date", "")) or datetime.now(UTC)
         seconds = (until - since).total_seconds() if until else math.nan
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), 366 * 86_400.0) if math.isfinite(seconds) else None
 
 
 def _http_date(text: str) -> datetime | None:

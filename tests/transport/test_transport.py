@@ -566,6 +566,7 @@ def test_answer_with_retry_after_is_raised_at_once(orq_sandbox, service, status)
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
+        ("1e300", 366 * 86_400),  # no more than a length of time can hold
         ("0", 0),
         ("1.5", 1.5),
         ("-3", 0),
