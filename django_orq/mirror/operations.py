@@ -126,8 +126,7 @@ def retry(operation: Operation, *, by: Orderer) -> bool:
         for item in retryable(operation).filter(error_code=ConversationChanged.code):
             item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
             item.save(using=write_database(), update_fields=["expected_updated_at"])
-        afresh = {"attempts": 0, "error_code": "", "error_params": {}, "note": {}}
-        retryable(operation).update(state=State.PENDING, **afresh)
+        retryable(operation).update(state=State.PENDING, attempts=0, error_code="", error_params={}, note={})
     return True
 
 
@@ -223,9 +222,8 @@ class Execution(Lease[Operation]):
             self._end(item, State.DONE, error)
         except OrqError as error:
             if isinstance(error, RateLimited) and not interactive:
-                all_items().filter(pk=item.pk, state=State.SENT).update(
-                    state=State.PENDING, attempts=item.attempts - 1
-                )
+                untried = {"state": State.PENDING, "attempts": item.attempts - 1}
+                all_items().filter(pk=item.pk, state=State.SENT).update(**untried)
                 raise
             self._fail(item, error)
         except ImproperlyConfigured as error:
