@@ -149,7 +149,7 @@ class Confirmation:
 
     def _most(self) -> int:
         """How many rows may be missing without a person looking at it."""
-        if runs.is_vouched_for(self.run):
+        if runs.vouched_for(self.run.workspace):
             return 0
         workspace = self._claim.workspace
         return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))

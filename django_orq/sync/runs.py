@@ -44,6 +44,7 @@ _UNTROUBLED: dict[str, Any] = {
     "error_params": {},
     "ticket": "",
     "enqueued_at": None,
+    "budget_until": None,
 }
 """The columns of a run that goes on after a person's word: old troubles are forgotten."""
 _COUNTERS = (
@@ -92,9 +93,8 @@ def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> 
     get_workspace(workspace)
     mode = check_mode(mode)
     check_budget(max_seconds)
-    run, created = all_runs().get_or_create(
-        slot=_slot_of(workspace, mode), defaults={"workspace": workspace, "mode": mode}
-    )
+    defaults = {"workspace": workspace, "mode": mode}
+    run, created = all_runs().get_or_create(slot=_slot_of(workspace, mode), defaults=defaults)
     if created:
         logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
     elif run.state == State.PAUSED:
@@ -147,7 +147,7 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
     The approval of a stopped confirmation waives the guard and the lack of a canary for the rows that were missing
     when the walk ended. Newer runs that doubt their workspace repeat one doubt, so the newest of them is reopened: it
     starts at the head and does not doubt. ``ValueError`` if a later run has settled it, or another run of that mode is
-    unfinished; ``ImproperlyConfigured`` if the workspace is no longer configured.
+    unfinished; ``ImproperlyConfigured`` if the workspace is no longer configured. Of ``by``, 255 characters are kept.
     """
     get_workspace(run.workspace)
     stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")
@@ -157,7 +157,7 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
         text = _("Sync run {run} is superseded: the later run {later} is complete.")
         raise ValueError(format_lazy(text, run=run.pk, later=later.pk))
     newest = stopped.first() if reason == Approval.WORKSPACE else known
-    return newest and _reopen(newest, reason, by)
+    return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # what can be stored
 
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
@@ -206,11 +206,15 @@ def can_be_approved(run: SyncRun) -> bool:
     return bool(run.needs_approval) and awaiting_approval(run.workspace).filter(pk=run.pk).exists()
 
 
-def is_vouched_for(run: SyncRun) -> bool:
-    """Whether all that is missing is for a person to decide: the workspace was doubted, by this run or by an earlier
-    one whose deletions await approval."""
-    awaiting = (run, *awaiting_approval(run.workspace))
-    return any(one.is_approved(Approval.WORKSPACE) for one in awaiting)
+def vouched_for(workspace: str) -> list[int]:
+    """Keys of the runs whose doubt of the workspace a person approved, until a later full run has settled all.
+
+    While there are any, whatever is missing may be another workspace's, and each deletion is for a person to decide.
+    """
+    settled = freshness(workspace).everything
+    later = Q() if settled is None else Q(started_at__gt=settled)
+    approved = all_runs().filter(later, workspace=workspace).exclude(approvals=[])
+    return [run.pk for run in approved if run.is_approved(Approval.WORKSPACE)]
 
 
 def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
@@ -280,8 +284,7 @@ def is_known_below_stop(run: SyncRun) -> bool:
 def complete_incrementals(full: SyncRun) -> None:
     """Those that stopped at the head of this run are complete now that its walk is."""
     stopped = all_runs().filter(workspace=full.workspace, mode=Mode.INCREMENTAL, stop_id=full.head_id)
-    ended = stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), fell_short=False)
-    ended.update(is_complete=True)
+    stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), fell_short=False).update(is_complete=True)
 
 
 def prune(workspace: str, *, ended_run: int) -> None:
@@ -306,11 +309,12 @@ def _prune(workspace: str, ended_run: int) -> None:
 
 
 def unneeded(workspace: str) -> QuerySet[SyncRun]:
-    """Finished runs, but for those that a person may approve, and the newest complete ones."""
+    """Finished runs, but for those that a person may approve, the newest complete ones, and ``vouched_for``."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     kinds = (*(Q(mode=mode) for mode in Mode.values), SETTLED)
-    newest = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
-    return finished.exclude(pk__in=newest).exclude(pk__in=awaiting_approval(workspace).values("pk"))
+    needed = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
+    needed.update(vouched_for(workspace))
+    return finished.exclude(pk__in=needed).exclude(pk__in=awaiting_approval(workspace).values("pk"))
 
 
 def _set_budget(run: SyncRun, max_seconds: float | None) -> None:

@@ -264,7 +264,10 @@ def test_run_stopped_for_review_says_how_to_approve_it(remote, settings, capsys)
     held = SyncRun.objects.latest("pk")
     assert f"orq_sync --approve {held.pk}" in capsys.readouterr().err
 
-    assert "1 deleted" in orq_sync("--approve", str(held.pk))
+    SyncRun.objects.update(budget_until=held.started_at)
+    assert "1 deleted" in orq_sync("--approve", str(held.pk), "--by", "J\udcfcrgen", "--max-seconds", "99")
+    held.refresh_from_db()
+    assert (held.approvals[0]["by"], held.budget_until > held.finished_at) == ("J?rgen", True)
 
 
 @pytest.mark.parametrize(
@@ -273,14 +276,15 @@ def test_run_stopped_for_review_says_how_to_approve_it(remote, settings, capsys)
         (("--resume", "1000000000"), "no sync run 1000000000"),
         (("--resume", "finished"), "can't be resumed"),
         (("--approve", "finished"), "does not need approval"),
+        (("--approve", "finished", "--max-seconds", "-1"), "max_seconds must be a number above 0"),
     ],
 )
 def test_run_that_cannot_go_on_is_wrong_usage(remote, arguments, message):
     orq_sync("--full")
-    option, run = arguments
+    option, run, *more = arguments
 
     with pytest.raises(CommandError, match=message) as refusal:
-        orq_sync(option, str(SyncRun.objects.get().pk) if run == "finished" else run)
+        orq_sync(option, str(SyncRun.objects.get().pk) if run == "finished" else run, *more)
 
     assert refusal.value.returncode == 2
 

@@ -372,11 +372,6 @@ class TestDoubtfulWorkspace:
             assert (run.pk, run.created, run.needs_approval, run.held) == (doubted.pk, 70, "mass_delete", count)
             assert Conversation.objects.deleted().count() == 0
 
-    def test_approval_of_a_run_that_needs_none_does_nothing(self, remote, count):
-        run = full_run()
-        assert runs.approve(run, reason="mass_delete", by="somebody") is None
-        assert runs.approve(run, reason="", by="somebody") is None
-
 
 def foreign(count: int = 300) -> OrqSandbox:
     """Another workspace, whose conversations are not ours."""
@@ -442,6 +437,29 @@ def test_what_a_doubted_run_left_missing_waits_for_approval_in_later_runs_too(re
 
         assert work_on(approve(later)).tombstoned == 250
         assert full_run().state == SyncRun.State.SUCCEEDED
+
+
+@pytest.mark.parametrize("end", ["complete", "cancelled", "failed"])
+@pytest.mark.parametrize("modes", [["full"], ["incremental"], ["full", "incremental"]])
+def test_approved_doubt_holds_deletions_until_they_are_settled(remote, ids, settings, one_run_is_kept, modes, end):
+    """Of fewer conversations than the guard lets go, whichever run was approved and however it ended."""
+    with foreign(20) as other:
+        configure(settings, BASE_URL=other.base_url, PAGE_SIZE=10)
+        doubted, *_newer = [work_on(runs.open_run("default", mode)) for mode in modes]
+        approved = approve(doubted)
+        if end == "failed":
+            other.fail("list", status=401, after=1)
+        work_on(approved) if end != "cancelled" else slices.run_slice(approved.pk, seconds=0.000_001)
+        runs.cancel(approved)
+    configure(settings, BASE_URL=remote.base_url)
+    remove(remote, ids[10:30])
+
+    following = [incremental_run(), incremental_run(), full_run()][-1]
+
+    assert (following.needs_approval, following.tombstoned) == ("mass_delete", 0)
+    work_on(approve(following))
+    remove(remote, ids[40:45])
+    assert full_run().tombstoned == 5  # nothing is in doubt any more
 
 
 @pytest.mark.django_db(transaction=True)
@@ -590,10 +608,12 @@ class TestApproval:
 
         run = work_on(held)
         assert [one["by"] for one in run.approvals] == ["somebody"]
-        assert runs.approve(held, reason="mass_delete", by="somebody else") is None
+        for reason in ("mass_delete", ""):
+            assert runs.approve(held, reason=reason, by="somebody else") is None
 
     def test_for_another_reason_than_the_one_shown_does_nothing(self, held):
-        assert runs.approve(held, reason="no_canary", by="somebody") is None
+        for reason in ("no_canary", ""):
+            assert runs.approve(held, reason=reason, by="somebody") is None
 
     def test_is_refused_once_a_later_full_run_has_settled_it(self, remote, held, settings):
         configure(settings, MASS_DELETE_MIN=100)

@@ -71,10 +71,11 @@ class Command(OrqCommand):
     ) -> SyncRun:
         if (resume or approve) and (full or workspace):
             raise ValueError(_("The run has its own workspace and mode: leave out --workspace and --full."))
+        runs.check_budget(max_seconds)
         if resume is not None:
             return _resume(_find(resume), max_seconds)
         if approve is not None:
-            return _approve(_find(approve), by or getpass.getuser())
+            return runs.resume(_approve(_find(approve), by or getpass.getuser()), max_seconds=max_seconds)
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=fresh)
 
@@ -114,8 +115,7 @@ class Command(OrqCommand):
 
 def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
     unfinished = runs.unfinished(workspace, mode)
-    get_workspace(workspace)  # this and the budget before anything is cancelled for them
-    runs.check_budget(max_seconds)
+    get_workspace(workspace)  # before anything is cancelled for it
     if fresh and unfinished is not None:
         runs.cancel(unfinished)
     run = runs.open_run(workspace, mode, max_seconds=max_seconds)
