@@ -147,7 +147,7 @@ class Transport:
             session.headers.update(_HEADERS)
             found = session.merge_environment_settings(self._base_url, {}, None, None, None)
             session.proxies, session.verify = found["proxies"], found["verify"]
-            session.trust_env = False  # an entry in ~/.netrc would replace the key
+            session.trust_env = False  # else each request would look there anew, and into ~/.netrc
         return self._sessions[thread]
 
     def _exchange(self, call: Call, session: requests.Session, deadline: float) -> Reply | OrqError:
