@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -192,6 +192,8 @@ def let_all_be_well(remote: OrqSandbox) -> None:
     remote.clear_faults()
     remote.on_request = remote.transform_list = None
     remote.hidden = set()
+    # What answered while the list left it out is asked for again only a day later, and may have been deleted since.
+    QuerySet(Conversation).update(confirmed_at=F("confirmed_at") - timedelta(days=2))
     before = SyncRun.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     for _attempt in range(12):
         time_passes()
