@@ -24,7 +24,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from .conf import LONGEST_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
+from .conf import MAX_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
 
 WRITING_SECONDS = 15.0
 """What writing a page, or a batch of confirmations, may take at most on a busy database."""
@@ -96,14 +96,14 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
     # A lease is renewed by each checkpoint. The longest way between two is a batch of confirmations: it lasts for a
     # slice, then the request under way has its full time, and the batch is written.
-    turn = 0 if workspace.requests_per_minute is None else LONGEST_SLEEP
+    turn = 0 if workspace.requests_per_minute is None else MAX_SLEEP
     longest = workspace.slice_seconds + turn + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < longest:
         yield checks.Warning(
             f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a walker may need "
             f"{longest:g} s between two checkpoints. Another would take over while it still works.",
             hint=f"Make it {longest:g} or more, or SLICE_SECONDS shorter. (One request may last {TOTAL_SECONDS:g} s, "
-            f"and with REQUESTS_PER_MINUTE wait {LONGEST_SLEEP:g} s for its turn.)",
+            f"and with REQUESTS_PER_MINUTE wait {MAX_SLEEP:g} s for its turn.)",
             id="django_orq.W004",
         )
 

@@ -26,7 +26,7 @@ TOTAL_SECONDS = 60.0
 """That one operation on Orq may last, its repetitions included."""
 INTERACTIVE_SECONDS = 15.0
 """That all operations for somebody who waits may last together."""
-LONGEST_SLEEP = 15.0
+MAX_SLEEP = 15.0
 """Seconds that a worker sleeps at most to keep the pace; for longer it lets its work go."""
 
 

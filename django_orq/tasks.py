@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     _Task = Task  # takes no parameters before Celery 5.7
 
-LONGEST_COUNTDOWN = 300.0
+MAX_COUNTDOWN = 300.0
 """Seconds; a message that is held back longer outlasts some brokers' patience: the schedule sees to such a run."""
 _PATIENCE = 1.0
 """Seconds for each step of publishing: to connect, to be answered."""
@@ -141,7 +141,7 @@ def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
     """Enqueue the next slice, unless a newer message than the one with this ticket does, or it is long until then."""
     seconds = _seconds_left(work)
-    if seconds <= LONGEST_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
+    if seconds <= MAX_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
         using = write_database()
         transaction.on_commit(lambda: _publish(task, type(work), work.pk, seconds), using=using)
 

@@ -141,13 +141,13 @@ def limits() -> dict[str, str]:
     from django_orq.sync import runs, slices  # noqa: PLC0415
     from django_orq.transport.http import MAX_BODY  # noqa: PLC0415
 
-    hours = {slices.LONGEST_TROUBLE, operations.MAX_TROUBLE}
+    hours = {slices.MAX_TROUBLE, operations.MAX_TROUBLE}
     return {
         "an operation on Orq, its repetitions and its body included": f"{conf.TOTAL_SECONDS:g} s",
         "all operations of a call with `interactive=True`": f"{conf.INTERACTIVE_SECONDS:g} s",
-        "a wait that Orq asks for, at most": f"{rate_limits.LONGEST.total_seconds() / 3600:g} h",
+        "a wait that Orq asks for, at most": f"{rate_limits.MAX_WAIT.total_seconds() / 3600:g} h",
         "the pause of a run when Orq is in trouble and does not say how long: doubling, with jitter": (
-            f"{slices._FIRST_BACKOFF:g} to {slices._LONGEST_BACKOFF:g} s"
+            f"{slices._FIRST_BACKOFF:g} to {slices._MAX_BACKOFF:g} s"
         ),
         "how long a run or an operation may come no further until it fails": " or ".join(
             f"{each.total_seconds() / 3600:g} h" for each in hours

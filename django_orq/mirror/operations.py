@@ -26,7 +26,7 @@ from ..models import Conversation, Operation, OperationItem
 from ..store import database, leases, rate_limits
 from ..store.database import DatabaseClock, all_items, all_operations, write_database
 from ..store.deletion import delete_unless_refused
-from ..store.leases import Lease, LeaseLost, longest_lease
+from ..store.leases import Lease, LeaseLost, max_lease
 from .verbs import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 
 MAX_ITEMS = 1_000
@@ -100,7 +100,7 @@ def create_once(order: Order, *, by: Orderer, form_token: str | None) -> Operati
 
     The item that is returned is pending or sent while another process is at it.
     """
-    clock, seconds = DatabaseClock(write_database()), longest_lease()
+    clock, seconds = DatabaseClock(write_database()), max_lease()
     # Claimed and sent from the first: where this process dies, nobody creates it later, when nobody waits for it.
     claim = leases.claimed(seconds=seconds, now=clock.now()) | {"started_at": clock.now()}
     operation, is_new = create_operation(Verb.CREATE, [order], by=by, form_token=form_token, **claim)
@@ -187,7 +187,7 @@ class Execution(Lease[Operation]):
     @classmethod
     def take(cls, operation_id: int, *, clock: DatabaseClock) -> Self | None:
         """``None`` if the operation is finished or waits, or if somebody else works on it."""
-        unfinished, seconds = all_operations().filter(pk=operation_id, finished_at=None), longest_lease()
+        unfinished, seconds = all_operations().filter(pk=operation_id, finished_at=None), max_lease()
         operation = leases.take(unfinished, seconds=seconds, now=clock.now())
         return cls(operation, seconds=seconds, clock=clock) if operation else None
 
@@ -271,7 +271,7 @@ class Execution(Lease[Operation]):
             self.finish()
             return
         seconds = error.params.get("seconds") or error.retry_after or PAUSE
-        resume_at = now + min(timedelta(seconds=seconds), rate_limits.LONGEST)
+        resume_at = now + min(timedelta(seconds=seconds), rate_limits.MAX_WAIT)
         self.release(resume_at=resume_at, trouble_since=since, error_code=error.code, error_params=error.params)
         self._log(logs.OPERATION_WAITS, seconds=seconds, error_code=error.code)
 

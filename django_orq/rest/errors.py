@@ -23,7 +23,7 @@ from .serializers import CurrentConversationSerializer
 
 SECONDS_TO_WAIT = 5
 """What ``Retry-After`` says where nobody said how long."""
-_LONGEST = int(rate_limits.LONGEST.total_seconds())
+_MAX_WAIT = int(rate_limits.MAX_WAIT.total_seconds())
 _CODES = {"authentication_failed": "remote_authentication_failed"}
 """Where REST framework has the same word for something else: here it is the server's key that was refused."""
 _STATUSES = {
@@ -87,7 +87,7 @@ class Failure(APIException):
         self.status_code = _status(error)
         if self.status_code in (status.HTTP_429_TOO_MANY_REQUESTS, status.HTTP_503_SERVICE_UNAVAILABLE):
             seconds = SECONDS_TO_WAIT if error.retry_after is None else error.retry_after
-            self.wait = max(1, math.ceil(min(seconds, _LONGEST)))
+            self.wait = max(1, math.ceil(min(seconds, _MAX_WAIT)))
         is_answered = not isinstance(error, orq.MustWait)  # for which nothing was sent
         self.more = {"remote_status": getattr(error, "status", None) if is_answered else None, **_more(error)}
 

@@ -109,7 +109,7 @@ def idle(now: datetime, *, patience: timedelta) -> Q:
     return unclaimed(now) & due(now) & uncalled
 
 
-def longest_lease() -> float:
+def max_lease() -> float:
     """Seconds, for an operation, which may be about several workspaces."""
     try:
         return max(
@@ -129,7 +129,7 @@ def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
 
 def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
     """Those of them that nobody works on, and for which no message is under way that a worker may still take."""
-    patience = timedelta(seconds=longest_lease())
+    patience = timedelta(seconds=max_lease())
     return unfinished_operations(workspace).filter(idle(DatabaseClock(write_database()).now(), patience=patience))
 
 

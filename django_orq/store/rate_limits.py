@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
 
-from ..conf import LONGEST_SLEEP, Workspace
+from ..conf import MAX_SLEEP, Workspace
 from ..exceptions import MustWait, OrqError, Problem
 from .database import DatabaseClock, all_waits
 
-LONGEST = timedelta(hours=1)
+MAX_WAIT = timedelta(hours=1)
 
 
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
@@ -25,7 +25,7 @@ def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
     """Keep what Orq asked for with this error, if it did; an hour at most."""
     if error.retry_after is None or isinstance(error, MustWait):
         return
-    until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), LONGEST)
+    until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), MAX_WAIT)
     wait, _created = all_waits().get_or_create(workspace=workspace)
     all_waits().filter(Q(until=None) | Q(until__lt=until), pk=wait.pk).update(until=until)
 
@@ -50,8 +50,8 @@ def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
     """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``Problem`` (``pace_kept``) if that is long."""
     if workspace.requests_per_minute is None:
         return
-    turn = take_turn(workspace.alias, per_minute=workspace.requests_per_minute, patience=LONGEST_SLEEP, clock=clock)
+    turn = take_turn(workspace.alias, per_minute=workspace.requests_per_minute, patience=MAX_SLEEP, clock=clock)
     seconds = (turn - clock.now()).total_seconds()
-    if seconds > LONGEST_SLEEP:
+    if seconds > MAX_SLEEP:
         raise Problem("pace_kept", seconds=seconds)
     time.sleep(max(0.0, seconds))

@@ -25,7 +25,7 @@ from .claim import Claim, end_of
 from .runs import Approval
 
 CANARIES = 3
-_LARGEST_BATCH: int = SyncRun._meta.get_field("batch").default
+_MAX_BATCH: int = SyncRun._meta.get_field("batch").default
 
 
 class Confirmation:
@@ -108,7 +108,7 @@ class Confirmation:
     def _bury(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
         now = self._clock.latest()
         values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
-        values["batch"] = min(2 * self.run.batch, _LARGEST_BATCH)
+        values["batch"] = min(2 * self.run.batch, _MAX_BATCH)
         with transaction.atomic(using=write_database()):
             self._claim.save(values)
             buried = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
@@ -143,11 +143,11 @@ class Confirmation:
     def _guard(self) -> dict[str, Any]:
         """The columns that stop the run if more rows are missing than it may take for deleted by itself; else none."""
         count = 0 if self._is_approved else self._never_confirmed().count()
-        if not count or count + self.run.tombstoned <= self._most():
+        if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
         return {"needs_approval": Approval.MASS_DELETE, "held": count}
 
-    def _most(self) -> int:
+    def _max_missing(self) -> int:
         """How many rows may be missing without a person looking at it."""
         if runs.vouched_for(self.run.workspace):
             return 0

@@ -27,14 +27,14 @@ MAX_AGE = 900.0
 """Seconds."""
 MAX_FULL_AGE = 26 * 3600.0
 """Seconds: a full run every day, and two hours for it."""
-LONGEST = 36_500 * 86_400.0
+MAX_LIMIT = 36_500 * 86_400.0
 """Seconds that a limit may be: a hundred years."""
-LONGEST_HOLD = timedelta(days=1)
+MAX_AHEAD = timedelta(days=1)
 """No lease and no wait ends later than that."""
 _HOLDS = ("lease_until", "resume_at", "enqueued_at")
 """Until when nobody else takes a piece of work, or calls for it anew."""
 _TOO_LONG = _("No lease and no wait is so long: the database's clock was ahead.")
-MOST_OPERATIONS = 10
+MAX_OPERATIONS = 10
 """That are reported."""
 
 Mode, State = SyncRun.Mode, SyncRun.State
@@ -94,7 +94,7 @@ class Limits:
     full_age: float = MAX_FULL_AGE
 
     def __post_init__(self) -> None:
-        if not (0 < self.age <= LONGEST and 0 < self.full_age <= LONGEST):
+        if not (0 < self.age <= MAX_LIMIT and 0 < self.full_age <= MAX_LIMIT):
             raise ValueError(gettext("an age is a number of seconds, above 0 and at most a hundred years"))
 
 
@@ -212,7 +212,7 @@ def _stands_still(run: SyncRun, now: datetime) -> bool:
 
 def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
     times = (getattr(run, column) for column in _HOLDS)
-    return any(until is not None and until - now > LONGEST_HOLD for until in times)
+    return any(until is not None and until - now > MAX_AHEAD for until in times)
 
 
 def _is_fresh(run: SyncRun, now: datetime) -> bool:
@@ -239,7 +239,7 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
 
 def _examine_operations(workspace: str | None) -> Iterator[Finding]:
     """Of operations that nobody takes, the oldest few; one may be about several workspaces."""
-    for operation in idle_operations(workspace)[:MOST_OPERATIONS]:
+    for operation in idle_operations(workspace)[:MAX_OPERATIONS]:
         if why := untaken_operation(operation):
             text = gettext("Operation %(operation)s is not finished.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}

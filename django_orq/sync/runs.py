@@ -24,7 +24,7 @@ from ..text import number_lazy
 
 Mode, State, Approval = SyncRun.Mode, SyncRun.State, SyncRun.Approval
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
-LONGEST_BUDGET = 30 * 86_400
+MAX_BUDGET = 30 * 86_400
 """Seconds."""
 KEPT = 500
 """Finished runs of a workspace that are kept."""
@@ -79,9 +79,9 @@ def check_mode(mode: str) -> SyncRun.Mode:
 
 def check_budget(max_seconds: float | None) -> None:
     """``ValueError`` if there is no sense in a budget; a task's arguments may be anything."""
-    if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= LONGEST_BUDGET):
+    if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= MAX_BUDGET):
         text = _("max_seconds must be a number above 0 and at most {most}")
-        raise ValueError(format_lazy(text, most=number_lazy(LONGEST_BUDGET)))
+        raise ValueError(format_lazy(text, most=number_lazy(MAX_BUDGET)))
 
 
 def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> SyncRun:

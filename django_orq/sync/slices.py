@@ -46,8 +46,8 @@ from .walk import Walk
 
 MAX_DEATHS = 5
 MAX_MALFORMED = 3
-LONGEST_TROUBLE = timedelta(hours=24)
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 5.0, 300.0
+MAX_TROUBLE = timedelta(hours=24)
+_FIRST_BACKOFF, _MAX_BACKOFF = 5.0, 300.0
 
 _OF_THE_END = (
     *("state", "pages", "requests", "seen", "created", "updated", "restored", "tombstoned", "rejected", "held"),
@@ -220,7 +220,7 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     elif not isinstance(error, (Problem, MustWait)):  # of which no answer tells
         run.malformed = 0
     run.trouble_since = run.trouble_since or now
-    if not _may_pass(error, run) or now - run.trouble_since > LONGEST_TROUBLE:
+    if not _may_pass(error, run) or now - run.trouble_since > MAX_TROUBLE:
         _fail(claim, error)
         raise error
     reason, seconds = _pause(error, run)
@@ -255,12 +255,12 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
 
 def _asked_for(error: OrqError) -> float:
     """Seconds that Orq asked for: an hour at most, and not none at all, or nobody would ever rest."""
-    return min(max(error.retry_after or 0.0, 1.0), rate_limits.LONGEST.total_seconds())
+    return min(max(error.retry_after or 0.0, 1.0), rate_limits.MAX_WAIT.total_seconds())
 
 
 def _backoff(failures: int) -> float:
     """Seconds: 5 the first time, doubling to 5 minutes, with jitter."""
-    return min(_FIRST_BACKOFF * 2.0 ** (failures - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1)  # noqa: S311 # jitter
+    return min(_FIRST_BACKOFF * 2.0 ** (failures - 1), _MAX_BACKOFF) * random.uniform(0.8, 1)  # noqa: S311 # jitter
 
 
 def _describe(error: Exception) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ..text import marked as _
 from .claim import Claim
 
 MAX_STEPS_BACK = 20
-MOST_OUT_OF_PLACE = 1_000
+MAX_OUT_OF_PLACE = 1_000
 PAGES_BETWEEN_LOOKS = 50
 PROOFS = 3
 """How many conversations are asked for before a strange list is taken for another workspace's."""
@@ -204,7 +204,7 @@ class Walk:
         """The column to save if the page shows ids that belong elsewhere; a list in great disorder is cut short."""
         known = self.run.met_out_of_place
         more = [id_ for id_ in page.ids if stretch and not stretch.holds(id_) and id_ not in known]
-        return {"met_out_of_place": [*known, *more][:MOST_OUT_OF_PLACE]} if more else {}
+        return {"met_out_of_place": [*known, *more][:MAX_OUT_OF_PLACE]} if more else {}
 
     def _is_strange(self, plan: Plan) -> bool:
         """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""

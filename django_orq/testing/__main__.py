@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from .sandbox import OrqSandbox
 
-MOST_CONVERSATIONS = 10_000_000
-LONGEST_LATENCY = 3600.0
+MAX_CONVERSATIONS = 10_000_000
+MAX_LATENCY = 3600.0
 """Seconds."""
 Number = TypeVar("Number", int, float)
 
@@ -19,11 +19,11 @@ Number = TypeVar("Number", int, float)
 def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m django_orq.testing", description=__doc__)
     parser.add_argument("--port", type=_between(int, 0, 65_535), default=8900, help="0 takes a free one")
-    parser.add_argument("--conversations", type=_between(int, 0, MOST_CONVERSATIONS), default=2500)
+    parser.add_argument("--conversations", type=_between(int, 0, MAX_CONVERSATIONS), default=2500)
     parser.add_argument("--key", type=_key, default="sandbox-key", help="the API key that is accepted")
     parser.add_argument("--style", choices=["snake", "camel"], default="snake")
     parser.add_argument(
-        "--latency", type=_between(float, 0, LONGEST_LATENCY), default=0.0, help="seconds before each answer"
+        "--latency", type=_between(float, 0, MAX_LATENCY), default=0.0, help="seconds before each answer"
     )
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(words)

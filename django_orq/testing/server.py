@@ -19,7 +19,7 @@ from .protocol import Answer, Request
 
 HOST = "127.0.0.1"
 _GRACE = 5.0  # seconds that closing waits for a request under way
-_LONGEST_LINE = 65_536
+_MAX_LINE = 65_536
 
 
 class Wire(BaseHTTPRequestHandler):
@@ -31,7 +31,7 @@ class Wire(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         # Without the base class's `do_GET` and the like: which methods there are, the protocol decides.
-        self.raw_requestline = self.rfile.readline(_LONGEST_LINE)
+        self.raw_requestline = self.rfile.readline(_MAX_LINE)
         if not self.raw_requestline.strip():
             self.close_connection = True
         elif self.parse_request():

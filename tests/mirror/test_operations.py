@@ -246,7 +246,7 @@ class TestFailures:
 
     def test_pace_is_kept(self, remote, rows, settings, monkeypatch):
         configure(settings, REQUESTS_PER_MINUTE=12)
-        monkeypatch.setattr(operations.rate_limits, "LONGEST_SLEEP", 1.0)
+        monkeypatch.setattr(operations.rate_limits, "MAX_SLEEP", 1.0)
 
         operation = operations.work_slice(rename_all(rows).pk)
 

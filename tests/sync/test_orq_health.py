@@ -11,7 +11,7 @@ from django_orq.mirror import operations
 from django_orq.mirror.operations import Order, Orderer
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.sync import runs, slices
-from django_orq.sync.health import MOST_OPERATIONS
+from django_orq.sync.health import MAX_OPERATIONS
 
 from ..walking import approve, configure, full_run, incremental_run, let_the_wait_pass, work_on
 
@@ -385,5 +385,5 @@ class TestUsage:
             orq_health()
 
         assert len(few) <= 12
-        assert len(many) <= len(few) + MOST_OPERATIONS
+        assert len(many) <= len(few) + MAX_OPERATIONS
         assert [sql for sql in many if not sql.startswith("SELECT")] == []

@@ -484,7 +484,7 @@ def test_other_trouble_between_malformed_answers_starts_their_count_anew(remote)
 
 
 def test_pace_that_is_kept_between_malformed_answers_changes_nothing_of_their_count(remote, settings, monkeypatch):
-    monkeypatch.setattr(rate_limits, "LONGEST_SLEEP", 1.0)
+    monkeypatch.setattr(rate_limits, "MAX_SLEEP", 1.0)
     configure(settings, REQUESTS_PER_MINUTE=12)
     remote.fail("list", times=3, status=200, body="<html>")
 
@@ -503,7 +503,7 @@ def test_pace_is_kept_and_a_long_pause_lets_the_run_go(remote, settings, monkeyp
     fill(remote, 35)
     full_run()
     remote.clear_requests()
-    monkeypatch.setattr(rate_limits, "LONGEST_SLEEP", 1.0)
+    monkeypatch.setattr(rate_limits, "MAX_SLEEP", 1.0)
     configure(settings, PAGE_SIZE=10, REQUESTS_PER_MINUTE=12)
 
     run = full_run()
