@@ -10,7 +10,7 @@ Read live, without network and database; a callable key is not called. The ids a
 | ``django_orq.W001`` | no workspace is configured |
 | ``django_orq.W002`` | the API key is missing, or none that a request can carry |
 | ``django_orq.W003`` | the key would travel unencrypted |
-| ``django_orq.W004`` | the lease is too short for what a walker does between two checkpoints |
+| ``django_orq.W004`` | the lease is too short for what a worker does between two checkpoints |
 | ``django_orq.W009`` | the dialect wants a ``PROJECT_ID`` to create a conversation |
 """
 
@@ -100,7 +100,7 @@ def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
     longest = workspace.slice_seconds + turn + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < longest:
         yield checks.Warning(
-            f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a walker may need "
+            f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a worker may need "
             f"{longest:g} s between two checkpoints. Another would take over while it still works.",
             hint=f"Make it {longest:g} or more, or SLICE_SECONDS shorter. (One request may last {TOTAL_SECONDS:g} s, "
             f"and with REQUESTS_PER_MINUTE wait {MAX_SLEEP:g} s for its turn.)",

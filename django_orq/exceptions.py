@@ -303,7 +303,7 @@ class _Kind(NamedTuple):
 
 PROBLEMS = {
     "pace_kept": _Kind(_("REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds."), retryable=True),
-    "walkers_died": _Kind(_("{deaths} processes in a row died at the same page. The system's log may say why.")),
+    "workers_crashed": _Kind(_("{crashes} processes in a row died at the same page. The system's log may say why.")),
     "database_trouble": _Kind(_("The database failed ({error}). The log says more."), retryable=True),
     "internal_error": _Kind(_("The run broke off with {error}. The log says more; the next run starts anew.")),
     "not_configured": _Kind(_("Orq is not set up in this project's settings: {problem}"), concerns_all=True),

@@ -57,7 +57,7 @@ ERRORS: list[OrqError] = [
     MustWait(operation="list", time="12:00:00", retry_after=7.0),
     Problem("database_trouble", error="OperationalError"),
     Problem("pace_kept", seconds=7.0),
-    Problem("walkers_died", deaths=5),
+    Problem("workers_crashed", crashes=5),
     WorkspaceDoubted(asked=3),
 ]
 

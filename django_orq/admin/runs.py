@@ -42,7 +42,7 @@ _COUNTERS = (
     ("restored", "rejected", "skipped", "outdated"),
 )
 _TIMES = (("queued_at", "started_at", "finished_at"), ("checkpoint_at", "resume_at", "took"))
-_TECHNICAL = (("requests", "pages"), ("phase", "walker"))
+_TECHNICAL = (("requests", "pages"), ("phase", "worker"))
 _LIVE = tuple(chain(*_COUNTERS, *_TIMES, *_TECHNICAL))
 """Columns that the page of a run renews; the lines above are those that they share there."""
 
@@ -53,7 +53,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     ordering = ("-pk",)
     list_display = ("name", "state", "started_at", "took", "conversations", "problem")
-    readonly_fields = ("kind", "took", "walker")
+    readonly_fields = ("kind", "took", "worker")
 
     def own_urls(self) -> list[URLPattern]:
         views = ("resume", "approve", "pause", "cancel", "progress")

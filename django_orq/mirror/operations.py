@@ -199,7 +199,7 @@ class Execution(Lease[Operation]):
             died = OutcomeUnknown(operation="create", reason="the process that did it died")
             self._end(item, State.UNKNOWN, died)
         elif item.attempts >= MAX_ATTEMPTS:
-            self._end(item, State.UNKNOWN, Problem("walkers_died", deaths=item.attempts))
+            self._end(item, State.UNKNOWN, Problem("workers_crashed", crashes=item.attempts))
         else:
             self._begin(item)
             self.carry_out(item)

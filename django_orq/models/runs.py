@@ -129,7 +129,7 @@ class SyncRun(Work):
     """Malformed answers running."""
     batch = models.PositiveIntegerField(default=100, editable=False)
     """Missing rows that are confirmed together; fewer after a batch that was cut off, for a while."""
-    deaths = models.PositiveIntegerField(default=0, editable=False)
+    crashes = models.PositiveIntegerField(default=0, editable=False)
     """Walkers that died since the last checkpoint."""
     budget_until = models.DateTimeField(null=True, editable=False)
 

@@ -12,7 +12,7 @@ class Work(models.Model):
 
     token = models.CharField(max_length=32, default="", editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
-    walker = models.CharField(_("worked on by"), max_length=150, default="", blank=True)
+    worker = models.CharField(_("worked on by"), max_length=150, default="", blank=True)
     """The process that claimed it last: ``process 4711 on host``."""
     resume_at = models.DateTimeField(_("goes on at"), null=True)
     enqueued_at = models.DateTimeField(null=True, editable=False)

@@ -61,7 +61,7 @@ def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
     """The columns of work that this process has, a new row's too."""
     return {
         "token": uuid.uuid4().hex,
-        "walker": this_process(),
+        "worker": this_process(),
         "lease_until": now + timedelta(seconds=seconds),
         "resume_at": None,
         "enqueued_at": None,

@@ -1,4 +1,4 @@
-"""A walker's claim on a run: its lease, and the fence that every write of a walk begins with."""
+"""A worker's claim on a run: its lease, and the fence that every write of a walk begins with."""
 
 import math
 import time
@@ -34,7 +34,7 @@ class Claim(Lease[SyncRun]):
             all_runs().filter(~out_of_budget, pk=run_id, state__in=CLAIMABLE),
             seconds=workspace.lease_seconds,
             now=clock.now(),
-            deaths=F("deaths") + Case(When(lease_until__isnull=False, then=1), default=0),
+            crashes=F("crashes") + Case(When(lease_until__isnull=False, then=1), default=0),
             state=SyncRun.State.RUNNING,
             wait="",
         )
@@ -56,7 +56,7 @@ class Claim(Lease[SyncRun]):
             "failures": 0,
             "malformed": 0,
             "trouble_since": None,
-            "deaths": 0,
+            "crashes": 0,
         }
 
     def save(self, values: dict[str, Any]) -> None:

@@ -186,7 +186,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
     parts = [gettext("%(name)s is %(state)s (%(counts)s).") % words]
     if run.lease_until is not None and run.lease_until > now:
-        parts.append(gettext("The %(walker)s works on it.") % {"walker": run.walker})
+        parts.append(gettext("The %(worker)s works on it.") % {"worker": run.worker})
     if run.state == State.PAUSED:
         text = gettext("The schedule leaves it alone. To resume it: orq_sync --resume %(run)s")
         parts.append(text % {"run": run.pk})

@@ -110,8 +110,8 @@ def database_in_words(error: Exception) -> str:
 def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:
     """Who works on it; to people who watch a page (no ``tell``) it is of interest only if that ended long ago."""
     if tell is not None:
-        text = _("The %(walker)s works on it, or did and was killed: then others can go on after %(time)s.")
-        return [text % {"walker": run.walker, "time": tell(until)}]
+        text = _("The %(worker)s works on it, or did and was killed: then others can go on after %(time)s.")
+        return [text % {"worker": run.worker, "time": tell(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
     return [_("The worker that had it seems to have been killed. The next scheduled sync goes on from the last page.")]

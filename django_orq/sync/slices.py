@@ -2,7 +2,7 @@
 
 Here is decided whether a run goes on, waits, fails or ends, and how.
 
-Every page is written together with its checkpoint, and only by the walker whose token the run still holds, so that any
+Every page is written together with its checkpoint, and only by the worker whose token the run still holds, so that any
 process may die at any moment and another goes on.
 """
 
@@ -44,7 +44,7 @@ from .claim import Claim, end_of
 from .confirm import Confirmation
 from .walk import Walk
 
-MAX_DEATHS = 5
+MAX_CRASHES = 5
 MAX_MALFORMED = 3
 MAX_TROUBLE = timedelta(hours=24)
 _FIRST_BACKOFF, _MAX_BACKOFF = 5.0, 300.0
@@ -110,14 +110,14 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
 def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
     if before.started_at is None:
         _log(logs.SYNC_RUN_STARTED, run)
-    if run.deaths > before.deaths:
-        _log(logs.SYNC_RUN_ADOPTED, run, ("deaths",))
+    if run.crashes > before.crashes:
+        _log(logs.SYNC_RUN_ADOPTED, run, ("crashes",))
 
 
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:
     run = claim.run
-    if run.deaths >= MAX_DEATHS:
-        raise Problem("walkers_died", deaths=run.deaths)
+    if run.crashes >= MAX_CRASHES:
+        raise Problem("workers_crashed", crashes=run.crashes)
     with ConversationService.for_workspace(run.workspace) as service:
         if run.phase == SyncRun.Phase.WALK:
             _begin(claim)

@@ -50,7 +50,7 @@ class _Turn:
 
 
 class Walk:
-    """One walker of a claimed run; it holds one page at a time."""
+    """One worker of a claimed run; it holds one page at a time."""
 
     def __init__(self, claim: Claim, *, service: ConversationService) -> None:
         self.run = claim.run

@@ -18,7 +18,7 @@ from .fleet import exists
 
 KILLS = 10
 LONGEST_LIFE = 0.4
-"""Seconds that a walker has at most before it is killed: the run must last for ten of them."""
+"""Seconds that a worker has at most before it is killed: the run must last for ten of them."""
 
 
 @pytest.fixture

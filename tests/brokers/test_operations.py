@@ -38,7 +38,7 @@ def rows(remote, settings, ledger):
 def holder(operation: Operation) -> int | None:
     """The process that works on it now."""
     operation.refresh_from_db()
-    return int(operation.walker.split()[1]) if operation.token else None
+    return int(operation.worker.split()[1]) if operation.token else None
 
 
 def kill_holder(operation: Operation) -> None:

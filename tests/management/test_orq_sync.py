@@ -120,7 +120,7 @@ def exit_code(*arguments: str) -> int:
 def test_another_walker_is_named_and_exits_with_5(remote, capsys):
     run = runs.open_run("default", "full")
     until = datetime.now(UTC) + timedelta(seconds=60)
-    SyncRun.objects.update(state="running", token="x", walker="process 4711 on worker-1", lease_until=until)
+    SyncRun.objects.update(state="running", token="x", worker="process 4711 on worker-1", lease_until=until)
 
     assert exit_code("--full") == 5
 

@@ -239,7 +239,7 @@ class TestUnfinishedRuns:
 
     def test_live_lease_names_who_works_on_it(self, queued):
         soon = datetime.now(UTC) + timedelta(seconds=60)
-        SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=soon, walker="process 4711 on host")
+        SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=soon, worker="process 4711 on host")
 
         assert orq_health()[0] == 0
         assert "The process 4711 on host works on it." in finding("unfinished_run")["text"]
@@ -248,7 +248,7 @@ class TestUnfinishedRuns:
     @pytest.mark.parametrize(("seconds", "code"), [(30, 0), (90, 3)])
     def test_lease_that_ran_out_is_for_a_person_unless_the_schedule_takes_it_over(self, queued, seconds, code):
         past = datetime.now(UTC) - timedelta(seconds=seconds)
-        SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=past, walker="process 4711 on host")
+        SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=past, worker="process 4711 on host")
 
         assert orq_health()[0] == code
         assert "seems to have been killed" in finding("unfinished_run")["text"]

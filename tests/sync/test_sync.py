@@ -418,7 +418,7 @@ def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_
     assert (run.state, run.wait, run.error_code, run.pages) == ("waiting", "database", "database_trouble", 2)
 
     let_the_wait_pass()
-    assert (full_run().state, run.deaths) == ("succeeded", 0)
+    assert (full_run().state, run.crashes) == ("succeeded", 0)
 
 
 @pytest.mark.parametrize("said", ["is a callable that raised OSError", "is empty"])
