@@ -16,7 +16,7 @@ from .exceptions import InvalidName
 from .text import is_blank
 from .text import marked as _
 
-__all__ = ["Page", "RefusedPayload", "RemoteConversation"]
+__all__ = ["Page", "RejectedItem", "RemoteConversation"]
 
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
@@ -31,7 +31,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_LARGE = 10**400
 
 
-class Refused(ValueError):
+class Rejected(ValueError):
     """A payload that can't be mirrored; the text, in English, says why."""
 
 
@@ -55,7 +55,7 @@ class RemoteConversation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefusedPayload:
+class RejectedItem:
     """One item of a list that can't be mirrored."""
 
     remote_id: str | None
@@ -76,7 +76,7 @@ class RefusedPayload:
 class Page:
     """One page of the list, in the server's order."""
 
-    entries: tuple[RemoteConversation | RefusedPayload, ...]
+    entries: tuple[RemoteConversation | RejectedItem, ...]
     has_more: bool
 
     @property
@@ -84,8 +84,8 @@ class Page:
         return [entry for entry in self.entries if isinstance(entry, RemoteConversation)]
 
     @property
-    def refused(self) -> list[RefusedPayload]:
-        return [entry for entry in self.entries if isinstance(entry, RefusedPayload)]
+    def rejected(self) -> list[RejectedItem]:
+        return [entry for entry in self.entries if isinstance(entry, RejectedItem)]
 
     @property
     def ids(self) -> list[str]:
@@ -99,28 +99,28 @@ class Page:
 
 
 def parse_page(body: Any) -> Page:
-    """A list answer; ``Refused`` if it is none. A bad item spoils itself, not its page."""
+    """A list answer; ``Rejected`` if it is none. A bad item spoils itself, not its page."""
     if not isinstance(body, dict):
-        raise Refused("it is not a JSON object")
+        raise Rejected("it is not a JSON object")
     items, has_more = body.get("data"), body.get("has_more")
     if not isinstance(items, list):
-        raise Refused("it has no list “data”")
+        raise Rejected("it has no list “data”")
     if not isinstance(has_more, bool):
-        raise Refused("“has_more” is neither true nor false")
+        raise Rejected("“has_more” is neither true nor false")
     return Page(entries=tuple(map(_parse_entry, items)), has_more=has_more)
 
 
 def parse_conversation(payload: Any) -> RemoteConversation:
-    """One conversation object of any dialect; ``Refused`` says why it is none."""
+    """One conversation object of any dialect; ``Rejected`` says why it is none."""
     if not isinstance(payload, dict):
-        raise Refused("it is not a JSON object")
+        raise Rejected("it is not a JSON object")
     _check_storable(payload)
     rest = dict(payload)
     if rest.pop("kind", "conversation") != "conversation":
-        raise Refused("its “kind” is not “conversation”")
+        raise Rejected("its “kind” is not “conversation”")
     remote_id = rest.pop("_id", None)
     if not is_remote_id(remote_id):
-        raise Refused("“_id” is not a conversation id (conv_ and 26 characters)")
+        raise Rejected("“_id” is not a conversation id (conv_ and 26 characters)")
     return RemoteConversation(
         remote_id=remote_id,
         display_name=_take(rest, "displayName", "display_name", str, "a string"),
@@ -166,20 +166,20 @@ def first_id(moment: datetime) -> str:
     return f"conv_{time}{'0' * 16}"
 
 
-def _parse_entry(payload: Any) -> RemoteConversation | RefusedPayload:
+def _parse_entry(payload: Any) -> RemoteConversation | RejectedItem:
     try:
         return parse_conversation(payload)
-    except Refused as refusal:
+    except Rejected as refusal:
         return _refuse(payload, str(refusal))
 
 
-def _refuse(payload: Any, reason: str) -> RefusedPayload:
+def _refuse(payload: Any, reason: str) -> RejectedItem:
     try:
         text = json.dumps(payload, sort_keys=True)
     except RecursionError:
         text = "nested too deeply to be shown"
     remote_id = payload.get("_id") if isinstance(payload, dict) else None
-    return RefusedPayload(
+    return RejectedItem(
         remote_id=remote_id if is_remote_id(remote_id) else None,
         digest=hashlib.sha256(text.encode()).hexdigest(),
         reason=reason,
@@ -188,17 +188,17 @@ def _refuse(payload: Any, reason: str) -> RefusedPayload:
 
 
 def _take(rest: dict[str, Any], camel: str, snake: str, kind: type | UnionType, wanted: str) -> Any:
-    """The field's value, which ``rest`` then is without; ``Refused`` unless it is of this kind."""
+    """The field's value, which ``rest`` then is without; ``Rejected`` unless it is of this kind."""
     value = rest.pop(camel if camel in rest else snake, None)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Refused(f"“{camel}” must be {wanted}")
+        raise Rejected(f"“{camel}” must be {wanted}")
     return value
 
 
 def _take_time(rest: dict[str, Any], camel: str, snake: str) -> datetime:
     milliseconds = _take(rest, camel, snake, int | float, "a number of milliseconds")
     if not 0 <= milliseconds <= _LAST_MILLISECOND:
-        raise Refused(f"“{camel}” must be between the years 1970 and 9999")
+        raise Rejected(f"“{camel}” must be between the years 1970 and 9999")
     return _EPOCH + timedelta(milliseconds=round(milliseconds))
 
 
@@ -206,12 +206,12 @@ def _check_storable(value: Any, depth: int = 1) -> None:
     """Refuse what some database can't hold, so that the verdict is the same on all of them."""
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            raise Refused("it holds text with a NUL character or half a surrogate pair")
+            raise Rejected("it holds text with a NUL character or half a surrogate pair")
     elif isinstance(value, (int, float)):
         if not abs(value) < _TOO_LARGE:  # so that NaN is refused too
-            raise Refused("it holds a number that is infinite, too large or not a number")
+            raise Rejected("it holds a number that is infinite, too large or not a number")
     elif isinstance(value, (dict, list)):
         if depth > MAX_DEPTH:
-            raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
+            raise Rejected(f"it is nested more than {MAX_DEPTH} levels deep")
         for child in (*value, *value.values()) if isinstance(value, dict) else value:
             _check_storable(child, depth + 1)

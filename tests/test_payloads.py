@@ -14,8 +14,8 @@ from django_orq.exceptions import InvalidName
 from django_orq.payloads import (
     MAX_DEPTH,
     Page,
-    Refused,
-    RefusedPayload,
+    Rejected,
+    RejectedItem,
     RemoteConversation,
     clean_display_name,
     is_remote_id,
@@ -105,7 +105,7 @@ def test_times_are_whole_milliseconds_in_utc(milliseconds: float, expected: date
 @pytest.mark.parametrize("milliseconds", [-1, 253_402_128_000_001, 1e300, 10**399, "1700000000000", None, True, [1]])
 @pytest.mark.parametrize("name", ["createdAt", "updatedAt"])
 def test_time_that_is_none_is_refused(name: str, milliseconds: Any) -> None:
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(Rejected, match=name):
         parse_conversation(CAMEL | {name: milliseconds})
 
 
@@ -126,7 +126,7 @@ def test_time_that_is_none_is_refused(name: str, milliseconds: Any) -> None:
     ],
 )
 def test_id_that_is_not_conv_and_a_ulid_is_refused(remote_id: Any) -> None:
-    with pytest.raises(Refused, match="_id"):
+    with pytest.raises(Rejected, match="_id"):
         parse_conversation(CAMEL | {"_id": remote_id})
 
 
@@ -155,7 +155,7 @@ def test_id_that_is_not_conv_and_a_ulid_is_refused(remote_id: Any) -> None:
     ids=str,
 )
 def test_what_can_not_be_mirrored_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(Rejected, match=reason):
         parse_conversation(CAMEL | change)
 
 
@@ -164,7 +164,7 @@ def test_nesting_is_bounded() -> None:
         return [nested(levels - 1)] if levels else 1
 
     assert parse_conversation(CAMEL | {"extra": nested(MAX_DEPTH - 1)})
-    with pytest.raises(Refused, match="nested"):
+    with pytest.raises(Rejected, match="nested"):
         parse_conversation(CAMEL | {"extra": nested(MAX_DEPTH)})
 
 
@@ -173,7 +173,7 @@ def test_parsing_anything_gives_a_value_or_a_refusal(payload: Any) -> None:
     for parse in (parse_conversation, parse_page):
         try:
             parse(payload)
-        except Refused as refusal:
+        except Rejected as refusal:
             assert str(refusal)  # noqa: PT017  # both ways are right here
 
 
@@ -181,7 +181,7 @@ def test_parsing_anything_gives_a_value_or_a_refusal(payload: Any) -> None:
 def test_parsing_any_field_values_gives_a_value_or_a_refusal(payload: dict[str, Any]) -> None:
     page = parse_page({"data": [payload], "has_more": False})
     assert len(page.entries) == 1
-    json.dumps([entry.excerpt for entry in page.refused], allow_nan=False).encode()
+    json.dumps([entry.excerpt for entry in page.rejected], allow_nan=False).encode()
 
 
 @given(st.dictionaries(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0")), st.integers()))
@@ -205,7 +205,7 @@ def test_page_keeps_the_servers_order() -> None:
     [None, [], {}, {"data": []}, {"has_more": False}, {"data": None, "has_more": False}, {"data": [], "has_more": 0}],
 )
 def test_page_of_another_shape_is_refused(body: Any) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Rejected):
         parse_page(body)
 
 
@@ -213,7 +213,7 @@ def test_page_of_another_shape_is_refused(body: Any) -> None:
 def test_bad_item_spoils_itself_only(junk: Any) -> None:
     page = parse_page({"data": [CAMEL, junk, CAMEL | {"_id": OLDER}], "has_more": False})
     assert [one.remote_id for one in page.conversations] == [ID, OLDER]
-    assert len(page.refused) == 1
+    assert len(page.rejected) == 1
 
 
 def test_refused_item_with_a_good_id_counts_for_the_cursor() -> None:
@@ -227,15 +227,15 @@ def test_empty_page_has_no_cursor() -> None:
 
 
 def test_refused_item_is_described() -> None:
-    [entry] = parse_page({"data": [{"_id": ID, "displayName": "ü\0" * 2_000}], "has_more": False}).refused
-    assert isinstance(entry, RefusedPayload)
+    [entry] = parse_page({"data": [{"_id": ID, "displayName": "ü\0" * 2_000}], "has_more": False}).rejected
+    assert isinstance(entry, RejectedItem)
     assert (entry.remote_id, len(entry.digest), len(entry.excerpt)) == (ID, 64, 2_000)
     assert entry.excerpt.isascii()
     assert "\0" not in entry.excerpt
 
 
 def test_refused_item_is_known_by_its_id_or_else_by_its_digest() -> None:
-    known, nameless = parse_page({"data": [{"_id": ID}, {"_id": "strange"}], "has_more": False}).refused
+    known, nameless = parse_page({"data": [{"_id": ID}, {"_id": "strange"}], "has_more": False}).rejected
     assert (known.key, nameless.key) == (ID, nameless.digest)
 
 
@@ -243,13 +243,13 @@ def test_item_nested_too_deeply_to_be_shown_is_refused_all_the_same() -> None:
     item: Any = 1
     for _ in range(100_000):
         item = [item]
-    [entry] = parse_page({"data": [{"_id": ID, "extra": item}], "has_more": False}).refused
+    [entry] = parse_page({"data": [{"_id": ID, "extra": item}], "has_more": False}).rejected
     assert (entry.remote_id, "nested" in entry.reason, "nested" in entry.excerpt) == (ID, True, True)
 
 
 def test_digest_is_the_same_whatever_the_order_of_fields() -> None:
     pages = [parse_page({"data": [item], "has_more": False}) for item in ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
-    assert pages[0].refused[0].digest == pages[1].refused[0].digest
+    assert pages[0].rejected[0].digest == pages[1].rejected[0].digest
 
 
 # Names

@@ -183,7 +183,7 @@ def _check_page(page: Page) -> Iterator[Finding]:
     remedy = _(
         "Correct it in Orq; until then runs leave it out and end as “partial”. After a sync the admin lists all."
     )
-    for refused in page.refused[:5]:  # the admin lists all
+    for refused in page.rejected[:5]:  # the admin lists all
         named = {"item": refused.remote_id or _("an item without a usable id"), "reason": _(refused.reason)}
         yield Finding(text=_("%(item)s can't be mirrored: %(reason)s") % named, remedy=remedy)
     if page.conversations:

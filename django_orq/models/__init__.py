@@ -3,7 +3,7 @@
 from .conversations import Conversation, ConversationState
 from .conversations import ConversationQuerySet as ConversationQuerySet
 from .operations import Operation, OperationItem
-from .rejects import RejectedPayload
+from .rejected import RejectedPayload
 from .runs import SyncRun
 from .waits import WorkspaceWait as WorkspaceWait
 from .work import Work as Work

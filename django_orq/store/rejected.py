@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from ..models import RejectedPayload, SyncRun
-from ..payloads import RefusedPayload
+from ..payloads import RejectedItem
 from .database import all_payloads
 
 
@@ -18,7 +18,7 @@ def count_unresolved(workspace: str) -> int:
     return _unresolved(workspace).count()
 
 
-def record(refused: Iterable[RefusedPayload], *, run: SyncRun, seen_at: datetime) -> None:
+def record(refused: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) -> None:
     """Keep what was refused on a page, one row for each id or digest."""
     latest = {payload.key: payload for payload in refused}
     known = list(_of(run.workspace).filter(key__in=latest))
@@ -51,7 +51,7 @@ def _unresolved(workspace: str) -> QuerySet[RejectedPayload]:
     return _of(workspace).filter(resolved_at=None)
 
 
-def _describe(row: RejectedPayload, payload: RefusedPayload, run: SyncRun, seen_at: datetime) -> RejectedPayload:
+def _describe(row: RejectedPayload, payload: RejectedItem, run: SyncRun, seen_at: datetime) -> RejectedPayload:
     row.reason, row.excerpt = payload.reason, payload.excerpt
     row.last_seen_at, row.last_run, row.resolved_at = seen_at, run, None
     return row

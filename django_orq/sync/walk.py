@@ -63,7 +63,7 @@ class Walk:
         self._steps_back = 0
         self._asked_again = False
         self._is_proved = self._proved_now = False
-        self._has_refusals = rejected.has_unresolved(claim.run.workspace)
+        self._has_rejected = rejected.has_unresolved(claim.run.workspace)
         """Whether any of this workspace may be unresolved, so that it is worth while to look."""
 
     @property
@@ -160,7 +160,7 @@ class Walk:
         self._is_proved = True
         self._proved_now = False
         self._claim.adopt(self._progress(page, plan))
-        self._has_refusals |= bool(page.refused)
+        self._has_rejected |= bool(page.rejected)
         self._go_on_from(page)
         self._check_that_it_ends()
 
@@ -169,7 +169,7 @@ class Walk:
             if self._is_strange(plan):
                 raise _Strange
             self._claim.save(self._progress(page, plan))
-            self._keep_refusals(page, answer.received_at)
+            self._record_rejected(page, answer.received_at)
 
         try:
             return reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
@@ -250,7 +250,7 @@ class Walk:
             "fell_short": run.stop_id is not None and not page.has_more and not at_stop,
             "pages": run.pages + 1,
             "seen": run.seen + len(page.entries),
-            "rejected": run.rejected + len(page.refused),
+            "rejected": run.rejected + len(page.rejected),
             "missing": run.missing + len(plan.absent),
         }
         values |= self._out_of_place(page, self._stretch(page))
@@ -263,10 +263,10 @@ class Walk:
     def _reaches_stop(self, page: Page) -> bool:
         return self.run.stop_id is not None and page.cursor is not None and page.cursor <= self.run.stop_id
 
-    def _keep_refusals(self, page: Page, now: datetime) -> None:
-        if page.refused:
-            rejected.record(page.refused, run=self.run, seen_at=now)
-        if self._has_refusals:
+    def _record_rejected(self, page: Page, now: datetime) -> None:
+        if page.rejected:
+            rejected.record(page.rejected, run=self.run, seen_at=now)
+        if self._has_rejected:
             mirrored = {conversation.remote_id for conversation in page.conversations}
             rejected.resolve(self.run.workspace, mirrored, now=now)
 

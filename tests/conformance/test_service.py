@@ -59,7 +59,7 @@ def filled(dumped):
 
 
 def assert_same_page(ours, sdks):
-    assert not ours.refused
+    assert not ours.rejected
     assert [as_the_sdk_has_it(one) for one in ours.conversations] == [filled(one) for one in sdks["data"]]
     assert ours.has_more == sdks["has_more"]
 

@@ -259,7 +259,7 @@ def test_value_that_can_not_be_read_spoils_its_item_and_not_the_page(orq_sandbox
     orq_sandbox.fail("list", status=200, body=body)
     page = service.list()
     assert [one.remote_id for one in page.conversations] == [good["_id"]]
-    assert [one.remote_id for one in page.refused] == [bad["_id"]]
+    assert [one.remote_id for one in page.rejected] == [bad["_id"]]
 
 
 def test_delete_answered_by_a_captive_portal_is_no_delete(orq_sandbox, service):
