@@ -283,7 +283,7 @@ class Migration(migrations.Migration):
                     django_orq.models.fields.BytewiseCharField(max_length=100, unique=True, verbose_name="workspace"),
                 ),
                 ("until", models.DateTimeField(null=True, verbose_name="until")),
-                ("next_turn_at", models.DateTimeField(null=True, verbose_name="next turn")),
+                ("next_slot_at", models.DateTimeField(null=True, verbose_name="next turn")),
             ],
             options={
                 "verbose_name": "wait",

@@ -159,7 +159,7 @@ def _asking(
             yield service
     except OrqError as error:
         try:
-            rate_limits.heed(workspace, error, clock=clock)
+            rate_limits.record_retry_after(workspace, error, clock=clock)
         except DatabaseError:  # it must not hide what became of the request
             logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=workspace, error_code=error.code, exc_info=True)
         if error.leaves_doubt:

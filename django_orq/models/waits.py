@@ -11,7 +11,7 @@ class WorkspaceWait(models.Model):
 
     workspace = BytewiseCharField(_("workspace"), max_length=100, unique=True)
     until = models.DateTimeField(_("until"), null=True)
-    next_turn_at = models.DateTimeField(_("next turn"), null=True)
+    next_slot_at = models.DateTimeField(_("next turn"), null=True)
 
     class Meta:
         verbose_name = _("wait")

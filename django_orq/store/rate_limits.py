@@ -21,7 +21,7 @@ def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
         raise MustWait(operation=operation, time=time_of_day, retry_after=(until - now).total_seconds())
 
 
-def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
+def record_retry_after(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
     """Keep what Orq asked for with this error, if it did; an hour at most."""
     if error.retry_after is None or isinstance(error, MustWait):
         return
@@ -30,7 +30,7 @@ def heed(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
     all_waits().filter(Q(until=None) | Q(until__lt=until), pk=wait.pk).update(until=until)
 
 
-def take_turn(workspace: str, *, per_minute: float, patience: float, clock: DatabaseClock) -> datetime:
+def acquire(workspace: str, *, per_minute: float, patience: float, clock: DatabaseClock) -> datetime:
     """Reserve the next request of background work, at the pace of ``per_minute``, and return its time.
 
     One that is more than ``patience`` seconds away is not reserved.
@@ -39,19 +39,19 @@ def take_turn(workspace: str, *, per_minute: float, patience: float, clock: Data
     while True:
         wait, _created = all_waits().get_or_create(workspace=workspace)
         now = clock.now()
-        turn = max(now, wait.next_turn_at or now)
-        if turn - now > timedelta(seconds=patience):
-            return turn
-        if all_waits().filter(pk=wait.pk, next_turn_at=wait.next_turn_at).update(next_turn_at=turn + interval):
-            return turn
+        slot = max(now, wait.next_slot_at or now)
+        if slot - now > timedelta(seconds=patience):
+            return slot
+        if all_waits().filter(pk=wait.pk, next_slot_at=wait.next_slot_at).update(next_slot_at=slot + interval):
+            return slot
 
 
 def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
     """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``Problem`` (``pace_kept``) if that is long."""
     if workspace.requests_per_minute is None:
         return
-    turn = take_turn(workspace.alias, per_minute=workspace.requests_per_minute, patience=MAX_SLEEP, clock=clock)
-    seconds = (turn - clock.now()).total_seconds()
+    slot = acquire(workspace.alias, per_minute=workspace.requests_per_minute, patience=MAX_SLEEP, clock=clock)
+    seconds = (slot - clock.now()).total_seconds()
     if seconds > MAX_SLEEP:
         raise Problem("pace_kept", seconds=seconds)
     time.sleep(max(0.0, seconds))

@@ -40,7 +40,7 @@ class Claim(Lease[SyncRun]):
         )
         return cls(run, workspace=workspace, clock=clock) if run else None
 
-    def await_turn(self, operation: str) -> None:
+    def acquire_slot(self, operation: str) -> None:
         """Before each request: ``MustWait`` if Orq asked to wait (looked up every few seconds), and the pace."""
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)

@@ -43,7 +43,7 @@ class Confirmation:
         values = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
         self._save(values | {"confirm_until": self.run.confirm_until} | self._guard())
 
-    def turn(self, *, stop: float) -> bool:
+    def process_batch(self, *, stop: float) -> bool:
         """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""
         batch = self._batch()
         if self.run.needs_approval or not batch:
@@ -132,7 +132,7 @@ class Confirmation:
         return True
 
     def _retrieve(self, remote_id: str) -> RemoteConversation:
-        self._claim.await_turn("retrieve")
+        self._claim.acquire_slot("retrieve")
         self.run.requests += 1
         return self._service.retrieve(conversation_id=remote_id)
 

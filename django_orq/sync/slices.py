@@ -91,7 +91,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
     except LeaseLost:
         raise
     except OrqError as error:
-        rate_limits.heed(run.workspace, error, clock=claim.clock)
+        rate_limits.record_retry_after(run.workspace, error, clock=claim.clock)
         _wait_or_fail(claim, error)
     except DATABASE_TROUBLE as error:
         logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
@@ -146,7 +146,7 @@ def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: 
     """Whether the walk reached its end."""
     walk = Walk(claim, service=service)
     while not claim.run.reached_end:
-        walk.turn()
+        walk.process_page()
         on_progress(claim.run)
         if not claim.run.reached_end and not walk.is_astray and _must_stop(claim, stop):
             return False
@@ -156,7 +156,7 @@ def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: 
 def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
     """Whether nothing is left to confirm, or the rest needs approval."""
     confirmation = Confirmation(claim, service=service)
-    while not confirmation.turn(stop=stop):
+    while not confirmation.process_batch(stop=stop):
         on_progress(claim.run)
         if _must_stop(claim, stop):
             return False

@@ -41,7 +41,7 @@ class _Strange(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Turn:
+class _ReceivedPage:
     """One page, and when it was asked for and received, by the database's clock."""
 
     page: Page
@@ -71,14 +71,14 @@ class Walk:
         """Whether the walk has stepped back and not yet come past the place where it lost its cursor."""
         return self._astray_at is not None
 
-    def turn(self) -> None:
+    def process_page(self) -> None:
         """Ask for one page, and write it or find out what is wrong with its cursor."""
-        self._claim.await_turn("list")
+        self._claim.acquire_slot("list")
         asked_at = self._clock.now()
         answer = self._list()
         received_at = self._clock.latest()
         if isinstance(answer, Page) and self._advances(answer):
-            self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
+            self._write(_ReceivedPage(page=answer, asked_at=asked_at, received_at=received_at))
         elif self.run.cursor is not None and not self._knows(self.run.cursor):
             self._step_back()
         elif isinstance(answer, APIError):
@@ -89,7 +89,7 @@ class Walk:
             empty = MalformedResponse(operation="list", reason=_("an empty page that says there are more"))
             self._ask_once_more(empty)
         else:
-            self._write(_Turn(page=answer, asked_at=asked_at, received_at=received_at))
+            self._write(_ReceivedPage(page=answer, asked_at=asked_at, received_at=received_at))
 
     def _list(self) -> Page | APIError:
         """The page after the cursor, or the refusal that the cursor may be to blame for."""
@@ -113,7 +113,7 @@ class Walk:
 
     def _knows(self, remote_id: str) -> bool:
         self._claim.renew()  # the list has had its time already
-        self._claim.await_turn("retrieve")
+        self._claim.acquire_slot("retrieve")
         self.run.requests += 1
         try:
             self._service.retrieve(conversation_id=remote_id)
@@ -143,12 +143,12 @@ class Walk:
         self._cursors_used.clear()
         self._is_proved = False
 
-    def _write(self, turn: _Turn) -> None:
-        page = turn.page
+    def _write(self, received: _ReceivedPage) -> None:
+        page = received.page
         answer = Answer(
             conversations=page.conversations,
-            asked_at=turn.asked_at,
-            received_at=turn.received_at,
+            asked_at=received.asked_at,
+            received_at=received.received_at,
             listed=True,
             stretch=self._stretch(page),
         )

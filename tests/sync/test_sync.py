@@ -210,7 +210,7 @@ def test_wait_that_a_verb_was_asked_for_binds_runs(remote):
 def test_shorter_wait_does_not_replace_a_longer_one(remote):
     clock = DatabaseClock("default")
     for seconds in (60, 5):
-        rate_limits.heed(
+        rate_limits.record_retry_after(
             "default", RateLimited(operation="list", status=429, headers={}, retry_after=seconds), clock=clock
         )
 
@@ -493,7 +493,7 @@ def test_pace_that_is_kept_between_malformed_answers_changes_nothing_of_their_co
         assert (run.state, run.wait) == ("waiting", reason)
         SyncRun.objects.update(resume_at=None)
         if reason == "pace":
-            WorkspaceWait.objects.update(next_turn_at=None)
+            WorkspaceWait.objects.update(next_slot_at=None)
 
     assert full_run().state == SyncRun.State.FAILED
     assert run.failures == 2
