@@ -29,7 +29,7 @@ from .database import all_rows
 CONFIRMED_FOR = timedelta(days=1)
 """How long a missing row that answered for its id is taken to be alive."""
 CHUNK = 1_000
-"""Rows of a stretch that are looked at together."""
+"""Rows of a range that are looked at together."""
 REMOTE_COLUMNS = {
     "display_name": "display_name",
     "remote_created_at": "created_at",
@@ -50,12 +50,12 @@ class Answer:
     received_at: datetime
     listed: bool
     """Whether it was a page of the list; only a list item's extra fields are kept."""
-    stretch: "Stretch | None" = None
+    id_range: "IdRange | None" = None
     """The part of the list that a page covers, where rows that it leaves out are to be marked as missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class IdRange:
     """The ids older than ``after`` (``None``: from the newest) down to ``to`` (``None``: to the oldest)."""
 
     after: str | None
@@ -123,7 +123,7 @@ class Plan:
         ]
 
 
-class StretchTooLong(Exception):
+class IdRangeTooLong(Exception):
     """The mirror has so many rows where a page has few: ``absent_in_chunks`` goes through them."""
 
 
@@ -139,12 +139,12 @@ def compare(answer: Answer, *, workspace: str) -> Plan:
 
 
 def is_absent(row: Conversation, answer: Answer) -> bool:
-    """Whether a row in the answer's stretch becomes missing by it."""
+    """Whether a row in the answer's range becomes missing by it."""
     return (
         row.deleted_at is None
         and row.missing_since is None
         and answer.asked_at > row.mirrored_at
-        and (answer.stretch is None or row.remote_id not in answer.stretch.met)
+        and (answer.id_range is None or row.remote_id not in answer.id_range.met)
     )
 
 
@@ -165,26 +165,26 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
 
 
 def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
-    """The keys of all absent rows of a long stretch, some hundreds at a time."""
-    stretch = answer.stretch
-    while stretch is not None:
-        rows = list(all_rows().filter(stretch.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
+    """The keys of all absent rows of a long range, some hundreds at a time."""
+    id_range = answer.id_range
+    while id_range is not None:
+        rows = list(all_rows().filter(id_range.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
         yield [row.pk for row in rows if is_absent(row, answer)]
-        stretch = replace(stretch, after=rows[-1].remote_id) if len(rows) == CHUNK else None
+        id_range = replace(id_range, after=rows[-1].remote_id) if len(rows) == CHUNK else None
 
 
 def _rows_for(
     ids: Collection[str], answer: Answer, workspace: str
 ) -> tuple[dict[str, Conversation], list[Conversation]]:
-    """The rows of these ids, and the absent ones of the stretch; one statement, unless the list is in disorder."""
+    """The rows of these ids, and the absent ones of the range; one statement, unless the list is in disorder."""
     rows = all_rows().filter(workspace=workspace)
-    stretch = answer.stretch
-    if stretch is None:
+    id_range = answer.id_range
+    if id_range is None:
         return {row.remote_id: row for row in rows.filter(remote_id__in=ids)}, []
-    within = {row.remote_id: row for row in rows.filter(stretch.condition).order_by("-remote_id")[: CHUNK + 1]}
+    within = {row.remote_id: row for row in rows.filter(id_range.condition).order_by("-remote_id")[: CHUNK + 1]}
     if len(within) > CHUNK:
-        raise StretchTooLong
-    outside = [id_ for id_ in ids if not stretch.holds(id_)]
+        raise IdRangeTooLong
+    outside = [id_ for id_ in ids if not id_range.holds(id_)]
     absent = [row for id_, row in within.items() if id_ not in ids and is_absent(row, answer)]
     if outside:
         within.update({row.remote_id: row for row in rows.filter(remote_id__in=outside)})

@@ -17,7 +17,7 @@ from ..service import ConversationService
 from ..store import rejected
 from ..store.database import all_rows, kept_rows, write_database
 from ..store.reconcile import mark_absent, reconcile
-from ..store.rules import Answer, Plan, Stretch, StretchTooLong, Verdict, absent_in_chunks, compare
+from ..store.rules import Answer, IdRange, IdRangeTooLong, Plan, Verdict, absent_in_chunks, compare
 from ..text import marked as _
 from .claim import Claim
 
@@ -150,7 +150,7 @@ class Walk:
             asked_at=received.asked_at,
             received_at=received.received_at,
             listed=True,
-            stretch=self._stretch(page),
+            id_range=self._id_range(page),
         )
         try:
             plan = self._reconcile(answer, page)
@@ -173,17 +173,17 @@ class Walk:
 
         try:
             return reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
-        except StretchTooLong:
+        except IdRangeTooLong:
             self._check_known(answer)
-            self._mark_long_stretch(answer)
-            return reconcile(replace(answer, stretch=None), workspace=self.run.workspace, fence=fence, run=self.run)
+            self._mark_long_range(answer)
+            return reconcile(replace(answer, id_range=None), workspace=self.run.workspace, fence=fence, run=self.run)
 
     def _check_known(self, answer: Answer) -> None:
-        """The marks of a long stretch are written before the page, so the proof comes before them."""
-        if self._is_strange(compare(replace(answer, stretch=None), workspace=self.run.workspace)):
+        """The marks of a long range are written before the page, so the proof comes before them."""
+        if self._is_strange(compare(replace(answer, id_range=None), workspace=self.run.workspace)):
             raise _Strange
 
-    def _mark_long_stretch(self, answer: Answer) -> None:
+    def _mark_long_range(self, answer: Answer) -> None:
         """Before the page itself, in transactions of its own: marking them twice does no harm."""
         for pks in absent_in_chunks(answer, workspace=self.run.workspace):
             values = self._claim.checkpoint(self._clock.now()) | {"missing": self.run.missing + len(pks)}
@@ -192,18 +192,18 @@ class Walk:
                 mark_absent(pks, answer)
             self._claim.adopt(values)
 
-    def _stretch(self, page: Page) -> Stretch | None:
+    def _id_range(self, page: Page) -> IdRange | None:
         """What a full run's page covers: from the cursor down to its last id, and on the last page to the end."""
         if self.run.mode != SyncRun.Mode.FULL:
             return None
         to = page.cursor if page.has_more else None
         met = self._page_before.union(page.ids, self.run.met_out_of_place)
-        return Stretch(after=self.run.cursor, to=to, met=met)
+        return IdRange(after=self.run.cursor, to=to, met=met)
 
-    def _out_of_place(self, page: Page, stretch: Stretch | None) -> dict[str, list[str]]:
+    def _out_of_place(self, page: Page, id_range: IdRange | None) -> dict[str, list[str]]:
         """The column to save if the page shows ids that belong elsewhere; a list in great disorder is cut short."""
         known = self.run.met_out_of_place
-        more = [id_ for id_ in page.ids if stretch and not stretch.holds(id_) and id_ not in known]
+        more = [id_ for id_ in page.ids if id_range and not id_range.holds(id_) and id_ not in known]
         return {"met_out_of_place": [*known, *more][:MAX_OUT_OF_PLACE]} if more else {}
 
     def _is_strange(self, plan: Plan) -> bool:
@@ -253,7 +253,7 @@ class Walk:
             "rejected": run.rejected + len(page.rejected),
             "missing": run.missing + len(plan.absent),
         }
-        values |= self._out_of_place(page, self._stretch(page))
+        values |= self._out_of_place(page, self._id_range(page))
         if run.pages == 0:
             values["head_id"] = _newest(page, plan.answer.received_at)
         for counter, verdicts in _COUNTERS.items():
