@@ -210,7 +210,7 @@ def start(workspaces: Iterable[str], mode: str) -> Iterator[HandedOver | Imprope
 def start_unless_walked(workspace: str, mode: str) -> HandedOver:
     """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
     run = runs.unfinished(workspace, mode)
-    if run is not None and not runs.rests(run) and run not in runs.adoptable(workspace):
+    if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return HandedOver(run=run, is_others=True)
     return hand_over(_open(workspace, mode))
 

@@ -160,7 +160,7 @@ def test_numbers_of_a_run_are_in_its_record(remote, said):
     assert record["seconds"] > 0
     told = {"level": logging.INFO, "run": run.pk, "workspace": "default", "mode": "full", "state": "succeeded"}
     numbers = {"pages": 1, "requests": 1, "seen": 3, "new": 3}
-    none = dict.fromkeys(("updated", "restored", "deleted", "rejected", "held", "seconds"), 0)
+    none = dict.fromkeys(("updated", "restored", "deleted", "rejected", "to_approve", "seconds"), 0)
     assert record | {"seconds": 0} == told | numbers | none
 
 

@@ -24,7 +24,7 @@ from .base import ReadOnlyAdmin, answer_progress, are_several, orderer
 from .texts import explain_item, isolated, local
 
 State, Verb = OperationItem.State, Operation.Verb
-_SETTLED = (State.DONE, State.FAILED, State.UNKNOWN)
+_FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
 def hand_over(operation: Operation) -> tuple[str, int]:
@@ -176,7 +176,7 @@ _LONE_NAME = Case(
 
 def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:
     """With how many of the items have each outcome."""
-    return operations.annotate(**{f"n_{state}": _number(state) for state in _SETTLED})
+    return operations.annotate(**{f"n_{state}": _number(state) for state in _FINISHED})
 
 
 def _number(state: str) -> Any:
@@ -191,4 +191,4 @@ def _items(operation: Operation) -> QuerySet[OperationItem]:
 
 def _outcomes(operation: Any) -> list[tuple[int, Any]]:
     """How many items have each outcome that occurs, and what it is called."""
-    return [(count, state.label) for state in _SETTLED if (count := getattr(operation, f"n_{state}"))]
+    return [(count, state.label) for state in _FINISHED if (count := getattr(operation, f"n_{state}"))]

@@ -38,7 +38,7 @@ _MAX_REMARKS = 400
 """Characters in the list; the page of a run has all of them."""
 _COUNTERS = (
     ("seen", "created", "updated", "unchanged"),
-    ("missing", "tombstoned", "unlisted", "held"),
+    ("missing", "tombstoned", "unlisted", "to_approve"),
     ("restored", "rejected", "skipped", "outdated"),
 )
 _TIMES = (("queued_at", "started_at", "finished_at"), ("checkpoint_at", "resume_at", "took"))
@@ -216,7 +216,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     def _missing(self, request: HttpRequest, run: SyncRun) -> str:
         """Where the missing ones are listed, for whoever may look at them before the decision; else empty."""
-        if not run.held or not may_see(request, self.admin_site, Conversation):
+        if not run.to_approve or not may_see(request, self.admin_site, Conversation):
             return ""
         url = url_to(self.admin_site, Conversation, "changelist")
         return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"

@@ -156,7 +156,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("met_out_of_place", models.JSONField(default=list, editable=False)),
-                ("fell_short", models.BooleanField(default=False, verbose_name="list ended before the known")),
+                ("ended_early", models.BooleanField(default=False, verbose_name="list ended before the known")),
                 ("mirrored_before", models.PositiveBigIntegerField(default=0, verbose_name="mirrored before")),
                 ("requests", models.PositiveBigIntegerField(default=0, verbose_name="requests to Orq")),
                 ("pages", models.PositiveBigIntegerField(default=0, verbose_name="pages of Orq’s list")),
@@ -221,7 +221,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "held",
+                    "to_approve",
                     models.PositiveBigIntegerField(
                         default=0,
                         help_text="Are missing, and are not deleted here until the run is approved.",

@@ -72,7 +72,7 @@ class SyncRun(Work):
     """Whether all up to ``head_id`` has been walked through, by this run and the one at whose head it stopped."""
     met_out_of_place = models.JSONField(default=list, editable=False)
     """Ids that the list showed elsewhere than their age says: their own place need not hold them."""
-    fell_short = models.BooleanField(_("list ended before the known"), default=False)
+    ended_early = models.BooleanField(_("list ended before the known"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)
 
     requests = models.PositiveBigIntegerField(_("requests to Orq"), default=0)
@@ -108,14 +108,14 @@ class SyncRun(Work):
     tombstoned = models.PositiveBigIntegerField(
         _("deleted"), default=0, help_text=_("Were missing, and Orq does not know them any more.")
     )
-    held = models.PositiveBigIntegerField(
+    to_approve = models.PositiveBigIntegerField(
         _("need approval"), default=0, help_text=_("Are missing, and are not deleted here until the run is approved.")
     )
     needs_approval = models.CharField(
         _("needs approval because"), max_length=20, choices=Approval, default="", blank=True
     )
     approvals = models.JSONField(_("approvals"), default=list, editable=False)
-    """A list of ``{"reason", "by", "at", "held"}``: who approved what, when (ISO 8601), and of how many rows."""
+    """A list of ``{"reason", "by", "at", "to_approve"}``: who approved what, when (ISO 8601), and of how many rows."""
     confirm_until = models.DateTimeField(null=True, editable=False)
     """When the walk ended: rows that are missing since later are left to the next run."""
 

@@ -138,7 +138,7 @@ class ApprovalSerializer(serializers.Serializer[Any]):
     reason = serializers.ChoiceField(choices=SyncRun.Approval.choices)
     by = serializers.CharField(help_text=_("The name of the user."))
     at = serializers.DateTimeField()
-    held = serializers.IntegerField(help_text=_("How many conversations waited for it."))
+    to_approve = serializers.IntegerField(help_text=_("How many conversations waited for it."))
 
 
 class ChoiceOrNullField(serializers.ChoiceField):
@@ -164,7 +164,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
             *("id", "workspace", "mode", "state", "phase"),
             *("queued_at", "started_at", "checkpoint_at", "resume_at", "finished_at", "wait"),
             *("requests", "pages", "seen", "created", "updated", "unchanged"),
-            *("restored", "skipped", "outdated", "rejected", "missing", "unlisted", "tombstoned", "held"),
+            *("restored", "skipped", "outdated", "rejected", "missing", "unlisted", "tombstoned", "to_approve"),
             *("needs_approval", "approvals", "is_complete", "error_code", "error_message"),
         )
         read_only_fields = fields

@@ -141,7 +141,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Have a worker go on with a run that is paused, or whose budget is spent."""
         run = self.get_object()
-        if not runs.rests(run):
+        if not runs.can_be_resumed(run):
             return self._answer(run, is_done=False, otherwise="sync_run_not_paused")
         return self._answer_handed_over(self.perform_resume(run))
 

@@ -54,7 +54,7 @@ class Confirmation:
         asked_at = self._clock.now()
         asked, gone = self._ask(batch, stop)
         if gone and not self._canary_lives():
-            self._save({"needs_approval": Approval.NO_CANARY, "held": self._never_confirmed().count()})
+            self._save({"needs_approval": Approval.NO_CANARY, "to_approve": self._never_confirmed().count()})
             return True
         self._bury(gone, asked_at=asked_at, upto=asked[-1])
         return False
@@ -145,11 +145,11 @@ class Confirmation:
         count = 0 if self._is_approved else self._never_confirmed().count()
         if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
-        return {"needs_approval": Approval.MASS_DELETE, "held": count}
+        return {"needs_approval": Approval.MASS_DELETE, "to_approve": count}
 
     def _max_missing(self) -> int:
         """How many rows may be missing without a person looking at it."""
-        if runs.vouched_for(self.run.workspace):
+        if runs.approved_doubts(self.run.workspace):
             return 0
         workspace = self._claim.workspace
         return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))

@@ -31,9 +31,9 @@ MAX_LIMIT = 36_500 * 86_400.0
 """Seconds that a limit may be: a hundred years."""
 MAX_AHEAD = timedelta(days=1)
 """No lease and no wait ends later than that."""
-_HOLDS = ("lease_until", "resume_at", "enqueued_at")
+_TIMES_AHEAD = ("lease_until", "resume_at", "enqueued_at")
 """Until when nobody else takes a piece of work, or calls for it anew."""
-_TOO_LONG = _("No lease and no wait is so long: the database's clock was ahead.")
+_TOO_FAR_AHEAD = _("No lease and no wait is so long: the database's clock was ahead.")
 MAX_OPERATIONS = 10
 """That are reported."""
 
@@ -190,12 +190,12 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     if run.state == State.PAUSED:
         text = gettext("The schedule leaves it alone. To resume it: orq_sync --resume %(run)s")
         parts.append(text % {"run": run.pk})
-    if _is_kept_too_long(run, now):
+    if _is_blocked(run, now):
         anew = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
-        parts += [str(_TOO_LONG), gettext("To start anew: %(command)s") % {"command": anew}]
+        parts += [str(_TOO_FAR_AHEAD), gettext("To start anew: %(command)s") % {"command": anew}]
     if not _is_fresh(run, now):
         parts += remarks(run)
-    level = Level.LOOK if _stands_still(run, now) else Level.OK
+    level = Level.LOOK if _is_stalled(run, now) else Level.OK
     seconds = {
         f"{name}_seconds": until and (until - now).total_seconds()
         for name, until in (("lease", run.lease_until), ("wait", run.resume_at))
@@ -203,15 +203,15 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     return _tell_run("unfinished_run", run, level, *parts, **seconds)
 
 
-def _stands_still(run: SyncRun, now: datetime) -> bool:
+def _is_stalled(run: SyncRun, now: datetime) -> bool:
     """Whether nobody takes it, though the schedule would have done so by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
-    kept = run.state == State.PAUSED or _is_kept_too_long(run, now)
+    kept = run.state == State.PAUSED or _is_blocked(run, now)
     return kept or abandoned or bool(not _is_fresh(run, now) and untaken_run(run))
 
 
-def _is_kept_too_long(run: SyncRun, now: datetime) -> bool:
-    times = (getattr(run, column) for column in _HOLDS)
+def _is_blocked(run: SyncRun, now: datetime) -> bool:
+    times = (getattr(run, column) for column in _TIMES_AHEAD)
     return any(until is not None and until - now > MAX_AHEAD for until in times)
 
 

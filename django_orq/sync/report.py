@@ -64,7 +64,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) ->
         found.extend(_working(run, run.lease_until, tell if for_terminal else None))
     found.extend(untaken_run(run))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
-    if run.fell_short:
+    if run.ended_early:
         found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
     if run.needs_approval:
         found.extend(_needs_review(run, for_terminal=for_terminal))
@@ -183,7 +183,7 @@ def _untold() -> str:
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
     if not can_be_approved(run):
         return [_("It was stopped for review, and a later sync run has settled that.")]
-    found = [_missing_in_words(run)] if run.held else []
+    found = [_missing_in_words(run)] if run.to_approve else []
     if for_terminal:
         found.append(_("To approve it: orq_sync --approve %(run)s") % {"run": run.pk})
     return found
@@ -195,9 +195,9 @@ def _missing_in_words(run: SyncRun) -> str:
         "approve this run.",
         "%(count)s missing conversations need review (%(reason)s). Nothing was deleted. If the deletions are correct, "
         "approve this run.",
-        run.held,
+        run.to_approve,
     )
-    return text % {"count": number(run.held), "reason": run.get_needs_approval_display()}
+    return text % {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
 
 
 def _approved(approval: Mapping[str, Any], tell: Tell) -> str:

@@ -32,9 +32,9 @@ KEPT_UNCHANGED = 100
 """Of those that changed nothing."""
 PRUNED_AT_ONCE = 50
 """The newest of the others; older ones may be there because something refuses to let them go."""
-SETTLED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
+FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Runs that found out what became of all that their walk had missed."""
-_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=SETTLED)}
+_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=FULLY_CONFIRMED)}
 _UNTROUBLED: dict[str, Any] = {
     "state": State.QUEUED,
     "failures": 0,
@@ -108,7 +108,7 @@ def unfinished(workspace: str, mode: str) -> SyncRun | None:
     return all_runs().filter(slot=_slot_of(workspace, check_mode(mode))).first()
 
 
-def rests(run: SyncRun) -> bool:
+def can_be_resumed(run: SyncRun) -> bool:
     """Whether it goes on as soon as somebody asks for it: it is paused, or its budget is spent."""
     return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
 
@@ -162,13 +162,18 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
     doubted = reason == Approval.WORKSPACE
-    entry = {"reason": reason, "by": by, "at": DatabaseClock(write_database()).now().isoformat(), "held": run.held}
+    entry = {
+        "reason": reason,
+        "by": by,
+        "at": DatabaseClock(write_database()).now().isoformat(),
+        "to_approve": run.to_approve,
+    }
     anew = _UNTROUBLED | (_AT_THE_HEAD if doubted else {})
     stopped = all_runs().filter(needs_approval=reason, slot=None)
     try:
         with transaction.atomic(using=write_database()):
             if not stopped.filter(pk=run.pk).update(
-                slot=_slot_of(run.workspace, run.mode), finished_at=None, needs_approval="", held=0, **anew
+                slot=_slot_of(run.workspace, run.mode), finished_at=None, needs_approval="", to_approve=0, **anew
             ):
                 return None
             run.refresh_from_db(using=write_database())  # locked by now, so no approval is lost
@@ -187,7 +192,9 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
 def _superseding(run: SyncRun) -> SyncRun | None:
     """The later run that settled what this one was stopped for."""
     later = _all_complete(run.workspace).filter(started_at__gt=run.started_at)
-    return (later if run.needs_approval == Approval.WORKSPACE else later.filter(SETTLED)).order_by("-pk").first()
+    return (
+        (later if run.needs_approval == Approval.WORKSPACE else later.filter(FULLY_CONFIRMED)).order_by("-pk").first()
+    )
 
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
@@ -206,7 +213,7 @@ def can_be_approved(run: SyncRun) -> bool:
     return bool(run.needs_approval) and awaiting_approval(run.workspace).filter(pk=run.pk).exists()
 
 
-def vouched_for(workspace: str) -> list[int]:
+def approved_doubts(workspace: str) -> list[int]:
     """Keys of the runs whose doubt of the workspace a person approved, until a later full run has settled all.
 
     While there are any, whatever is missing may be another workspace's, and each deletion is for a person to decide.
@@ -284,7 +291,7 @@ def is_known_below_stop(run: SyncRun) -> bool:
 def complete_incrementals(full: SyncRun) -> None:
     """Those that stopped at the head of this run are complete now that its walk is."""
     stopped = all_runs().filter(workspace=full.workspace, mode=Mode.INCREMENTAL, stop_id=full.head_id)
-    stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), fell_short=False).update(is_complete=True)
+    stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), ended_early=False).update(is_complete=True)
 
 
 def prune(workspace: str, *, ended_run: int) -> None:
@@ -309,11 +316,11 @@ def _prune(workspace: str, ended_run: int) -> None:
 
 
 def unneeded(workspace: str) -> QuerySet[SyncRun]:
-    """Finished runs, but for those that a person may approve, the newest complete ones, and ``vouched_for``."""
+    """Finished runs, but for those that a person may approve, the newest complete ones, and ``approved_doubts``."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
-    kinds = (*(Q(mode=mode) for mode in Mode.values), SETTLED)
+    kinds = (*(Q(mode=mode) for mode in Mode.values), FULLY_CONFIRMED)
     needed = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
-    needed.update(vouched_for(workspace))
+    needed.update(approved_doubts(workspace))
     return finished.exclude(pk__in=needed).exclude(pk__in=awaiting_approval(workspace).values("pk"))
 
 

@@ -50,7 +50,7 @@ MAX_TROUBLE = timedelta(hours=24)
 _FIRST_BACKOFF, _MAX_BACKOFF = 5.0, 300.0
 
 _OF_THE_END = (
-    *("state", "pages", "requests", "seen", "created", "updated", "restored", "tombstoned", "rejected", "held"),
+    *("state", "pages", "requests", "seen", "created", "updated", "restored", "tombstoned", "rejected", "to_approve"),
     "seconds",
 )
 _FIELDS = {"created": "new", "tombstoned": "deleted"}
@@ -177,9 +177,9 @@ def _must_stop(claim: Claim, stop: float) -> bool:
 
 def _finish(claim: Claim) -> None:
     run = claim.run
-    whole = not (run.rejected or run.outdated or run.unlisted or run.needs_approval or run.fell_short)
+    whole = not (run.rejected or run.outdated or run.unlisted or run.needs_approval or run.ended_early)
     is_incremental = run.mode == SyncRun.Mode.INCREMENTAL
-    complete = run.is_complete or (is_incremental and not run.fell_short and runs.is_known_below_stop(run))
+    complete = run.is_complete or (is_incremental and not run.ended_early and runs.is_known_below_stop(run))
     _end(claim, SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL, is_complete=complete)
     if run.mode == SyncRun.Mode.FULL and run.finished_at is not None:
         rejected.resolve_unseen(run, now=run.finished_at)

@@ -247,7 +247,7 @@ class Walk:
         values = self._claim.checkpoint(plan.answer.received_at) | {
             "cursor": page.cursor or run.cursor,
             "reached_end": not page.has_more or at_stop,
-            "fell_short": run.stop_id is not None and not page.has_more and not at_stop,
+            "ended_early": run.stop_id is not None and not page.has_more and not at_stop,
             "pages": run.pages + 1,
             "seen": run.seen + len(page.entries),
             "rejected": run.rejected + len(page.rejected),

@@ -409,9 +409,9 @@ EVERY_REMARK = {
     "rejected": 2,
     "outdated": 3,
     "unlisted": 4,
-    "fell_short": True,
+    "ended_early": True,
     "needs_approval": "no_canary",
-    "held": 5,
+    "to_approve": 5,
 }
 
 

@@ -289,7 +289,7 @@ def test_held_run(site, look):
     site.sandbox.hidden = {row["remote_id"] for row in site.conversations("deleted_at IS NULL")[:20]}
     sync_everything(page)
     expect(state(page)).to_have_text("partial")
-    found = take("held")
+    found = take("to_approve")
     page.get_by_role("link", name="Approve…").click()
     found += take("approve")
     page.goto(RUNS)

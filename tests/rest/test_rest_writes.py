@@ -140,7 +140,7 @@ class TestRuns:
             mode="full",
             state="failed" if reason == "workspace_doubted" else "partial",
             needs_approval=reason,
-            held=7,
+            to_approve=7,
             started_at=stopped - timedelta(minutes=1),
             finished_at=stopped,
         )
@@ -153,7 +153,7 @@ class TestRuns:
         assert approved == program.get(f"{RUNS}{run.pk}/").json()
         assert (approved["state"], approved["needs_approval"], approved["finished_at"]) == ("queued", None, None)
         (approval,) = approved["approvals"]
-        assert (approval["by"], approval["reason"], approval["held"]) == ("agent", reason, 7)
+        assert (approval["by"], approval["reason"], approval["to_approve"]) == ("agent", reason, 7)
         assert datetime.fromisoformat(approval["at"])
         assert messages(queue) == [(WALK, [run.pk])]
         assert program.post(f"{RUNS}{run.pk}/approve/", json={"reason": reason}).status_code == 409

@@ -137,7 +137,7 @@ def test_conversation_that_comes_back_is_restored(remote, ids):
 
 
 def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, held):
-    assert (held.state, held.needs_approval, held.held, held.tombstoned) == ("partial", "mass_delete", 51, 0)
+    assert (held.state, held.needs_approval, held.to_approve, held.tombstoned) == ("partial", "mass_delete", 51, 0)
     assert remote.count("retrieve") == 0
     assert Conversation.objects.missing().count() == 51
     (remark,) = remarks(held)
@@ -152,7 +152,9 @@ def test_approval_reopens_the_same_run(remote, ids, held):
     run = work_on(approve(held))
 
     assert (run.pk, run.mode, run.state, run.tombstoned) == (held.pk, "full", "succeeded", 51)
-    assert [(one["reason"], one["by"], one["held"]) for one in run.approvals] == [("mass_delete", "somebody", 51)]
+    assert [(one["reason"], one["by"], one["to_approve"]) for one in run.approvals] == [
+        ("mass_delete", "somebody", 51)
+    ]
     assert "Approved by somebody" in remarks(run)[0]
     assert remote.count("retrieve") == 51 + 1
     assert not runs.can_be_approved(run)
@@ -369,7 +371,7 @@ class TestDoubtfulWorkspace:
             configure(settings, BASE_URL=other.base_url)
             doubted = full_run()
             run = work_on(approve(doubted))
-            assert (run.pk, run.created, run.needs_approval, run.held) == (doubted.pk, 70, "mass_delete", count)
+            assert (run.pk, run.created, run.needs_approval, run.to_approve) == (doubted.pk, 70, "mass_delete", count)
             assert Conversation.objects.deleted().count() == 0
 
 
@@ -432,7 +434,7 @@ def test_what_a_doubted_run_left_missing_waits_for_approval_in_later_runs_too(re
 
         for _schedule in range(3):
             later = full_run()
-            assert (later.state, later.needs_approval, later.held) == ("partial", "mass_delete", 250)
+            assert (later.state, later.needs_approval, later.to_approve) == ("partial", "mass_delete", 250)
         assert Conversation.objects.deleted().count() == 0
 
         assert work_on(approve(later)).tombstoned == 250
@@ -492,7 +494,7 @@ def test_guard_looks_again_before_each_batch(remote, ids):
 
     run = full_run()
 
-    assert (run.needs_approval, run.held, run.tombstoned) == ("mass_delete", 130, 0)
+    assert (run.needs_approval, run.to_approve, run.tombstoned) == ("mass_delete", 130, 0)
 
 
 def test_another_approval_does_not_widen_what_is_confirmed(remote, ids, held):
