@@ -6,7 +6,7 @@ SYNC = "django_orq.sync_conversations"
 """The name of the task that people schedule."""
 WALK = "django_orq.walk_conversations"
 """The name of the task that works on a run for one slice."""
-OPERATE = "django_orq.work_off_operation"
+OPERATE = "django_orq.run_operation"
 """The name of the task that works on an operation for one slice."""
 
 

@@ -24,7 +24,7 @@ from .store.database import DatabaseClock, write_database
 from .sync import runs, slices
 from .sync.report import Tell, in_utc, remarks
 
-__all__ = ["sync_conversations", "walk_conversations", "work_off_operation"]
+__all__ = ["run_operation", "sync_conversations", "walk_conversations"]
 
 if TYPE_CHECKING:
     _Task = Task[Any, Any]
@@ -115,12 +115,12 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
 
 
 @shared_task(name=OPERATE, base=BoundedTask, ignore_result=True, bind=True)
-def work_off_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
+def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
     """Work on what a person ordered in the admin for one slice, and enqueue the next."""
     operation = operations.work_slice(operation_id)
     if operation is None or operation.is_finished or self.request.is_eager:
         return
-    _call_next(work_off_operation, operation, ticket)
+    _call_next(run_operation, operation, ticket)
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
@@ -133,9 +133,7 @@ def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
 
 def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
     """Have a worker go on with an operation; else as ``enqueue_slice``."""
-    transaction.on_commit(
-        lambda: _publish(work_off_operation, Operation, operation_id, countdown), using=write_database()
-    )
+    transaction.on_commit(lambda: _publish(run_operation, Operation, operation_id, countdown), using=write_database())
 
 
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:

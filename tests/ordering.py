@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from django_orq.mirror import operations
-from django_orq.mirror.operations import Order, Orderer
+from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import OperationItem, WorkspaceWait
 from django_orq.store.database import all_operations
 
-NOBODY = Orderer()
+NOBODY = Requester()
 
 
 def rename_all(rows, **options):
@@ -15,7 +15,7 @@ def rename_all(rows, **options):
 
 
 def place(verb, rows, *, by=NOBODY, **options):
-    wanted = [Order(conversation=row, wanted=f"{row} anew") for row in rows]
+    wanted = [ItemRequest(conversation=row, new_name=f"{row} anew") for row in rows]
     operation, _is_new = operations.create_operation(verb, wanted, by=by, **options)
     return operation
 
@@ -34,7 +34,7 @@ def let_the_wait_pass(operation):
 def lose_the_worker(operation):
     """As if the process had been killed, and its time had run out."""
     operation.refresh_from_db()
-    past = operation.ordered_at - timedelta(hours=1)
+    past = operation.requested_at - timedelta(hours=1)
     all_operations().filter(pk=operation.pk).update(token="another", lease_until=past)
 
 

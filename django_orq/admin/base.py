@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from ..conf import workspace_aliases
-from ..mirror.operations import Orderer
+from ..mirror.operations import Requester
 from ..store.database import never_atomic, write_database
 from ..sync.report import Extent
 
@@ -117,10 +117,10 @@ def may_see(request: HttpRequest, site: admin.AdminSite, model: Any) -> bool:
     return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
 
 
-def orderer(request: HttpRequest) -> Orderer:
+def requester(request: HttpRequest) -> Requester:
     """As whom the person requests what this request asks for."""
     user: Any = request.user
-    return Orderer(pk=str(user.pk), name=user.get_username())
+    return Requester(pk=str(user.pk), name=user.get_username())
 
 
 def known_aliases() -> list[str]:

@@ -18,10 +18,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from ..mirror.operations import MAX_ITEMS, Order, create_operation
+from ..mirror.operations import MAX_ITEMS, ItemRequest, create_operation
 from ..models import Conversation, Operation, OperationItem
 from ..text import number
-from .base import orderer
+from .base import requester
 from .editing import EditingAdmin, Outcome, is_tombstone
 from .forms import digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
 from .operations import hand_over
@@ -81,7 +81,7 @@ class BulkAdmin(EditingAdmin):
         if any([not form.is_valid() for form in changed]):  # noqa: C419 # each shows its own error
             return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
         if len(changed) > 1:
-            return self._place(request, Verb.RENAME, [form.order for form in changed])
+            return self._place(request, Verb.RENAME, [form.item_request for form in changed])
         for form in changed:
             outcome = self._rename(request, form)
             if outcome is Outcome.FAILED:
@@ -109,10 +109,10 @@ class BulkAdmin(EditingAdmin):
     def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
         """On one now, on several by a worker; ``None`` leads back to the list."""
         if len(rows) > 1:
-            return self._place(request, verb, [Order(conversation=row) for row in rows])
+            return self._place(request, verb, [ItemRequest(conversation=row) for row in rows])
         for row in rows:
             if verb == Verb.CREATE:
-                item = self._create_once(request, Order(conversation=row))
+                item = self._create_once(request, ItemRequest(conversation=row))
                 if item is not None and not item.operation.is_finished:
                     return self._show_operation(request, item.operation)
                 is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
@@ -122,9 +122,11 @@ class BulkAdmin(EditingAdmin):
                 self._say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
         return None
 
-    def _place(self, request: HttpRequest, verb: Operation.Verb, orders: Sequence[Order]) -> HttpResponse:
+    def _place(self, request: HttpRequest, verb: Operation.Verb, item_requests: Sequence[ItemRequest]) -> HttpResponse:
         """Record it, have workers notified, and lead to the page that shows how it goes."""
-        operation, is_new = create_operation(verb, orders, by=orderer(request), form_token=posted_token(request))
+        operation, is_new = create_operation(
+            verb, item_requests, by=requester(request), form_token=posted_token(request)
+        )
         already = gettext("This form was sent before, so nothing was requested now. Here is what it requested.")
         self.message_user(request, *(hand_over(operation) if is_new else (already, messages.INFO)))
         return self._show_operation(request, operation)

@@ -21,10 +21,10 @@ from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError
 from ..mirror import Renamed, delete_conversation, refresh_conversation, rename_conversation
-from ..mirror.operations import HISTORY, Order, create_once
+from ..mirror.operations import HISTORY, ItemRequest, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_rows
-from .base import OrqAdmin, are_several, orderer, url_to
+from .base import OrqAdmin, are_several, requester, url_to
 from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
@@ -68,7 +68,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
         form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
         if not form.is_valid():
             return render(form)
-        item = self._create_once(request, form.order)
+        item = self._create_once(request, form.item_request)
         if item is None or item.state in (State.FAILED, State.UNKNOWN):
             return render(form, offers_sync=item is not None and item.state == State.UNKNOWN)
         if item.state != State.DONE:
@@ -77,13 +77,16 @@ class EditingAdmin(OrqAdmin[Conversation]):
             return self.response_post_save_add(request, Conversation())
         return self.response_add(request, _told(request, item.conversation))
 
-    def _create_once(self, request: HttpRequest, order: Order) -> OperationItem | None:
+    def _create_once(self, request: HttpRequest, item_request: ItemRequest) -> OperationItem | None:
         """Create it in Orq, once for each form, and say what did not go as usual.
 
         Pending or sent if the form was sent before and another process is at it; ``None`` if it has created something
         else before, for somebody went back to it.
         """
-        item, template = create_once(order, by=orderer(request), form_token=posted_token(request)), order.conversation
+        item, template = (
+            create_once(item_request, by=requester(request), form_token=posted_token(request)),
+            item_request.conversation,
+        )
         if (item.name, item.workspace) != (template.display_name, template.workspace):
             text = gettext("This form was used already, for “%(name)s”. Save again to create another conversation.")
             self.message_user(request, text % {"name": isolated(item.name)}, messages.WARNING)
@@ -144,11 +147,11 @@ class EditingAdmin(OrqAdmin[Conversation]):
 
     def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
         """Rename one while a person waits; if somebody else has renamed it, the form asks again."""
-        row, order = form.instance, form.order
-        entry = [] if order.wanted == row.display_name else HISTORY[Verb.RENAME]
-        ask = partial(rename_conversation, row, expected_updated_at=order.expected_updated_at)
+        row, item_request = form.instance, form.item_request
+        entry = [] if item_request.new_name == row.display_name else HISTORY[Verb.RENAME]
+        ask = partial(rename_conversation, row, expected_updated_at=item_request.expected_updated_at)
         try:
-            return self._perform(request, Verb.RENAME, row, partial(ask, display_name=order.wanted), entry)
+            return self._perform(request, Verb.RENAME, row, partial(ask, display_name=item_request.new_name), entry)
         except ConversationChanged as change:
             form.ask_again(change)
             return Outcome.FAILED

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, InvalidName
-from ..mirror.operations import Order
+from ..mirror.operations import ItemRequest
 from ..models import Conversation
 from ..payloads import clean_display_name
 from .base import known_aliases
@@ -70,9 +70,9 @@ class CreateForm(_NameForm):
             del self.fields["workspace"]
 
     @property
-    def order(self) -> Order:
+    def item_request(self) -> ItemRequest:
         name = self.cleaned_data["display_name"]
-        return Order(conversation=Conversation(workspace=self.chosen_workspace, display_name=name))
+        return ItemRequest(conversation=Conversation(workspace=self.chosen_workspace, display_name=name))
 
     @property
     def chosen_workspace(self) -> str:
@@ -97,9 +97,9 @@ class RenameForm(_NameForm):
         return self.cleaned_data
 
     @property
-    def order(self) -> Order:
+    def item_request(self) -> ItemRequest:
         wanted, seen = self.cleaned_data["display_name"], self.cleaned_data["expected_updated_at"]
-        return Order(conversation=self.instance, wanted=wanted, expected_updated_at=_parse_moment(seen))
+        return ItemRequest(conversation=self.instance, new_name=wanted, expected_updated_at=_parse_moment(seen))
 
     def ask_again(self, change: ConversationChanged) -> None:
         """Say what the name has become; saving the same form once more replaces it."""

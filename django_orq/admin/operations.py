@@ -15,12 +15,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from ..exceptions import ConversationChanged
-from ..mirror.operations import retry, retryable, unsettled
+from ..mirror.operations import pending_items, retry, retryable
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_items, all_operations, write_database
 from ..sync.report import Extent, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
-from .base import ReadOnlyAdmin, answer_progress, are_several, orderer
+from .base import ReadOnlyAdmin, answer_progress, are_several, requester
 from .texts import explain_item, isolated, local
 
 State, Verb = OperationItem.State, Operation.Verb
@@ -47,9 +47,9 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
     """Who requested an operation may look at it; with the permission to view operations, at those of others too."""
 
     ordering = ("-pk",)
-    list_display = ("name", "standing", "outcome", "ordered_by", "ordered_at")
+    list_display = ("name", "standing", "outcome", "requested_by", "requested_at")
     list_filter = ("verb",)
-    search_fields = ("ordered_by",)
+    search_fields = ("requested_by",)
 
     def own_urls(self) -> list[URLPattern]:
         views = {"progress": self.progress_view, "go_on": self.go_on_view, "retry": self.retry_view}
@@ -60,7 +60,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
             return True
         if obj is None:
             return request.user.has_module_perms("django_orq")
-        return obj.ordered_by_pk == str(request.user.pk)
+        return obj.requested_by_pk == str(request.user.pk)
 
     def may_request(self, request: HttpRequest, operation: Operation) -> bool:
         """Whether this person could request now what is left to do, or what failed, for each of the conversations."""
@@ -69,7 +69,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         conversations: Any = self.admin_site.get_model_admin(Conversation)
         if operation.verb == Verb.CREATE:
             return bool(conversations.has_add_permission(request))
-        items = retryable(operation) if operation.is_finished else unsettled(operation)
+        items = retryable(operation) if operation.is_finished else pending_items(operation)
         rows = [item.conversation for item in items.select_related("conversation")]
         deletes = operation.verb == Verb.DELETE
         may = conversations.has_delete_permission if deletes else conversations.has_change_permission
@@ -79,11 +79,11 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         operations = _counted(super().get_queryset(request)).annotate(lone_name=_LONE_NAME)
         if super().has_view_permission(request):
             return operations
-        return operations.filter(ordered_by_pk=str(request.user.pk))
+        return operations.filter(requested_by_pk=str(request.user.pk))
 
     def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
         retried = ("retried_by",) if obj is not None and obj.retried_by else ()
-        return [(None, {"fields": ("ordered_by", *retried, "ordered_at", "started_at", "finished_at")})]
+        return [(None, {"fields": ("requested_by", *retried, "requested_at", "started_at", "finished_at")})]
 
     @method_decorator(require_GET)
     def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
@@ -104,7 +104,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Have what failed done again."""
         operation = self._find(request, operation_id, to_request=True)
-        return self._hand_over(request, operation, is_open=retry(operation, by=orderer(request)))
+        return self._hand_over(request, operation, is_open=retry(operation, by=requester(request)))
 
     def _hand_over(self, request: HttpRequest, operation: Operation, *, is_open: bool) -> HttpResponse:
         nothing = gettext("Nothing was done: nothing is left to do."), messages.WARNING

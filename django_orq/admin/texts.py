@@ -86,7 +86,7 @@ def explain_item(item: OperationItem) -> str:
         return explain_done(verb, behind=item.error_code == MirrorBehind.code, **names)
     wait = note.get("retry_after")
     why = _explain(verb, item.error_code, item.error_params, is_doubtful=is_doubtful, retry_after=wait)
-    return gettext("Skipped after an earlier failure: %(why)s") % {"why": why} if note.get("untried") else why
+    return gettext("Skipped after an earlier failure: %(why)s") % {"why": why} if note.get("skipped") else why
 
 
 def _explain(verb: str, code: str, params: Mapping[str, Any], *, is_doubtful: bool, retry_after: float | None) -> str:

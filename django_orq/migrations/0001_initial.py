@@ -46,14 +46,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("form_token", models.CharField(editable=False, max_length=32, null=True, unique=True)),
-                ("ordered_by", models.CharField(blank=True, default="", max_length=255, verbose_name="ordered by")),
-                ("ordered_by_pk", models.CharField(default="", editable=False, max_length=255)),
+                ("requested_by", models.CharField(blank=True, default="", max_length=255, verbose_name="ordered by")),
+                ("requested_by_pk", models.CharField(default="", editable=False, max_length=255)),
                 (
                     "retried_by",
                     models.CharField(blank=True, default="", max_length=255, verbose_name="tried again by"),
                 ),
                 ("retried_by_pk", models.CharField(default="", editable=False, max_length=255)),
-                ("ordered_at", models.DateTimeField(auto_now_add=True, verbose_name="ordered")),
+                ("requested_at", models.DateTimeField(auto_now_add=True, verbose_name="ordered")),
                 ("total", models.PositiveIntegerField(default=0, verbose_name="conversations")),
             ],
             options={
@@ -383,7 +383,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("workspace", django_orq.models.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
                 ("name", models.TextField(verbose_name="name")),
-                ("wanted", models.TextField(blank=True, default="", verbose_name="new name")),
+                ("new_name", models.TextField(blank=True, default="", verbose_name="new name")),
                 ("expected_updated_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "state",

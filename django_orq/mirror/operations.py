@@ -49,11 +49,11 @@ HISTORY: dict[Operation.Verb, str | list[Any]] = {
     Verb.DELETE: "",
 }
 """What the admin's history says, in English as Django keeps it."""
-_UNHAPPY = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERATION_ITEM_UNKNOWN}
+_ITEM_EVENTS = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERATION_ITEM_UNKNOWN}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orderer:
+class Requester:
     """Who requests it: a user's primary key as text, and the name."""
 
     pk: str = ""
@@ -61,18 +61,18 @@ class Orderer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ItemRequest:
     """What is wanted for one conversation; to create, it is the one whose name the new one takes, saved or not."""
 
     conversation: Conversation
-    wanted: str = ""
+    new_name: str = ""
     """The new name, for a rename."""
     expected_updated_at: datetime | None = None
     """The ``remote_updated_at`` that the person saw; by default the instance's."""
 
 
 def create_operation(
-    verb: str, orders: Sequence[Order], *, by: Orderer, form_token: str | None = None, **claim: Any
+    verb: str, item_requests: Sequence[ItemRequest], *, by: Requester, form_token: str | None = None, **claim: Any
 ) -> tuple[Operation, bool]:
     """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
 
@@ -80,13 +80,13 @@ def create_operation(
     operation and whether it is new. ``ValueError`` if it is about nothing, about more than ``MAX_ITEMS``, or about
     creating anew what has no name any more.
     """
-    if not 1 <= len(orders) <= MAX_ITEMS:
-        raise ValueError(f"an operation is about 1 to {MAX_ITEMS:,} conversations, not {len(orders):,}")
-    columns = {"ordered_by": by.name[:255], "ordered_by_pk": by.pk, "total": len(orders), **claim}
+    if not 1 <= len(item_requests) <= MAX_ITEMS:
+        raise ValueError(f"an operation is about 1 to {MAX_ITEMS:,} conversations, not {len(item_requests):,}")
+    columns = {"requested_by": by.name[:255], "requested_by_pk": by.pk, "total": len(item_requests), **claim}
     try:
         with transaction.atomic(using=write_database()):
             operation = all_operations().create(verb=Verb(verb), form_token=form_token, **columns)
-            all_items().bulk_create([_item(operation, order) for order in orders])
+            all_items().bulk_create([_item(operation, item_request) for item_request in item_requests])
     except IntegrityError:
         earlier = None if form_token is None else all_operations().filter(form_token=form_token).first()
         if earlier is None:
@@ -95,7 +95,7 @@ def create_operation(
     return operation, True
 
 
-def create_once(order: Order, *, by: Orderer, form_token: str | None) -> OperationItem:
+def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | None) -> OperationItem:
     """Create a conversation while a person waits; a form that was sent before has the outcome of the first time.
 
     The item that is returned is pending or sent while another process is at it.
@@ -103,17 +103,17 @@ def create_once(order: Order, *, by: Orderer, form_token: str | None) -> Operati
     clock, seconds = DatabaseClock(write_database()), max_lease()
     # Claimed and sent from the first: where this process dies, nobody creates it later, when nobody waits for it.
     claim = leases.claimed(seconds=seconds, now=clock.now()) | {"started_at": clock.now()}
-    operation, is_new = create_operation(Verb.CREATE, [order], by=by, form_token=form_token, **claim)
+    operation, is_new = create_operation(Verb.CREATE, [item_request], by=by, form_token=form_token, **claim)
     items = all_items().filter(operation=operation).select_related("operation", "conversation")
     if is_new:
         execution = Execution(operation, seconds=seconds, clock=clock)
         with suppress(LeaseLost):  # this process slept, and another one settles it
-            execution.carry_out(items.get(), interactive=True)
+            execution.execute(items.get(), interactive=True)
             execution.finish()
     return items.earliest("pk")
 
 
-def retry(operation: Operation, *, by: Orderer) -> bool:
+def retry(operation: Operation, *, by: Requester) -> bool:
     """Have what failed done again, with the names of now taken for seen; ``False`` if there is nothing to do again.
 
     A creation whose outcome is unknown is never done again, nor what needs a name that was scrubbed.
@@ -130,7 +130,7 @@ def retry(operation: Operation, *, by: Orderer) -> bool:
     return True
 
 
-def unsettled(operation: Operation) -> QuerySet[OperationItem]:
+def pending_items(operation: Operation) -> QuerySet[OperationItem]:
     """The items that have no outcome yet."""
     items = all_items().select_related("operation", "conversation")
     return items.filter(operation=operation, state__in=(State.PENDING, State.SENT))
@@ -140,7 +140,7 @@ def retryable(operation: Operation) -> QuerySet[OperationItem]:
     """The items that failed; those whose name was scrubbed can't be done again, where it is what was wanted."""
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
     items = all_items().filter(operation=operation, state__in=failed)
-    wanted = {Verb.CREATE: "name", Verb.RENAME: "wanted"}.get(Verb(operation.verb))
+    wanted = {Verb.CREATE: "name", Verb.RENAME: "new_name"}.get(Verb(operation.verb))
     return items.exclude(**{wanted: ""}) if wanted else items
 
 
@@ -167,8 +167,8 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
 
 def _work_or_wait(execution: "Execution", *, stop: float) -> None:
     try:
-        while item := unsettled(execution.work).order_by("pk").first():
-            execution.settle(item)
+        while item := pending_items(execution.work).order_by("pk").first():
+            execution.process(item)
             if time.monotonic() >= stop:
                 execution.release()
                 return
@@ -191,7 +191,7 @@ class Execution(Lease[Operation]):
         operation = leases.take(unfinished, seconds=seconds, now=clock.now())
         return cls(operation, seconds=seconds, clock=clock) if operation else None
 
-    def settle(self, item: OperationItem) -> None:
+    def process(self, item: OperationItem) -> None:
         """Bring one item to its outcome. ``RateLimited`` or a ``Problem`` if it has to wait for that."""
         if item.state == State.SENT:
             self._log(logs.OPERATION_ADOPTED, item=item.pk)
@@ -202,7 +202,7 @@ class Execution(Lease[Operation]):
             self._end(item, State.UNKNOWN, Problem("workers_crashed", crashes=item.attempts))
         else:
             self._begin(item)
-            self.carry_out(item)
+            self.execute(item)
 
     def _begin(self, item: OperationItem) -> None:
         with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
@@ -213,7 +213,7 @@ class Execution(Lease[Operation]):
             item.state, item.attempts = State.SENT, item.attempts + 1
             item.save(using=write_database(), update_fields=["state", "attempts"])
 
-    def carry_out(self, item: OperationItem, *, interactive: bool = False) -> None:
+    def execute(self, item: OperationItem, *, interactive: bool = False) -> None:
         """Have it done and record the outcome. ``RateLimited`` if it has to wait, unless a person waits for it."""
         try:
             item.note = _ask_orq(item, interactive=interactive)
@@ -249,12 +249,12 @@ class Execution(Lease[Operation]):
             if state == State.DONE and item.conversation is not None:
                 _note(item, item.conversation)
         self.work.trouble_since = None
-        if event := _UNHAPPY.get(state):
+        if event := _ITEM_EVENTS.get(state):
             self._log(event, item=item.pk, workspace=item.workspace, error_code=item.error_code)
 
     def _give_up(self, error: OrqError, **where: str) -> None:
         """What is left there would fare the same: nothing was sent for it."""
-        failure = {"error_code": error.code, "error_params": error.params, "note": {"untried": True}}
+        failure = {"error_code": error.code, "error_params": error.params, "note": {"skipped": True}}
         left = all_items().filter(operation=self.work, state=State.PENDING, **where)
         with transaction.atomic(using=write_database()):
             self.renew()
@@ -296,15 +296,15 @@ def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
     if row is None:
         raise Problem("row_deleted")
     if verb == Verb.RENAME:
-        renamed = rename_conversation(row, display_name=item.wanted, expected_updated_at=item.expected_updated_at)
+        renamed = rename_conversation(row, display_name=item.new_name, expected_updated_at=item.expected_updated_at)
         names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
         return {what: name for what, name in names.items() if name is not None}
     (delete_conversation if verb == Verb.DELETE else refresh_conversation)(row)
     return {}
 
 
-def _item(operation: Operation, order: Order) -> OperationItem:
-    conversation = order.conversation
+def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
+    conversation = item_request.conversation
     if operation.verb == Verb.CREATE and conversation.is_scrubbed:
         raise ValueError(gettext("a scrubbed conversation can't be created again: its name is no longer kept"))
     return OperationItem(
@@ -312,8 +312,8 @@ def _item(operation: Operation, order: Order) -> OperationItem:
         conversation=None if operation.verb == Verb.CREATE else conversation,
         workspace=conversation.workspace,
         name=conversation.display_name,
-        wanted=order.wanted,
-        expected_updated_at=order.expected_updated_at or conversation.remote_updated_at,
+        new_name=item_request.new_name,
+        expected_updated_at=item_request.expected_updated_at or conversation.remote_updated_at,
         state=State.SENT if operation.token else State.PENDING,
         attempts=1 if operation.token else 0,
     )
@@ -328,9 +328,9 @@ def _note(item: OperationItem, conversation: Conversation) -> None:
         return
     from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
 
-    verb, user_pk = Verb(item.operation.verb), item.operation.retried_by_pk or item.operation.ordered_by_pk
+    verb, user_pk = Verb(item.operation.verb), item.operation.retried_by_pk or item.operation.requested_by_pk
     flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
-    message = [] if verb == Verb.RENAME and item.wanted == item.name else HISTORY[verb]
+    message = [] if verb == Verb.RENAME and item.new_name == item.name else HISTORY[verb]
     try:
         with transaction.atomic(using=write_database()):
             users: Any = get_user_model()._default_manager

@@ -23,12 +23,12 @@ class Operation(Work):
     verb = models.CharField(_("action"), max_length=20, choices=Verb)
     form_token = models.CharField(max_length=32, null=True, unique=True, editable=False)  # noqa: DJ001 # absent is not ""
     """Of the form that ordered it: a form that is sent twice orders once."""
-    ordered_by = models.CharField(_("ordered by"), max_length=255, default="", blank=True)
+    requested_by = models.CharField(_("ordered by"), max_length=255, default="", blank=True)
     """The name of a user. No foreign key: users may live in another database."""
-    ordered_by_pk = models.CharField(max_length=255, default="", editable=False)
+    requested_by_pk = models.CharField(max_length=255, default="", editable=False)
     retried_by = models.CharField(_("tried again by"), max_length=255, default="", blank=True)
     retried_by_pk = models.CharField(max_length=255, default="", editable=False)
-    ordered_at = models.DateTimeField(_("ordered"), auto_now_add=True)
+    requested_at = models.DateTimeField(_("ordered"), auto_now_add=True)
     total = models.PositiveIntegerField(_("conversations"), default=0)
 
     class Meta:
@@ -58,7 +58,7 @@ class OperationItem(models.Model):
     workspace = BytewiseCharField(_("workspace"), max_length=100)
     name = models.TextField(_("name"))
     """What the conversation was called when this was ordered; for a creation, what it is to be called."""
-    wanted = models.TextField(_("new name"), default="", blank=True)
+    new_name = models.TextField(_("new name"), default="", blank=True)
     expected_updated_at = models.DateTimeField(null=True, editable=False)
     """The conversation's ``remote_updated_at`` as the person saw it."""
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
@@ -68,7 +68,7 @@ class OperationItem(models.Model):
     note = models.JSONField(default=dict, editable=False)
     """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one.
 
-    Of a failure: after how many seconds to ``retry_after``, and whether it was ``untried``.
+    Of a failure: after how many seconds to ``retry_after``, and whether it was ``skipped``.
     """
 
     class Meta:

@@ -144,7 +144,7 @@ def is_being_done(work: Work) -> bool:
 
 def untaken_operation(operation: Operation) -> list[str]:
     """Why no worker does it, if that has been so for a while."""
-    due = operation.resume_at or operation.lease_until or operation.started_at or operation.ordered_at
+    due = operation.resume_at or operation.lease_until or operation.started_at or operation.requested_at
     return _untaken(operation, task=OPERATE, due=due)
 
 

@@ -18,7 +18,7 @@ from django_orq import tasks
 from django_orq.admin import ConversationAdmin
 from django_orq.admin.bulk import MAX_RENAMES
 from django_orq.mirror import operations, verbs
-from django_orq.mirror.operations import Order, Orderer, create_operation
+from django_orq.mirror.operations import ItemRequest, Requester, create_operation
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 from django_orq.store import leases
 from django_orq.store.database import all_operations
@@ -52,7 +52,7 @@ def broken_broker(monkeypatch):
     def refuse(*_args, **_options):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(tasks.work_off_operation, "apply_async", refuse)
+    monkeypatch.setattr(tasks.run_operation, "apply_async", refuse)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ class TestSeveral:
             response = confirm(admin_client, response, **typed)
 
         operation = ordered(response)
-        assert (operation.ordered_by, operation.total, remote.count(), queue.qsize()) == ("admin", 2, 0, 1)
+        assert (operation.requested_by, operation.total, remote.count(), queue.qsize()) == ("admin", 2, 0, 1)
         work_off(operation)
         assert names_in_orq(remote) == names
         assert LogEntry.objects.filter(user=admin_user, action_flag=flag).count() == 2
@@ -167,7 +167,7 @@ class TestRename:
 
         confirm(admin_client, shown, **new_names(rows[1:]))
 
-        assert {item.wanted for item in OperationItem.objects.all()} == {"Two anew", "One anew"}
+        assert {item.new_name for item in OperationItem.objects.all()} == {"Two anew", "One anew"}
 
     def test_bad_names_are_refused_beside_their_fields_and_the_others_kept(self, remote, rows, admin_client):
         typed = new_names(rows) | {field_of(rows[1]): "x" * 101}
@@ -359,8 +359,8 @@ class TestRowsThatOneMayNotTouch:
 
     @pytest.mark.parametrize(("chosen", "status"), [(slice(0, 2), 403), (slice(1, 3), 302)], ids=["its", "others"])
     def test_worker_is_not_told_of_it_once_more_either(self, remote, guarded, admin_client, queue, chosen, status):
-        wanted = [Order(conversation=row, wanted=f"{row} anew") for row in guarded[chosen]]
-        operation, _is_new = create_operation("rename", wanted, by=Orderer())
+        wanted = [ItemRequest(conversation=row, new_name=f"{row} anew") for row in guarded[chosen]]
+        operation, _is_new = create_operation("rename", wanted, by=Requester())
 
         assert (
             admin_client.post(reverse("admin:django_orq_operation_go_on", args=[operation.pk])).status_code == status
@@ -379,7 +379,7 @@ class TestRowsThatOneMayNotTouch:
 
     def test_it_is_not_tried_again_either(self, remote, guarded, admin_client):
         remote.fail("delete", status=500, times=None)
-        operation, _ = create_operation("delete", [Order(conversation=guarded[0])], by=Orderer())
+        operation, _ = create_operation("delete", [ItemRequest(conversation=guarded[0])], by=Requester())
         work_off(operation)
 
         assert admin_client.post(page_of(operation, "retry")).status_code == 403
@@ -559,8 +559,8 @@ class TestTwice:
 class TestPage:
     @pytest.fixture
     def operation(self, rows, admin_user):
-        by = Orderer(pk=str(admin_user.pk), name="admin")
-        wanted = [Order(conversation=row, wanted=f"{row} anew") for row in rows]
+        by = Requester(pk=str(admin_user.pk), name="admin")
+        wanted = [ItemRequest(conversation=row, new_name=f"{row} anew") for row in rows]
         return create_operation("rename", wanted, by=by)[0]
 
     def test_unfinished_operation_shows_its_bar_and_a_finished_one_its_outcomes(self, remote, operation, admin_client):
@@ -598,7 +598,7 @@ class TestPage:
         assert "nothing is left to do" in said(admin_client.post(page_of(operation, "retry")))[0]
 
     def test_what_no_worker_takes_is_told_with_the_queue_and_a_button(self, operation, admin_client, queue):
-        long_ago = operation.ordered_at - timedelta(minutes=3)
+        long_ago = operation.requested_at - timedelta(minutes=3)
         all_operations().filter(pk=operation.pk).update(enqueued_at=long_ago, ticket="t")
 
         shown = text_of(admin_client.get(page_of(operation)))
@@ -608,7 +608,7 @@ class TestPage:
 
     @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "at it"])
     def test_worker_that_was_killed_can_be_replaced_by_hand(self, operation, admin_client, queue, is_killed):
-        lease_until = operation.ordered_at + timedelta(minutes=-5 if is_killed else 5)
+        lease_until = operation.requested_at + timedelta(minutes=-5 if is_killed else 5)
         all_operations().filter(pk=operation.pk).update(token="t", lease_until=lease_until, ticket="t")
         shown = text_of(admin_client.get(page_of(operation)))
         assert ("being done" not in shown, page_of(operation, "go_on") in shown) == (is_killed, is_killed)
@@ -639,7 +639,7 @@ class TestPage:
         counts = []
         for number in (1, 20):
             for _ in range(number):
-                create_operation("refresh", [Order(conversation=rows[0])], by=Orderer())
+                create_operation("refresh", [ItemRequest(conversation=rows[0])], by=Requester())
             with statements() as executed:
                 admin_client.get(reverse("admin:django_orq_operation_changelist"))
             counts.append(len(executed))
@@ -647,7 +647,7 @@ class TestPage:
         assert counts[0] == counts[1]
 
     def test_list_names_the_conversation_of_an_operation_on_one(self, remote, rows, operation, admin_client):
-        single, _ = create_operation("refresh", [Order(conversation=rows[0])], by=Orderer())
+        single, _ = create_operation("refresh", [ItemRequest(conversation=rows[0])], by=Requester())
         url = reverse("admin:django_orq_operation_changelist")
 
         assert "refresh “Three”" in text_of(admin_client.get(url))
@@ -676,7 +676,7 @@ class TestPage:
             ("done", {"overtaken": "Theirs"}, "Somebody renamed it to “Theirs” right after that."),
             (
                 "failed",
-                {"untried": True},
+                {"skipped": True},
                 "Skipped after an earlier failure: The name",
             ),
         ]
@@ -747,8 +747,8 @@ class TestPermissions:
     @pytest.fixture
     def operation(self, remote, rows):
         remote.fail("delete", status=500, times=None)
-        wanted = [Order(conversation=row) for row in rows]
-        operation, _ = create_operation("delete", wanted, by=Orderer(pk="4711", name="somebody"))
+        wanted = [ItemRequest(conversation=row) for row in rows]
+        operation, _ = create_operation("delete", wanted, by=Requester(pk="4711", name="somebody"))
         work_off(operation)
         remote.clear_requests()
         return operation
@@ -778,7 +778,7 @@ class TestPermissions:
     def test_own_operation_can_be_seen_without_that_permission_and_others_not(self, remote, rows):
         client = user_with("view_conversation", "delete_conversation")
         own = ordered(confirm_by_force(client, "delete_selected", rows))
-        other, _ = create_operation("refresh", [Order(conversation=rows[0])], by=Orderer(pk="4711"))
+        other, _ = create_operation("refresh", [ItemRequest(conversation=rows[0])], by=Requester(pk="4711"))
 
         assert client.get(page_of(own)).status_code == 200
         shown = text_of(client.get(reverse("admin:django_orq_operation_changelist")))

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from django_orq.mirror import operations
-from django_orq.mirror.operations import Order, Orderer
+from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation
 from django_orq.testing import OrqSandbox
 
@@ -70,8 +70,8 @@ def states_of(operation: Operation) -> Counter[str]:
 
 def test_every_conversation_is_renamed_once_though_workers_were_killed(new_fleet, remote, rows):
     names = [f"New {number}" for number in range(ITEMS)]
-    wanted = [Order(conversation=row, wanted=name) for row, name in zip(rows, names, strict=True)]
-    operation, _is_new = operations.create_operation("rename", wanted, by=Orderer(name="somebody"))
+    wanted = [ItemRequest(conversation=row, new_name=name) for row, name in zip(rows, names, strict=True)]
+    operation, _is_new = operations.create_operation("rename", wanted, by=Requester(name="somebody"))
 
     work_off_under_fire(new_fleet(remote.settings()), operation)
 
@@ -82,7 +82,7 @@ def test_every_conversation_is_renamed_once_though_workers_were_killed(new_fleet
 
 def test_every_creation_has_a_true_outcome_and_none_is_done_twice_though_workers_were_killed(new_fleet, remote, rows):
     operation, _is_new = operations.create_operation(
-        "create", [Order(conversation=row) for row in rows], by=Orderer(name="somebody")
+        "create", [ItemRequest(conversation=row) for row in rows], by=Requester(name="somebody")
     )
 
     work_off_under_fire(new_fleet(remote.settings()), operation)

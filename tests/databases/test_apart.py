@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from django_orq import tasks
 from django_orq.mirror import operations, verbs
-from django_orq.mirror.operations import Order, Orderer
+from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.signals import conversation_updated
 from django_orq.sync import runs
@@ -34,7 +34,7 @@ from .doing import REST, names_in_orq, one, page_of, work_off
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "orq", "replica"])
 
 AUTOCOMPLETE = reverse("admin:autocomplete")
-NOBODY = Orderer()
+NOBODY = Requester()
 
 
 def test_each_table_is_in_one_of_the_databases_and_checks_pass(remote):
@@ -183,7 +183,7 @@ def test_users_of_the_other_database_are_remembered_by_name(remote, rows, admin_
     operation = work_off(Operation.objects.get())
 
     assert refreshed.url == page_of(operation)
-    assert (operation.ordered_by, LogEntry.objects.count()) == ("admin", 0)
+    assert (operation.requested_by, LogEntry.objects.count()) == ("admin", 0)
 
 
 def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
@@ -192,7 +192,7 @@ def test_old_runs_and_operations_are_removed(remote, rows, monkeypatch):
     monkeypatch.setattr(operations, "KEPT", 2)
     for _time in range(5):
         full_run()
-        work_off(operations.create_operation("refresh", [Order(conversation=row) for row in rows], by=NOBODY)[0])
+        work_off(operations.create_operation("refresh", [ItemRequest(conversation=row) for row in rows], by=NOBODY)[0])
 
     assert SyncRun.objects.count() <= 3
     assert Operation.objects.count() <= 3

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from django_orq.exceptions import ConversationChanged
 from django_orq.mirror import operations, verbs
-from django_orq.mirror.operations import Order, Orderer
+from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.sync import runs
 
@@ -32,7 +32,7 @@ from .statements import Heard
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "orq", "replica"])
 
-NOBODY = Orderer()
+NOBODY = Requester()
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_syncing_and_the_verbs_read_nothing_from_the_replica(remote, replicated)
 def test_operations_read_nothing_from_the_replica(rows, replicated, queue):
     rows = list(Conversation.objects.using("orq").order_by("-remote_id"))
     for verb in ("rename", "refresh", "delete", "create"):
-        orders_of = [Order(conversation=row, wanted=f"{row} anew") for row in rows]
+        orders_of = [ItemRequest(conversation=row, new_name=f"{row} anew") for row in rows]
         operation, _is_new = operations.create_operation(verb, orders_of, by=NOBODY)
         assert set(work_off(operation).items.using("orq").values_list("state", flat=True)) == {"done"}
 

@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 
 from django_orq.management import pruning
 from django_orq.mirror import operations
-from django_orq.mirror.operations import Order, Orderer
+from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.store import reconcile as reconciling
 from django_orq.store.reconcile import reconcile
@@ -81,7 +81,7 @@ def rejected(key: str, *, workspace: str = "default", days: float | None = None)
 def operation(*rows: Conversation, days: float | None = 10) -> Operation:
     """An order to rename these, finished so many days ago, or not."""
     placed, _is_new = operations.create_operation(
-        "rename", [Order(conversation=row, wanted="Wanted") for row in rows], by=Orderer()
+        "rename", [ItemRequest(conversation=row, new_name="Wanted") for row in rows], by=Requester()
     )
     if days is not None:
         placed.items.update(state="done")
@@ -245,7 +245,7 @@ class TestScrub:
 
     def test_it_can_not_be_created_again(self):
         with pytest.raises(ValueError, match="can't be created again"):
-            operations.create_operation("create", [Order(conversation=scrub(tombstone()))], by=Orderer())
+            operations.create_operation("create", [ItemRequest(conversation=scrub(tombstone()))], by=Requester())
 
     def answer(self, row: Conversation, *, asked_at: datetime, received_at: datetime, **values: Any) -> Answer:
         remote = conversation(remote_id=row.remote_id, updated_at=now(), **values)

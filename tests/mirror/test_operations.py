@@ -10,7 +10,7 @@ from django.db import IntegrityError, OperationalError, connection
 
 from django_orq import tasks
 from django_orq.mirror import operations, verbs
-from django_orq.mirror.operations import Execution, Order, Orderer
+from django_orq.mirror.operations import Execution, ItemRequest, Requester
 from django_orq.models import Conversation, Operation, OperationItem
 from django_orq.store import leases
 from django_orq.store.database import all_operations
@@ -82,7 +82,7 @@ class TestWork:
         with pytest.raises(ValueError, match="1 to 1,000"):
             operations.create_operation("refresh", [], by=NOBODY)
         with pytest.raises(ValueError, match="not 1,001"):
-            operations.create_operation("refresh", [Order(conversation=rows[0])] * 1_001, by=NOBODY)
+            operations.create_operation("refresh", [ItemRequest(conversation=rows[0])] * 1_001, by=NOBODY)
 
     def test_form_that_is_sent_twice_orders_once(self, rows):
         assert rename_all(rows, form_token="f" * 32) == rename_all(rows, form_token="f" * 32)
@@ -145,7 +145,7 @@ class TestFailures:
         operation = operations.work_slice(rename_all(rows).pk)
 
         assert states(operation) == ["failed"] * 3
-        assert [item.note.get("untried", False) for item in operation.items.order_by("pk")] == [False, True, True]
+        assert [item.note.get("skipped", False) for item in operation.items.order_by("pk")] == [False, True, True]
         assert remote.count() == 1
 
     def test_conversation_that_somebody_renamed_is_left_alone_until_it_is_ordered_again(self, remote, rows):
@@ -222,7 +222,7 @@ class TestFailures:
     def test_wait_of_more_than_a_day_ends(self, remote, rows):
         remote.fail(status=429, times=None)
         operation = operations.work_slice(rename_all(rows).pk)
-        yesterday = operation.ordered_at - timedelta(hours=25)
+        yesterday = operation.requested_at - timedelta(hours=25)
         all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
         let_the_wait_pass(operation)
 
@@ -234,7 +234,7 @@ class TestFailures:
     def test_day_begins_anew_with_each_item_that_is_done(self, remote, rows):
         remote.fail("update", status=429)
         operation = operations.work_slice(rename_all(rows).pk)
-        yesterday = operation.ordered_at - timedelta(hours=25)
+        yesterday = operation.requested_at - timedelta(hours=25)
         all_operations().filter(pk=operation.pk).update(trouble_since=yesterday)
         let_the_wait_pass(operation)
         remote.fail("update", status=429, after=1)
@@ -302,7 +302,7 @@ class TestFailures:
     def test_wait_after_another_attempt_is_counted_anew(self, remote, rows):
         remote.fail("update", status=500, times=3)
         operation = operations.work_slice(rename_all(rows).pk)
-        all_operations().filter(pk=operation.pk).update(trouble_since=operation.ordered_at - timedelta(days=2))
+        all_operations().filter(pk=operation.pk).update(trouble_since=operation.requested_at - timedelta(days=2))
         operations.retry(operation, by=NOBODY)
         remote.fail("retrieve", status=429, headers={"Retry-After": "1"})
 
@@ -338,7 +338,7 @@ def test_operation_that_was_taken_over_at_the_last_moment_is_not_called_finished
 class TestCreateOnce:
     def create(self, name="Refund"):
         template = Conversation(workspace="default", display_name=name)
-        return operations.create_once(Order(conversation=template), by=NOBODY, form_token="f" * 32)
+        return operations.create_once(ItemRequest(conversation=template), by=NOBODY, form_token="f" * 32)
 
     def test_same_form_sent_again_has_the_same_outcome(self, remote):
         item, again = self.create(), self.create()
@@ -483,7 +483,7 @@ class TestDeadProcesses:
 class TestHistory:
     def test_what_was_done_stands_in_the_history_of_who_ordered_it(self, remote, rows):
         user = User.objects.create_user("ada")
-        by = Orderer(pk=str(user.pk), name="ada")
+        by = Requester(pk=str(user.pk), name="ada")
         remote.remove(rows[2].remote_id)
 
         for verb in ("rename", "refresh"):
@@ -496,7 +496,7 @@ class TestHistory:
 
     @pytest.mark.parametrize("pk", ["", "1000000000", "not-a-number"])
     def test_user_who_is_gone_stops_nothing(self, remote, rows, pk):
-        operation = place("refresh", rows[:1], by=Orderer(pk=pk, name="gone"))
+        operation = place("refresh", rows[:1], by=Requester(pk=pk, name="gone"))
 
         operations.work_slice(operation.pk)
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 
 from django_orq.mirror import operations
-from django_orq.mirror.operations import Order, Orderer
+from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.sync import runs, slices
 from django_orq.sync.health import MAX_OPERATIONS
@@ -289,13 +289,13 @@ class TestOperationsAndPayloads:
     @pytest.fixture
     def ordered(self, synced) -> Operation:
         operation, _is_new = operations.create_operation(
-            "refresh", [Order(conversation=row) for row in Conversation.objects.all()], by=Orderer()
+            "refresh", [ItemRequest(conversation=row) for row in Conversation.objects.all()], by=Requester()
         )
         return operation
 
     def test_operation_that_nobody_takes_is_for_a_person_after_a_while(self, ordered):
         assert orq_health()[0] == 0
-        Operation.objects.update(ordered_at=ordered.ordered_at - timedelta(minutes=2))
+        Operation.objects.update(requested_at=ordered.requested_at - timedelta(minutes=2))
 
         code, output = orq_health()
 
@@ -304,7 +304,7 @@ class TestOperationsAndPayloads:
         assert finding("operation")["operation"] == ordered.pk
 
     def test_operation_about_another_workspace_is_not_told(self, ordered):
-        Operation.objects.update(ordered_at=ordered.ordered_at - timedelta(minutes=2))
+        Operation.objects.update(requested_at=ordered.requested_at - timedelta(minutes=2))
         OperationItem.objects.update(workspace="another")
 
         assert orq_health("--workspace", "default")[0] == 0
