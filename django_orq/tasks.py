@@ -22,7 +22,7 @@ from .queues import OPERATE, SYNC, WALK
 from .store import leases
 from .store.database import DatabaseClock, write_database
 from .sync import runs, slices
-from .sync.report import Tell, in_utc, remarks
+from .sync.report import FormatTime, in_utc, remarks
 
 __all__ = ["run_operation", "sync_conversations", "walk_conversations"]
 
@@ -162,23 +162,23 @@ def _seconds_left(work: Work) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandedOver:
+class Enqueued:
     run: SyncRun
-    is_untold: bool = False
+    is_not_enqueued: bool = False
     """No worker could be told: the broker is out of reach."""
     is_others: bool = False
     """Somebody else walks or calls a worker already, or the run has to wait."""
 
-    def message(self, *, tell: Tell = in_utc) -> str:
-        """What became of it; ``tell`` says times."""
+    def message(self, *, format_time: FormatTime = in_utc) -> str:
+        """What became of it; ``format_time`` says times."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
         # A run that is queued by somebody else has a worker called for just now.
-        if self.is_untold or (self.is_others and self.run.state == SyncRun.State.QUEUED):
+        if self.is_not_enqueued or (self.is_others and self.run.state == SyncRun.State.QUEUED):
             return self._sentence() % named
-        return " ".join([self._sentence() % named, *remarks(self.run, tell=tell)])
+        return " ".join([self._sentence() % named, *remarks(self.run, format_time=format_time)])
 
     def _sentence(self) -> str:
-        if self.is_untold:
+        if self.is_not_enqueued:
             return gettext(
                 "Sync run %(run)s of workspace “%(workspace)s” is queued. The broker is out of reach, so no worker "
                 "was told; the run stays queued and the next scheduled sync takes it up."
@@ -188,29 +188,29 @@ class HandedOver:
         return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
 
 
-def start(workspaces: Iterable[str], mode: str) -> Iterator[HandedOver | ImproperlyConfigured]:
+def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | ImproperlyConfigured]:
     """Open a run in each workspace, or go on with the one that is there, paused or not; or say why that can't be.
 
     Once a broker is out of reach, it is not tried again: each attempt takes seconds, and a person waits.
     """
-    untold = False
+    not_enqueued = False
     for workspace in workspaces:
         try:
             run = _open(workspace, mode)
         except ImproperlyConfigured as error:
             yield error
             continue
-        handed_over = HandedOver(run=run, is_untold=True) if untold else hand_over(run)
-        untold = handed_over.is_untold
-        yield handed_over
+        enqueued = Enqueued(run=run, is_not_enqueued=True) if not_enqueued else enqueue(run)
+        not_enqueued = enqueued.is_not_enqueued
+        yield enqueued
 
 
-def start_unless_walked(workspace: str, mode: str) -> HandedOver:
+def start_unless_running(workspace: str, mode: str) -> Enqueued:
     """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
     run = runs.unfinished(workspace, mode)
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
-        return HandedOver(run=run, is_others=True)
-    return hand_over(_open(workspace, mode))
+        return Enqueued(run=run, is_others=True)
+    return enqueue(_open(workspace, mode))
 
 
 def _open(workspace: str, mode: str) -> SyncRun:
@@ -218,7 +218,7 @@ def _open(workspace: str, mode: str) -> SyncRun:
     return runs.resume(run) if run.state == SyncRun.State.PAUSED else run
 
 
-def hand_over(run: SyncRun) -> HandedOver:
+def enqueue(run: SyncRun) -> Enqueued:
     """Have a worker go on with the run, unless one does, a message is under way, or the run has to wait.
 
     Within a transaction of the caller's, the worker is told once that is committed.
@@ -227,5 +227,5 @@ def hand_over(run: SyncRun) -> HandedOver:
     if publishes:
         enqueue_slice(run.pk)
         run.refresh_from_db(using=write_database())
-    is_untold = publishes and not run.ticket and not connections[write_database()].in_atomic_block
-    return HandedOver(run=run, is_untold=is_untold, is_others=not publishes)
+    is_not_enqueued = publishes and not run.ticket and not connections[write_database()].in_atomic_block
+    return Enqueued(run=run, is_not_enqueued=is_not_enqueued, is_others=not publishes)

@@ -24,7 +24,7 @@ from ..text import number
 from .base import requester
 from .editing import EditingAdmin, Outcome, is_tombstone
 from .forms import digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
-from .operations import hand_over
+from .operations import enqueue
 
 Verb = Operation.Verb
 _Rows = list[Conversation]
@@ -128,7 +128,7 @@ class BulkAdmin(EditingAdmin):
             verb, item_requests, by=requester(request), form_token=posted_token(request)
         )
         already = gettext("This form was sent before, so nothing was requested now. Here is what it requested.")
-        self.message_user(request, *(hand_over(operation) if is_new else (already, messages.INFO)))
+        self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))
         return self._show_operation(request, operation)
 
     def _selected(self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MAX_ITEMS) -> _Rows:

@@ -27,7 +27,7 @@ State, Verb = OperationItem.State, Operation.Verb
 _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
-def hand_over(operation: Operation) -> tuple[str, int]:
+def enqueue(operation: Operation) -> tuple[str, int]:
     """Notify a worker, unless one works on it; returns what to say of it, and the level of that message."""
     if is_being_done(operation):  # a message more would end the chain of those that follow each slice
         return gettext("A worker is doing it now."), messages.INFO
@@ -52,7 +52,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
     search_fields = ("requested_by",)
 
     def own_urls(self) -> list[URLPattern]:
-        views = {"progress": self.progress_view, "go_on": self.go_on_view, "retry": self.retry_view}
+        views = {"progress": self.progress_view, "notify": self.notify_view, "retry": self.retry_view}
         return [self._own_url(name, view, below="<int:operation_id>/") for name, view in views.items()]
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
@@ -95,20 +95,20 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         return answer_progress(shown["extent"], is_finished=operation.is_finished, text=shown["counts"], fields=fields)
 
     @method_decorator(require_POST)
-    def go_on_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
+    def notify_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Notify a worker once more."""
         operation = self._find(request, operation_id, to_request=True)
-        return self._hand_over(request, operation, is_open=not operation.is_finished)
+        return self._enqueue(request, operation, is_open=not operation.is_finished)
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Have what failed done again."""
         operation = self._find(request, operation_id, to_request=True)
-        return self._hand_over(request, operation, is_open=retry(operation, by=requester(request)))
+        return self._enqueue(request, operation, is_open=retry(operation, by=requester(request)))
 
-    def _hand_over(self, request: HttpRequest, operation: Operation, *, is_open: bool) -> HttpResponse:
+    def _enqueue(self, request: HttpRequest, operation: Operation, *, is_open: bool) -> HttpResponse:
         nothing = gettext("Nothing was done: nothing is left to do."), messages.WARNING
-        self.message_user(request, *(hand_over(operation) if is_open else nothing))
+        self.message_user(request, *(enqueue(operation) if is_open else nothing))
         return HttpResponseRedirect(self._url_to("change", operation.pk))
 
     def render_change_form(
@@ -121,7 +121,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
             "links": self.admin_site.is_registered(Conversation),
-            "offers_go_on": may_request and bool(shown["remarks"]) and not operation.is_finished,
+            "offers_notify": may_request and bool(shown["remarks"]) and not operation.is_finished,
             "offers_retry": may_request and operation.is_finished and retryable(operation).exists(),
             "replaces": retryable(operation).filter(error_code=ConversationChanged.code).count(),
         }
@@ -164,7 +164,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
             "standing": self.standing(operation),
             "extent": Extent(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
             "counts": self.outcome(operation),
-            "remarks": "\n".join(remarks_on_operation(operation, tell=local)),
+            "remarks": "\n".join(remarks_on_operation(operation, format_time=local)),
         }
 
 

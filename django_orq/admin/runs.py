@@ -24,7 +24,7 @@ from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
 from ..store.database import all_runs
 from ..sync import runs
 from ..sync.report import counts, how_far, meaning_of_mode, meaning_of_state, remarks, what_approval_does
-from ..tasks import HandedOver, hand_over, start
+from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
 from .base import ReadOnlyAdmin, answer_progress, if_several, may_see, url_to
 from .lists import WorkspaceFilter, chosen_workspace
@@ -89,7 +89,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(remarks(run, tell=local))).chars(_MAX_REMARKS)
+        return Truncator(" ".join(remarks(run, format_time=local))).chars(_MAX_REMARKS)
 
     # The page of one
 
@@ -115,7 +115,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
             "extent": how_far(run),
             "counts": counts(run),
             "meaning": meaning_of_state(run),
-            "remarks": "\n".join(remarks(run, tell=local)),
+            "remarks": "\n".join(remarks(run, format_time=local)),
             "is_watched": _is_watched(run),
             "offers_pause": may_sync and _is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
@@ -134,7 +134,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         if run is None:
             raise Http404
         values = {name: self._shown(run, name) for name in ("state", *_LIVE)}
-        values |= {"meaning": meaning_of_state(run), "remarks": "\n".join(remarks(run, tell=local))}
+        values |= {"meaning": meaning_of_state(run), "remarks": "\n".join(remarks(run, format_time=local))}
         return answer_progress(how_far(run), is_finished=not _is_watched(run), text=counts(run), fields=values)
 
     def _shown(self, run: SyncRun, name: str) -> str:
@@ -152,12 +152,12 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         mode, workspace = request.POST.get("mode", ""), request.POST.get("workspace", "")
         try:
             aliases = [workspace] if workspace else workspace_aliases()
-            started: list[HandedOver | Exception] = [*start(aliases, runs.check_mode(mode))]
+            started: list[Enqueued | Exception] = [*start(aliases, runs.check_mode(mode))]
         except (ImproperlyConfigured, ValueError) as error:
             started = [error]
         for one in started:
             self._tell(request, one)
-        runs_started = [one.run for one in started if isinstance(one, HandedOver)]
+        runs_started = [one.run for one in started if isinstance(one, Enqueued)]
         return self._leave(request, runs_started[0] if len(started) == len(runs_started) == 1 else None)
 
     @method_decorator(require_POST)
@@ -207,7 +207,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         if not isinstance(changed, SyncRun):
             return self._say_too_late(request, run_id)
         self.log_change(request, changed, entry)
-        self._tell(request, hand_over(all_runs().get(pk=changed.pk)))
+        self._tell(request, enqueue(all_runs().get(pk=changed.pk)))
         return self._leave(request, changed)
 
     def _check(self, request: HttpRequest) -> None:
@@ -221,11 +221,11 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         url = url_to(self.admin_site, Conversation, "changelist")
         return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
 
-    def _tell(self, request: HttpRequest, one: HandedOver | Exception) -> None:
-        if isinstance(one, HandedOver):
-            is_well = not one.is_untold and one.run.state != State.WAITING
+    def _tell(self, request: HttpRequest, one: Enqueued | Exception) -> None:
+        if isinstance(one, Enqueued):
+            is_well = not one.is_not_enqueued and one.run.state != State.WAITING
             level = messages.SUCCESS if is_well else messages.WARNING
-            self.message_user(request, one.message(tell=local), level)
+            self.message_user(request, one.message(format_time=local), level)
         else:
             self.message_user(request, str(one), messages.ERROR)
 

@@ -101,9 +101,11 @@ _CHANGED = _error(
 )
 _RUN = serializers.SyncRunDetailSerializer(required=False)
 _CONFLICT = _error(_("The run is in another state, or somebody works on it"), "RunConflict", run=_RUN)
-_UNTOLD = _error(_("No worker was told, and the run stays queued; or the database is in trouble"), "Untold", run=_RUN)
+_NOT_ENQUEUED = _error(
+    _("No worker was told, and the run stays queued; or the database is in trouble"), "Untold", run=_RUN
+)
 _STOPS_A_RUN = _WRITE | {200: serializers.SyncRunDetailSerializer, 409: _CONFLICT}
-_STARTS_A_RUN = _WRITE | {202: serializers.SyncRunDetailSerializer, 409: _CONFLICT, 503: _UNTOLD}
+_STARTS_A_RUN = _WRITE | {202: serializers.SyncRunDetailSerializer, 409: _CONFLICT, 503: _NOT_ENQUEUED}
 _PARAMETERS = [
     OpenApiParameter("workspace", str, default=DEFAULT_ALIAS, description=_("The alias of a workspace.")),
     OpenApiParameter(

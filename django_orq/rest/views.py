@@ -129,7 +129,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Start a run, or go on with one that is paused, waits for its budget, or that no worker knows of."""
-        return self._answer_handed_over(self.perform_create(self.read()))
+        return self._answer_enqueued(self.perform_create(self.read()))
 
     @action(**_WITHOUT_BODY, throttle_scope=None)
     def pause(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -143,7 +143,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         run = self.get_object()
         if not runs.can_be_resumed(run):
             return self._answer(run, is_done=False, otherwise="sync_run_not_paused")
-        return self._answer_handed_over(self.perform_resume(run))
+        return self._answer_enqueued(self.perform_resume(run))
 
     @action(detail=True, methods=["post"], serializer_class=serializers.ApproveSerializer)
     def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -155,7 +155,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
             raise RunConflict(self.show(run), str(error), "approval_refused") from None
         if approved is None:
             return self._answer(run, is_done=False, otherwise="not_awaiting_approval")
-        return self._answer_handed_over(tasks.hand_over(approved))
+        return self._answer_enqueued(tasks.enqueue(approved))
 
     @action(**_WITHOUT_BODY, throttle_scope=None)
     def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -163,14 +163,14 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         run = self.get_object()
         return self._answer(run, is_done=self.perform_cancel(run), otherwise="sync_run_finished")
 
-    def perform_create(self, serializer: BaseSerializer[Any]) -> tasks.HandedOver:
-        return tasks.start_unless_walked(self.workspace, serializer.validated_data["mode"])
+    def perform_create(self, serializer: BaseSerializer[Any]) -> tasks.Enqueued:
+        return tasks.start_unless_running(self.workspace, serializer.validated_data["mode"])
 
     def perform_pause(self, instance: SyncRun) -> bool:
         return runs.pause(instance)
 
-    def perform_resume(self, instance: SyncRun) -> tasks.HandedOver:
-        return tasks.hand_over(runs.resume(instance))
+    def perform_resume(self, instance: SyncRun) -> tasks.Enqueued:
+        return tasks.enqueue(runs.resume(instance))
 
     def perform_approve(self, instance: SyncRun, serializer: BaseSerializer[Any]) -> SyncRun | None:
         return runs.approve(instance, by=self.request.user.get_username(), **serializer.validated_data)
@@ -186,12 +186,12 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
             raise RunConflict(self.show(run), message % {"run": run.pk, "state": run.get_state_display()}, otherwise)
         return Response(self.show(run))
 
-    def _answer_handed_over(self, handed_over: tasks.HandedOver) -> Response:
-        shown = self.show(handed_over.run)
-        if handed_over.is_untold:
-            raise BrokerUnreachable(shown, handed_over.message(), "broker_unreachable")
-        if handed_over.is_others:
-            raise RunConflict(shown, handed_over.message(), "sync_run_unfinished")
+    def _answer_enqueued(self, enqueued: tasks.Enqueued) -> Response:
+        shown = self.show(enqueued.run)
+        if enqueued.is_not_enqueued:
+            raise BrokerUnreachable(shown, enqueued.message(), "broker_unreachable")
+        if enqueued.is_others:
+            raise RunConflict(shown, enqueued.message(), "sync_run_unfinished")
         return Response(shown, status=status.HTTP_202_ACCEPTED)
 
 

@@ -21,7 +21,7 @@ from ..store.database import DatabaseClock, write_database
 from ..store.leases import idle_operations
 from ..text import in_words
 from . import runs
-from .report import PATIENCE, counted_in_words, counts, database_in_words, remarks, untaken_operation, untaken_run
+from .report import PATIENCE, counted_in_words, counts, database_in_words, not_taken_operation, not_taken_run, remarks
 
 MAX_AGE = 900.0
 """Seconds."""
@@ -126,7 +126,7 @@ def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
     stopped = runs.awaiting_approval(alias).first()
     if stopped is not None and stopped not in ended:
         text = gettext("%(name)s was stopped for review.") % {"name": _name(stopped)}
-        yield _tell_run("needs_approval", stopped, Level.LOOK, text, *remarks(stopped, for_terminal=True))
+        yield _run_finding("needs_approval", stopped, Level.LOOK, text, *remarks(stopped, for_terminal=True))
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
     yield from _count_rejected(alias)
 
@@ -179,7 +179,7 @@ def _judge_ended(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
     level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
     text = gettext("%(name)s %(state)s %(age)s ago.") % words
-    return _tell_run("last_run", run, level, text, *remarks(run, for_terminal=True))
+    return _run_finding("last_run", run, level, text, *remarks(run, for_terminal=True))
 
 
 def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
@@ -200,14 +200,14 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
         f"{name}_seconds": until and (until - now).total_seconds()
         for name, until in (("lease", run.lease_until), ("wait", run.resume_at))
     }
-    return _tell_run("unfinished_run", run, level, *parts, **seconds)
+    return _run_finding("unfinished_run", run, level, *parts, **seconds)
 
 
 def _is_stalled(run: SyncRun, now: datetime) -> bool:
     """Whether nobody takes it, though the schedule would have done so by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
     kept = run.state == State.PAUSED or _is_blocked(run, now)
-    return kept or abandoned or bool(not _is_fresh(run, now) and untaken_run(run))
+    return kept or abandoned or bool(not _is_fresh(run, now) and not_taken_run(run))
 
 
 def _is_blocked(run: SyncRun, now: datetime) -> bool:
@@ -225,7 +225,7 @@ def _name(run: SyncRun) -> str:
     return gettext("Sync run %(run)s (%(mode)s)") % words
 
 
-def _tell_run(code: str, run: SyncRun, level: Level, *sentences: str, **numbers: object) -> Finding:
+def _run_finding(code: str, run: SyncRun, level: Level, *sentences: str, **numbers: object) -> Finding:
     known = {"run": run.pk, "mode": run.mode, "state": run.state, "error_code": run.error_code or None}
     text = " ".join(sentences)
     return Finding(code=code, level=level, text=text, workspace=run.workspace, numbers=known | numbers)
@@ -240,7 +240,7 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
 def _examine_operations(workspace: str | None) -> Iterator[Finding]:
     """Of operations that nobody takes, the oldest few; one may be about several workspaces."""
     for operation in idle_operations(workspace)[:MAX_OPERATIONS]:
-        if why := untaken_operation(operation):
+        if why := not_taken_operation(operation):
             text = gettext("Operation %(operation)s is not finished.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
             yield Finding(code="operation", level=Level.LOOK, text=" ".join([text, *why]), numbers=numbers)

@@ -39,7 +39,7 @@ _COUNTED = {
     ),
 }
 
-Tell = Callable[[datetime], str]
+FormatTime = Callable[[datetime], str]
 """How a door says a time."""
 
 
@@ -50,25 +50,25 @@ def in_utc(moment: datetime) -> str:
     return f"{day}{moment:%H:%M:%S} UTC"
 
 
-def remarks(run: SyncRun, *, for_terminal: bool = False, tell: Tell = in_utc) -> list[str]:
+def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime = in_utc) -> list[str]:
     """What a person should know about how a run ended or why it stands still; empty if all is well.
 
-    ``for_terminal`` adds what to type, and who works on it; ``tell`` says times.
+    ``for_terminal`` adds what to type, and who works on it; ``format_time`` says times.
     """
     found = []
     if run.error_message and run.error_code != MustWait.code:  # which the wait says as well
         found.append(run.error_message)
     if run.state == State.WAITING:
-        found.append(_waiting(run, tell))
+        found.append(_waiting(run, format_time))
     elif run.state == State.RUNNING and run.lease_until:
-        found.extend(_working(run, run.lease_until, tell if for_terminal else None))
-    found.extend(untaken_run(run))
+        found.extend(_working(run, run.lease_until, format_time if for_terminal else None))
+    found.extend(not_taken_run(run))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.ended_early:
         found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
     if run.needs_approval:
         found.extend(_needs_review(run, for_terminal=for_terminal))
-    return found + [_approved(approval, tell) for approval in run.approvals]
+    return found + [_approved(approval, format_time) for approval in run.approvals]
 
 
 _MEANINGS = {
@@ -107,11 +107,11 @@ def database_in_words(error: Exception) -> str:
     return text % {"error": type(error).__name__}
 
 
-def _working(run: SyncRun, until: datetime, tell: Tell | None) -> list[str]:
-    """Who works on it; to people who watch a page (no ``tell``) it is of interest only if that ended long ago."""
-    if tell is not None:
+def _working(run: SyncRun, until: datetime, format_time: FormatTime | None) -> list[str]:
+    """Who works on it; to people who watch a page (no ``format_time``) it is of interest only if that ended long ago."""
+    if format_time is not None:
         text = _("The %(worker)s works on it, or did and was killed: then others can go on after %(time)s.")
-        return [text % {"worker": run.worker, "time": tell(until)}]
+        return [text % {"worker": run.worker, "time": format_time(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
     return [_("The worker that had it seems to have been killed. The next scheduled sync goes on from the last page.")]
@@ -124,16 +124,16 @@ def _needs_worker(run: SyncRun) -> bool:
     return run.state in (State.QUEUED, State.RUNNING, State.WAITING)
 
 
-def remarks_on_operation(operation: Operation, *, tell: Tell = in_utc) -> list[str]:
-    """Why an operation stands still; empty if it does not. ``tell`` says times."""
+def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_utc) -> list[str]:
+    """Why an operation stands still; empty if it does not. ``format_time`` says times."""
     if operation.is_finished or is_being_done(operation):
         return []
-    return [*_why(operation, tell), *untaken_operation(operation)]
+    return [*_why(operation, format_time), *not_taken_operation(operation)]
 
 
-def _why(operation: Operation, tell: Tell) -> list[str]:
+def _why(operation: Operation, format_time: FormatTime) -> list[str]:
     if operation.error_code == MustWait.code and operation.resume_at is not None:
-        return [_("Orq asks us to wait until %(time)s.") % {"time": tell(operation.resume_at)}]
+        return [_("Orq asks us to wait until %(time)s.") % {"time": format_time(operation.resume_at)}]
     return [operation.error_message] if operation.error_message else []
 
 
@@ -142,17 +142,17 @@ def is_being_done(work: Work) -> bool:
     return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
 
 
-def untaken_operation(operation: Operation) -> list[str]:
+def not_taken_operation(operation: Operation) -> list[str]:
     """Why no worker does it, if that has been so for a while."""
     due = operation.resume_at or operation.lease_until or operation.started_at or operation.requested_at
-    return _untaken(operation, task=OPERATE, due=due)
+    return _not_taken(operation, task=OPERATE, due=due)
 
 
-def _untaken(work: Work, *, task: str, due: datetime) -> list[str]:
+def _not_taken(work: Work, *, task: str, due: datetime) -> list[str]:
     """``due`` is since when a worker should."""
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
-        return [] if now - due < PATIENCE else [_untold()]
+        return [] if now - due < PATIENCE else [_not_enqueued()]
     if now - work.enqueued_at < PATIENCE:
         return []
     minutes = int((now - work.enqueued_at) / timedelta(minutes=1))
@@ -164,17 +164,17 @@ def _untaken(work: Work, *, task: str, due: datetime) -> list[str]:
     return [text % {"count": number(minutes), "queue": queue_of(task)}]
 
 
-def untaken_run(run: SyncRun) -> list[str]:
+def not_taken_run(run: SyncRun) -> list[str]:
     """Why no worker takes it, if that has been so for a while, and neither a person nor a budget holds it."""
     if not _needs_worker(run):
         return []
     if run.enqueued_at is None and run.state == State.QUEUED:
-        return [_untold()]
+        return [_not_enqueued()]
     # Without a message for a moment, between two slices or before a wait is over, is as it should be.
-    return _untaken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
+    return _not_taken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
 
 
-def _untold() -> str:
+def _not_enqueued() -> str:
     return _(
         "No worker knows of it: the broker was out of reach, or nobody asked. The next scheduled sync takes it up."
     )
@@ -200,9 +200,9 @@ def _missing_in_words(run: SyncRun) -> str:
     return text % {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
 
 
-def _approved(approval: Mapping[str, Any], tell: Tell) -> str:
+def _approved(approval: Mapping[str, Any], format_time: FormatTime) -> str:
     text = _("Approved by %(by)s at %(time)s (%(reason)s).")
-    time = tell(datetime.fromisoformat(approval["at"]))
+    time = format_time(datetime.fromisoformat(approval["at"]))
     return text % {"by": approval["by"], "time": time, "reason": SyncRun.Approval(approval["reason"]).label}
 
 
@@ -228,11 +228,11 @@ def what_approval_does(run: SyncRun) -> list[str]:
     return [_missing_in_words(run), text % {"count": number(left)} if left else none_left]
 
 
-def _waiting(run: SyncRun, tell: Tell) -> str:
+def _waiting(run: SyncRun, format_time: FormatTime) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
         return _("It has used up its budget of time; the next sync of its kind goes on from there.")
     text = _("It waits until %(time)s, because %(reason)s.")
-    return text % {"time": tell(run.resume_at), "reason": run.get_wait_display()}
+    return text % {"time": format_time(run.resume_at), "reason": run.get_wait_display()}
 
 
 @dataclass(frozen=True, kw_only=True)

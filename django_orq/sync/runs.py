@@ -234,11 +234,11 @@ def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None =
     with transaction.atomic(using=using):
         if not ours.update(state=state, finished_at=now, **free, **values):
             return False
-        transaction.on_commit(lambda: _tell(run_id), using=using)
+        transaction.on_commit(lambda: _notify(run_id), using=using)
     return True
 
 
-def _tell(run_id: int) -> None:
+def _notify(run_id: int) -> None:
     if sync_run_finished.has_listeners(SyncRun):
         sync_run_finished.send_robust(SyncRun, run=all_runs().get(pk=run_id))
 

@@ -74,7 +74,7 @@ def run_slice(
     claim = Claim.take(run_id, workspace=workspace, clock=clock)
     if claim is None:
         return None
-    _tell_claimed(claim.run, before)
+    _log_claim(claim.run, before)
     try:
         _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress)
     except LeaseLost:
@@ -107,7 +107,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
         raise
 
 
-def _tell_claimed(run: SyncRun, before: SyncRun) -> None:
+def _log_claim(run: SyncRun, before: SyncRun) -> None:
     if before.started_at is None:
         _log(logs.SYNC_RUN_STARTED, run)
     if run.crashes > before.crashes:

@@ -161,7 +161,7 @@ class Walk:
         self._proved_now = False
         self._claim.adopt(self._progress(page, plan))
         self._has_rejected |= bool(page.rejected)
-        self._go_on_from(page)
+        self._continue_after(page)
         self._check_that_it_ends()
 
     def _reconcile(self, answer: Answer, page: Page) -> Plan:
@@ -222,7 +222,7 @@ class Walk:
             raise WorkspaceDoubted(asked=len(known))
         self._proved_now = True
 
-    def _go_on_from(self, page: Page) -> None:
+    def _continue_after(self, page: Page) -> None:
         self._page_before = frozenset(page.ids)
         self._asked_again = False
         if page.cursor is not None:

@@ -128,13 +128,13 @@ class TestSeveral:
         assert LogEntry.objects.filter(user=admin_user, action_flag=flag).count() == 2
         assert "2 of 2: 2 done" in text_of(admin_client.get(reverse("admin:django_orq_operation_changelist")))
 
-    @pytest.mark.parametrize("name", ["order", "retry", "go_on"])
+    @pytest.mark.parametrize("name", ["order", "retry", "notify"])
     def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker, name):
         remote.fail("delete", status=500, times=2)
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
         operation = ordered(response)
         if name != "order":
-            operations.work_slice(operation.pk, seconds=0 if name == "go_on" else 60)
+            operations.work_slice(operation.pk, seconds=0 if name == "notify" else 60)
             response = admin_client.post(page_of(operation, name))
 
         assert "broker is unreachable" in said(response, constants.WARNING)[-1]
@@ -363,7 +363,7 @@ class TestRowsThatOneMayNotTouch:
         operation, _is_new = create_operation("rename", wanted, by=Requester())
 
         assert (
-            admin_client.post(reverse("admin:django_orq_operation_go_on", args=[operation.pk])).status_code == status
+            admin_client.post(reverse("admin:django_orq_operation_notify", args=[operation.pk])).status_code == status
         )
 
     def test_form_that_was_sent_before_creates_nothing_anew_that_is_not_deleted(self, remote, rows, admin_client):
@@ -604,16 +604,16 @@ class TestPage:
         shown = text_of(admin_client.get(page_of(operation)))
 
         assert "No worker has taken it for 3 minutes. Is a worker listening to the queue “celery”?" in shown
-        assert page_of(operation, "go_on") in shown
+        assert page_of(operation, "notify") in shown
 
     @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "at it"])
     def test_worker_that_was_killed_can_be_replaced_by_hand(self, operation, admin_client, queue, is_killed):
         lease_until = operation.requested_at + timedelta(minutes=-5 if is_killed else 5)
         all_operations().filter(pk=operation.pk).update(token="t", lease_until=lease_until, ticket="t")
         shown = text_of(admin_client.get(page_of(operation)))
-        assert ("being done" not in shown, page_of(operation, "go_on") in shown) == (is_killed, is_killed)
+        assert ("being done" not in shown, page_of(operation, "notify") in shown) == (is_killed, is_killed)
 
-        response = admin_client.post(page_of(operation, "go_on"))
+        response = admin_client.post(page_of(operation, "notify"))
 
         assert queue.qsize() == is_killed
         assert is_killed or said(response) == ["A worker is doing it now."]
@@ -754,7 +754,7 @@ class TestPermissions:
         return operation
 
     @pytest.mark.parametrize(
-        ("name", "method"), [("change", "get"), ("progress", "get"), ("retry", "post"), ("go_on", "post")]
+        ("name", "method"), [("change", "get"), ("progress", "get"), ("retry", "post"), ("notify", "post")]
     )
     @pytest.mark.parametrize(
         ("permissions", "allowed"),
@@ -763,7 +763,7 @@ class TestPermissions:
             (("view_conversation", "delete_conversation"), ()),
             (("view_operation",), ("change", "progress")),
             (("view_operation", "change_conversation"), ("change", "progress")),
-            (("view_operation", "delete_conversation"), ("change", "progress", "retry", "go_on")),
+            (("view_operation", "delete_conversation"), ("change", "progress", "retry", "notify")),
         ],
         ids=str,
     )
@@ -785,7 +785,7 @@ class TestPermissions:
         assert page_of(own) in shown
         assert page_of(other) not in shown
 
-    @pytest.mark.parametrize("name", ["retry", "go_on"])
+    @pytest.mark.parametrize("name", ["retry", "notify"])
     def test_only_posts_with_a_token_do_something(self, operation, admin_user, name):
         client = Client(enforce_csrf_checks=True)
         client.force_login(admin_user)
@@ -798,7 +798,7 @@ class TestPermissions:
         assert admin_client.get(reverse(f"admin:django_orq_conversation_{name}")).status_code == 405
 
     def test_anonymous_visitors_are_sent_to_the_login(self, operation, client):
-        for name in ("change", "progress", "retry", "go_on"):
+        for name in ("change", "progress", "retry", "notify"):
             assert client.post(page_of(operation, name)).url.startswith(reverse("admin:login"))
 
     def test_user_deleted_since_leaves_the_operation_readable(self, remote, rows, admin_client):
