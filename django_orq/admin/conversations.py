@@ -140,7 +140,11 @@ class ConversationAdmin(BulkAdmin):
 def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
     """How fresh the mirror of a workspace is, for the head of the list."""
     fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
-    times = {"new": fresh.new, "everything": fresh.everything, "ended": last and last.finished_at}
+    times = {
+        "last_incremental": fresh.last_incremental,
+        "last_full": fresh.last_full,
+        "ended": last and last.finished_at,
+    }
     told = {name: ago(moment, now=now) if moment else gettext("never") for name, moment in times.items()}
     return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
 

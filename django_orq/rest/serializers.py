@@ -208,5 +208,5 @@ class SyncRunQuery(PageQuery):
 class FreshnessSerializer(serializers.Serializer[Freshness]):
     """When the newest complete run of each kind began; null if there was none."""
 
-    new = serializers.DateTimeField(allow_null=True, help_text=_("What existed then is mirrored."))
-    everything = serializers.DateTimeField(allow_null=True, help_text=_("Renames and deletions up to then are too."))
+    last_incremental = serializers.DateTimeField(allow_null=True, help_text=_("What existed then is mirrored."))
+    last_full = serializers.DateTimeField(allow_null=True, help_text=_("Renames and deletions up to then are too."))

@@ -39,7 +39,7 @@ MAX_OPERATIONS = 10
 
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
-    "new": (
+    "last_incremental": (
         _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule both modes."),
         _(
             "What is new was mirrored %(age)s ago, which is longer than %(limit)s. Look whether the schedule calls "
@@ -47,7 +47,7 @@ _AGES = {
         ),
         _("What is new was mirrored %(age)s ago."),
     ),
-    "everything": (
+    "last_full": (
         _(
             "No full run has come to its end yet, so renames and deletions of old conversations are not mirrored. Run "
             "“%(command)s --full”, and schedule it."
@@ -119,8 +119,8 @@ def examine(workspace: str | None = None, *, limits: Limits | None = None) -> It
 def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
     yield from _check_settings(alias)
     fresh = runs.freshness(alias)
-    yield _judge_age("new", alias, fresh.new, now, limits.age)
-    yield _judge_age("everything", alias, fresh.everything, now, limits.full_age)
+    yield _judge_age("last_incremental", alias, fresh.last_incremental, now, limits.age)
+    yield _judge_age("last_full", alias, fresh.last_full, now, limits.full_age)
     ended = _ended(alias)
     yield from (_judge_ended(run, now) for run in ended)
     stopped = runs.awaiting_approval(alias).first()

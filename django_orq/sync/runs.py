@@ -34,7 +34,7 @@ PRUNED_AT_ONCE = 50
 """The newest of the others; older ones may be there because something refuses to let them go."""
 FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Runs that found out what became of all that their walk had missed."""
-_NEWEST = {"new": Max("started_at"), "everything": Max("started_at", filter=FULLY_CONFIRMED)}
+_NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}
 _UNTROUBLED: dict[str, Any] = {
     "state": State.QUEUED,
     "failures": 0,
@@ -64,9 +64,9 @@ _AT_THE_HEAD: dict[str, Any] = {
 class Freshness:
     """When the newest complete runs began; ``None`` if there was none."""
 
-    new: datetime | None
+    last_incremental: datetime | None
     """From then on back, every conversation that existed is mirrored."""
-    everything: datetime | None
+    last_full: datetime | None
     """Renames and deletions up to then are mirrored."""
 
 
@@ -202,10 +202,10 @@ def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
     fresh = freshness(workspace)
     doubted = Q(needs_approval=Approval.WORKSPACE)
     awaiting = Q(slot=None) & ~Q(needs_approval="")
-    if fresh.everything is not None:
-        awaiting &= doubted | Q(started_at__gte=fresh.everything)
-    if fresh.new is not None:
-        awaiting &= ~doubted | Q(started_at__gte=fresh.new)
+    if fresh.last_full is not None:
+        awaiting &= doubted | Q(started_at__gte=fresh.last_full)
+    if fresh.last_incremental is not None:
+        awaiting &= ~doubted | Q(started_at__gte=fresh.last_incremental)
     return all_runs().filter(awaiting, workspace=workspace).order_by("-pk")
 
 
@@ -218,7 +218,7 @@ def approved_doubts(workspace: str) -> list[int]:
 
     While there are any, whatever is missing may be another workspace's, and each deletion is for a person to decide.
     """
-    settled = freshness(workspace).everything
+    settled = freshness(workspace).last_full
     later = Q() if settled is None else Q(started_at__gt=settled)
     approved = all_runs().filter(later, workspace=workspace).exclude(approvals=[])
     return [run.pk for run in approved if run.is_approved(Approval.WORKSPACE)]

@@ -208,12 +208,12 @@ class TestFreshness:
 
         for query in ({}, {"search": "no"}):
             assert reader.get(LIST, query).json()["freshness"] == {
-                "new": "2026-03-01T12:01:00Z",
-                "everything": "2026-03-01T12:00:00Z",
+                "last_incremental": "2026-03-01T12:01:00Z",
+                "last_full": "2026-03-01T12:00:00Z",
             }
 
     def test_list_of_a_mirror_that_was_never_synced_says_so(self, reader):
-        assert reader.get(LIST).json()["freshness"] == {"new": None, "everything": None}
+        assert reader.get(LIST).json()["freshness"] == {"last_incremental": None, "last_full": None}
 
 
 def test_conversation_shows_its_values(reader):

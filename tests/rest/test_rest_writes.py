@@ -190,7 +190,7 @@ class TestRuns:
         ids = [item["id"] for page in (first, second) for item in page["results"]]
         assert ids == sorted(SyncRun.objects.filter(state="failed").values_list("pk", flat=True), reverse=True)
         assert second["next"] is None
-        assert first["freshness"] == {"new": None, "everything": None}
+        assert first["freshness"] == {"last_incremental": None, "last_full": None}
         assert program.get(RUNS, params={"mode": "incremental"}).json()["results"] == []
 
     @pytest.mark.parametrize(("verb", "state"), [("pause", "paused"), ("cancel", "cancelled")])

@@ -90,18 +90,18 @@ def test_incremental_runs_are_not_complete_without_the_first_full_run(remote, fu
         remote.fail("list", status=401)
         work_on(full)
 
-    assert runs.freshness("default").new is None
+    assert runs.freshness("default").last_incremental is None
     assert incremental_run().seen == 53
     assert mirror_equals(remote)
 
 
 def test_incremental_run_is_complete_once_the_first_full_run_is(full):
     incremental = incremental_run()
-    assert runs.freshness("default").new is None
+    assert runs.freshness("default").last_incremental is None
 
     work_on(full)
 
-    assert runs.freshness("default").new == incremental.started_at
+    assert runs.freshness("default").last_incremental == incremental.started_at
     assert incremental_run().stop_id == incremental.head_id
 
 
@@ -112,17 +112,19 @@ def test_refused_item_does_not_undo_coverage(remote):
     run = full_run()
 
     assert (run.state, run.is_complete) == ("partial", True)
-    assert runs.freshness("default").everything == run.started_at
+    assert runs.freshness("default").last_full == run.started_at
 
 
 def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote):
-    assert runs.freshness("default") == runs.Freshness(new=None, everything=None)
+    assert runs.freshness("default") == runs.Freshness(last_incremental=None, last_full=None)
     full = full_run()
     incremental = incremental_run()
     remote.fail("list", status=401)
     full_run()
 
-    assert runs.freshness("default") == runs.Freshness(new=incremental.started_at, everything=full.started_at)
+    assert runs.freshness("default") == runs.Freshness(
+        last_incremental=incremental.started_at, last_full=full.started_at
+    )
 
 
 @pytest.mark.parametrize("when", ["before", "while"])
@@ -138,7 +140,7 @@ def test_run_that_is_held_has_walked_through_the_list_but_settled_no_deletion(re
     held = full_run()
 
     assert (held.state, bool(held.needs_approval), held.is_complete) == ("partial", True, True)
-    assert runs.freshness("default") == runs.Freshness(new=held.started_at, everything=full.started_at)
+    assert runs.freshness("default") == runs.Freshness(last_incremental=held.started_at, last_full=full.started_at)
     assert runs.awaiting_approval("default").first() == held
 
 
@@ -151,7 +153,7 @@ def test_run_that_failed_in_its_confirmation_has_settled_no_deletion(remote):
     failed = full_run()
 
     assert (failed.state, failed.is_complete) == ("failed", True)
-    assert runs.freshness("default") == runs.Freshness(new=failed.started_at, everything=full.started_at)
+    assert runs.freshness("default") == runs.Freshness(last_incremental=failed.started_at, last_full=full.started_at)
 
 
 def test_incremental_run_stops_where_a_held_run_has_been(remote, settings):

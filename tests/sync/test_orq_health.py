@@ -75,13 +75,13 @@ class TestFreshness:
     def test_advice_names_a_workspace_that_is_not_the_default_one(self, remote, settings):
         settings.ORQ_WORKSPACES = {"the shop": settings.ORQ_WORKSPACES["default"]}
 
-        assert "Run “manage.py orq_sync --workspace 'the shop' --full”" in finding("new")["text"]
+        assert "Run “manage.py orq_sync --workspace 'the shop' --full”" in finding("last_incremental")["text"]
 
     @pytest.mark.parametrize(("seconds", "level"), [(30, "ok"), (90, "look")])
     def test_run_that_began_in_the_future_is_to_be_looked_at(self, synced, seconds, level):
         age(synced, started_at=timedelta(seconds=-seconds))
 
-        assert (finding("new")["level"], finding("everything")["level"]) == (level, level)
+        assert (finding("last_incremental")["level"], finding("last_full")["level"]) == (level, level)
 
     def test_settings_that_can_not_be_used_are_unhealthy(self, synced, settings):
         configure(settings, LEASE_SECONDS="soon")
@@ -93,7 +93,7 @@ class TestFreshness:
         incremental_run()
 
         assert orq_health()[0] == 1
-        assert (finding("new")["level"], finding("everything")["level"]) == ("ok", "fail")
+        assert (finding("last_incremental")["level"], finding("last_full")["level"]) == ("ok", "fail")
 
     @pytest.mark.parametrize(("seconds", "code"), [(890, 0), (910, 1)])
     def test_newest_complete_run_of_any_mode_may_be_so_old(self, synced, seconds, code):
@@ -108,7 +108,7 @@ class TestFreshness:
         incremental_run()
 
         assert orq_health()[0] == code
-        assert 0 <= finding("everything")["age_seconds"] - hours * 3600 < 60
+        assert 0 <= finding("last_full")["age_seconds"] - hours * 3600 < 60
         assert orq_health("--max-full-age", "100000")[0] == 0
         assert ("longer than 1 day, 2 hours" in orq_health()[1]) == bool(code)
 
@@ -340,7 +340,7 @@ class TestUsage:
 
         document = json.loads(output)
         assert (code, document["healthy"], document["exit_code"]) == (0, True, 0)
-        assert [each["code"] for each in document["findings"]] == ["new", "everything", "last_run"]
+        assert [each["code"] for each in document["findings"]] == ["last_incremental", "last_full", "last_run"]
         for each in document["findings"]:
             assert each.keys() >= {"code", "level", "workspace", "text"}
 
