@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from ..conf import workspace_aliases
 from ..mirror.operations import Requester
 from ..store.database import never_atomic, write_database
-from ..sync.report import Extent
+from ..sync.report import Progress
 
 Row = TypeVar("Row", bound=Model)
 Shown = TypeVar("Shown")
@@ -97,7 +97,7 @@ class ReadOnlyAdmin(OrqAdmin[Row]):
         return False
 
 
-def answer_progress(extent: Extent, *, is_finished: bool, text: str, fields: dict[str, str]) -> HttpResponse:
+def answer_progress(extent: Progress, *, is_finished: bool, text: str, fields: dict[str, str]) -> HttpResponse:
     """How far something is, for the page's script; ``fields`` are texts by the ``data-field`` of their elements."""
     value = extent.done if extent.total else None
     return JsonResponse({"finished": is_finished, "value": value, "max": extent.total, "text": text, "fields": fields})

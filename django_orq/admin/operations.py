@@ -18,7 +18,7 @@ from ..exceptions import ConversationChanged
 from ..mirror.operations import pending_items, retry, retryable
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_items, all_operations, write_database
-from ..sync.report import Extent, is_being_done, remarks_on_operation
+from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
 from .base import ReadOnlyAdmin, answer_progress, are_several, requester
 from .texts import explain_item, isolated, local
@@ -162,7 +162,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         """How far it is, as its page shows it and renews it."""
         return {
             "standing": self.standing(operation),
-            "extent": Extent(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
+            "extent": Progress(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
             "counts": self.outcome(operation),
             "remarks": "\n".join(remarks_on_operation(operation, format_time=local)),
         }

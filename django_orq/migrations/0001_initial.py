@@ -155,7 +155,7 @@ class Migration(migrations.Migration):
                         verbose_name="looked at everything",
                     ),
                 ),
-                ("met_out_of_place", models.JSONField(default=list, editable=False)),
+                ("out_of_place", models.JSONField(default=list, editable=False)),
                 ("ended_early", models.BooleanField(default=False, verbose_name="list ended before the known")),
                 ("mirrored_before", models.PositiveBigIntegerField(default=0, verbose_name="mirrored before")),
                 ("requests", models.PositiveBigIntegerField(default=0, verbose_name="requests to Orq")),
@@ -251,7 +251,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("asked", "Orq asked us to wait"),
+                            ("retry_after", "Orq asked us to wait"),
                             ("pace", "Orq is asked only so many times a minute from here"),
                             ("backoff", "Orq is in trouble or out of reach"),
                             ("database", "the database is in trouble or out of reach"),

@@ -36,7 +36,7 @@ class SyncRun(Work):
         WORKSPACE = "workspace_doubted", _("API key and base URL may belong to another workspace")
 
     class Wait(models.TextChoices):
-        ASKED = "asked", _("Orq asked us to wait")
+        RETRY_AFTER = "retry_after", _("Orq asked us to wait")
         PACE = "pace", _("Orq is asked only so many times a minute from here")
         BACKOFF = "backoff", _("Orq is in trouble or out of reach")
         DATABASE = "database", _("the database is in trouble or out of reach")
@@ -70,7 +70,7 @@ class SyncRun(Work):
         help_text=_("All up to the newest conversation was looked at, by this run or those before it."),
     )
     """Whether all up to ``head_id`` has been walked through, by this run and the one at whose head it stopped."""
-    met_out_of_place = models.JSONField(default=list, editable=False)
+    out_of_place = models.JSONField(default=list, editable=False)
     """Ids that the list showed elsewhere than their age says: their own place need not hold them."""
     ended_early = models.BooleanField(_("list ended before the known"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)

@@ -180,7 +180,7 @@ def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conv
     elif row.missing_since is not None and answer.asked_at > row.missing_since:
         row.confirmed_at = None if answer.listed else answer.received_at
         row.missing_since = None if answer.listed else row.missing_since
-    if change.verdict is not Verdict.FOUND:
+    if change.verdict is not Verdict.REAPPEARED:
         _take(row, change.remote, answer)
     return row
 

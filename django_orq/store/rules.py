@@ -76,7 +76,7 @@ class Verdict(Enum):
     CREATED = auto()
     UPDATED = auto()
     RESTORED = auto()
-    FOUND = auto()
+    REAPPEARED = auto()
     """Unchanged, and no longer missing."""
     UNCHANGED = auto()
     SKIPPED = auto()
@@ -158,7 +158,7 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
     if remote.updated_at < row.remote_updated_at:
         return _judge_older(asked_since=asked_since, listed=answer.listed)
     if not _differs(row, remote, with_extra=answer.listed):
-        return Verdict.FOUND if _is_found(row, answer) else Verdict.UNCHANGED
+        return Verdict.REAPPEARED if _has_reappeared(row, answer) else Verdict.UNCHANGED
     if remote.updated_at > row.remote_updated_at or asked_since:
         return Verdict.UPDATED
     return Verdict.SKIPPED
@@ -206,7 +206,7 @@ def _judge_older(*, asked_since: bool, listed: bool) -> Verdict:
     return Verdict.OUTDATED if listed else Verdict.UPDATED
 
 
-def _is_found(row: Conversation, answer: Answer) -> bool:
+def _has_reappeared(row: Conversation, answer: Answer) -> bool:
     if row.missing_since is None or answer.asked_at <= row.missing_since:
         return False
     return answer.listed or row.confirmed_at is None or answer.asked_at - row.confirmed_at > CONFIRMED_FOR

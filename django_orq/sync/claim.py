@@ -62,12 +62,12 @@ class Claim(Lease[SyncRun]):
     def save(self, values: dict[str, Any]) -> None:
         """The fence: writes only while the run is still ours and where we left it. ``LeaseLost`` otherwise.
 
-        The run's attributes stay as they are until ``adopt``, so that a transaction that rolls back leaves them right.
+        The run's attributes stay as they are until ``apply``, so that a transaction that rolls back leaves them right.
         """
         if not self.ours.filter(cursor=self.run.cursor).update(**values):
             raise LeaseLost
 
-    def adopt(self, values: dict[str, Any]) -> None:
+    def apply(self, values: dict[str, Any]) -> None:
         for column, value in values.items():
             setattr(self.run, column, value)
 

@@ -53,10 +53,10 @@ class Confirmation:
             return True
         asked_at = self._clock.now()
         asked, gone = self._ask(batch, stop)
-        if gone and not self._canary_lives():
+        if gone and not self._canary_exists():
             self._save({"needs_approval": Approval.NO_CANARY, "to_approve": self._never_confirmed().count()})
             return True
-        self._bury(gone, asked_at=asked_at, upto=asked[-1])
+        self._tombstone(gone, asked_at=asked_at, upto=asked[-1])
         return False
 
     def _batch(self) -> list[Conversation]:
@@ -68,7 +68,7 @@ class Confirmation:
         gone: list[Conversation] = []
         for row in batch:
             try:
-                lives = self._lives(row)
+                lives = self._exists(row)
             except OrqError:
                 if asked:
                     self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
@@ -80,7 +80,7 @@ class Confirmation:
                 break
         return asked, gone
 
-    def _lives(self, row: Conversation) -> bool:
+    def _exists(self, row: Conversation) -> bool:
         asked_at = self._clock.now()
         try:
             remote = self._retrieve(row.remote_id)
@@ -103,9 +103,9 @@ class Confirmation:
             self._claim.save(values)
 
         reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
-        self._claim.adopt(values)
+        self._claim.apply(values)
 
-    def _bury(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
+    def _tombstone(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
         now = self._clock.latest()
         values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
         values["batch"] = min(2 * self.run.batch, _MAX_BATCH)
@@ -113,9 +113,9 @@ class Confirmation:
             self._claim.save(values)
             buried = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
             self._claim.ours.update(tombstoned=self.run.tombstoned + buried)
-        self._claim.adopt(values | {"tombstoned": self.run.tombstoned + buried})
+        self._claim.apply(values | {"tombstoned": self.run.tombstoned + buried})
 
-    def _canary_lives(self) -> bool:
+    def _canary_exists(self) -> bool:
         """Whether this key still finds a conversation that must be there."""
         rows = kept_rows(self.run.workspace).filter(missing_since=None, mirrored_at__lt=self.run.started_at)
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
@@ -163,7 +163,7 @@ class Confirmation:
     def _save(self, values: dict[str, Any]) -> None:
         values = self._claim.checkpoint(self._clock.now()) | values
         self._claim.save(values)
-        self._claim.adopt(values)
+        self._claim.apply(values)
 
 
 def left_to_confirm(run: SyncRun) -> int:

@@ -108,7 +108,7 @@ def database_in_words(error: Exception) -> str:
 
 
 def _working(run: SyncRun, until: datetime, format_time: FormatTime | None) -> list[str]:
-    """Who works on it; to people who watch a page (no ``format_time``) it is of interest only if that ended long ago."""
+    """Who works on it; on a page (without ``format_time``) only if that ended long ago."""
     if format_time is not None:
         text = _("The %(worker)s works on it, or did and was killed: then others can go on after %(time)s.")
         return [text % {"worker": run.worker, "time": format_time(until)}]
@@ -236,7 +236,7 @@ def _waiting(run: SyncRun, format_time: FormatTime) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extent:
+class Progress:
     """What a bar shows: ``done`` of ``total``."""
 
     done: int
@@ -244,17 +244,17 @@ class Extent:
     """``None`` while nobody knows, for the list does not say how long it is."""
 
 
-def how_far(run: SyncRun) -> Extent:
+def how_far(run: SyncRun) -> Progress:
     """Of the list, or, once the run has come to that, of the missing conversations."""
     if _is_confirming(run):
         confirmed = _confirmed(run)
-        return Extent(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
+        return Progress(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
     ended_short = run.state in (State.FAILED, State.CANCELLED)
     if run.reached_end and not ended_short:
-        return Extent(done=run.seen, total=run.seen or None)
+        return Progress(done=run.seen, total=run.seen or None)
     if run.mode == SyncRun.Mode.FULL and run.mirrored_before:
-        return Extent(done=run.seen, total=max(run.mirrored_before, run.seen + 1))
-    return Extent(done=run.seen, total=None)
+        return Progress(done=run.seen, total=max(run.mirrored_before, run.seen + 1))
+    return Progress(done=run.seen, total=None)
 
 
 def counts(run: SyncRun) -> str:

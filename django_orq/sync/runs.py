@@ -35,7 +35,7 @@ PRUNED_AT_ONCE = 50
 FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Runs that found out what became of all that their walk had missed."""
 _NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}
-_UNTROUBLED: dict[str, Any] = {
+_RESET: dict[str, Any] = {
     "state": State.QUEUED,
     "failures": 0,
     "malformed": 0,
@@ -51,11 +51,11 @@ _COUNTERS = (
     *("pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated", "rejected"),
     *("missing", "unlisted", "tombstoned"),
 )
-_AT_THE_HEAD: dict[str, Any] = {
+_RESTART: dict[str, Any] = {
     **dict.fromkeys(_COUNTERS, 0),
     **dict.fromkeys(("cursor", "head_id", "stop_id", "started_at"), None),
     "reached_end": False,
-    "met_out_of_place": [],
+    "out_of_place": [],
 }
 """The columns of a run that begins its walk anew."""
 
@@ -119,7 +119,7 @@ def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
     ``ImproperlyConfigured`` if its workspace is no longer configured.
     """
     get_workspace(run.workspace)
-    all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_UNTROUBLED)
+    all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_RESET)
     _set_budget(run, max_seconds)
     return run
 
@@ -168,7 +168,7 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
         "at": DatabaseClock(write_database()).now().isoformat(),
         "to_approve": run.to_approve,
     }
-    anew = _UNTROUBLED | (_AT_THE_HEAD if doubted else {})
+    anew = _RESET | (_RESTART if doubted else {})
     stopped = all_runs().filter(needs_approval=reason, slot=None)
     try:
         with transaction.atomic(using=write_database()):

@@ -148,7 +148,7 @@ def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: 
     while not claim.run.reached_end:
         walk.process_page()
         on_progress(claim.run)
-        if not claim.run.reached_end and not walk.is_astray and _must_stop(claim, stop):
+        if not claim.run.reached_end and not walk.has_lost_its_place and _must_stop(claim, stop):
             return False
     return True
 
@@ -248,7 +248,7 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
     if error.code == "pace_kept":
         return SyncRun.Wait.PACE, error.params["seconds"]
     if error.retry_after is not None:
-        return SyncRun.Wait.ASKED, _asked_for(error)
+        return SyncRun.Wait.RETRY_AFTER, _asked_for(error)
     cause = SyncRun.Wait.DATABASE if error.code == "database_trouble" else SyncRun.Wait.BACKOFF
     return cause, _backoff(run.failures)
 

@@ -28,7 +28,7 @@ PROOFS = 3
 """How many conversations are asked for before a strange list is taken for another workspace's."""
 _COUNTERS = {
     "created": (Verdict.CREATED,),
-    "updated": (Verdict.UPDATED, Verdict.FOUND),
+    "updated": (Verdict.UPDATED, Verdict.REAPPEARED),
     "restored": (Verdict.RESTORED,),
     "unchanged": (Verdict.UNCHANGED,),
     "skipped": (Verdict.SKIPPED,),
@@ -36,7 +36,7 @@ _COUNTERS = {
 }
 
 
-class _Strange(Exception):
+class _SharesNoIds(Exception):
     """Nothing on the page is known here: nothing was written, and the workspace is to be proved first."""
 
 
@@ -59,17 +59,17 @@ class Walk:
         self._clock = claim.clock
         self._page_before: frozenset[str] = frozenset()
         self._cursors_used: set[str] = set()
-        self._astray_at: str | None = None
+        self._lost_at: str | None = None
         self._steps_back = 0
-        self._asked_again = False
+        self._requested_again = False
         self._is_proved = self._proved_now = False
         self._has_rejected = rejected.has_unresolved(claim.run.workspace)
         """Whether any of this workspace may be unresolved, so that it is worth while to look."""
 
     @property
-    def is_astray(self) -> bool:
+    def has_lost_its_place(self) -> bool:
         """Whether the walk has stepped back and not yet come past the place where it lost its cursor."""
-        return self._astray_at is not None
+        return self._lost_at is not None
 
     def process_page(self) -> None:
         """Ask for one page, and write it or find out what is wrong with its cursor."""
@@ -82,12 +82,12 @@ class Walk:
         elif self.run.cursor is not None and not self._knows(self.run.cursor):
             self._step_back()
         elif isinstance(answer, APIError):
-            self._ask_once_more(answer)
+            self._request_once_more(answer)
         elif answer.entries:
             raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
         elif answer.has_more:
             empty = MalformedResponse(operation="list", reason=_("an empty page that says there are more"))
-            self._ask_once_more(empty)
+            self._request_once_more(empty)
         else:
             self._write(_ReceivedPage(page=answer, asked_at=asked_at, received_at=received_at))
 
@@ -121,10 +121,10 @@ class Walk:
             return False
         return True
 
-    def _ask_once_more(self, problem: OrqError) -> None:
-        if self._asked_again:
+    def _request_once_more(self, problem: OrqError) -> None:
+        if self._requested_again:
             raise problem
-        self._asked_again = True
+        self._requested_again = True
 
     def _step_back(self) -> None:
         lost = self.run.cursor or ""
@@ -136,9 +136,9 @@ class Walk:
         known = newer.values_list("remote_id", flat=True)[step - 1 : step]
         values = self._claim.checkpoint(self._clock.now()) | {"cursor": next(iter(known), None)}
         self._claim.save(values)
-        self._claim.adopt(values)
+        self._claim.apply(values)
         self._steps_back += 1
-        self._astray_at = min(self._astray_at or lost, lost)
+        self._lost_at = min(self._lost_at or lost, lost)
         self._page_before = frozenset()
         self._cursors_used.clear()
         self._is_proved = False
@@ -154,20 +154,20 @@ class Walk:
         )
         try:
             plan = self._reconcile(answer, page)
-        except _Strange:
+        except _SharesNoIds:
             self._prove_workspace()
             plan = self._reconcile(answer, page)
         self._is_proved = True
         self._proved_now = False
-        self._claim.adopt(self._progress(page, plan))
+        self._claim.apply(self._progress(page, plan))
         self._has_rejected |= bool(page.rejected)
         self._continue_after(page)
         self._check_that_it_ends()
 
     def _reconcile(self, answer: Answer, page: Page) -> Plan:
         def fence(plan: Plan) -> None:
-            if self._is_strange(plan):
-                raise _Strange
+            if self._shares_no_ids(plan):
+                raise _SharesNoIds
             self._claim.save(self._progress(page, plan))
             self._record_rejected(page, answer.received_at)
 
@@ -180,8 +180,8 @@ class Walk:
 
     def _check_known(self, answer: Answer) -> None:
         """The marks of a long range are written before the page, so the proof comes before them."""
-        if self._is_strange(compare(replace(answer, id_range=None), workspace=self.run.workspace)):
-            raise _Strange
+        if self._shares_no_ids(compare(replace(answer, id_range=None), workspace=self.run.workspace)):
+            raise _SharesNoIds
 
     def _mark_long_range(self, answer: Answer) -> None:
         """Before the page itself, in transactions of its own: marking them twice does no harm."""
@@ -190,23 +190,23 @@ class Walk:
             with transaction.atomic(using=write_database()):
                 self._claim.save(values)
                 mark_absent(pks, answer)
-            self._claim.adopt(values)
+            self._claim.apply(values)
 
     def _id_range(self, page: Page) -> IdRange | None:
         """What a full run's page covers: from the cursor down to its last id, and on the last page to the end."""
         if self.run.mode != SyncRun.Mode.FULL:
             return None
         to = page.cursor if page.has_more else None
-        met = self._page_before.union(page.ids, self.run.met_out_of_place)
+        met = self._page_before.union(page.ids, self.run.out_of_place)
         return IdRange(after=self.run.cursor, to=to, met=met)
 
     def _out_of_place(self, page: Page, id_range: IdRange | None) -> dict[str, list[str]]:
         """The column to save if the page shows ids that belong elsewhere; a list in great disorder is cut short."""
-        known = self.run.met_out_of_place
+        known = self.run.out_of_place
         more = [id_ for id_ in page.ids if id_range and not id_range.holds(id_) and id_ not in known]
-        return {"met_out_of_place": [*known, *more][:MAX_OUT_OF_PLACE]} if more else {}
+        return {"out_of_place": [*known, *more][:MAX_OUT_OF_PLACE]} if more else {}
 
-    def _is_strange(self, plan: Plan) -> bool:
+    def _shares_no_ids(self, plan: Plan) -> bool:
         """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""
         if self._proved_now or any(change.row is not None for change in plan.changes):
             return False
@@ -224,11 +224,11 @@ class Walk:
 
     def _continue_after(self, page: Page) -> None:
         self._page_before = frozenset(page.ids)
-        self._asked_again = False
+        self._requested_again = False
         if page.cursor is not None:
             self._cursors_used.add(page.cursor)
-        if self._astray_at is not None and min(page.ids, default="") < self._astray_at:
-            self._astray_at, self._steps_back = None, 0
+        if self._lost_at is not None and min(page.ids, default="") < self._lost_at:
+            self._lost_at, self._steps_back = None, 0
 
     def _check_that_it_ends(self) -> None:
         """A walk in a circle sees ever more items and ever the same rows. Looked at now and then, ever less often."""

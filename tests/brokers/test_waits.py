@@ -68,7 +68,7 @@ def test_no_worker_sleeps_and_each_run_goes_on_when_its_time_has_come(fleet, rem
         for name in ("seconds", "date", "nothing"):
             assert wait_until(lambda name=name: run_of(name) and has_succeeded(name)), worker.text
         day = run_of("day")
-        assert (day.state, day.wait, len(remotes["day"].asked_at)) == ("waiting", "asked", 1)
+        assert (day.state, day.wait, len(remotes["day"].asked_at)) == ("waiting", "retry_after", 1)
         assert 3590 < day.resume_at.timestamp() - remotes["day"].asked_at[0] < 3610
         until = WorkspaceWait.objects.get(workspace="day").until
         assert abs(until - day.resume_at) < timedelta(seconds=1)

@@ -489,7 +489,7 @@ class TestRuns:
         [
             {"state": "running", "lease_until": datetime.now(UTC) + AN_HOUR},
             {"state": "queued", "enqueued_at": datetime.now(UTC) + AN_HOUR},
-            {"state": "waiting", "wait": "asked", "resume_at": datetime.now(UTC) + AN_HOUR},
+            {"state": "waiting", "wait": "retry_after", "resume_at": datetime.now(UTC) + AN_HOUR},
         ],
         ids=lambda columns: columns["state"],
     )

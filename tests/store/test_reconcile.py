@@ -148,7 +148,7 @@ def test_missing_row_that_is_listed_again_is_live_and_keeps_its_time():
     mark_missing(row, asked_at=at(110), received_at=at(111))
     assert Conversation.objects.missing().get().state == "missing"
 
-    assert verdict_of(answer(conversation(), asked=200)) is Verdict.FOUND
+    assert verdict_of(answer(conversation(), asked=200)) is Verdict.REAPPEARED
 
     row.refresh_from_db()
     assert (row.state, row.missing_since, row.mirrored_at) == ("live", None, at(101))
@@ -158,7 +158,7 @@ def test_missing_row_that_answers_for_its_id_is_unlisted():
     row = mirror(answer(conversation()))
     mark_missing(row, asked_at=at(110), received_at=at(111))
 
-    assert verdict_of(answer(conversation(), asked=200, listed=False)) is Verdict.FOUND
+    assert verdict_of(answer(conversation(), asked=200, listed=False)) is Verdict.REAPPEARED
     assert verdict_of(answer(conversation(), asked=300, listed=False)) is Verdict.UNCHANGED
 
     row.refresh_from_db()

@@ -175,7 +175,7 @@ def test_wait_that_orq_asks_for_is_kept_for_an_hour_at_most(remote, asked, secon
 
     run = full_run()
 
-    assert (run.state, run.wait) == ("waiting", "asked")
+    assert (run.state, run.wait) == ("waiting", "retry_after")
     assert seconds - 2 < (run.resume_at - datetime.now(UTC)).total_seconds() <= seconds
 
 
@@ -190,7 +190,7 @@ def test_wait_that_orq_asks_for_binds_other_runs_and_verbs(remote):
     with pytest.raises(RateLimited, match="Orq asks us to wait until") as refusal:
         verbs.create_conversation(display_name="New")
 
-    assert (run.state, run.wait) == ("waiting", "asked")
+    assert (run.state, run.wait) == ("waiting", "retry_after")
     assert 55 < refusal.value.retry_after <= 60
     assert remote.count() == 0
     let_the_wait_pass()
