@@ -1,4 +1,4 @@
-"""The database that the mirror is written to: ours are read from there too, never from a replica that lags behind."""
+"""The database that the mirror is written to. This app also reads its tables there, never from a lagging replica."""
 
 import time
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from django.db.models import QuerySet
 from ..models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun, WorkspaceWait
 
 DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
-"""What may pass. ``InternalError``: among others, a database that can only be read, as while servers change places."""
+"""Errors that may pass. ``InternalError`` includes a database that is read-only for a while, as during a failover."""
 
 
 def write_database() -> str:
-    """Its alias."""
+    """The alias of the database that the mirror is written to."""
     alias: str = router.db_for_write(Conversation)
     return alias
 
 
 def leave_broken_connection() -> None:
-    """After a failure: what is written next goes by a connection that works, if this one does not.
+    """Close the connection after a failure if it is no longer usable, so that the next statement opens a new one.
 
-    Within a transaction of the caller's it is the caller's to leave.
+    Does nothing inside a transaction of the caller, who has to end it first.
     """
     connection = connections[write_database()]
     if not connection.in_atomic_block:
@@ -31,12 +31,12 @@ def leave_broken_connection() -> None:
 
 
 def all_rows() -> QuerySet[Conversation]:
-    """Conversations, through the one query set that may write them."""
+    """All conversations, as a query set that may write them; the model's own one refuses to."""
     return QuerySet(Conversation, using=write_database())
 
 
 def kept_rows(workspace: str) -> QuerySet[Conversation]:
-    """Those of a workspace that are not tombstones."""
+    """The conversations of a workspace that are not tombstones."""
     return all_rows().filter(workspace=workspace, deleted_at=None)
 
 
@@ -49,12 +49,12 @@ def all_operations() -> QuerySet[Operation]:
 
 
 def all_items() -> QuerySet[OperationItem]:
-    """Of all operations."""
+    """The items of all operations."""
     return OperationItem.objects.using(write_database())
 
 
 def all_payloads() -> QuerySet[RejectedPayload]:
-    """The rejected ones."""
+    """All rejected payloads."""
     return RejectedPayload.objects.using(write_database())
 
 
@@ -62,46 +62,46 @@ def all_waits() -> QuerySet[WorkspaceWait]:
     return WorkspaceWait.objects.using(write_database())
 
 
-_QUESTIONS = {
+_QUERIES = {
     "mysql": "SELECT UTC_TIMESTAMP(6)",
     "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
 }
 
 
 class DatabaseClock:
-    """One read of the database's clock, carried on by this machine's monotonic one.
+    """The database's clock, read once and then continued with this machine's monotonic clock.
 
-    The database read its clock at some moment between our question and its answer, so a time is known as two: a
-    question was asked at ``now`` at the earliest, an answer was here at ``latest`` at the latest. Whoever compares
-    the one with the other, across processes, errs on the side of taking an answer for older than it is.
+    The database read its clock at some moment between our query and its answer, so each time has two bounds: a
+    request was sent at ``now`` or later, and an answer arrived at ``latest`` or earlier. Comparing these bounds across
+    processes can make an answer look older than it is, never newer.
     """
 
     def __init__(self, using: str) -> None:
-        connections[using].ensure_connection()  # what it takes to connect is no part of the question
+        connections[using].ensure_connection()  # first, so that connecting does not widen the bounds
         self._asked = time.monotonic()
         self._base = _read(using)
         self._answered = time.monotonic()
 
     def now(self) -> datetime:
-        """Aware, UTC; not after the true time."""
+        """The lower bound of the current time, aware, UTC."""
         return self._base + timedelta(seconds=time.monotonic() - self._answered)
 
     def latest(self) -> datetime:
-        """Aware, UTC; not before the true time."""
+        """The upper bound of the current time, aware, UTC."""
         return self._base + timedelta(seconds=time.monotonic() - self._asked)
 
 
 def _read(using: str) -> datetime:
     connection = connections[using]
-    if connection.vendor not in _QUESTIONS:  # SQLite has no clock but the machine's
+    if connection.vendor not in _QUERIES:  # SQLite uses the clock of this machine
         return datetime.now(UTC)
     with connection.cursor() as cursor:
-        cursor.execute(_QUESTIONS[connection.vendor])
+        cursor.execute(_QUERIES[connection.vendor])
         moment: datetime = cursor.fetchone()[0]
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def never_atomic(view: Callable[..., Any]) -> None:
-    """Have this view called outside of ``ATOMIC_REQUESTS``, whichever database it uses."""
+    """Exempt this view from ``ATOMIC_REQUESTS`` on every database."""
     for alias in connections:
         transaction.non_atomic_requests(using=alias)(view)

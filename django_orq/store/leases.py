@@ -1,4 +1,4 @@
-"""Who works on a run or an operation: a lease that runs out, and a token that every write of its holder asks for."""
+"""Which process works on a run or an operation: a lease that expires, and a token that its every write requires."""
 
 import os
 import socket
@@ -18,11 +18,11 @@ W = TypeVar("W", bound=Work)
 
 
 class LeaseLost(Exception):
-    """The work is no longer this process's: nothing was written."""
+    """This process no longer holds the lease; nothing was written."""
 
 
 class Lease(Generic[W]):
-    """The right to do a piece of work; ``work`` is its row as last saved."""
+    """The right to work on a run or an operation; ``work`` is its row as last saved."""
 
     def __init__(self, work: W, *, seconds: float, clock: DatabaseClock) -> None:
         self.work = work
@@ -32,33 +32,36 @@ class Lease(Generic[W]):
 
     @property
     def ours(self) -> QuerySet[W]:
-        """The row, while it is ours."""
+        """The row, as long as this process holds its lease."""
         rows: QuerySet[W] = type(self.work)._default_manager.using(write_database())
         return rows.filter(pk=self.work.pk, token=self._token)
 
     def renew(self, **values: Any) -> None:
-        """Keep the lease, and save these columns; ``LeaseLost`` if it is gone."""
+        """Extend the lease and save these columns; ``LeaseLost`` if another process has it."""
         if not self.ours.update(lease_until=self.clock.now() + self._length, **values):
             raise LeaseLost
 
     def release(self, **values: Any) -> None:
-        """Let others work on, or end the work, and save these columns; ``LeaseLost`` if it is gone."""
+        """Give the lease back and save these columns; ``LeaseLost`` if another process has it."""
         if not self.ours.update(token="", lease_until=None, **values):
             raise LeaseLost
         self.work.refresh_from_db(using=write_database())
 
 
 def take(rows: QuerySet[W], *, seconds: float, now: datetime, **values: Any) -> W | None:
-    """The one of these rows, for this process, and with these columns set; ``None`` if it may not be had now."""
+    """Take the lease of the one row in ``rows``, set these columns, and return the row.
+
+    ``None`` if there is no such row, if another process holds its lease, or if it has to wait.
+    """
     ours = claimed(seconds=seconds, now=now)
-    # The values come first, for MariaDB assigns from left to right: they may depend on the lease before ours.
+    # These values come first: they may depend on the previous lease, and MariaDB assigns from left to right.
     columns = {**values, **ours, "started_at": Coalesce("started_at", now)}
     taken = rows.filter(unclaimed(now), due(now)).update(**columns)
     return rows.filter(token=ours["token"]).first() if taken else None
 
 
 def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
-    """The columns of work that this process has, a new row's too."""
+    """The columns of a row whose lease this process takes, or of a new row that it creates with a lease."""
     return {
         "token": uuid.uuid4().hex,
         "worker": this_process(),
@@ -71,7 +74,7 @@ def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
 
 
 def unclaimed(now: datetime) -> Q:
-    """Work that nobody has, or whose lease has run out."""
+    """Work without a lease, or whose lease has expired."""
     return Q(lease_until=None) | Q(lease_until__lt=now)
 
 
@@ -81,12 +84,12 @@ def due(now: datetime) -> Q:
 
 
 def this_process() -> str:
-    """As people can find it; stored, so in English."""
+    """The name of this process, for people who look for it; stored, therefore in English."""
     return f"process {os.getpid()} on {socket.gethostname()}"[:150]
 
 
 def issue(work: type[Work], pk: int, *, delay: float) -> str:
-    """A message for this work is about to be enqueued, for ``delay`` seconds from now; returns its ticket."""
+    """Record that a message is about to be enqueued, to run in ``delay`` seconds; returns the message's ticket."""
     now = DatabaseClock(write_database()).now()
     ticket = uuid.uuid4().hex
     _row(work, pk).update(ticket=ticket, enqueued_at=now + timedelta(seconds=delay))
@@ -94,33 +97,33 @@ def issue(work: type[Work], pk: int, *, delay: float) -> str:
 
 
 def void(work: type[Work], pk: int, ticket: str) -> None:
-    """The message could not be enqueued."""
+    """Take the record back: the message could not be enqueued."""
     _row(work, pk).filter(ticket=ticket).update(ticket="", enqueued_at=None)
 
 
 def is_newest(work: type[Work], pk: int, ticket: str) -> bool:
-    """Whether no newer message than the one with this ticket was enqueued for the work."""
+    """Whether the message with this ticket is the newest one that was enqueued for the work."""
     return not ticket or _row(work, pk).filter(ticket__in=("", ticket)).exists()
 
 
 def idle(now: datetime, *, patience: timedelta) -> Q:
-    """Work that nobody does, whose wait is over, and that no message younger than ``patience`` is under way for."""
-    uncalled = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience)
-    return unclaimed(now) & due(now) & uncalled
+    """Work without a lease whose wait is over, and for which no message was enqueued within ``patience``."""
+    unannounced = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience)
+    return unclaimed(now) & due(now) & unannounced
 
 
 def max_lease() -> float:
-    """Seconds, for an operation, which may be about several workspaces."""
+    """The longest lease of all workspaces in seconds, for operations, which may be about several of them."""
     try:
         return max(
             (get_workspace(alias).lease_seconds for alias in workspace_aliases()), default=Workspace.lease_seconds
         )
-    except ImproperlyConfigured:  # it is told to whoever asks Orq for something
+    except ImproperlyConfigured:  # reported by the code that sends the request
         return Workspace.lease_seconds
 
 
 def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
-    """The first requested first; of those about conversations of that workspace, if one is given."""
+    """Unfinished operations, the oldest first; if a workspace is given, those about its conversations."""
     operations = all_operations().filter(finished_at=None).order_by("pk")
     if workspace is None:
         return operations
@@ -128,7 +131,7 @@ def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
 
 
 def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
-    """Those of them that nobody works on, and for which no message is under way that a worker may still take."""
+    """Unfinished operations that no process works on and for which no message is expected to arrive."""
     patience = timedelta(seconds=max_lease())
     return unfinished_operations(workspace).filter(idle(DatabaseClock(write_database()).now(), patience=patience))
 

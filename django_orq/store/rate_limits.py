@@ -1,4 +1,4 @@
-"""What binds everyone who uses a workspace's key: waits that Orq asked for, and the pace of background work."""
+"""Limits that all users of a workspace's key share: Orq's Retry-After, and the pace of background work."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ MAX_WAIT = timedelta(hours=1)
 
 
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
-    """``MustWait`` while Orq wants to be left alone."""
+    """Raise ``MustWait`` until the time that Orq's last Retry-After asked for."""
     now = clock.now()
     until = all_waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
     if until is not None:
@@ -22,7 +22,7 @@ def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
 
 
 def record_retry_after(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
-    """Keep what Orq asked for with this error, if it did; an hour at most."""
+    """Store the error's Retry-After, if it has one, for all users of the workspace; an hour at most."""
     if error.retry_after is None or isinstance(error, MustWait):
         return
     until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), MAX_WAIT)
@@ -31,9 +31,10 @@ def record_retry_after(workspace: str, error: OrqError, *, clock: DatabaseClock)
 
 
 def acquire(workspace: str, *, per_minute: float, patience: float, clock: DatabaseClock) -> datetime:
-    """Reserve the next request of background work, at the pace of ``per_minute``, and return its time.
+    """Reserve the next slot for a request of background work, and return its time.
 
-    One that is more than ``patience`` seconds away is not reserved.
+    There are ``per_minute`` slots a minute. One that is more than ``patience`` seconds away is returned but not
+    reserved.
     """
     interval = timedelta(seconds=60 / per_minute)
     while True:
@@ -47,7 +48,10 @@ def acquire(workspace: str, *, per_minute: float, patience: float, clock: Databa
 
 
 def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
-    """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request; ``Problem`` (``pace_kept``) if that is long."""
+    """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request.
+
+    ``Problem`` with the code ``pace_kept`` if that takes longer than ``MAX_SLEEP`` seconds.
+    """
     if workspace.requests_per_minute is None:
         return
     slot = acquire(workspace.alias, per_minute=workspace.requests_per_minute, patience=MAX_SLEEP, clock=clock)

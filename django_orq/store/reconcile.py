@@ -1,6 +1,6 @@
-"""Remote values into rows: the one writer of what Orq says, whichever way an answer came in.
+"""Writes Orq's values into rows. This is the only writer, whichever request an answer belongs to.
 
-``rules`` decides what is written. Old tombstones are emptied and deleted by ``orq_prune``.
+``rules`` decides what is written. ``orq_prune`` scrubs and deletes old tombstones.
 """
 
 import random
@@ -24,14 +24,14 @@ from .database import all_rows, write_database
 from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare
 
 ATTEMPTS = 3
-"""How often an answer is compared with the rows, when these keep changing in between."""
+"""How often an answer is compared with the rows if other writers keep changing them."""
 
 _OWN_COLUMNS = ("previous_name", "mirrored_at", "missing_since", "confirmed_at", "deleted_at")
 _COLUMNS = (*REMOTE_COLUMNS, "extra", *_OWN_COLUMNS)
 
 
 class _Moved(Exception):
-    """A row is no longer what the answer was compared with."""
+    """A row has changed since the answer was compared with it."""
 
 
 def reconcile(
@@ -42,10 +42,10 @@ def reconcile(
     run: SyncRun | None = None,
     attempts: int = ATTEMPTS,
 ) -> Plan:
-    """Bring the rows up to an answer, in one short transaction, and return what that took.
+    """Apply an answer to the rows in one short transaction, and return what was changed.
 
-    ``fence`` runs as the transaction's first statement and undoes all of it by raising. Raises ``MirrorContended`` if
-    the rows keep changing between comparison and writing, ``attempts`` times.
+    ``fence`` is called as the transaction's first statement; if it raises, nothing is written. Raises
+    ``MirrorContended`` if the rows changed between comparison and writing in each of ``attempts`` attempts.
     """
     using = write_database()
     for attempt in range(1, attempts + 1):
@@ -59,7 +59,7 @@ def reconcile(
                 _write(plan, run)
         except _Moved:
             continue
-        except IntegrityError:  # another writer inserted the same id, unless it persists
+        except IntegrityError:  # probably another writer inserted the same id; if it persists, it is another error
             if attempt == attempts:
                 raise
         else:
@@ -68,13 +68,13 @@ def reconcile(
 
 
 def _make_way(attempt: int) -> None:
-    """After the first collision, let the others finish; by chance, so that they don't meet again."""
+    """After a collision, let other writers finish; the random time keeps two of them from colliding again."""
     if attempt > 1:
         time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
 
 
 def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
-    """Make the row a tombstone: a person ordered the delete, and Orq says that the conversation is gone."""
+    """Turn the row into a tombstone after a delete that a user requested and Orq confirmed."""
     if all_rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at):
         conversation.deleted_at = conversation.mirrored_at = received_at
         announce(conversation_deleted, [conversation], None)
@@ -83,9 +83,12 @@ def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
 def mark_confirmed_gone(
     rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
 ) -> int:
-    """Make tombstones of missing rows whose ids Orq does not know, unless one was mirrored since; returns how many."""
+    """Turn missing rows that Orq answered with 404 into tombstones; returns how many.
+
+    A row that was mirrored or found by its id since ``asked_at`` is left alone.
+    """
     still = all_rows().filter(
-        Q(confirmed_at=None) | Q(confirmed_at__lt=asked_at),  # a refresh may have found it since
+        Q(confirmed_at=None) | Q(confirmed_at__lt=asked_at),  # a refresh may have found it in the meantime
         pk__in=[row.pk for row in rows],
         deleted_at=None,
         missing_since__isnull=False,
@@ -101,14 +104,17 @@ def mark_confirmed_gone(
 
 
 def mark_absent(pks: Sequence[int], answer: Answer) -> None:
-    """Mark rows that a page left out; the confirmation finds out what became of them."""
+    """Mark rows that a page omitted as missing; the confirmation asks Orq for each of them."""
     all_rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
         missing_since=answer.received_at
     )
 
 
 def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at: datetime) -> None:
-    """Orq knew no such id; a full run will confirm it. An answer newer than the question stands against it."""
+    """Mark a conversation as missing that Orq answered with 404; the next full run confirms it.
+
+    Does nothing if the row was mirrored after ``asked_at``.
+    """
     unmarked = Q(missing_since=None) | Q(confirmed_at__isnull=False)
     all_rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at).update(
         missing_since=Coalesce(F("missing_since"), Value(received_at)), confirmed_at=None
@@ -116,7 +122,7 @@ def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at:
 
 
 def _lock(plan: Plan) -> None:
-    """Begin with a write: on SQLite a transaction that begins by reading can't always go on to write."""
+    """Begin with a write: on SQLite a transaction that begins with a read cannot always be upgraded to write."""
     rows = [row.pk for _change, row in plan.changed]
     if rows:
         all_rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
@@ -146,7 +152,7 @@ def _announce_changes(
 
 
 def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
-    """Send a signal for each row, once the change is committed."""
+    """Send a signal for each row once the change is committed."""
     if rows and signal.has_listeners(Conversation):
         transaction.on_commit(partial(_send, signal, rows, run), using=write_database())
 
@@ -174,7 +180,7 @@ def _new_row(remote: RemoteConversation, plan: Plan) -> Conversation:
 
 
 def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conversation:
-    row = copy(compared)  # the plan keeps the row as it was
+    row = copy(compared)  # the plan keeps the row in its state before the change
     if change.verdict is Verdict.RESTORED:
         row.deleted_at = row.missing_since = row.confirmed_at = None
     elif row.missing_since is not None and answer.asked_at > row.missing_since:

@@ -1,4 +1,4 @@
-"""Payloads that the mirror could not take: kept with the reason, until the same conversation is seen whole."""
+"""List items that could not be mirrored: stored with the reason until the same conversation arrives intact."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -18,9 +18,9 @@ def count_unresolved(workspace: str) -> int:
     return _unresolved(workspace).count()
 
 
-def record(refused: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) -> None:
-    """Keep what was refused on a page, one row for each id or digest."""
-    latest = {payload.key: payload for payload in refused}
+def record(items: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) -> None:
+    """Store the rejected items of a page, one row for each id or digest."""
+    latest = {payload.key: payload for payload in items}
     known = list(_of(run.workspace).filter(key__in=latest))
     for row in known:
         _describe(row, latest[row.key], run, seen_at)
@@ -33,13 +33,13 @@ def record(refused: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) 
 
 
 def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
-    """These conversations have been mirrored since."""
+    """Mark the rejected payloads of these conversations as resolved: they have been mirrored since."""
     if keys:
         _unresolved(workspace).filter(key__in=keys).update(resolved_at=now)
 
 
 def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
-    """A run that saw the whole list did not meet the others again."""
+    """Mark as resolved what a run through the whole list did not see again."""
     _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
 
 

@@ -1,15 +1,15 @@
-"""Whether an answer of Orq changes a row, and how: decided here, written by ``reconcile``; reads only.
+"""Decides whether and how an answer from Orq changes a row. Reads only; ``reconcile`` writes.
 
-The rules of order, with the times of Orq compared among themselves and ours among themselves:
+The rules of order. Times of Orq are compared with times of Orq only, and our times with our times:
 
 ==============================================  ====================================================
 ``updated_at`` of the answer against the row's  what happens
 ==============================================  ====================================================
 newer                                           take
-equal, content differs                          take if asked for after the row was last mirrored
-older, from a list                              skip; ``OUTDATED`` if asked for after that
-older, from an answer for this id               take if asked for after that
-any, and the row is a tombstone                 take and restore if asked for after that, else skip
+equal, content differs                          take if requested after the row was last mirrored
+older, from a list                              skip; ``OUTDATED`` if requested after that
+older, from an answer for this id               take if requested after that
+any, and the row is a tombstone                 take and restore if requested after that, else skip
 ==============================================  ====================================================
 """
 
@@ -27,9 +27,9 @@ from ..payloads import RemoteConversation
 from .database import all_rows
 
 CONFIRMED_FOR = timedelta(days=1)
-"""How long a missing row that answered for its id is taken to be alive."""
+"""How long a missing conversation counts as alive after Orq returned it by its id."""
 CHUNK = 1_000
-"""Rows of a range that are looked at together."""
+"""How many rows of a range are loaded at once."""
 REMOTE_COLUMNS = {
     "display_name": "display_name",
     "remote_created_at": "created_at",
@@ -38,30 +38,30 @@ REMOTE_COLUMNS = {
     "updated_by_id": "updated_by_id",
     "metadata": "metadata",
 }
-"""Columns of a row that hold what Orq sends, each with its name in ``RemoteConversation``."""
+"""The columns with Orq's values, each with the name of its field in ``RemoteConversation``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The conversations of one answer of Orq. Times are the database's, aware."""
+    """The conversations in one answer from Orq. Times are aware and from the database's clock."""
 
     conversations: Sequence[RemoteConversation]
     asked_at: datetime
     received_at: datetime
     listed: bool
-    """Whether it was a page of the list; only a list item's extra fields are kept."""
+    """Whether the answer was a page of the list; ``extra`` is stored from list items only."""
     id_range: "IdRange | None" = None
-    """The part of the list that a page covers, where rows that it leaves out are to be marked as missing."""
+    """The part of the list that the page covers; rows in it that the page omits are marked as missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdRange:
-    """The ids older than ``after`` (``None``: from the newest) down to ``to`` (``None``: to the oldest)."""
+    """The ids older than ``after`` (``None``: from the newest), down to ``to`` inclusive (``None``: to the oldest)."""
 
     after: str | None
     to: str | None
     met: frozenset[str]
-    """Ids that need no mark: on this page, refused ones too, on the one before, or met where they don't belong."""
+    """Ids not marked as missing: on this page (rejected items too), on the previous one, or seen out of place."""
 
     @property
     def condition(self) -> Q:
@@ -77,12 +77,12 @@ class Verdict(Enum):
     UPDATED = auto()
     RESTORED = auto()
     REAPPEARED = auto()
-    """Unchanged, and no longer missing."""
+    """Unchanged, but no longer missing."""
     UNCHANGED = auto()
     SKIPPED = auto()
-    """An older answer, which arrived late."""
+    """An older answer that arrived late."""
     OUTDATED = auto()
-    """Older values in a list that was asked for after newer ones had been mirrored."""
+    """Older values in a list that was requested after newer ones had been mirrored."""
 
 
 _INERT = frozenset({Verdict.UNCHANGED, Verdict.SKIPPED, Verdict.OUTDATED})
@@ -90,23 +90,23 @@ _INERT = frozenset({Verdict.UNCHANGED, Verdict.SKIPPED, Verdict.OUTDATED})
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What one remote conversation means for its row."""
+    """The effect of one remote conversation on its row."""
 
     remote: RemoteConversation
     row: Conversation | None
-    """The row that it was compared with, as it was before."""
+    """The row that the conversation was compared with, in its state before the change."""
     verdict: Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that one answer means for the mirror."""
+    """The effect of one answer on the mirror."""
 
     workspace: str
     answer: Answer
     changes: Sequence[Change]
     absent: Sequence[Conversation] = ()
-    """Rows that the page should have held and did not."""
+    """Rows in the page's range that the page omits."""
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -124,11 +124,11 @@ class Plan:
 
 
 class IdRangeTooLong(Exception):
-    """The mirror has so many rows where a page has few: ``absent_in_chunks`` goes through them."""
+    """The mirror has more than ``CHUNK`` rows in the range of one page; ``absent_in_chunks`` handles that."""
 
 
 def compare(answer: Answer, *, workspace: str) -> Plan:
-    """What an answer means for the rows as they are now; writes nothing."""
+    """Compare an answer with the rows as they are now; writes nothing."""
     newest = _newest_of_each(answer.conversations)
     rows, absent = _rows_for(newest.keys(), answer, workspace)
     changes = [
@@ -139,7 +139,7 @@ def compare(answer: Answer, *, workspace: str) -> Plan:
 
 
 def is_absent(row: Conversation, answer: Answer) -> bool:
-    """Whether a row in the answer's range becomes missing by it."""
+    """Whether a row in the answer's range is to be marked as missing."""
     return (
         row.deleted_at is None
         and row.missing_since is None
@@ -149,7 +149,7 @@ def is_absent(row: Conversation, answer: Answer) -> bool:
 
 
 def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:
-    """The rules of order, for one conversation."""
+    """Apply the rules of order to one conversation."""
     if row is None:
         return Verdict.CREATED
     asked_since = answer.asked_at > row.mirrored_at
@@ -165,7 +165,7 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
 
 
 def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
-    """The keys of all absent rows of a long range, some hundreds at a time."""
+    """Yield the keys of all absent rows of a long range, at most ``CHUNK`` at a time."""
     id_range = answer.id_range
     while id_range is not None:
         rows = list(all_rows().filter(id_range.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
@@ -176,7 +176,7 @@ def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
 def _rows_for(
     ids: Collection[str], answer: Answer, workspace: str
 ) -> tuple[dict[str, Conversation], list[Conversation]]:
-    """The rows of these ids, and the absent ones of the range; one statement, unless the list is in disorder."""
+    """The rows with these ids, and the absent rows of the range: one query, or two if ids lie outside of the range."""
     rows = all_rows().filter(workspace=workspace)
     id_range = answer.id_range
     if id_range is None:
@@ -219,7 +219,10 @@ def _differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool)
 
 
 def _same_json(ours: Any, theirs: Any) -> bool:
-    """Equality that survives a database which rewrites numbers: PostgreSQL gives a large float back as an integer."""
+    """Whether two JSON values are equal although the database rewrote a number.
+
+    PostgreSQL returns a large float as an integer.
+    """
     if ours == theirs:
         return True
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):

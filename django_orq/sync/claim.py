@@ -1,4 +1,4 @@
-"""A worker's claim on a run: its lease, and the fence that every write of a walk begins with."""
+"""A worker's claim on a run: its lease, and the fence, which is the first statement of every write."""
 
 import math
 import time
@@ -18,7 +18,7 @@ CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
 class Claim(Lease[SyncRun]):
-    """The right to walk one run; the run's attributes are what was last saved."""
+    """The right to work on one run. The attributes of ``run`` are those last saved."""
 
     def __init__(self, run: SyncRun, *, workspace: Workspace, clock: DatabaseClock) -> None:
         super().__init__(run, seconds=workspace.lease_seconds, clock=clock)
@@ -28,7 +28,7 @@ class Claim(Lease[SyncRun]):
 
     @classmethod
     def take(cls, run_id: int, *, workspace: Workspace, clock: DatabaseClock) -> Self | None:
-        """``None`` if the run is finished, paused or waiting, or if somebody else walks it."""
+        """Claim a run; ``None`` if it is finished, paused or waiting, or if another worker has it."""
         out_of_budget = Q(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
         run = leases.take(
             all_runs().filter(~out_of_budget, pk=run_id, state__in=CLAIMABLE),
@@ -41,14 +41,17 @@ class Claim(Lease[SyncRun]):
         return cls(run, workspace=workspace, clock=clock) if run else None
 
     def acquire_slot(self, operation: str) -> None:
-        """Before each request: ``MustWait`` if Orq asked to wait (looked up every few seconds), and the pace."""
+        """Wait before a request as ``REQUESTS_PER_MINUTE`` demands.
+
+        ``MustWait`` while Orq's Retry-After lasts, which is read from the database every few seconds.
+        """
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)
             self._wait_checked_at = time.monotonic()
         rate_limits.keep_pace(self.workspace, clock=self.clock)
 
     def checkpoint(self, now: datetime) -> dict[str, Any]:
-        """The columns that every page written sets."""
+        """The columns that each checkpoint sets."""
         return {
             "requests": self.run.requests,
             "checkpoint_at": now,
@@ -60,9 +63,9 @@ class Claim(Lease[SyncRun]):
         }
 
     def save(self, values: dict[str, Any]) -> None:
-        """The fence: writes only while the run is still ours and where we left it. ``LeaseLost`` otherwise.
+        """The fence: save the columns; ``LeaseLost`` if another worker has the run, or its cursor has moved.
 
-        The run's attributes stay as they are until ``apply``, so that a transaction that rolls back leaves them right.
+        The run's attributes do not change until ``apply``, so that they are still right after a rollback.
         """
         if not self.ours.filter(cursor=self.run.cursor).update(**values):
             raise LeaseLost
@@ -76,6 +79,6 @@ class Claim(Lease[SyncRun]):
 
 
 def end_of(claim: Claim) -> datetime:
-    """Now, or when the run last wrote something: what it left missing, it left before."""
+    """The current time, but not before the run's last checkpoint: all its marks of missing rows are older."""
     now = claim.clock.latest()
     return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)

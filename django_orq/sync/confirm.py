@@ -1,8 +1,8 @@
-"""The confirmation: a missing row becomes a tombstone only on Orq's own 404 for its id, while the key is beyond doubt.
+"""The confirmation: a missing row becomes a tombstone only on Orq's own 404 for its id, while the key works.
 
-Before any question comes the *guard*: if more rows are missing than one run may take for deleted, a person decides.
-Before any tombstone comes the *canary*: a conversation that must be there has to be found. What a person approved is
-asked for all the same, one by one, and a canary that is not found stops the run again.
+First comes the *guard*: if more rows are missing than one run may delete by itself, the run stops for review. Before
+each tombstone comes the *canary*: Orq has to find a conversation that must exist. After an approval, each id is
+still requested, and a canary that is not found stops the run again.
 """
 
 import time
@@ -29,7 +29,7 @@ _MAX_BATCH: int = SyncRun._meta.get_field("batch").default
 
 
 class Confirmation:
-    """The confirming phase of a claimed run."""
+    """The confirmation phase of a claimed run."""
 
     def __init__(self, claim: Claim, *, service: ConversationService) -> None:
         self.run = claim.run
@@ -38,17 +38,17 @@ class Confirmation:
         self._clock = claim.clock
 
     def begin(self) -> None:
-        """Turn from the walk to the confirmation, unless the guard stops it."""
+        """Switch from the walk to the confirmation; the guard may stop the run here."""
         self.run.confirm_until = end_of(self._claim)
         values = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
         self._save(values | {"confirm_until": self.run.confirm_until} | self._guard())
 
     def process_batch(self, *, stop: float) -> bool:
-        """Confirm one batch, or less when ``stop`` (monotonic seconds) comes; ``True`` when there is nothing left."""
+        """Confirm one batch, or a part of it if ``stop`` (monotonic seconds) is reached; ``True`` if none is left."""
         batch = self._batch()
         if self.run.needs_approval or not batch:
             return True
-        if stopped := self._guard():  # a refresh may have found more of them gone since
+        if stopped := self._guard():  # a refresh may have marked more rows as missing since
             self._save(stopped)
             return True
         asked_at = self._clock.now()
@@ -63,7 +63,7 @@ class Confirmation:
         return list(self._due().filter(_ahead(self.run)).order_by("remote_id")[: self.run.batch])
 
     def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
-        """The rows asked for, and those of them that Orq does not know."""
+        """Request rows one by one; returns the requested ones, and those among them that Orq answered with 404."""
         asked: list[Conversation] = []
         gone: list[Conversation] = []
         for row in batch:
@@ -71,7 +71,7 @@ class Confirmation:
                 lives = self._exists(row)
             except OrqError:
                 if asked:
-                    self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next one comes to its end
+                    self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next one can be completed
                 raise
             asked.append(row)
             if not lives:
@@ -89,7 +89,7 @@ class Confirmation:
         except MalformedResponse as error:
             if error.status != 200:
                 raise
-            self.run.rejected += 1  # it is there, but can't be mirrored
+            self.run.rejected += 1  # it exists, but cannot be mirrored
             return True
         self._take(row, remote, asked_at)
         return True
@@ -111,20 +111,20 @@ class Confirmation:
         values["batch"] = min(2 * self.run.batch, _MAX_BATCH)
         with transaction.atomic(using=write_database()):
             self._claim.save(values)
-            buried = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
-            self._claim.ours.update(tombstoned=self.run.tombstoned + buried)
-        self._claim.apply(values | {"tombstoned": self.run.tombstoned + buried})
+            count = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
+            self._claim.ours.update(tombstoned=self.run.tombstoned + count)
+        self._claim.apply(values | {"tombstoned": self.run.tombstoned + count})
 
     def _canary_exists(self) -> bool:
-        """Whether this key still finds a conversation that must be there."""
+        """Whether Orq still finds a conversation that must exist."""
         rows = kept_rows(self.run.workspace).filter(missing_since=None, mirrored_at__lt=self.run.started_at)
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
-        if not candidates:  # the person who approved the deletions stands in for it
+        if not candidates:  # an approval replaces a canary that is lacking
             return self._is_approved
         return any(map(self._finds, candidates))
 
     def _finds(self, remote_id: str) -> bool:
-        self._claim.renew()  # a batch may have taken long
+        self._claim.renew()  # the batch may have taken most of the lease
         try:
             self._retrieve(remote_id)
         except ConversationNotFound:
@@ -141,14 +141,14 @@ class Confirmation:
         return self.run.is_approved(Approval.MASS_DELETE, Approval.NO_CANARY)
 
     def _guard(self) -> dict[str, Any]:
-        """The columns that stop the run if more rows are missing than it may take for deleted by itself; else none."""
+        """The columns that stop the run if more rows are missing than it may delete by itself; else none."""
         count = 0 if self._is_approved else self._never_confirmed().count()
         if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
         return {"needs_approval": Approval.MASS_DELETE, "to_approve": count}
 
     def _max_missing(self) -> int:
-        """How many rows may be missing without a person looking at it."""
+        """How many rows may be missing without a review."""
         if runs.approved_doubts(self.run.workspace):
             return 0
         workspace = self._claim.workspace
@@ -167,12 +167,12 @@ class Confirmation:
 
 
 def left_to_confirm(run: SyncRun) -> int:
-    """How many missing rows a run in its confirming phase has before it."""
+    """How many missing rows a run in its confirmation phase still has to request."""
     return _due(run, now=DatabaseClock(write_database()).now()).filter(_ahead(run)).count()
 
 
 def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
-    """Missing rows that did not answer for their id within the last day."""
+    """Missing rows that Orq did not return by their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
     absent = (ConversationState.MISSING, ConversationState.UNLISTED)
     until = Q() if run.confirm_until is None else Q(missing_since__lte=run.confirm_until)

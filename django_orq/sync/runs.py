@@ -1,6 +1,6 @@
-"""The states of sync runs, as people and schedules change them, and how fresh the mirror is.
+"""The states of sync runs as users and schedules change them, and how fresh the mirror is.
 
-Opened, paused, resumed, approved, cancelled and pruned. When a run ends, waits or fails, ``slices`` decides.
+Runs are opened, paused, resumed, approved, cancelled and pruned here; ``slices`` decides when they wait, fail or end.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
 MAX_BUDGET = 30 * 86_400
 """Seconds."""
 KEPT = 500
-"""Finished runs of a workspace that are kept."""
+"""How many finished runs of a workspace are kept."""
 KEPT_UNCHANGED = 100
-"""Of those that changed nothing."""
+"""How many finished runs that changed nothing are kept."""
 PRUNED_AT_ONCE = 50
-"""The newest of the others; older ones may be there because something refuses to let them go."""
+"""How many of the others are deleted at once, the newest first: older ones may be left because they are protected."""
 FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
-"""Runs that found out what became of all that their walk had missed."""
+"""Full runs that confirmed all rows that were missing after their walk."""
 _NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}
 _RESET: dict[str, Any] = {
     "state": State.QUEUED,
@@ -46,7 +46,7 @@ _RESET: dict[str, Any] = {
     "enqueued_at": None,
     "budget_until": None,
 }
-"""The columns of a run that goes on after a person's word: old troubles are forgotten."""
+"""The columns that resuming or approving a run resets: earlier errors no longer count."""
 _COUNTERS = (
     *("pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated", "rejected"),
     *("missing", "unlisted", "tombstoned"),
@@ -57,38 +57,38 @@ _RESTART: dict[str, Any] = {
     "reached_end": False,
     "out_of_place": [],
 }
-"""The columns of a run that begins its walk anew."""
+"""The columns of a run that restarts its walk at the head of the list."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """When the newest complete runs began; ``None`` if there was none."""
+    """When the newest complete runs began; ``None`` where there was none yet."""
 
     last_incremental: datetime | None
-    """From then on back, every conversation that existed is mirrored."""
+    """Every conversation created up to then is mirrored. Full runs count as well."""
     last_full: datetime | None
-    """Renames and deletions up to then are mirrored."""
+    """Every rename and deletion up to then is mirrored."""
 
 
 def check_mode(mode: str) -> SyncRun.Mode:
-    """The mode of that name; ``ValueError`` says which there are."""
+    """The mode with that name; ``ValueError``, which names the modes, if there is none."""
     if mode not in Mode.values:
         raise ValueError(format_lazy(_("mode must be 'incremental' or 'full', not {mode!r}"), mode=mode))
     return Mode(mode)
 
 
 def check_budget(max_seconds: float | None) -> None:
-    """``ValueError`` if there is no sense in a budget; a task's arguments may be anything."""
+    """``ValueError`` unless the budget is valid; a task's arguments are not validated before."""
     if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= MAX_BUDGET):
         text = _("max_seconds must be a number above 0 and at most {most}")
         raise ValueError(format_lazy(text, most=number_lazy(MAX_BUDGET)))
 
 
 def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> SyncRun:
-    """The unfinished run of that workspace and mode, a new one if there is none.
+    """Return the unfinished run of that workspace and mode, or a new one if there is none.
 
-    ``max_seconds`` is the budget of this call: when it is spent, the run waits for the next one. ``ValueError`` if
-    there is no such mode, or no sense in the budget; ``ImproperlyConfigured`` if there is no such workspace.
+    ``max_seconds`` is the budget of this call: when it is used up, the run waits for the next call. ``ValueError`` if
+    the mode or the budget is invalid; ``ImproperlyConfigured`` if the workspace is not configured.
     """
     get_workspace(workspace)
     mode = check_mode(mode)
@@ -109,14 +109,14 @@ def unfinished(workspace: str, mode: str) -> SyncRun | None:
 
 
 def can_be_resumed(run: SyncRun) -> bool:
-    """Whether it goes on as soon as somebody asks for it: it is paused, or its budget is spent."""
+    """Whether resuming the run has an effect: it is paused, or its budget is used up."""
     return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
 
 
 def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
-    """Let a paused run go on from where it was, with the budget of this call.
+    """Resume a paused run from its last checkpoint, with the budget of this call.
 
-    ``ImproperlyConfigured`` if its workspace is no longer configured.
+    ``ImproperlyConfigured`` if the run's workspace is no longer configured.
     """
     get_workspace(run.workspace)
     all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_RESET)
@@ -125,7 +125,7 @@ def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
 
 
 def pause(run: SyncRun) -> bool:
-    """Stop an unfinished run where it is; ``False`` if it is not running."""
+    """Pause an unfinished run; ``False`` if it is finished or already paused."""
     paused = all_runs().filter(pk=run.pk, state__in=UNFINISHED).exclude(state=State.PAUSED)
     if not paused.update(state=State.PAUSED, token="", lease_until=None, resume_at=None, wait=""):
         return False
@@ -134,7 +134,7 @@ def pause(run: SyncRun) -> bool:
 
 
 def cancel(run: SyncRun) -> bool:
-    """End an unfinished run for good; ``False`` if it has ended already."""
+    """Cancel an unfinished run; ``False`` if it has already ended."""
     if not end(run.pk, state=State.CANCELLED, now=DatabaseClock(write_database()).now()):
         return False
     logs.log(logs.SYNC_RUN_CANCELLED, run=run.pk, workspace=run.workspace, mode=run.mode)
@@ -144,10 +144,10 @@ def cancel(run: SyncRun) -> bool:
 def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
     """Reopen a run that was stopped for review, and return it; ``None`` if it is not stopped for that reason now.
 
-    The approval of a stopped confirmation waives the guard and the lack of a canary for the rows that were missing
-    when the walk ended. Newer runs that doubt their workspace repeat one doubt, so the newest of them is reopened: it
-    starts at the head and does not doubt. ``ValueError`` if a later run has settled it, or another run of that mode is
-    unfinished; ``ImproperlyConfigured`` if the workspace is no longer configured. Of ``by``, 255 characters are kept.
+    Approving a stopped confirmation waives the guard and the lack of a canary for the rows that were missing when the
+    walk ended. If several runs could not verify their workspace, approving any of them reopens the newest: it restarts
+    at the head without the proof. ``ValueError`` if a later run has superseded this one, or if another of that mode
+    is unfinished; ``ImproperlyConfigured`` if the workspace is no longer configured. ``by`` is cut at 255 characters.
     """
     get_workspace(run.workspace)
     stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")
@@ -157,7 +157,7 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
         text = _("Sync run {run} is superseded: the later run {later} is complete.")
         raise ValueError(format_lazy(text, run=run.pk, later=later.pk))
     newest = stopped.first() if reason == Approval.WORKSPACE else known
-    return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # what can be stored
+    return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # as databases can store it
 
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
@@ -176,7 +176,7 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
                 slot=_slot_of(run.workspace, run.mode), finished_at=None, needs_approval="", to_approve=0, **anew
             ):
                 return None
-            run.refresh_from_db(using=write_database())  # locked by now, so no approval is lost
+            run.refresh_from_db(using=write_database())  # the row is locked now, so no other approval is lost
             run.approvals = [*run.approvals, entry]
             run.save(using=write_database(), update_fields=["approvals"])
             if doubted:
@@ -190,7 +190,7 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
 
 
 def _superseding(run: SyncRun) -> SyncRun | None:
-    """The later run that settled what this one was stopped for."""
+    """The later run that has superseded this stopped one."""
     later = _all_complete(run.workspace).filter(started_at__gt=run.started_at)
     return (
         (later if run.needs_approval == Approval.WORKSPACE else later.filter(FULLY_CONFIRMED)).order_by("-pk").first()
@@ -198,7 +198,7 @@ def _superseding(run: SyncRun) -> SyncRun | None:
 
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
-    """Runs that were stopped for review, the newest first, but for those that later ones have settled."""
+    """Runs that were stopped for review and not superseded since, the newest first."""
     fresh = freshness(workspace)
     doubted = Q(needs_approval=Approval.WORKSPACE)
     awaiting = Q(slot=None) & ~Q(needs_approval="")
@@ -214,18 +214,18 @@ def can_be_approved(run: SyncRun) -> bool:
 
 
 def approved_doubts(workspace: str) -> list[int]:
-    """Keys of the runs whose doubt of the workspace a person approved, until a later full run has settled all.
+    """Keys of the runs whose doubted workspace was approved, until a later full run has confirmed everything.
 
-    While there are any, whatever is missing may be another workspace's, and each deletion is for a person to decide.
+    While there are any, missing rows may belong to another workspace, so every deletion needs approval.
     """
-    settled = freshness(workspace).last_full
-    later = Q() if settled is None else Q(started_at__gt=settled)
+    last_full = freshness(workspace).last_full
+    later = Q() if last_full is None else Q(started_at__gt=last_full)
     approved = all_runs().filter(later, workspace=workspace).exclude(approvals=[])
     return [run.pk for run in approved if run.is_approved(Approval.WORKSPACE)]
 
 
 def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
-    """Write the end of an unfinished run, if it is still ``token``'s; tell receivers."""
+    """End an unfinished run if it still has this token, and send ``sync_run_finished``; returns whether it did."""
     using = write_database()
     ours = all_runs().filter(pk=run_id, state__in=UNFINISHED)
     if token is not None:
@@ -244,7 +244,7 @@ def _notify(run_id: int) -> None:
 
 
 def adoptable(workspace: str) -> list[SyncRun]:
-    """Unfinished runs that nobody works on, that nothing keeps from it, and that no fresh message is under way for."""
+    """Unfinished runs that could be worked on now, but that no process works on and no recent message was sent for."""
     now = DatabaseClock(write_database()).now()
     idle = leases.idle(now, patience=timedelta(seconds=get_workspace(workspace).lease_seconds))
     runs = all_runs().filter(idle, workspace=workspace, state__in=UNFINISHED).order_by("pk")
@@ -252,7 +252,7 @@ def adoptable(workspace: str) -> list[SyncRun]:
 
 
 def freshness(workspace: str) -> Freshness:
-    """How fresh the mirror of that workspace is, known here or not."""
+    """How fresh the mirror of that workspace is; it need not be configured."""
     return Freshness(**_all_complete(workspace).aggregate(**_NEWEST))
 
 
@@ -261,7 +261,7 @@ def _all_complete(workspace: str) -> QuerySet[SyncRun]:
 
 
 def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
-    """The run that ended last, of that mode or of any."""
+    """The run that ended last, of that mode or of any mode; ``None`` if there is none."""
     ended = all_runs().filter(workspace=workspace).exclude(finished_at=None)
     return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
 
@@ -274,7 +274,7 @@ def under_way(workspace: str) -> list[SyncRun]:
 def set_stop(run: SyncRun) -> None:
     """Decide where an incremental run may stop: at the newest id of the newest complete run.
 
-    While there is none, at that of the unfinished first full run: then it is complete only with that one.
+    If there is none yet, it stops at the newest id of the unfinished first full run, and is complete when that one is.
     """
     complete = _all_complete(run.workspace).order_by("-started_at", "-pk").first()
     base = complete or unfinished(run.workspace, Mode.FULL)
@@ -284,20 +284,20 @@ def set_stop(run: SyncRun) -> None:
 
 
 def is_known_below_stop(run: SyncRun) -> bool:
-    """Whether a complete run looked at all that an incremental one left out."""
+    """Whether a complete run has read everything below the stop of this incremental run."""
     return run.stop_id is None or _all_complete(run.workspace).filter(head_id=run.stop_id).exists()
 
 
 def complete_incrementals(full: SyncRun) -> None:
-    """Those that stopped at the head of this run are complete now that its walk is."""
+    """Mark the incremental runs that stopped at the head of this run as complete, because its walk is complete now."""
     stopped = all_runs().filter(workspace=full.workspace, mode=Mode.INCREMENTAL, stop_id=full.head_id)
     stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), ended_early=False).update(is_complete=True)
 
 
 def prune(workspace: str, *, ended_run: int) -> None:
-    """Delete old finished runs, those that changed nothing first; none that others need, or a person may approve.
+    """Delete old finished runs, those that changed nothing first, except those that are still needed.
 
-    A database that can't is logged: the run has ended all the same, and the next one's end tries again.
+    A failure of the database is logged only: the run itself has ended, and the end of the next one tries again.
     """
     try:
         _prune(workspace, ended_run)
@@ -316,7 +316,7 @@ def _prune(workspace: str, ended_run: int) -> None:
 
 
 def unneeded(workspace: str) -> QuerySet[SyncRun]:
-    """Finished runs, but for those that a person may approve, the newest complete ones, and ``approved_doubts``."""
+    """Finished runs, except those that can be approved, the newest complete ones, and ``approved_doubts``."""
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     kinds = (*(Q(mode=mode) for mode in Mode.values), FULLY_CONFIRMED)
     needed = {pk for kind in kinds for pk in finished.filter(kind, is_complete=True).values_list("pk", flat=True)[:1]}
@@ -325,7 +325,7 @@ def unneeded(workspace: str) -> QuerySet[SyncRun]:
 
 
 def _set_budget(run: SyncRun, max_seconds: float | None) -> None:
-    """Unless somebody walks the run right now under the budget of an earlier call."""
+    """Set the budget, unless a worker works on the run right now under the budget of an earlier call."""
     now = DatabaseClock(write_database()).now()
     until = None if max_seconds is None else now + timedelta(seconds=max_seconds)
     all_runs().filter(unclaimed(now), pk=run.pk).update(budget_until=until)
@@ -335,5 +335,5 @@ def _set_budget(run: SyncRun, max_seconds: float | None) -> None:
 
 
 def _slot_of(workspace: str, mode: str) -> str:
-    """What only one unfinished run can have."""
+    """The unique value that makes sure there is only one unfinished run of each workspace and mode."""
     return f"{workspace}:{mode}"

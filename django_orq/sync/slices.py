@@ -1,9 +1,9 @@
-"""One slice of a sync run: claim it, walk and confirm for some seconds, and leave it for the next.
+"""One slice of a sync run: claim it, walk and confirm for some seconds, and leave the rest to the next slice.
 
-Here is decided whether a run goes on, waits, fails or ends, and how.
+This module decides whether a run continues, waits, fails or ends.
 
-Every page is written together with its checkpoint, and only by the worker whose token the run still holds, so that any
-process may die at any moment and another goes on.
+Every page is written together with its checkpoint, and only by the worker whose token is in the run's row. Therefore
+any process may die at any moment, and another one continues from the last checkpoint.
 """
 
 import logging
@@ -54,7 +54,7 @@ _OF_THE_END = (
     "seconds",
 )
 _FIELDS = {"created": "new", "tombstoned": "deleted"}
-"""What columns of a run are called in the log, where that is another name."""
+"""Columns of a run that have another name in the log."""
 
 OnProgress = Callable[[SyncRun], object]
 
@@ -62,11 +62,11 @@ OnProgress = Callable[[SyncRun], object]
 def run_slice(
     run_id: int, *, seconds: float | None = None, on_progress: OnProgress = lambda _run: None
 ) -> SyncRun | None:
-    """Work on a run for about ``seconds`` (``SLICE_SECONDS`` of the workspace if not given), or to its end.
+    """Work on a run for about ``seconds`` (by default the workspace's ``SLICE_SECONDS``), or until it ends.
 
-    Returns the run as it stands then: still running, waiting, or finished. ``None`` if it can't be claimed, or was
-    taken away meanwhile: it is finished, paused or waiting, or someone else works on it. A run that fails is recorded
-    as failed, and the error raised.
+    Returns the run as it is afterwards: still running, waiting, or finished. Returns ``None`` if the run cannot be
+    claimed or the claim was lost, because it is finished, paused or waiting, or another worker has it. If the run
+    fails, it is recorded as failed and the error is raised.
     """
     before = all_runs().get(pk=run_id)
     workspace = get_workspace(before.workspace)
@@ -84,7 +84,7 @@ def run_slice(
 
 
 def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
-    """``LeaseLost`` if the run has been taken away meanwhile: then nothing is recorded of what became of the slice."""
+    """Work until the slice ends, and record an error on the run; ``LeaseLost`` if another worker has the run now."""
     run = claim.run
     try:
         _work(claim, stop=stop, on_progress=on_progress)
@@ -154,7 +154,7 @@ def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: 
 
 
 def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
-    """Whether nothing is left to confirm, or the rest needs approval."""
+    """Whether the confirmation is finished, or its rest needs approval."""
     confirmation = Confirmation(claim, service=service)
     while not confirmation.process_batch(stop=stop):
         on_progress(claim.run)
@@ -164,7 +164,7 @@ def _confirm(claim: Claim, service: ConversationService, stop: float, on_progres
 
 
 def _must_stop(claim: Claim, stop: float) -> bool:
-    """Leave the run for the next slice, or for the next call if this one's budget is spent."""
+    """Release the run if the slice's time or the call's budget is used up; returns whether that is so."""
     run = claim.run
     if run.budget_until is not None and claim.clock.now() >= run.budget_until:
         claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
@@ -217,7 +217,7 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run.failures += error.retry_after is None and error.code != "pace_kept"
     if isinstance(error, MalformedResponse):
         run.malformed += 1
-    elif not isinstance(error, (Problem, MustWait)):  # of which no answer tells
+    elif not isinstance(error, (Problem, MustWait)):  # these two are not answers of Orq
         run.malformed = 0
     run.trouble_since = run.trouble_since or now
     if not _may_pass(error, run) or now - run.trouble_since > MAX_TROUBLE:
@@ -237,14 +237,14 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
 
 
 def _may_pass(error: OrqError, run: SyncRun) -> bool:
-    """Whether waiting may help."""
+    """Whether the error may pass, so that the run waits instead of failing."""
     if isinstance(error, MalformedResponse):
         return run.malformed < MAX_MALFORMED and not isinstance(error, CursorIgnored)
     return error.retryable and not isinstance(error, MirrorContended)
 
 
 def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
-    """Why a run rests, and for how many seconds."""
+    """Why a run waits, and for how many seconds."""
     if error.code == "pace_kept":
         return SyncRun.Wait.PACE, error.params["seconds"]
     if error.retry_after is not None:
@@ -254,7 +254,7 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
 
 
 def _asked_for(error: OrqError) -> float:
-    """Seconds that Orq asked for: an hour at most, and not none at all, or nobody would ever rest."""
+    """The seconds of Retry-After: at most an hour, and at least one, so that 0 does not cause a busy loop."""
     return min(max(error.retry_after or 0.0, 1.0), rate_limits.MAX_WAIT.total_seconds())
 
 

@@ -1,7 +1,7 @@
-"""The walk: one page after another, each asked for, checked, compared and written together with its checkpoint.
+"""The walk: requests one page after another, checks it, and writes it together with its checkpoint.
 
-A page *advances* if it holds an id older than the cursor that was not on the page before. One that does not puts the
-cursor itself in doubt: its conversation may be gone, and then the walk steps back to one that the mirror knows.
+A page *advances* if it has an id that is older than the cursor and was not on the previous page. If it does not, the
+cursor's conversation may have been deleted: then the walk steps back to a newer id that the mirror knows.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ MAX_STEPS_BACK = 20
 MAX_OUT_OF_PLACE = 1_000
 PAGES_BETWEEN_LOOKS = 50
 PROOFS = 3
-"""How many conversations are asked for before a strange list is taken for another workspace's."""
+"""How many known conversations are requested before a list of unknown ones counts as another workspace's."""
 _COUNTERS = {
     "created": (Verdict.CREATED,),
     "updated": (Verdict.UPDATED, Verdict.REAPPEARED),
@@ -37,12 +37,12 @@ _COUNTERS = {
 
 
 class _SharesNoIds(Exception):
-    """Nothing on the page is known here: nothing was written, and the workspace is to be proved first."""
+    """The page shares no id with the mirror. Nothing was written; the workspace has to be proved first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ReceivedPage:
-    """One page, and when it was asked for and received, by the database's clock."""
+    """One page, and when it was requested and received, by the database's clock."""
 
     page: Page
     asked_at: datetime
@@ -50,7 +50,7 @@ class _ReceivedPage:
 
 
 class Walk:
-    """One worker of a claimed run; it holds one page at a time."""
+    """The walk of a claimed run; it holds one page at a time."""
 
     def __init__(self, claim: Claim, *, service: ConversationService) -> None:
         self.run = claim.run
@@ -64,15 +64,15 @@ class Walk:
         self._requested_again = False
         self._is_proved = self._proved_now = False
         self._has_rejected = rejected.has_unresolved(claim.run.workspace)
-        """Whether any of this workspace may be unresolved, so that it is worth while to look."""
+        """Whether the workspace may have unresolved rejected items, so that each page has to look for them."""
 
     @property
     def has_lost_its_place(self) -> bool:
-        """Whether the walk has stepped back and not yet come past the place where it lost its cursor."""
+        """Whether the walk has stepped back and not yet passed the place where it lost its cursor."""
         return self._lost_at is not None
 
     def process_page(self) -> None:
-        """Ask for one page, and write it or find out what is wrong with its cursor."""
+        """Request one page, and write it or find out what is wrong with its cursor."""
         self._claim.acquire_slot("list")
         asked_at = self._clock.now()
         answer = self._list()
@@ -92,7 +92,7 @@ class Walk:
             self._write(_ReceivedPage(page=answer, asked_at=asked_at, received_at=received_at))
 
     def _list(self) -> Page | APIError:
-        """The page after the cursor, or the refusal that the cursor may be to blame for."""
+        """The page after the cursor, or a 400 or 404 that the cursor may have caused."""
         cursor = self.run.cursor
         self.run.requests += 1
         try:
@@ -112,7 +112,7 @@ class Walk:
         return cursor is None or any(id_ < cursor and id_ not in self._page_before for id_ in page.ids)
 
     def _knows(self, remote_id: str) -> bool:
-        self._claim.renew()  # the list has had its time already
+        self._claim.renew()  # the list request may have taken most of the lease
         self._claim.acquire_slot("retrieve")
         self.run.requests += 1
         try:
@@ -129,7 +129,7 @@ class Walk:
     def _step_back(self) -> None:
         lost = self.run.cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            reason = _("every conversation to go on from turned out to be gone")
+            reason = _("every conversation from which the list could be continued has been deleted")
             raise MalformedResponse(operation="list", reason=reason)
         newer = kept_rows(self.run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back
@@ -179,12 +179,12 @@ class Walk:
             return reconcile(replace(answer, id_range=None), workspace=self.run.workspace, fence=fence, run=self.run)
 
     def _check_known(self, answer: Answer) -> None:
-        """The marks of a long range are written before the page, so the proof comes before them."""
+        """Prove the workspace before the marks of a long range, which are written before the page itself."""
         if self._shares_no_ids(compare(replace(answer, id_range=None), workspace=self.run.workspace)):
             raise _SharesNoIds
 
     def _mark_long_range(self, answer: Answer) -> None:
-        """Before the page itself, in transactions of its own: marking them twice does no harm."""
+        """Mark absent rows before the page is written, in separate transactions: marking them twice does no harm."""
         for pks in absent_in_chunks(answer, workspace=self.run.workspace):
             values = self._claim.checkpoint(self._clock.now()) | {"missing": self.run.missing + len(pks)}
             with transaction.atomic(using=write_database()):
@@ -193,7 +193,7 @@ class Walk:
             self._claim.apply(values)
 
     def _id_range(self, page: Page) -> IdRange | None:
-        """What a full run's page covers: from the cursor down to its last id, and on the last page to the end."""
+        """The range of a full run's page: from the cursor down to its last id, or to the end on the last page."""
         if self.run.mode != SyncRun.Mode.FULL:
             return None
         to = page.cursor if page.has_more else None
@@ -201,13 +201,16 @@ class Walk:
         return IdRange(after=self.run.cursor, to=to, met=met)
 
     def _out_of_place(self, page: Page, id_range: IdRange | None) -> dict[str, list[str]]:
-        """The column to save if the page shows ids that belong elsewhere; a list in great disorder is cut short."""
+        """The column to save if the page has ids outside of its range; at most ``MAX_OUT_OF_PLACE`` are kept."""
         known = self.run.out_of_place
         more = [id_ for id_ in page.ids if id_range and not id_range.holds(id_) and id_ not in known]
         return {"out_of_place": [*known, *more][:MAX_OUT_OF_PLACE]} if more else {}
 
     def _shares_no_ids(self, plan: Plan) -> bool:
-        """Whether a page shares nothing with the mirror: a slice's first, one after a step back, any of a full run."""
+        """Whether the workspace has to be proved, because the page shares no id with the mirror.
+
+        That is so for a slice's first page, the first one after a step back, and any page of a full run.
+        """
         if self._proved_now or any(change.row is not None for change in plan.changes):
             return False
         if self.run.is_approved(SyncRun.Approval.WORKSPACE):
@@ -215,7 +218,7 @@ class Walk:
         return not self._is_proved or bool(self.run.mode == SyncRun.Mode.FULL and self.run.mirrored_before)
 
     def _prove_workspace(self) -> None:
-        """Before a strange page is written: is this list still of the workspace that is mirrored here?"""
+        """Request known conversations; ``WorkspaceDoubted`` if Orq finds none of them."""
         newest = kept_rows(self.run.workspace).order_by("-remote_id").values_list("remote_id", flat=True)
         known = list(newest[:PROOFS])
         if known and not any(map(self._knows, known)):
@@ -231,7 +234,10 @@ class Walk:
             self._lost_at, self._steps_back = None, 0
 
     def _check_that_it_ends(self) -> None:
-        """A walk in a circle sees ever more items and ever the same rows. Looked at now and then, ever less often."""
+        """``CursorIgnored`` if the run has seen far more items than there are rows: the list runs in a circle.
+
+        Counting rows takes time, so this is checked after 50, 100, 200, 400 … pages.
+        """
         run = self.run
         rounds, rest = divmod(run.pages, PAGES_BETWEEN_LOOKS)
         if run.reached_end or rest or rounds & (rounds - 1) or not rounds:
@@ -241,7 +247,7 @@ class Walk:
             raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
 
     def _progress(self, page: Page, plan: Plan) -> dict[str, Any]:
-        """The run's columns as they are once this page is written."""
+        """The run's columns after this page."""
         run, counts = self.run, plan.counts
         at_stop = self._reaches_stop(page)
         values = self._claim.checkpoint(plan.answer.received_at) | {
@@ -272,5 +278,5 @@ class Walk:
 
 
 def _newest(page: Page, now: datetime) -> str | None:
-    """The newest id on a page; one from the future would make every later page look old."""
+    """The newest id on a page, ids from the future aside: below one of these, all later ones would look old."""
     return max((id_ for id_ in page.ids if created_at(id_) <= now + timedelta(days=1)), default=None)

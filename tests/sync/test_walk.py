@@ -156,7 +156,7 @@ def test_steps_back_are_numbered(remote, ids, monkeypatch):
     run = full_run()
 
     assert (run.state, run.error_code) == ("waiting", "malformed_response")
-    assert "turned out to be gone" in run.error_message
+    assert "has been deleted" in run.error_message
     assert remote.count("list") == 5
 
 
