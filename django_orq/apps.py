@@ -1,4 +1,4 @@
-"""The app as Django knows it: its name, and the checks that it registers."""
+"""The app configuration, which registers the system checks."""
 
 from django.apps import AppConfig
 from django.core.checks import register

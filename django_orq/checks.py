@@ -1,17 +1,17 @@
-"""System checks: what the settings get wrong, or will regret, said before a worker finds out.
+"""System checks that find invalid or risky settings before a worker uses them.
 
-Read live, without network and database; a callable key is not called. The ids are public, since
+They use neither network nor database, and do not call a callable key. Their ids are public, since
 ``SILENCED_SYSTEM_CHECKS`` refers to them:
 
-| id | says |
+| id | meaning |
 |---|---|
-| ``django_orq.E001`` | options of a workspace that can't be used, in the words of ``conf.get_workspace`` |
+| ``django_orq.E001`` | ``ORQ_WORKSPACES`` is invalid; the message is that of ``conf.get_workspace`` |
 | ``django_orq.E002`` | ``USE_TZ`` is off |
 | ``django_orq.W001`` | no workspace is configured |
-| ``django_orq.W002`` | the API key is missing, or none that a request can carry |
-| ``django_orq.W003`` | the key would travel unencrypted |
-| ``django_orq.W004`` | the lease is too short for what a worker does between two checkpoints |
-| ``django_orq.W009`` | the dialect wants a ``PROJECT_ID`` to create a conversation |
+| ``django_orq.W002`` | the API key is missing or can't be sent in a header |
+| ``django_orq.W003`` | the API key would be sent unencrypted |
+| ``django_orq.W004`` | the lease is shorter than the time that a worker may need between two checkpoints |
+| ``django_orq.W009`` | the dialect requires a ``PROJECT_ID`` to create conversations |
 """
 
 import ipaddress
@@ -27,11 +27,11 @@ from django.core.exceptions import ImproperlyConfigured
 from .conf import MAX_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
 
 WRITING_SECONDS = 15.0
-"""What writing a page, or a batch of confirmations, may take at most on a busy database."""
+"""The longest time that writing a batch may take on a busy database."""
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """All of them; ``kwargs`` are Django's."""
+    """Run all checks; ``kwargs`` are the arguments that Django passes."""
     return [*_check_time_zone(), *_check_workspaces()]
 
 
@@ -39,7 +39,7 @@ def _check_time_zone() -> Iterator[CheckMessage]:
     if not settings.USE_TZ:
         yield checks.Error(
             "django_orq needs USE_TZ = True.",
-            hint="Orq's times, the database's clock and leases are compared; without zones they may be hours apart.",
+            hint="Times from Orq and the database's clock are in UTC; naive times could be hours off.",
             id="django_orq.E002",
         )
 
@@ -48,20 +48,20 @@ def _check_workspaces() -> Iterator[CheckMessage]:
     try:
         aliases = workspace_aliases()
     except ImproperlyConfigured as error:
-        yield _unusable(error)
+        yield _invalid_settings(error)
         return
     if not aliases:
         yield checks.Warning(
             "No Orq workspace is configured.",
-            hint="Set ORQ_API_KEY, as a setting or an environment variable, or ORQ_WORKSPACES for more than one.",
+            hint="Set ORQ_API_KEY, as a setting or an environment variable, or ORQ_WORKSPACES for several workspaces.",
             id="django_orq.W001",
         )
     for alias in aliases:
         yield from _check_workspace(alias)
 
 
-def _unusable(error: ImproperlyConfigured) -> CheckMessage:
-    hint = "Nothing that needs this workspace works until it is corrected."
+def _invalid_settings(error: ImproperlyConfigured) -> CheckMessage:
+    hint = "Correct the setting. Until then the workspace can't be used."
     return checks.Error(str(error), hint=hint, id="django_orq.E001")
 
 
@@ -69,47 +69,47 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
     try:
         workspace = get_workspace(alias)
     except ImproperlyConfigured as error:
-        yield _unusable(error)
+        yield _invalid_settings(error)
         return
     if problem := workspace.api_key.problem:
         yield checks.Warning(
             f"{_option(workspace, 'API_KEY')} {problem}.",
-            hint="Set it, or ORQ_API_KEY. Until then nothing can be asked of Orq.",
+            hint="Set it, or set ORQ_API_KEY. Until then no request can be sent to Orq.",
             id="django_orq.W002",
         )
-    if not _is_private(workspace.base_url):
+    if not _is_secure(workspace.base_url):
         yield checks.Warning(
-            f"{_option(workspace, 'BASE_URL')} is not https, so everyone on the way can read the API key.",
-            hint="Write https://…; plain http is for a server on this machine.",
+            f"{_option(workspace, 'BASE_URL')} does not use https, so the API key would be sent unencrypted.",
+            hint="Use https://…; plain http is only safe for a server on this machine.",
             id="django_orq.W003",
         )
     yield from _check_lease(workspace)
     if workspace.api_style == "camel" and workspace.project_id is None:
         yield checks.Warning(
-            f"{_option(workspace, 'PROJECT_ID')} is not set, and with API_STYLE 'camel' Orq wants it for each new "
-            "conversation.",
-            hint="Set it to the project's id in Orq; where nobody creates conversations, silence this.",
+            f"{_option(workspace, 'PROJECT_ID')} is not set, but with API_STYLE 'camel' Orq requires it to create "
+            "conversations.",
+            hint="Set it to the project's id in Orq. If you don't create conversations, silence this check.",
             id="django_orq.W009",
         )
 
 
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
-    # A lease is renewed by each checkpoint. The longest way between two is a batch of confirmations: it lasts for a
-    # slice, then the request under way has its full time, and the batch is written.
-    turn = 0 if workspace.requests_per_minute is None else MAX_SLEEP
-    longest = workspace.slice_seconds + turn + TOTAL_SECONDS + WRITING_SECONDS
-    if workspace.lease_seconds < longest:
+    # Each checkpoint renews the lease. The longest time between two is a batch of confirmations at the end of a slice:
+    # the request in progress may still use its full time, and then the batch is written.
+    slot_wait = 0 if workspace.requests_per_minute is None else MAX_SLEEP
+    required = workspace.slice_seconds + slot_wait + TOTAL_SECONDS + WRITING_SECONDS
+    if workspace.lease_seconds < required:
         yield checks.Warning(
             f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a worker may need "
-            f"{longest:g} s between two checkpoints. Another would take over while it still works.",
-            hint=f"Make it {longest:g} or more, or SLICE_SECONDS shorter. (One request may last {TOTAL_SECONDS:g} s, "
-            f"and with REQUESTS_PER_MINUTE wait {MAX_SLEEP:g} s for its turn.)",
+            f"{required:g} s between two checkpoints. Another worker could take over while it is still working.",
+            hint=f"Set it to {required:g} or more, or reduce SLICE_SECONDS. (A request may take {TOTAL_SECONDS:g} s, "
+            f"and with REQUESTS_PER_MINUTE it may wait {MAX_SLEEP:g} s for its slot.)",
             id="django_orq.W004",
         )
 
 
-def _is_private(base_url: str) -> bool:
-    """Whether nobody on the way reads what is sent there: it is encrypted, or stays on this machine."""
+def _is_secure(base_url: str) -> bool:
+    """Return whether requests to this URL are encrypted or stay on this machine."""
     parts = urlsplit(base_url)
     if parts.scheme == "https" or parts.hostname == "localhost":
         return True

@@ -1,7 +1,7 @@
-"""Settings, read live: one frozen ``Workspace`` for each alias in ``ORQ_WORKSPACES``.
+"""Settings, read whenever they are used: one frozen ``Workspace`` for each alias in ``ORQ_WORKSPACES``.
 
-``ORQ_WORKSPACES`` is written in the manner of ``CACHES``. ``ORQ_API_KEY``, a setting or an environment variable,
-is enough for a single workspace. Wrong settings raise ``ImproperlyConfigured``, which says what to write.
+``ORQ_WORKSPACES`` has the structure of ``CACHES``. For a single workspace ``ORQ_API_KEY``, as a setting or an
+environment variable, is enough. Invalid settings raise ``ImproperlyConfigured``, whose message says what to write.
 """
 
 import math
@@ -20,18 +20,18 @@ DEFAULT_BASE_URL = "https://my.orq.ai"
 DEFAULT_ALIAS = "default"
 API_STYLES = ("snake", "camel")
 MAX_ALIAS = 100
-"""Characters; each row of the workspace holds them."""
+"""Characters. The alias is stored in each row of the workspace."""
 MAX_PAGE_SIZE = 100
 TOTAL_SECONDS = 60.0
-"""That one operation on Orq may last, its repetitions included."""
+"""Time limit of one operation on Orq, including its retries."""
 INTERACTIVE_SECONDS = 15.0
-"""That all operations for somebody who waits may last together."""
+"""Time limit of all operations together that a user waits for."""
 MAX_SLEEP = 15.0
-"""Seconds that a worker sleeps at most to keep the pace; for longer it lets its work go."""
+"""Seconds that a worker sleeps at most to respect REQUESTS_PER_MINUTE. For a longer wait it releases its work."""
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """``True`` is no number."""
+    """Return whether ``value`` is an integer; booleans don't count."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -41,82 +41,86 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """How often a request that changes nothing when repeated is tried, and how long the pauses are."""
+    """How often an idempotent request is attempted, and how long to pause between two attempts."""
 
     attempts: int = 3
-    """Requests at most, the first included."""
+    """The maximum number of requests, including the first."""
     initial_interval: float = 0.5
-    """Seconds before the second attempt; it doubles each time, with jitter."""
+    """Seconds before the second attempt; doubled for each further one, with jitter."""
     max_interval: float = 8.0
-    """Seconds that one pause lasts at most."""
+    """The longest pause, in seconds."""
     max_elapsed: float = 30.0
-    """Seconds since the first attempt after which no other is begun."""
+    """Seconds after the start of the first attempt; no further attempt starts later."""
     connection_errors: bool = True
-    """Whether connection errors are tried again, as 500, 502, 503 and 504 are."""
+    """Whether to retry after connection errors, as after 500, 502, 503 and 504."""
 
     def __post_init__(self) -> None:
         if not is_whole(self.attempts) or self.attempts < 1:
             raise ValueError("attempts must be a whole number, at least 1")
         intervals = (self.initial_interval, self.max_interval, self.max_elapsed)
         if not all(is_number(seconds) and 0 <= seconds < math.inf for seconds in intervals):
-            raise ValueError("intervals are seconds and can't be negative")
+            raise ValueError("intervals must be numbers of seconds, 0 or more")
         if not isinstance(self.connection_errors, bool):
             raise ValueError("connection_errors must be True or False")  # noqa: TRY004 # as the others
 
 
 class KeyCallableFailed(ImproperlyConfigured):
-    """A callable gave no API key: it may do so another time. Names what it raised, whose text may hold the key."""
+    """A callable returned no usable API key, but may do so later.
+
+    The message names the exception that the callable raised, without its text, which may contain the key.
+    """
 
 
 class ApiKey:
-    """An API key, or a callable that gives it, which nothing prints: debug pages show the variables of each frame."""
+    """An API key, or a callable that returns it. Its repr hides the key, since debug pages show local variables."""
 
-    def __init__(self, source: object, *, called: str = "API_KEY") -> None:
+    def __init__(self, source: object, *, label: str = "API_KEY") -> None:
         self._source = source
-        self._called = called
+        self._label = label
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key can't be pickled")
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it as far as can be told without calling it."""
+        """What is wrong with the key, or ``None``. A callable is not called."""
         return None if callable(self._source) else _problem_with_key(self._source)
 
     def read(self) -> str:
-        """The key of this moment; ``ImproperlyConfigured`` if there is none that a request can carry.
+        """Return the current key.
 
-        ``KeyCallableFailed``, which is one, where it is a callable that gave none.
+        ``ImproperlyConfigured`` is raised if it is missing or can't be sent in a header; if a callable is the source,
+        this is the subclass ``KeyCallableFailed``.
         """
         key = self._call(self._source) if callable(self._source) else self._source
         if problem := _problem_with_key(key):
             del key
             kind = KeyCallableFailed if callable(self._source) else ImproperlyConfigured
-            raise kind(f"{self._called} {problem}.")
+            raise kind(f"{self._label} {problem}.")
         return str(key).strip()
 
     def _call(self, source: Callable[[], object]) -> object:
-        """Without the frames and the text of an error, since these may hold the key."""
+        """Call ``source``; an error is replaced by one without its frames and text, which may contain the key."""
         try:
             return source()
         except Exception as error:
             failure = type(error).__name__
-        raise KeyCallableFailed(f"{self._called} is a callable that raised {failure}.")
+        raise KeyCallableFailed(f"{self._label} is a callable that raised {failure}.")
 
 
 def _problem_with_key(key: object) -> str | None:
     if key is None or (isinstance(key, str) and not key.strip()):
-        return "is empty; give the workspace's API key from Orq"
+        return "is empty; set it to the workspace's API key from Orq"
     if not isinstance(key, str):
-        return f"must be a string, and is of type {type(key).__name__}"
+        return f"must be a string, not {type(key).__name__}"
     is_plain = key.isascii() and key.strip().isprintable() and not {*key} & {*'"\\'}
-    return None if is_plain else "has characters that no API key has, such as quotes or line breaks"
+    return None if is_plain else "has characters that are not allowed in an API key, such as quotes or line breaks"
 
 
 def problem_with(option: str, value: object) -> str | None:
-    """Return what is wrong with the value of a ``Workspace``'s field, in words that follow its name, or ``None``."""
-    is_right, expected = _CHECKS[option]
-    return None if is_right(value) else f"must be {expected}"
+    """Return what is wrong with the value of a ``Workspace`` field, as a predicate of its name, or ``None``."""
+    is_valid, expected = _CHECKS[option]
+    return None if is_valid(value) else f"must be {expected}"
 
 
 def _is_base_url(url: object) -> bool:
@@ -132,22 +136,22 @@ def _is_pace(value: object) -> bool:
     return value is None or (is_number(value) and 12 <= value <= 1_000_000)
 
 
-def _option(default: object, is_right: Callable[[Any], bool], expected: str) -> Any:
-    """A field with its default and with what it must be, as a predicate and in words."""
-    return field(default=default, metadata={"check": (is_right, expected)})
+def _option(default: object, is_valid: Callable[[Any], bool], expected: str) -> Any:
+    """Return a field with a default, a check of its value, and a description of valid values."""
+    return field(default=default, metadata={"check": (is_valid, expected)})
 
 
 def _seconds(default: float) -> Any:
-    return _option(default, lambda value: is_number(value) and 0 < value < 86_400, "seconds, above 0 and below a day")
+    return _option(default, lambda value: is_number(value) and 0 < value < 86_400, "above 0 and below 86,400 seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """One Orq workspace, which is one API key. Times are seconds."""
+    """One Orq workspace, with its API key. Times are in seconds."""
 
     alias: str
     api_key: ApiKey = field(compare=False)
-    """Looked at when it is read."""
+    """Validated when it is read."""
     base_url: str = _option(
         DEFAULT_BASE_URL,
         _is_base_url,
@@ -160,25 +164,25 @@ class Workspace:
     connect_timeout: float = _seconds(5.0)
     read_timeout: float = _seconds(30.0)
     page_size: int = _option(
-        MAX_PAGE_SIZE, lambda value: is_whole(value) and 1 <= value <= MAX_PAGE_SIZE, f"a number, 1 to {MAX_PAGE_SIZE}"
+        MAX_PAGE_SIZE, lambda value: is_whole(value) and 1 <= value <= MAX_PAGE_SIZE, f"from 1 to {MAX_PAGE_SIZE}"
     )
     retries: RetryConfig = RetryConfig()
     slice_seconds: float = _seconds(20.0)
     lease_seconds: float = _seconds(120.0)
     requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
-    """The pace of background work; people's own requests are not held up."""
+    """The limit for background work. Requests that a user waits for are not delayed."""
     mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")
-    """How many missing rows a full run may always confirm by itself."""
-    mass_delete_share: float = _option(0.2, lambda value: is_number(value) and 0 <= value <= 1, "a number, 0 to 1")
-    """How many more, as a share of the rows that were there before."""
+    """The number of missing rows that a full run may always confirm without approval."""
+    mass_delete_share: float = _option(0.2, lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+    """How many more it may confirm, as a share of the rows that existed before the run."""
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}
-        if wrong := [str(_wrong(self.alias, name, problem)) for name, problem in problems.items() if problem]:
-            raise ImproperlyConfigured(" ".join(wrong))
+        if errors := [str(_invalid(self.alias, name, problem)) for name, problem in problems.items() if problem]:
+            raise ImproperlyConfigured(" ".join(errors))
 
     def read_key(self) -> str:
-        """The API key of this moment (a callable is called each time, so keys can be rotated)."""
+        """Return the current API key. A callable is called each time, so keys can be rotated."""
         return self.api_key.read()
 
 
@@ -187,20 +191,23 @@ _OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if 
 
 
 def workspace_aliases() -> list[str]:
-    """The aliases of all configured workspaces, in the settings' order.
+    """Return the aliases of all configured workspaces, in the order of the setting.
 
-    ``ImproperlyConfigured`` if the setting is no dictionary of them.
+    ``ImproperlyConfigured`` is raised if the setting is not a dictionary with valid aliases.
     """
     return list(_configured())
 
 
 def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
-    """The workspace called ``alias``; ``ImproperlyConfigured`` if there is none or its options are wrong."""
+    """Return the workspace called ``alias``.
+
+    ``ImproperlyConfigured`` is raised if there is none, or if its options are invalid.
+    """
     configured = _configured()
     if alias not in configured:
         known = ", ".join(map(repr, configured)) or "none"
         raise ImproperlyConfigured(
-            f"There is no Orq workspace {alias!r}. Set ORQ_API_KEY, or ORQ_WORKSPACES, which has {known}."
+            f"There is no Orq workspace {alias!r}. Set ORQ_API_KEY, or add it to ORQ_WORKSPACES (configured: {known})."
         )
     return configured[alias].read()
 
@@ -208,27 +215,27 @@ def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
 def _configured() -> dict[str, "_Options"]:
     configured = getattr(settings, "ORQ_WORKSPACES", None)
     if configured is None:
-        return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _lone_key() else {}
+        return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _default_key() else {}
     if not isinstance(configured, Mapping):
-        del configured  # perhaps the key
+        del configured  # it may be the key
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
     for alias in configured:
         if not is_alias(alias):
-            raise ImproperlyConfigured(f"ORQ_WORKSPACES: {alias!r} is not an alias of 1 to {MAX_ALIAS} characters.")
+            raise ImproperlyConfigured(f"ORQ_WORKSPACES: alias {alias!r} must be text of 1 to {MAX_ALIAS} characters.")
     return {alias: _Options(alias, values) for alias, values in configured.items()}
 
 
 def is_alias(alias: object) -> bool:
-    """Whether a workspace may be called that."""
+    """Return whether ``alias`` is a valid alias of a workspace."""
     return isinstance(alias, str) and 1 <= len(alias) <= MAX_ALIAS and alias.isprintable()
 
 
-def _lone_key() -> Any:
+def _default_key() -> Any:
     return getattr(settings, "ORQ_API_KEY", None) or os.environ.get("ORQ_API_KEY", "")
 
 
 class _Options:
-    """One workspace's options as the settings have them, behind a repr that does not show the key among them."""
+    """One workspace's options as written in the settings, with a repr that does not show the key."""
 
     def __init__(self, alias: str, values: object) -> None:
         self._alias = alias
@@ -239,24 +246,24 @@ class _Options:
             raise ImproperlyConfigured(f"ORQ_WORKSPACES[{self._alias!r}] must be a dictionary of options.")
         for name in self._values:
             if name not in _OPTIONS:
-                raise _wrong(self._alias, str(name), f"is no option; there are {', '.join(_OPTIONS)}")
-        called = f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
-        key = ApiKey(self._values.get("API_KEY", _lone_key()), called=called)
+                raise _invalid(self._alias, str(name), f"is not an option; the options are {', '.join(_OPTIONS)}")
+        label = f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
+        key = ApiKey(self._values.get("API_KEY", _default_key()), label=label)
         options = {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"}
         if "retries" in options:
             options["retries"] = self._retries(options["retries"])
         return Workspace(alias=self._alias, api_key=key, **options)
 
-    def _retries(self, given: object) -> RetryConfig:
-        if isinstance(given, RetryConfig):
-            return given
-        if not isinstance(given, Mapping):
-            raise _wrong(self._alias, "RETRIES", "must be a RetryConfig or a dictionary of its fields")
+    def _retries(self, value: object) -> RetryConfig:
+        if isinstance(value, RetryConfig):
+            return value
+        if not isinstance(value, Mapping):
+            raise _invalid(self._alias, "RETRIES", "must be a RetryConfig or a dictionary of its fields")
         try:
-            return RetryConfig(**{str(name).lower(): value for name, value in given.items()})
+            return RetryConfig(**{str(name).lower(): each for name, each in value.items()})
         except (TypeError, ValueError) as error:
-            raise _wrong(self._alias, "RETRIES", f"is wrong: {error}") from None
+            raise _invalid(self._alias, "RETRIES", f"is invalid: {error}") from None
 
 
-def _wrong(alias: str, name: str, problem: str) -> ImproperlyConfigured:
+def _invalid(alias: str, name: str, problem: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"ORQ_WORKSPACES[{alias!r}][{name!r}] {problem}.")

@@ -1,8 +1,9 @@
-"""Everything that can go wrong with Orq, as one tree of exceptions.
+"""The exceptions that this app raises, in one hierarchy.
 
-Each has a stable ``code``, a ``message`` for people, in the reader's language, and ``str(error)``, the same in English
-for logs and tracebacks. ``retryable`` tells whether the same call may be tried again later, ``retry_after`` how many
-seconds Orq asked to wait. Technical values in a message, such as ``reason``, are always English. All of them pickle.
+Each has a stable ``code``, a ``message`` in the active language, and ``str(error)``, the same message in English for
+logs and tracebacks. ``retryable`` says whether the same call may be tried again later; ``retry_after`` is the number
+of seconds that Orq asked to wait, or ``None``. Technical values in a message, such as ``reason``, are always English.
+All of them can be pickled.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,15 +40,15 @@ __all__ = [
 ]
 
 _WRITES = frozenset({"create", "update", "delete"})
-"""Operations that have an effect."""
+"""The remote operations that change something."""
 _GENERAL = _("Something went wrong with Orq.")
 _TEMPLATES: dict[str, str] = {}
-"""The sentence of each code. One that is empty stands for the error's ``reason``, which is a sentence of its own."""
+"""The message of each code. Where it is empty, the error's ``reason`` is the whole message."""
 
 
 def explain(code: str, params: Mapping[str, Any]) -> str:
-    """Return the message of a stored error, from its ``code`` and ``params``, in the reader's language."""
-    # Where Django is not set up, as in a script that uses the service alone, there are no translations.
+    """Return the message of a stored error, from its ``code`` and ``params``, in the active language."""
+    # Without Django's app registry, as in a script that uses only the service, there are no translations.
     translate = gettext if apps.ready else str
     try:
         return _compose(code, params, translate)
@@ -57,15 +58,15 @@ def explain(code: str, params: Mapping[str, Any]) -> str:
 
 def _compose(code: str, params: Mapping[str, Any], translate: Callable[[str], str]) -> str:
     message = params.get("server_message")
-    said = f": {message}" if message else ""
+    detail = f": {message}" if message else ""
     template = _TEMPLATES[code]
-    return translate(template).format_map({**params, "said": said}) if template else translate(params["reason"])
+    return translate(template).format_map({**params, "detail": detail}) if template else translate(params["reason"])
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
 @dataclass(kw_only=True, eq=False, repr=False)
 class OrqError(Exception):
-    """The root of the tree. A subclass is a dataclass of what its message tells, and of what else its callers need."""
+    """The base class. A subclass is a dataclass of the values that its message and its callers need."""
 
     retry_after: float | None = None
 
@@ -73,9 +74,9 @@ class OrqError(Exception):
     template = _GENERAL
     retryable = False
     concerns_all = False
-    """Whether what is ordered for the next conversation would fare the same."""
+    """Whether the same request for another conversation would fail too, so that a bulk operation should stop."""
     private = frozenset({"retry_after"})
-    """Fields that are not stored."""
+    """Fields that are not stored in the database."""
 
     def __init_subclass__(cls) -> None:
         dataclass(kw_only=True, eq=False, repr=False)(cls)
@@ -89,29 +90,29 @@ class OrqError(Exception):
 
     @property
     def message(self) -> str:
-        """For people, in the language that is active when it is read."""
+        """The message, in the language that is active when it is read."""
         return explain(self.code, self.params)
 
     @property
     def leaves_doubt(self) -> bool:
-        """Whether what was asked for may have taken effect although this error came of it."""
+        """Whether the operation may have taken effect in spite of this error."""
         return False
 
     @property
     def params(self) -> dict[str, Any]:
-        """The values in the message, as they may be stored beside the code."""
+        """The values of the message, to be stored with the code."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in self.private}
 
 
 class APIError(OrqError):
-    """Orq answered with a 4XX or 5XX.
+    """Orq returned a 4XX or 5XX status.
 
-    ``status`` is the HTTP status, ``headers`` the answer's, ``body`` the first characters of its body and
-    ``server_message`` the ``message`` of a JSON body, where there is one. ``hint`` says what else may help.
+    ``status`` is the HTTP status, ``headers`` are the response's, ``body`` is the beginning of its body (at most 500
+    characters), and ``server_message`` the ``message`` of a JSON body, if it has one. ``hint`` says what to check.
     """
 
     code = "api_error"
-    template = _("Orq answered {status} to {operation}{said}{hint}.")
+    template = _("Orq returned status {status} for {operation}{detail}{hint}.")
     private = OrqError.private | {"headers", "body"}
 
     operation: str
@@ -123,43 +124,43 @@ class APIError(OrqError):
 
 
 class AuthenticationFailed(APIError):
-    """401: the key is not accepted."""
+    """401: Orq rejected the API key."""
 
     code = "authentication_failed"
     concerns_all = True
-    template = _("Orq does not accept the API key (401 to {operation}). Check API_KEY and BASE_URL.")
+    template = _("Orq rejected the API key (401 for {operation}). Check API_KEY and BASE_URL.")
 
 
 class PermissionRefused(APIError):
-    """403: the key may not do this."""
+    """403: the API key does not permit this operation."""
 
     code = "permission_refused"
     concerns_all = True
-    template = _("This API key may not {operation} conversations (403{said}). Check the key's permissions in Orq.")
+    template = _("The API key does not permit {operation} (403{detail}). Check the key's permissions in Orq.")
 
 
 class ConversationNotFound(APIError):
-    """404 for an id: there is no such conversation, or this key has no access to it."""
+    """404 for an id: the conversation does not exist, or this API key has no access to it."""
 
     code = "conversation_not_found"
-    template = _("Orq knows no conversation {remote_id}, or this API key has no access to it.")
+    template = _("Orq has no conversation {remote_id}, or this API key has no access to it.")
 
     remote_id: str
 
 
 class RateLimited(APIError):
-    """429: too many requests; ``retry_after`` where Orq said how long to wait."""
+    """429: too many requests. ``retry_after`` is set if Orq said how long to wait."""
 
     code = "rate_limited"
-    template = _("Orq asks us to slow down (429 to {operation}). Try again later.")
+    template = _("Orq received too many requests (429 for {operation}). Try again later.")
     retryable = True
 
 
 class MustWait(RateLimited):
-    """Orq told an earlier request to wait until ``time`` (``HH:MM:SS``, UTC); this one waits too: nothing was sent."""
+    """Orq asked to wait until ``time`` (``HH:MM:SS``, UTC) when it answered an earlier request; nothing was sent."""
 
     code = "must_wait"
-    template = _("Orq asks us to wait until {time} UTC.")
+    template = _("Orq accepts no requests until {time} UTC.")
 
     time: str
     status: int = 429
@@ -167,10 +168,10 @@ class MustWait(RateLimited):
 
 
 class ServerError(APIError):
-    """5XX: Orq, or something before it, is in trouble."""
+    """5XX: Orq, or a proxy in front of it, failed."""
 
     code = "server_error"
-    template = _("Orq is in trouble: it answered {status} to {operation}{said}. Try again later.")
+    template = _("Orq failed with status {status} for {operation}{detail}. Try again later.")
     retryable = True
 
     @property
@@ -179,11 +180,11 @@ class ServerError(APIError):
 
 
 class TransportError(OrqError):
-    """No complete answer came. ``sent`` tells whether the request may have reached Orq."""
+    """No complete response arrived. ``sent`` says whether the request may have reached Orq."""
 
     code = "transport_error"
     concerns_all = True
-    template = _("Orq could not be reached to {operation} conversations: {reason}. Check the network and BASE_URL.")
+    template = _("No response from Orq to {operation}: {reason}. Check the network and BASE_URL.")
     retryable = True
 
     operation: str
@@ -197,10 +198,10 @@ class TransportError(OrqError):
 
 
 class MalformedResponse(OrqError):
-    """An answer came that is not what the API promises; ``status`` is its HTTP status, if it got that far."""
+    """The response is not what the API documents. ``status`` is its HTTP status, or ``None`` if it has none."""
 
     code = "malformed_response"
-    template = _("Orq's answer to {operation} makes no sense: {reason}.")
+    template = _("Invalid response from Orq to {operation}: {reason}.")
 
     operation: str
     reason: str
@@ -208,31 +209,31 @@ class MalformedResponse(OrqError):
 
     @property
     def leaves_doubt(self) -> bool:
-        refused = self.status is not None and 300 <= self.status < 400
-        return self.operation in _WRITES and not refused
+        is_redirect = self.status is not None and 300 <= self.status < 400
+        return self.operation in _WRITES and not is_redirect
 
 
 class CursorIgnored(MalformedResponse):
-    """A page brought nothing older than the cursor: the server did not understand the query's name for it."""
+    """A page had nothing older than its cursor: the server does not know this dialect's query parameter."""
 
     code = "cursor_ignored"
-    template = _("Orq ignores the cursor: the next page brought nothing older. Change API_STYLE {api_style!r}.")
+    template = _("Orq ignores the cursor: the next page has nothing older. Check API_STYLE (now {api_style!r}).")
 
     api_style: str
     reason: str = "the cursor is ignored"
 
 
 class WorkspaceDoubted(OrqError):
-    """The key does not seem to see the workspace that is mirrored here; nothing was stored."""
+    """The API key does not seem to belong to the workspace that is mirrored; nothing was stored."""
 
     code = "workspace_doubted"
-    template = _("This API key finds none of the newest {asked} conversations here. Check API_KEY and BASE_URL.")
+    template = _("This API key finds none of the {asked} newest mirrored conversations. Check API_KEY and BASE_URL.")
 
     asked: int
 
 
 class InvalidName(OrqError):
-    """A name that Orq would refuse; nothing was sent. ``reason`` is a sentence, marked for translation."""
+    """Orq would reject this name; nothing was sent. ``reason`` is a sentence, marked for translation."""
 
     code = "invalid_name"
     template = ""
@@ -241,9 +242,9 @@ class InvalidName(OrqError):
 
 
 class ConversationChanged(OrqError):
-    """Somebody renamed the conversation since the caller saw it; nothing was written.
+    """The conversation was renamed after the caller had read it; nothing was written.
 
-    ``display_name``, ``updated_at`` (aware) and ``updated_by_id`` are the remote values of now.
+    ``display_name``, ``updated_at`` (aware) and ``updated_by_id`` are the current values in Orq.
     """
 
     code = "conversation_changed"
@@ -256,10 +257,10 @@ class ConversationChanged(OrqError):
 
 
 class OutcomeUnknown(OrqError):
-    """The request may have taken effect, and no answer tells. It is not sent again; the next full sync settles it."""
+    """The request may or may not have taken effect. It is not sent again; the next full sync shows the outcome."""
 
     code = "outcome_unknown"
-    template = _("It is not known whether Orq carried out the {operation}: {reason}. The next full sync shows it.")
+    template = _("Orq may or may not have completed the {operation}: {reason}. The next full sync will show it.")
 
     operation: str
     reason: str
@@ -270,7 +271,7 @@ class OutcomeUnknown(OrqError):
 
 
 class MirrorContended(OrqError):
-    """The rows kept changing under our hands; nothing was written."""
+    """Other writers kept changing the same rows; nothing was written."""
 
     code = "mirror_contended"
     template = _("Other writers kept changing the same conversations. Try again.")
@@ -278,13 +279,13 @@ class MirrorContended(OrqError):
 
 
 class MirrorBehind(OrqError):
-    """Orq did what was asked, and its answer could not be written: it must not be asked again.
+    """Orq completed the operation, but the mirror could not be updated. The operation must not be repeated.
 
-    ``remote_id`` is the conversation's, ``replaced`` the name that somebody gave it just before ours replaced that.
+    ``remote_id`` is the conversation's id; ``replaced`` is a new name given in Orq that our rename has overwritten.
     """
 
     code = "mirror_behind"
-    template = _("Orq carried out the {operation}. Do not repeat it: the next full sync updates the row here.")
+    template = _("Orq completed the {operation}. Do not repeat it: the next full sync will update the local copy.")
 
     operation: str
     remote_id: str
@@ -303,18 +304,18 @@ class _Kind(NamedTuple):
 
 PROBLEMS = {
     "pace_kept": _Kind(_("REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds."), retryable=True),
-    "workers_crashed": _Kind(_("{crashes} processes in a row died at the same page. The system's log may say why.")),
-    "database_trouble": _Kind(_("The database failed ({error}). The log says more."), retryable=True),
-    "internal_error": _Kind(_("The run broke off with {error}. The log says more; the next run starts anew.")),
-    "not_configured": _Kind(_("Orq is not set up in this project's settings: {problem}"), concerns_all=True),
-    "row_deleted": _Kind(_("This project has deleted its row of the conversation since, so nothing was done in Orq.")),
+    "workers_crashed": _Kind(_("{crashes} workers in a row died on the same page. Check the system's log.")),
+    "database_trouble": _Kind(_("The database failed ({error}). See the log for details."), retryable=True),
+    "internal_error": _Kind(_("The run failed with {error}. See the log. The next run starts from the beginning.")),
+    "not_configured": _Kind(_("Orq is not configured in this project's settings: {problem}"), concerns_all=True),
+    "row_deleted": _Kind(_("The local row of this conversation has been deleted. Nothing was changed in Orq.")),
 }
-"""By their codes, what keeps or ends work and is no error of Orq's."""
+"""By code, the errors that delay or end work but do not come from Orq."""
 _TEMPLATES.update({code: kind.template for code, kind in PROBLEMS.items()})
 
 
 class Problem(OrqError):
-    """One of ``PROBLEMS``, where it is stored, shown or raised as an error is."""
+    """One of ``PROBLEMS``, to be stored, shown or raised like any other error."""
 
     def __init__(self, code: str, **params: Any) -> None:
         self.code = code
@@ -331,4 +332,4 @@ class Problem(OrqError):
 
 
 class StrayWrite(TypeError):
-    """Project code tried to write mirrored columns itself; the text names the verb to call instead."""
+    """Project code tried to write mirrored columns directly. The message names the function to call instead."""

@@ -1,6 +1,7 @@
-"""Orq's JSON, parsed once into frozen values. Nothing above this module sees a raw payload.
+"""Orq's JSON, parsed once into frozen values. No other module handles raw payloads.
 
-The shapes are those of ``docs/remote-api.md``. Keys come in camelCase or snake_case, by dialect.
+The payloads are described in ``docs/remote-api.md``. Their keys are in camelCase or snake_case, depending on the
+dialect.
 """
 
 import hashlib
@@ -21,26 +22,26 @@ __all__ = ["Page", "RejectedItem", "RemoteConversation"]
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
 MAX_DEPTH = 30
-"""Levels of nesting in one conversation. MariaDB's JSON check refuses more than 32."""
+"""Levels of nesting in one conversation. MariaDB's JSON check rejects more than 32."""
 MAX_EXCERPT = 2_000
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND = 253_402_128_000_000
-"""9999-12-30T00:00Z: later times overflow once they are shown in a time zone east of Greenwich."""
+"""9999-12-30T00:00Z. Later times overflow when they are converted to a time zone east of Greenwich."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_LARGE = 10**400
 
 
 class Rejected(ValueError):
-    """A payload that can't be mirrored; the text, in English, says why."""
+    """The payload can't be mirrored. The message, in English, says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteConversation:
-    """One conversation as Orq gave it."""
+    """One conversation as returned by Orq."""
 
     remote_id: str
-    """``conv_`` and 26 lower-case Crockford characters; sorts by creation."""
+    """``conv_`` and 26 lower-case characters of Crockford's base 32; ids sort by creation time."""
     display_name: str
     created_at: datetime
     """Aware, UTC, to the millisecond."""
@@ -49,26 +50,26 @@ class RemoteConversation:
     created_by_id: str | None
     updated_by_id: str | None
     metadata: dict[str, Any] | None
-    """``None`` where the payload had none."""
+    """``None`` if the payload has none."""
     extra: dict[str, Any]
-    """Every other field, untouched."""
+    """All other fields, unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedItem:
-    """One item of a list that can't be mirrored."""
+    """One list item that can't be mirrored."""
 
     remote_id: str | None
-    """Its id, if that much is well formed."""
+    """Its id, if that is well formed."""
     digest: str
-    """SHA-256 of the payload, hexadecimal: names an item without an id."""
+    """SHA-256 of the payload, in hexadecimal; identifies an item that has no id."""
     reason: str
     excerpt: str
-    """The payload as ASCII JSON, cut at 2,000 characters."""
+    """The payload as ASCII JSON, truncated to 2,000 characters."""
 
     @property
     def key(self) -> str:
-        """What it is known by: its id, or else its digest."""
+        """Identifies the item: its id, or its digest if it has none."""
         return self.remote_id or self.digest
 
 
@@ -89,35 +90,35 @@ class Page:
 
     @property
     def ids(self) -> list[str]:
-        """The well-formed ids on the page, a refused item's included."""
+        """The well-formed ids on the page, including those of rejected items."""
         return [entry.remote_id for entry in self.entries if entry.remote_id]
 
     @property
     def cursor(self) -> str | None:
-        """The id after which the next page begins: the last well-formed one."""
+        """The id after which the next page begins: the last well-formed one, or ``None``."""
         return self.ids[-1] if self.ids else None
 
 
 def parse_page(body: Any) -> Page:
-    """A list answer; ``Rejected`` if it is none. A bad item spoils itself, not its page."""
+    """Parse a list response; ``Rejected`` if it is not one. An invalid item does not invalidate its page."""
     if not isinstance(body, dict):
         raise Rejected("it is not a JSON object")
     items, has_more = body.get("data"), body.get("has_more")
     if not isinstance(items, list):
-        raise Rejected("it has no list “data”")
+        raise Rejected("it has no list named “data”")
     if not isinstance(has_more, bool):
-        raise Rejected("“has_more” is neither true nor false")
+        raise Rejected("“has_more” must be true or false")
     return Page(entries=tuple(map(_parse_entry, items)), has_more=has_more)
 
 
 def parse_conversation(payload: Any) -> RemoteConversation:
-    """One conversation object of any dialect; ``Rejected`` says why it is none."""
+    """Parse a conversation object of either dialect; ``Rejected`` says why it can't be mirrored."""
     if not isinstance(payload, dict):
         raise Rejected("it is not a JSON object")
     _check_storable(payload)
     rest = dict(payload)
     if rest.pop("kind", "conversation") != "conversation":
-        raise Rejected("its “kind” is not “conversation”")
+        raise Rejected("“kind” must be “conversation”")
     remote_id = rest.pop("_id", None)
     if not is_remote_id(remote_id):
         raise Rejected("“_id” is not a conversation id (conv_ and 26 characters)")
@@ -134,16 +135,19 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 
 
 def clean_display_name(display_name: str) -> str:
-    """The name as it will be sent, trimmed; ``InvalidName`` unless it has 1–100 characters and no control ones."""
+    """Return the name as it will be sent, without surrounding white space.
+
+    ``InvalidName`` is raised unless it has 1 to 100 characters, one of them visible, and no control characters.
+    """
     if not isinstance(display_name, str):
         raise InvalidName(reason=_("A name must be a string."))
     name = display_name.strip()
     if is_blank(name):
         raise InvalidName(reason=_("A conversation needs a name."))
     if len(name) > MAX_NAME:
-        raise InvalidName(reason=_("A name has at most 100 characters."))
+        raise InvalidName(reason=_("A name can have at most 100 characters."))
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidName(reason=_("A name can't hold control characters such as tabs or line breaks."))
+        raise InvalidName(reason=_("A name can't contain control characters such as tabs or line breaks."))
     return name
 
 
@@ -152,7 +156,7 @@ def is_remote_id(text: object) -> bool:
 
 
 def created_at(remote_id: str) -> datetime:
-    """The time in a well-formed id: a ULID begins with its milliseconds, in ten characters of five bits."""
+    """Return the time in a well-formed id: the ULID begins with Unix milliseconds, in ten characters of five bits."""
     milliseconds = 0
     for character in remote_id[5:15]:
         milliseconds = milliseconds * 32 + _CROCKFORD.index(character)
@@ -160,7 +164,7 @@ def created_at(remote_id: str) -> datetime:
 
 
 def first_id(moment: datetime) -> str:
-    """The smallest id of a conversation created at this time: ids from it on are of then or later."""
+    """Return the smallest id that a conversation created at this time can have."""
     milliseconds = -((_EPOCH - moment) // timedelta(milliseconds=1))  # rounded up
     time = "".join(_CROCKFORD[milliseconds >> shift & 31] for shift in range(45, -1, -5))
     return f"conv_{time}{'0' * 16}"
@@ -169,15 +173,15 @@ def first_id(moment: datetime) -> str:
 def _parse_entry(payload: Any) -> RemoteConversation | RejectedItem:
     try:
         return parse_conversation(payload)
-    except Rejected as refusal:
-        return _refuse(payload, str(refusal))
+    except Rejected as error:
+        return _rejected_item(payload, str(error))
 
 
-def _refuse(payload: Any, reason: str) -> RejectedItem:
+def _rejected_item(payload: Any, reason: str) -> RejectedItem:
     try:
         text = json.dumps(payload, sort_keys=True)
     except RecursionError:
-        text = "nested too deeply to be shown"
+        text = "nested too deeply to show"
     remote_id = payload.get("_id") if isinstance(payload, dict) else None
     return RejectedItem(
         remote_id=remote_id if is_remote_id(remote_id) else None,
@@ -187,29 +191,29 @@ def _refuse(payload: Any, reason: str) -> RejectedItem:
     )
 
 
-def _take(rest: dict[str, Any], camel: str, snake: str, kind: type | UnionType, wanted: str) -> Any:
-    """The field's value, which ``rest`` then is without; ``Rejected`` unless it is of this kind."""
+def _take(rest: dict[str, Any], camel: str, snake: str, kind: type | UnionType, expected: str) -> Any:
+    """Remove the field from ``rest`` and return its value; ``Rejected`` unless it has this type."""
     value = rest.pop(camel if camel in rest else snake, None)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Rejected(f"“{camel}” must be {wanted}")
+        raise Rejected(f"“{camel}” must be {expected}")
     return value
 
 
 def _take_time(rest: dict[str, Any], camel: str, snake: str) -> datetime:
     milliseconds = _take(rest, camel, snake, int | float, "a number of milliseconds")
     if not 0 <= milliseconds <= _LAST_MILLISECOND:
-        raise Rejected(f"“{camel}” must be between the years 1970 and 9999")
+        raise Rejected(f"“{camel}” must be a time between the years 1970 and 9999")
     return _EPOCH + timedelta(milliseconds=round(milliseconds))
 
 
 def _check_storable(value: Any, depth: int = 1) -> None:
-    """Refuse what some database can't hold, so that the verdict is the same on all of them."""
+    """Reject values that some database can't store, so that the result is the same on all of them."""
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            raise Rejected("it holds text with a NUL character or half a surrogate pair")
+            raise Rejected("it contains text with a NUL character or an unpaired surrogate")
     elif isinstance(value, (int, float)):
-        if not abs(value) < _TOO_LARGE:  # so that NaN is refused too
-            raise Rejected("it holds a number that is infinite, too large or not a number")
+        if not abs(value) < _TOO_LARGE:  # “not <”, so that NaN is rejected too
+            raise Rejected("it contains a number that is NaN, infinite or too large")
     elif isinstance(value, (dict, list)):
         if depth > MAX_DEPTH:
             raise Rejected(f"it is nested more than {MAX_DEPTH} levels deep")

@@ -1,7 +1,7 @@
-"""The five remote operations on conversations, by the vendor's names, over one HTTP session.
+"""The five remote operations on conversations, named as in the vendor's SDK.
 
-Their shapes are those of ``docs/remote-api.md``. Works without the ORM, and outside of Django's settings unless
-``for_workspace`` is used.
+Requests and responses are described in ``docs/remote-api.md``. This module works without the ORM; only
+``for_workspace`` needs Django's settings.
 """
 
 import math
@@ -30,19 +30,19 @@ __all__ = ["ConversationService"]
 
 _PATH = "/v2/conversations"
 _WRITE_SHARE = 2 / 3
-"""The part of an update's time that its PATCH may take: the rest is for the GET that settles an unknown outcome."""
+"""The share of an update's time that its PATCH may take; the rest is for the GET that resolves an unknown outcome."""
 _CURSORS = {"snake": ("starting_after", "ending_before"), "camel": ("startingAfter", "endingBefore")}
 
 
 class ConversationService:
-    """The conversations of one workspace, remotely. Times are seconds.
+    """The conversations of one workspace in Orq. Times are in seconds.
 
-    ``api_key`` may be a callable: it is called for each request. ``retries`` is the default of all calls. No call
-    lasts longer than ``total_seconds``, its repetitions included, and all of them together no longer than
-    ``lifetime_seconds``. Close it, or use it as a context manager.
+    ``api_key`` may be a callable; it is called for each request. ``retries`` is the default for all calls. A call
+    takes at most ``total_seconds``, including its retries, and all calls together take at most ``lifetime_seconds``.
+    Close the service after use, or use it as a context manager.
 
-    Every operation raises ``OrqError``s: ``APIError`` (any 4XX or 5XX, with ``retry_after`` where Orq gave one),
-    ``TransportError`` and ``MalformedResponse``; wrong arguments raise ``ValueError`` before anything is sent.
+    Every operation raises subclasses of ``OrqError``: ``APIError`` (any 4XX or 5XX, with ``retry_after`` if Orq sent
+    it), ``TransportError`` and ``MalformedResponse``. Invalid arguments raise ``ValueError`` before anything is sent.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class ConversationService:
         lifetime_seconds: float = math.inf,
     ) -> None:
         hidden_key = api_key if isinstance(api_key, ApiKey) else ApiKey(api_key)
-        del api_key  # a debug page prints the variables of the frame that raises
+        del api_key  # a debug page shows the local variables of the frame that raises
         self._base_url = base_url
         self._api_style = api_style
-        for name, given in {"base_url": base_url, "api_style": api_style}.items():
-            if problem := problem_with(name, given):
+        for name, value in {"base_url": base_url, "api_style": api_style}.items():
+            if problem := problem_with(name, value):
                 raise ValueError(f"{name} {problem}.")
         self._project_id = project_id
         self._retries = retries or RetryConfig()
@@ -75,7 +75,10 @@ class ConversationService:
 
     @classmethod
     def for_workspace(cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False) -> Self:
-        """The service of a configured workspace; ``interactive`` (a person waits): one attempt, 15 s for all calls."""
+        """Return the service of a configured workspace.
+
+        ``interactive`` is for calls that a user waits for: one attempt each, and 15 s for all of them together.
+        """
         workspace = get_workspace(alias)
         return cls(
             api_key=workspace.api_key,
@@ -108,8 +111,8 @@ class ConversationService:
         ending_before: str | None = None,
         retries: RetryConfig | None = None,
     ) -> Page:
-        """One page, newest first: ``limit`` (1–100) conversations older than ``starting_after`` or newer than
-        ``ending_before``, which are conversation ids."""
+        """Return one page, newest first: at most ``limit`` (1–100) conversations, older than ``starting_after`` or
+        newer than ``ending_before``, both of which are conversation ids."""
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE_SIZE:
             raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
         cursors = zip(_CURSORS[self._api_style], (starting_after, ending_before), strict=True)
@@ -119,7 +122,10 @@ class ConversationService:
         return parse_reply(call, self._send(call, retries, 200), parse_page)
 
     def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
-        """A new conversation; ``InvalidName`` before sending, ``OutcomeUnknown`` if it may or may not exist now."""
+        """Create a conversation and return it.
+
+        ``InvalidName`` is raised before anything is sent, ``OutcomeUnknown`` if it may or may not have been created.
+        """
         body = {"displayName": clean_display_name(display_name)}
         if self._api_style == "camel" and self._project_id:
             body["projectId"] = self._project_id
@@ -129,16 +135,20 @@ class ConversationService:
         except OrqError as error:
             if not error.leaves_doubt:
                 raise
-            raise _unknown(call, error, error.retry_after) from None
+            raise _outcome_unknown(call, error, error.retry_after) from None
 
     def retrieve(self, *, conversation_id: str, retries: RetryConfig | None = None) -> RemoteConversation:
-        """``ConversationNotFound`` if there is none, or this key has no access to it."""
+        """Return a conversation; ``ConversationNotFound`` if it does not exist or this API key has no access to it."""
         return self._fetch(_call("retrieve", "GET", conversation_id), retries)
 
     def update(
         self, *, conversation_id: str, display_name: str | None = None, retries: RetryConfig | None = None
     ) -> RemoteConversation:
-        """Change what is given. ``OutcomeUnknown`` if no answer came and a look at the conversation did not help."""
+        """Change the given fields and return the conversation.
+
+        ``OutcomeUnknown`` is raised if no valid response arrived and retrieving the conversation does not show the
+        change.
+        """
         body = {} if display_name is None else {"displayName": clean_display_name(display_name)}
         call = _call("update", "PATCH", conversation_id, body)
         seconds = self._seconds_left()
@@ -147,18 +157,24 @@ class ConversationService:
         except OrqError as error:
             if not error.leaves_doubt:
                 raise
-            doubt = error
-        return self._settle(call, doubt, retries, seconds * (1 - _WRITE_SHARE))
+            cause = error
+        return self._resolve(call, cause, retries, seconds * (1 - _WRITE_SHARE))
 
     def delete(self, *, conversation_id: str, retries: RetryConfig | None = None) -> None:
-        """Delete for good. ``ConversationNotFound`` also where an earlier, repeated attempt deleted it."""
+        """Delete a conversation permanently.
+
+        ``ConversationNotFound`` is raised if it does not exist, even if an earlier attempt of this call deleted it.
+        """
         self._send(_call("delete", "DELETE", conversation_id), retries, 204)
 
     def iterate(
         self, *, limit: int = MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
     ) -> Iterator[Page]:
-        """All pages from the newest on, or from ``starting_after``; ``CursorIgnored`` if they don't advance."""
-        cursor, asked = starting_after, {starting_after}
+        """Yield all pages, newest first, or those after ``starting_after``.
+
+        ``CursorIgnored`` is raised if they do not advance, ``MalformedResponse`` if there is no id to continue from.
+        """
+        cursor, requested = starting_after, {starting_after}
         while True:
             page = self.list(limit=limit, starting_after=cursor, retries=retries)
             if cursor is not None and page.ids and min(page.ids) >= cursor:
@@ -167,53 +183,53 @@ class ConversationService:
             if not page.has_more:
                 return
             if page.cursor is None:
-                reason = "there is more of it, but it has no id to go on from"
+                reason = "“has_more” is true, but the page has no id to continue from"
                 raise MalformedResponse(operation="list", reason=reason, status=200)
-            if page.cursor in asked:
+            if page.cursor in requested:
                 raise CursorIgnored(operation="list", api_style=self._api_style, status=200)
             cursor = page.cursor
-            asked.add(cursor)
+            requested.add(cursor)
 
     def _fetch(self, call: Call, retries: RetryConfig | None, seconds: float | None = None) -> RemoteConversation:
         reply = self._send(call, retries, 200, seconds=seconds)
         conversation = parse_reply(call, reply, parse_conversation)
         if conversation.remote_id != call.remote_id:
-            raise malformed(call, reply, "it is about another conversation")
+            raise malformed(call, reply, "it describes a different conversation")
         return conversation
 
     def _send(self, call: Call, retries: RetryConfig | None, *expected: int, seconds: float | None = None) -> Reply:
-        left = self._seconds_left() if seconds is None else seconds
-        reply = self._transport.send(call, retries=retries or self._retries, seconds=left)
+        seconds = self._seconds_left() if seconds is None else seconds
+        reply = self._transport.send(call, retries=retries or self._retries, seconds=seconds)
         check_reply(call, reply, expected)
         return reply
 
     def _seconds_left(self) -> float:
         return max(0.0, min(self._total_seconds, self._until - time.monotonic()))
 
-    def _settle(self, call: Call, doubt: OrqError, retries: RetryConfig | None, seconds: float) -> RemoteConversation:
-        """What a GET shows, if that is what the update wanted. Not asked where Orq told us to wait."""
-        retry_after = doubt.retry_after
-        if retry_after is None:
+    def _resolve(self, call: Call, cause: OrqError, retries: RetryConfig | None, seconds: float) -> RemoteConversation:
+        """Retrieve the conversation and return it if it shows the update; otherwise raise ``OutcomeUnknown``."""
+        retry_after = cause.retry_after
+        if retry_after is None:  # else Orq asked us to wait
             try:
-                found = self._fetch(_call("retrieve", "GET", call.remote_id or ""), retries, seconds)
-                if found.display_name == (call.body or {}).get("displayName", found.display_name):
-                    return found
+                current = self._fetch(_call("retrieve", "GET", call.remote_id or ""), retries, seconds)
+                if current.display_name == (call.body or {}).get("displayName", current.display_name):
+                    return current
             except OrqError as error:
                 retry_after = error.retry_after
-        raise _unknown(call, doubt, retry_after)
+        raise _outcome_unknown(call, cause, retry_after)
 
 
 def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, str] | None = None) -> Call:
-    if not conversation_id.strip("."):  # no quoting keeps dots from meaning another path
+    if not conversation_id.strip("."):  # quote() does not escape dots: “..” would lead to another path
         raise ValueError(f"conversation_id {conversation_id!r} is not a conversation id.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)
 
 
-def _unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
-    reason = "a gateway answered in Orq's place"
+def _outcome_unknown(call: Call, error: OrqError, retry_after: float | None) -> OutcomeUnknown:
+    reason = "a gateway responded instead of Orq"
     if isinstance(error, MalformedResponse):
-        reason = f"the answer made no sense, {error.reason}"
+        reason = f"the response was invalid ({error.reason})"
     elif isinstance(error, TransportError):
         reason = error.reason
     return OutcomeUnknown(operation=call.operation, reason=reason, retry_after=retry_after)

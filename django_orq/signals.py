@@ -1,7 +1,7 @@
-"""Sent after the commit, once for each real change; receivers that raise are logged and stop nobody.
+"""Signals, sent after the commit, once for each actual change. Exceptions in receivers are logged by Django.
 
-The first four have the sender ``Conversation`` and give ``conversation`` and ``run`` (``None`` outside of a run);
-``sync_run_finished`` has the sender ``SyncRun`` and gives ``run``.
+The sender of the first four is ``Conversation``; their arguments are ``conversation`` and ``run`` (``None`` outside a
+sync run). The sender of ``sync_run_finished`` is ``SyncRun``; its argument is ``run``.
 """
 
 from django.dispatch import Signal

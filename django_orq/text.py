@@ -1,4 +1,4 @@
-"""Numbers, lengths of time and names as people read them, and the mark of what is to be translated."""
+"""Numbers, durations and names as they are shown to users, and the marker of texts to be translated."""
 
 import unicodedata
 from datetime import datetime, timedelta
@@ -10,12 +10,12 @@ from django.utils.translation import ngettext
 
 
 def marked(text: str) -> str:
-    """The text itself, marked for translation; Django's own ``gettext_noop`` asks the settings, at import."""
+    """Return ``text`` itself, marked for translation. Django's ``gettext_noop`` would read the settings at import."""
     return text
 
 
 def number(count: int) -> str:
-    """With its thousands apart, as the reader's language has them."""
+    """Return ``count`` with the thousands separators of the active language."""
     return number_format(count, force_grouping=True)
 
 
@@ -23,14 +23,14 @@ number_lazy = lazy(number, str)
 
 
 def in_words(length: timedelta, *, depth: int = 2) -> str:
-    """“45 seconds”, “1 hour, 3 minutes”: in at most ``depth`` units, to the minute from one minute on."""
+    """Return “45 seconds” or “1 hour, 3 minutes”: at most ``depth`` units, seconds only below a minute."""
     if length < timedelta(minutes=1):
         seconds = max(0, int(length.total_seconds()))
         return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
-    later = datetime(2001, 1, 1) + length  # noqa: DTZ001 # any day will do: the two are only subtracted
+    later = datetime(2001, 1, 1) + length  # noqa: DTZ001 # any date will do: only the difference is used
     return timesince(later - length, later, depth=depth)
 
 
 def is_blank(name: str) -> bool:
-    """Whether nothing of it can be seen."""
+    """Return whether ``name`` has no visible character."""
     return all(unicodedata.category(character)[0] in "ZC" for character in name)

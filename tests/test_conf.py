@@ -125,7 +125,7 @@ def test_callable_key_that_raises_is_said_without_what_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("given", "problem"),
-    [("", "empty"), (None, "empty"), (b"sk-hidden", "must be a string, and is of type bytes"), (42, "of type int")],
+    [("", "empty"), (None, "empty"), (b"sk-hidden", "must be a string, not bytes"), (42, "not int")],
 )
 def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: str) -> None:
     with pytest.raises(KeyCallableFailed, match=rf"API_KEY.*{problem}") as refusal:

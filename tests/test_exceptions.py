@@ -51,7 +51,7 @@ ERRORS: list[OrqError] = [
     ConversationChanged(
         remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None
     ),
-    OutcomeUnknown(operation="create", reason="no answer came in time", retry_after=3.0),
+    OutcomeUnknown(operation="create", reason="the request timed out", retry_after=3.0),
     MirrorBehind(operation="create", remote_id="conv_01jj1hdhn79xas7a01wb3hysdb"),
     MirrorContended(),
     MustWait(operation="list", time="12:00:00", retry_after=7.0),

@@ -93,5 +93,5 @@ def test_runs_and_refusals_say_what_they_are():
 def test_error_of_a_run_is_composed_when_it_is_shown():
     run = SyncRun(error_code="cursor_ignored", error_params={"api_style": "snake"})
 
-    assert "API_STYLE 'snake'" in run.error_message
+    assert "Check API_STYLE (now 'snake')" in run.error_message
     assert SyncRun().error_message == ""

@@ -493,7 +493,7 @@ def test_times_after_and_any_operation(orq_sandbox, client):
 
 
 def test_a_fault_without_a_kind_or_with_an_unknown_operation_is_refused(orq_sandbox):
-    with pytest.raises(ValueError, match="what goes wrong"):
+    with pytest.raises(ValueError, match="Specify a fault"):
         orq_sandbox.fail("list", applied=True)
     with pytest.raises(ValueError, match="rename"):
         orq_sandbox.fail("rename", status=500)
@@ -620,7 +620,7 @@ def test_the_command_serves_until_a_signal_and_ends_cleanly(number):
 def test_a_port_in_use_is_one_clear_line(orq_sandbox, capsys, monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert main(["--port", str(orq_sandbox.port)]) == 1
-    assert capsys.readouterr() == ("", f"Port {orq_sandbox.port} is in use: choose another with --port.\n")
+    assert capsys.readouterr() == ("", f"Port {orq_sandbox.port} is in use. Choose another one with --port.\n")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Faults that strike a limited number of requests."""
+"""Faults that affect a limited number of requests."""
 
 import threading
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from .protocol import Answer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What goes wrong with one request, nothing by default; `django_orq.testing` has the table of the fields."""
+    """What goes wrong with one request, by default nothing. The fields are described in `django_orq.testing`."""
 
     operation: str | None = None
     status: int | None = None
@@ -27,13 +27,13 @@ class Fault:
 
     @property
     def applies(self) -> bool:
-        """Whether the operation takes effect all the same."""
+        """Whether the operation takes effect in spite of the fault."""
         replaced = self.status is not None or self.raw is not None
         return self.applied or not (replaced or self.drop in ("before", "reset"))
 
     @property
     def answers(self) -> bool:
-        """Whether what is sent is an HTTP answer."""
+        """Whether an HTTP response is sent."""
         return self.drop is None and self.raw is None
 
     def answer(self, real: Answer) -> Answer:
@@ -49,33 +49,33 @@ class Fault:
 @dataclass(slots=True)
 class _Planned:
     fault: Fault
-    let_through: int
+    skip: int
     times: float
 
 
 class FaultPlan:
-    """The faults to come, in the order they were asked for."""
+    """The planned faults, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._planned: list[_Planned] = []
         self._lock = threading.Lock()
 
-    def add(self, fault: Fault, *, let_through: int, times: float) -> None:
+    def add(self, fault: Fault, *, skip: int, times: float) -> None:
         with self._lock:
-            self._planned.append(_Planned(fault, let_through, times))
+            self._planned.append(_Planned(fault, skip, times))
 
     def take(self, operation: str | None) -> Fault:
-        """The fault that strikes this request, used up by it; one of nothing lets it pass."""
+        """Return the fault that affects this request and count it as used; without one, a fault that does nothing."""
         with self._lock:
             for planned in self._planned:
                 if planned.fault.operation not in (None, operation):
                     continue
-                if not planned.let_through:
-                    return self._used(planned)
-                planned.let_through -= 1
+                if not planned.skip:
+                    return self._use(planned)
+                planned.skip -= 1
             return Fault()
 
-    def _used(self, planned: _Planned) -> Fault:
+    def _use(self, planned: _Planned) -> Fault:
         planned.times -= 1
         if not planned.times:
             self._planned.remove(planned)

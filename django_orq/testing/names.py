@@ -1,6 +1,6 @@
-"""What people call their support conversations, in several languages and scripts."""
+"""Typical names of support conversations, in several languages and scripts."""
 
-# English comes most often: most workspaces write most of their names in it.
+# English is the most frequent, as in most workspaces.
 _NAMES = (
     "Where is my order #{number}?",
     "Refund for Priya Shah: order {number} arrived broken",
@@ -30,5 +30,5 @@ _NAMES = (
 
 
 def display_name(topic: int, number: int) -> str:
-    """A name of 1 to 100 characters; any two numbers ≥ 0 pick one."""
+    """Return a name of 1 to 100 characters, chosen by any two numbers ≥ 0."""
     return _NAMES[topic % len(_NAMES)].format(number=100_000 + number % 900_000)

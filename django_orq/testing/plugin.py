@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `orq_sandbox`. It imports no Django."""
+"""The pytest plugin with the fixture `orq_sandbox`. It does not import Django."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def orq_sandbox() -> "Iterator[OrqSandbox]":
     """A running sandbox with an empty workspace."""
-    # pytest loads this module in every run: the server only in those that use it.
+    # pytest imports this module in every run; the server is imported only if it is used.
     from . import OrqSandbox  # noqa: PLC0415
 
     with OrqSandbox() as sandbox:

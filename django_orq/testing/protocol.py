@@ -1,4 +1,4 @@
-"""The five operations of the remote API, on a store: from a parsed request to an answer."""
+"""The five operations of the remote API on a store: from a parsed request to a response."""
 
 import json
 import re
@@ -35,7 +35,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
     body: Any
-    """The parsed JSON; the bytes where they are none; None without a body."""
+    """The parsed JSON; the bytes if they are not JSON; None without a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class Answer:
     def of_json(cls, status: int, value: object) -> "Answer":
         try:
             body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        except UnicodeEncodeError:  # a lone surrogate travels only as an escape
+        except UnicodeEncodeError:  # a lone surrogate can only be sent escaped
             body = json.dumps(value).encode()
         return cls(status, body, {"Content-Type": "application/json"})
 
 
 @dataclass(kw_only=True, eq=False)
 class Behaviour:
-    """How the sandbox misbehaves until told otherwise; `django_orq.testing` has the table."""
+    """How the sandbox behaves; the attributes are described in `django_orq.testing`."""
 
     api_key: str = field(default="sandbox-key", repr=False)
     latency: float = 0.0
@@ -67,17 +67,17 @@ class Behaviour:
     on_request: Callable[[Operation | None, Literal["before", "after"]], object] | None = None
 
 
-class _Refusal(Exception):
+class _ApiError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.answer = Answer.of_json(status, {"message": message})
 
 
 def route(style: Style, method: str, path: str) -> tuple[Operation | None, str]:
-    """The operation that method and path name in this dialect, and the conversation's id."""
+    """Return the operation that method and path stand for in this dialect, and the conversation's id."""
     if match := _ITEM_PATH.fullmatch(path):
         return _ITEM.get(method), unquote(match[1])
-    # The last dialect lists with a slash and creates without, as the vendor's SDK 4.3.20 does.
+    # In the "camel" dialect, as in the vendor's SDK 4.3.20, the path ends in a slash for list but not for create.
     if (method, path) == ("GET", _LIST_PATHS[style]):
         return "list", ""
     return ("create" if (method, path) == ("POST", "/v2/conversations") else None), ""
@@ -98,19 +98,19 @@ class RemoteApi:
 
     def answer(self, operation: Operation | None, remote_id: str, request: Request) -> Answer:
         try:
-            return self._carried_out(operation, remote_id, request)
-        except _Refusal as refusal:
-            return refusal.answer
+            return self._perform(operation, remote_id, request)
+        except _ApiError as error:
+            return error.answer
 
-    def _carried_out(self, operation: Operation | None, remote_id: str, request: Request) -> Answer:
+    def _perform(self, operation: Operation | None, remote_id: str, request: Request) -> Answer:
         if operation is None:
-            raise _Refusal(404, f"Route {request.method} {request.path} not found")
+            raise _ApiError(404, f"Route {request.method} {request.path} not found")
         if request.headers.get("authorization") != f"Bearer {self.behaviour.api_key}":
-            raise _Refusal(401, "Invalid or missing API key")
+            raise _ApiError(401, "Invalid or missing API key")
         if operation == "list":
             return self._list(request.query)
         if self.behaviour.locked_out:
-            raise _Refusal(404, "Conversation not found")
+            raise _ApiError(404, "Conversation not found")
         if operation == "create":
             return self._create(_json_object(request.body))
         if operation == "update":
@@ -118,7 +118,7 @@ class RemoteApi:
         return self._retrieve(remote_id) if operation == "retrieve" else self._delete(remote_id)
 
     def add(self, fields: Conversation) -> Conversation:
-        """A new conversation, created now; `fields` replaces or adds any key of it."""
+        """Create a conversation now and return it; `fields` replaces or adds any of its keys."""
         with self.store.lock:
             value = self.clock.next(now_ms())
             created_at = milliseconds_of(value)
@@ -148,12 +148,12 @@ class RemoteApi:
             if before and not after:
                 found, order = self.store.newer_than(before), -1
             page = list(islice(self._visible(found, query), limit + 1))
-            return self._listed(page[:limit][::order], has_more=len(page) > limit)
+            return self._list_answer(page[:limit][::order], has_more=len(page) > limit)
 
     def _unknown_cursor(self) -> Answer:
         if self.behaviour.unknown_cursor == "empty":
-            return self._listed([], has_more=False)
-        raise _Refusal(int(self.behaviour.unknown_cursor), "No conversation with this cursor")
+            return self._list_answer([], has_more=False)
+        raise _ApiError(int(self.behaviour.unknown_cursor), "No conversation with this cursor")
 
     def _visible(self, conversations: Iterable[Conversation], query: Mapping[str, str]) -> Iterator[Conversation]:
         if self.behaviour.locked_out:
@@ -165,7 +165,7 @@ class RemoteApi:
             if not camel or _entity_of(conversation) == wanted:
                 yield conversation
 
-    def _listed(self, page: list[Conversation], *, has_more: bool) -> Answer:
+    def _list_answer(self, page: list[Conversation], *, has_more: bool) -> Answer:
         answer = {"object": "list", "data": page, "has_more": has_more}
         transform = self.behaviour.transform_list
         return Answer.of_json(200, transform(answer) if transform else answer)
@@ -174,18 +174,18 @@ class RemoteApi:
         if self.style == "snake":
             return Answer.of_json(201, self.add({"displayName": _name(body.get("displayName"))}))
         if not isinstance(body.get("projectId"), str):
-            raise _Refusal(400, "projectId is required")
+            raise _ApiError(400, "projectId is required")
         name, metadata = _name(body.get("displayName", "Untitled")), body.get("metadata") or {}
         return Answer.of_json(201, self.add({"displayName": name, "metadata": metadata}))
 
     def _retrieve(self, remote_id: str) -> Answer:
-        conversation = self._found(remote_id)
+        conversation = self._get(remote_id)
         messages = {"messages": [_first_message(conversation)]} if self.style == "camel" else {}
         return Answer.of_json(200, conversation | messages)
 
     def _update(self, remote_id: str, body: dict[str, Any]) -> Answer:
         with self.store.lock:
-            before = self._found(remote_id)
+            before = self._get(remote_id)
             after = dict(before)
             if "displayName" in body:
                 after["displayName"] = _name(body["displayName"])
@@ -199,13 +199,13 @@ class RemoteApi:
 
     def _delete(self, remote_id: str) -> Answer:
         if not self.store.remove(remote_id):
-            raise _Refusal(404, "Conversation not found")
+            raise _ApiError(404, "Conversation not found")
         return Answer(204)
 
-    def _found(self, remote_id: str) -> Conversation:
+    def _get(self, remote_id: str) -> Conversation:
         conversation = self.store.get(remote_id)
         if conversation is None:
-            raise _Refusal(404, "Conversation not found")
+            raise _ApiError(404, "Conversation not found")
         return conversation
 
 
@@ -213,23 +213,23 @@ def _limit(query: Mapping[str, str]) -> int:
     text = query.get("limit", "10")
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
         return int(text)
-    raise _Refusal(400, "limit must be a number from 1 to 100")
+    raise _ApiError(400, "limit must be a number from 1 to 100")
 
 
 def _name(value: object) -> str:
     if isinstance(value, str) and 1 <= len(value) <= 100:
         return value
-    raise _Refusal(400, "displayName must be a text of 1 to 100 characters")
+    raise _ApiError(400, "displayName must be a string of 1 to 100 characters")
 
 
 def _json_object(body: object) -> dict[str, Any]:
     if isinstance(body, dict):
         return body
-    raise _Refusal(400, "Malformed JSON in request body")
+    raise _ApiError(400, "Malformed JSON in request body")
 
 
 def touched(conversation: Conversation) -> Conversation:
-    """The conversation as it is once it has been changed now."""
+    """Return the conversation with the time of a change made now."""
     return conversation | {"updatedAt": max(now_ms(), conversation["updatedAt"] + 1)}
 
 

@@ -1,4 +1,4 @@
-"""The sandbox itself: a server, its workspace, and what tests ask of both."""
+"""The sandbox: a server, its workspace, and what tests need of both."""
 
 import math
 import random
@@ -11,7 +11,7 @@ from .faults import Fault, FaultPlan
 from .ids import IdClock
 from .protocol import OPERATIONS, Answer, Behaviour, Operation, RemoteApi, Request, Style, now_ms, route, touched
 from .server import HOST, SandboxServer, Wire, deliver
-from .store import Conversation, ConversationStore, SeededConversations, believable_conversation
+from .store import Conversation, ConversationStore, SeededConversations, realistic_conversation
 
 _REQUESTS_KEPT = 10_000
 _clock = IdClock()
@@ -19,25 +19,25 @@ _clock = IdClock()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedRequest(Request):
-    """A request that the sandbox received, recorded just before its answer went out."""
+    """A request that the sandbox received, recorded just before its response was sent."""
 
     operation: Operation | None
-    """None: no route of the API."""
+    """None if the API has no such route."""
     status: int | None
-    """What was answered; None when no HTTP answer was sent."""
+    """The status of the response; None if no HTTP response was sent."""
 
 
 class OrqSandbox(Behaviour):
-    """An Orq workspace on a free port of 127.0.0.1, for tests and trials.
+    """An Orq workspace on a port of 127.0.0.1 (by default a free one), for tests and trials.
 
-    A context manager; `start` and `stop` do the same by hand, and a stopped sandbox starts again
-    on the same port with the same conversations: an outage.
+    Use it as a context manager, or call `start` and `stop`. A stopped sandbox can be started
+    again, on the same port with the same conversations, to simulate an outage.
 
-    `conversations` believable ones are there from the start; the same `seed` gives the same
-    names, metadata and gaps between times, counted back from `newest_at` (Unix milliseconds;
-    None: now). `style` is the dialect: "snake" (the default one) or "camel" (that of the
-    vendor's SDK 4.3.20). The other attributes make it misbehave: `django_orq.testing` has the
-    table.
+    It starts with `conversations` realistic conversations. The same `seed` produces the same
+    names, metadata and intervals between times, counted back from `newest_at` (Unix
+    milliseconds; None: now). `style` is the dialect: "snake" (the default) or "camel" (that of
+    the vendor's SDK 4.3.20). The attributes that change how it behaves are described in
+    `django_orq.testing`.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class OrqSandbox(Behaviour):
         return True  # an empty workspace is a workspace
 
     def start(self) -> None:
-        """Serve; OSError when the port is taken."""
+        """Start serving. Raises OSError if the port is in use."""
         self._server = SandboxServer(port=self.port, respond=self._respond)
         self.port = self._server.server_address[1]
 
     def stop(self) -> None:
-        """Close every socket. Conversations, requests and faults stay."""
+        """Close all sockets. Conversations, recorded requests and faults are kept."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -92,19 +92,19 @@ class OrqSandbox(Behaviour):
         return f"http://{HOST}:{self.port}"
 
     def settings(self) -> dict[str, dict[str, str]]:
-        """A value for the setting ORQ_WORKSPACES whose `default` workspace is this one."""
+        """Return a value for ORQ_WORKSPACES in which this sandbox is the workspace `default`."""
         workspace = {"API_KEY": self.api_key, "BASE_URL": self.base_url}
-        camel = {"API_STYLE": "camel", "PROJECT_ID": "sandbox"}  # a create is refused without a project there
+        camel = {"API_STYLE": "camel", "PROJECT_ID": "sandbox"}  # this dialect requires a project to create
         return {"default": workspace | (camel if self.style == "camel" else {})}
 
-    # What somebody else does in the workspace: no request, no check, at once.
+    # Changes made by other users of the workspace: immediate, without a request, not validated.
 
     def add(self, display_name: str = "Untitled", **fields: Any) -> Conversation:
-        """Create a conversation. `fields` replaces or adds any key of it, as on the wire."""
+        """Create a conversation. `fields` replaces or adds any of its keys, as in the API's JSON."""
         return self._api.add({"displayName": display_name, **fields})
 
     def rename(self, remote_id: str, name: str) -> Conversation:
-        """Raises KeyError when no such conversation exists."""
+        """Raises KeyError if there is no such conversation."""
         with self._store.lock:
             conversation = self._store.get(remote_id)
             if conversation is None:
@@ -112,7 +112,7 @@ class OrqSandbox(Behaviour):
             return self._store.put(touched(conversation | {"displayName": name}))
 
     def remove(self, remote_id: str) -> None:
-        """Raises KeyError when no such conversation exists."""
+        """Raises KeyError if there is no such conversation."""
         if not self._store.remove(remote_id):
             raise KeyError(remote_id)
 
@@ -121,7 +121,7 @@ class OrqSandbox(Behaviour):
 
     @property
     def conversations(self) -> list[Conversation]:
-        """Copies of all of them, newest first."""
+        """Copies of all conversations, newest first."""
         with self._store.lock:
             return list(self._store.older_than(None))
 
@@ -133,18 +133,16 @@ class OrqSandbox(Behaviour):
         after: int = 0,
         **kinds: Any,
     ) -> None:
-        """Spoil the next `times` requests (None: all) of this operation (None: any request).
+        """Make the next `times` requests (None: all) of this operation (None: any) fail.
 
-        The first `after` of them still pass. `kinds` are fields of `Fault`; `django_orq.testing`
-        has the table. Faults strike in the order in which they were asked for.
+        The first `after` requests are handled normally. `kinds` are fields of `Fault`, described
+        in `django_orq.testing`. Faults are applied in the order in which they were added.
         """
         if operation not in (None, *OPERATIONS):
-            raise ValueError(f"No operation {operation!r}: one of {', '.join(OPERATIONS)}, or None.")
+            raise ValueError(f"operation must be one of {', '.join(OPERATIONS)}, or None, not {operation!r}.")
         if not kinds.keys() - {"applied"}:
-            raise ValueError("Say what goes wrong: status, drop, cut, delay, drip, raw, …")
-        self._faults.add(
-            Fault(operation=operation, **kinds), let_through=after, times=math.inf if times is None else times
-        )
+            raise ValueError("Specify a fault: status, drop, cut, delay, drip, raw, …")
+        self._faults.add(Fault(operation=operation, **kinds), skip=after, times=math.inf if times is None else times)
 
     def clear_faults(self) -> None:
         self._faults.clear()
@@ -156,7 +154,7 @@ class OrqSandbox(Behaviour):
             return list(self._requests)
 
     def count(self, operation: Operation | None = None) -> int:
-        """How many requests of this operation came (None: of any kind), those forgotten too."""
+        """Return how many requests of this operation (None: all) arrived since the last `clear_requests`."""
         with self._recording:
             return self._counts.total() if operation is None else self._counts[operation]
 
@@ -188,7 +186,6 @@ class OrqSandbox(Behaviour):
 
 
 def make_conversation(**overrides: Any) -> Conversation:
-    """One believable remote conversation, as on the wire; `overrides` replaces or adds keys."""
+    """Return one realistic conversation as in the API's JSON; `overrides` replaces or adds keys."""
     value = _clock.next(now_ms())
-    chance = random.getrandbits(128)
-    return believable_conversation(value, chance, latest_update=value >> 80) | overrides
+    return realistic_conversation(value, random.getrandbits(128), latest_update=value >> 80) | overrides

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over sockets of 127.0.0.1, down to the single byte."""
+"""An HTTP/1.1 server on 127.0.0.1 that controls every byte it sends."""
 
 import json
 import os
@@ -18,19 +18,19 @@ from .faults import Fault
 from .protocol import Answer, Request
 
 HOST = "127.0.0.1"
-_GRACE = 5.0  # seconds that closing waits for a request under way
+_GRACE = 5.0  # seconds that close() waits for each request in progress
 _MAX_LINE = 65_536
 
 
 class Wire(BaseHTTPRequestHandler):
-    """One client's connection: reads its requests, lets the sandbox answer them."""
+    """One client's connection: reads requests and has the sandbox answer them."""
 
     protocol_version = default_request_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: "SandboxServer"
 
     def handle_one_request(self) -> None:
-        # Without the base class's `do_GET` and the like: which methods there are, the protocol decides.
+        # Instead of the base class's `do_GET` and so on: the protocol decides which methods exist.
         self.raw_requestline = self.rfile.readline(_MAX_LINE)
         if not self.raw_requestline.strip():
             self.close_connection = True
@@ -48,7 +48,7 @@ class Wire(BaseHTTPRequestHandler):
     def _request(self) -> Request:
         headers = {name.lower(): value for name, value in self.headers.items()}
         if "transfer-encoding" in headers:
-            raise ValueError("Only bodies with a Content-Length are read")
+            raise ValueError("Request bodies need a Content-Length")
         split = urlsplit(self.path)
         return Request(
             method=self.command,
@@ -59,7 +59,7 @@ class Wire(BaseHTTPRequestHandler):
         )
 
     def log_message(self, *_: object) -> None:
-        """Nothing: what was asked is in `OrqSandbox.requests`."""
+        """Log nothing; requests are recorded in `OrqSandbox.requests`."""
 
     def send(self, octets: bytes) -> None:
         self.connection.sendall(octets)
@@ -70,16 +70,16 @@ class Wire(BaseHTTPRequestHandler):
             self.pause(pause)
 
     def pause(self, seconds: float) -> None:
-        """Wait; raises ConnectionError as soon as the client or the sandbox hangs up."""
+        """Wait. Raises ConnectionError as soon as the client or the sandbox closes the connection."""
         if seconds <= 0:
             return
         with selectors.DefaultSelector() as selector:
             selector.register(self.connection, selectors.EVENT_READ)
             if selector.select(seconds) and not self.connection.recv(1, socket.MSG_PEEK):
-                raise ConnectionError("hung up")
+                raise ConnectionError("connection closed")
 
     def reset(self) -> None:
-        """Make the close that follows a TCP reset."""
+        """Make the next close of the connection a TCP reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -91,12 +91,12 @@ def _parsed(body: bytes) -> Any:
 
 
 class SandboxServer(ThreadingTCPServer):
-    """Accepts connections, a thread each. Raises OSError when the port cannot be had.
+    """Handles each connection in its own thread. Raises OSError if the port is not available.
 
-    ``respond`` answers a request and returns whether the connection can be used again.
+    ``respond`` answers a request and returns whether the connection can be reused.
     """
 
-    allow_reuse_address = os.name == "posix"  # elsewhere it would take a port that somebody has
+    allow_reuse_address = os.name == "posix"  # on Windows it would also take ports that are in use
     request_queue_size = 128
 
     def __init__(self, *, port: int, respond: Callable[[Request, Wire], bool]) -> None:
@@ -107,8 +107,8 @@ class SandboxServer(ThreadingTCPServer):
         self._accepting.start()
 
     def close(self) -> None:
-        """Close every socket; requests under way are cut short."""
-        with suppress(OSError):  # wakes the thread that accepts; where this is refused, it looks up each half second
+        """Close all sockets, also those of requests in progress."""
+        with suppress(OSError):  # wakes the accepting thread; if it fails, that thread notices within half a second
             self.socket.shutdown(socket.SHUT_RDWR)
         self.shutdown()
         self._accepting.join()
@@ -125,16 +125,16 @@ class SandboxServer(ThreadingTCPServer):
         thread.start()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        with suppress(OSError):  # the client or the sandbox hung up
+        with suppress(OSError):  # the client or the sandbox closed the connection
             super().finish_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        # Without the shutdown of the base class: its end of stream would come before a reset.
+        # Not shut down first, as the base class does: the client would see the end of the stream before a reset.
         request.close()
         self._connections.pop(threading.current_thread(), None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        raise  # what a hook raised is the thread's, not one line of a log
+        raise  # so that an exception in a hook ends the thread visibly, instead of being printed
 
 
 def render_head(answer: Answer, *, length: int | None) -> bytes:
@@ -148,13 +148,13 @@ def render_head(answer: Answer, *, length: int | None) -> bytes:
 
 
 def deliver(answer: Answer, fault: Fault, wire: Wire) -> bool:
-    """Send the answer as the fault has it; returns whether the connection can be used again."""
+    """Send the answer, changed by the fault; return whether the connection can be reused."""
     wire.pause(fault.delay)
     if fault.drop == "reset":
         wire.reset()
     if fault.drop:
         return False
-    octets = _spoiled(answer, fault) if fault.raw is None else fault.raw
+    octets = _render(answer, fault) if fault.raw is None else fault.raw
     if fault.drip:
         wire.drip(octets, fault.drip)
     else:
@@ -162,8 +162,8 @@ def deliver(answer: Answer, fault: Fault, wire: Wire) -> bool:
     return fault.raw is None and not fault.cut
 
 
-def _spoiled(answer: Answer, fault: Fault) -> bytes:
-    # Blanks after a JSON value leave it valid: only its size is wrong.
+def _render(answer: Answer, fault: Fault) -> bytes:
+    # Spaces after a JSON value keep it valid, so that only its size is wrong.
     body = answer.body.ljust(fault.oversize)
     head = render_head(answer, length=None if fault.chunked else len(body))
     if fault.chunked:

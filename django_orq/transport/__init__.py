@@ -1,4 +1,4 @@
-"""The wire: one HTTP exchange with its repetitions, and what an answer means. Private to ``service``.
+"""HTTP: sends a request, with retries, and turns the response into a value or an error. Private to ``service``.
 
-Nothing of ``requests`` or ``urllib3`` leaves this package.
+No object of ``requests`` or ``urllib3`` leaves this package.
 """

@@ -1,7 +1,7 @@
-"""One HTTP exchange with its repetitions, and what came back. Private to ``service``.
+"""One HTTP exchange, with its retries. Private to ``service``.
 
-Nothing of ``requests`` or ``urllib3`` leaves this module: not an object, and not a stack frame, since theirs hold the
-Authorization header and Django's debug page prints what frames hold.
+Neither objects nor stack frames of ``requests`` and ``urllib3`` leave this module: their frames hold the Authorization
+header, and Django's debug page shows the local variables of all frames.
 """
 
 import http.client
@@ -24,59 +24,59 @@ from ..conf import ApiKey, KeyCallableFailed, RetryConfig
 from ..exceptions import MalformedResponse, OrqError, TransportError
 
 MAX_BODY = 10_000_000
-"""Bytes of an answer's body, decompressed, above which reading stops."""
-SHORTEST_SECRET = 8
-"""Characters of a key that is removed from answers. A shorter one, as for trials, may be a word that people write."""
+"""The longest response body that is accepted, in bytes after decompression."""
+MIN_SECRET = 8
+"""The shortest API key, in characters, that is removed from responses. A shorter one may be an ordinary word."""
 _HEADERS = {"User-Agent": f"django-orq/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip"}
-_PIECE = 16_384
+_CHUNK = 16_384
 _GZIP = 16 + zlib.MAX_WBITS
 _FAILURES = (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error)
 _NOT_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError, InvalidSchema)
-"""All other failures count as sent: a TLS peer, for one, can read the whole request and then break the connection."""
+"""After any other failure the request counts as sent: a TLS peer may read all of it and then close the connection."""
 _REASONS = (
-    (InvalidSchema, "SOCKS needs the package PySocks; run pip install 'requests[socks]'"),
-    (socket.gaierror, "the host name is not known"),
-    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
-    (ssl.SSLError, "the encrypted connection failed"),
+    (InvalidSchema, "a SOCKS proxy needs the package PySocks; run pip install 'requests[socks]'"),
+    (socket.gaierror, "the host name could not be resolved"),
+    (ssl.SSLCertVerificationError, "the certificate is not trusted"),
+    (ssl.SSLError, "the TLS connection failed"),
     (ConnectionRefusedError, "the connection was refused"),
-    (NewConnectionError, "no connection came about"),
-    (ConnectTimeoutError, "no connection came about in time"),
-    (TimeoutError, "no answer came in time"),
-    (ConnectionError, "the connection broke before an answer came"),
+    (NewConnectionError, "the connection failed"),
+    (ConnectTimeoutError, "the connection timed out"),
+    (TimeoutError, "the request timed out"),
+    (ConnectionError, "the connection was closed before the response was complete"),
 )
-"""In our words, for the libraries' texts are long and one of them quotes headers."""
+"""The libraries' own messages are not used: they are long, and one of them quotes headers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request to be made."""
+    """One request to send."""
 
     operation: str
     method: str
     path: str
     remote_id: str | None = None
-    """The conversation asked for, where there is one."""
+    """The id of the conversation, if the request is about one."""
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came back: of an error the body as far as it could be read, else the whole of it."""
+    """The response. The body of an error may be incomplete."""
 
     status: int
     headers: Mapping[str, str]
     text: str = field(repr=False)
-    """The body. Half surrogate pairs stand for bytes that are not UTF-8, in which JSON is."""
+    """The body, decoded as UTF-8; lone surrogates stand for invalid bytes."""
     redact: Callable[[str], str] = field(repr=False)
-    """Removes the API key that was sent from a text, since a server may have echoed it."""
+    """Removes the API key that was sent, in case the server echoed it."""
 
 
 class _Bearer(requests.auth.AuthBase):
-    """Given as ``auth``, so that no frame of ours has the header among its variables."""
+    """Passed as ``auth``, so that no frame of this module has the header among its local variables."""
 
     def __init__(self, key: ApiKey) -> None:
-        self._key = ApiKey(key.read())  # which nothing prints and nothing pickles
+        self._key = ApiKey(key.read())  # its repr hides the key, and it can't be pickled
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._key.read()}"
@@ -84,11 +84,11 @@ class _Bearer(requests.auth.AuthBase):
 
     def redact(self, text: str) -> str:
         key = self._key.read()
-        return text.replace(key, "[API key]") if len(key) >= SHORTEST_SECRET else text
+        return text.replace(key, "[API key]") if len(key) >= MIN_SECRET else text
 
 
 class Transport:
-    """Sends calls to one base URL. Threads may share it: each has a session of its own. Times are seconds."""
+    """Sends requests to one base URL. Threads may share it: each has its own session. Times are in seconds."""
 
     def __init__(self, *, api_key: ApiKey, base_url: str, connect_timeout: float, read_timeout: float) -> None:
         self._api_key = api_key
@@ -102,21 +102,20 @@ class Transport:
             session.close()
 
     def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Reply:
-        """Make the call, with its repetitions, within ``seconds``.
+        """Send the request, with retries, within ``seconds``, and return the response, whatever its status.
 
-        Any whole answer is returned, whatever its status. ``TransportError`` if none came; ``MalformedResponse`` if
-        what came was no HTTP, cut off, or too long. An attempt begins with the time that is left for each of its
-        reads, and no piece of a body is asked for later; a server that sends its headers in bits is bounded by the
-        read timeout alone.
+        ``TransportError`` is raised if no response arrived; ``MalformedResponse`` if it is not HTTP, incomplete or too
+        long. No attempt and no read of a body starts after ``seconds``. Headers that arrive slowly are limited only by
+        the read timeout, which applies to each read.
         """
         started = time.monotonic()
         deadline = started + seconds
-        latest = min(deadline, started + retries.max_elapsed)
+        retry_until = min(deadline, started + retries.max_elapsed)
         interval = retries.initial_interval
-        for left in reversed(range(retries.attempts)):
+        for retries_left in reversed(range(retries.attempts)):
             outcome = self._attempt(call, deadline)
             pause = min(interval, retries.max_interval) * random.uniform(0.5, 1)  # noqa: S311 # jitter, not a secret
-            if not (left and _worth_repeating(call, outcome, retries) and time.monotonic() + pause < latest):
+            if not (retries_left and _should_retry(call, outcome, retries) and time.monotonic() + pause < retry_until):
                 break
             time.sleep(pause)
             interval *= 2
@@ -132,7 +131,7 @@ class Transport:
             return TransportError(operation=call.operation, reason=str(error).rstrip("."), sent=False)
         except _FAILURES as error:
             outcome = _failure(call, error, requests.utils.select_proxy(self._base_url, session.proxies))
-        except BaseException as error:  # a soft time limit, Ctrl-C, a defect: without the frames that hold the key
+        except BaseException as error:  # a soft time limit, Ctrl-C, a bug: raised without the frames that hold the key
             error.__context__ = None
             raise error.with_traceback(None) from None
         answer = outcome.status if isinstance(outcome, Reply) else outcome.code
@@ -140,14 +139,14 @@ class Transport:
         return outcome
 
     def _session(self) -> requests.Session:
-        """This thread's session, with the environment's proxy and certificates for the base URL."""
+        """Return this thread's session, with the environment's proxy and CA bundle for the base URL."""
         thread = threading.get_ident()
         if thread not in self._sessions:
             session = self._sessions[thread] = requests.Session()
             session.headers.update(_HEADERS)
-            found = session.merge_environment_settings(self._base_url, {}, None, None, None)
-            session.proxies, session.verify = found["proxies"], found["verify"]
-            session.trust_env = False  # else each request would look there anew, and into ~/.netrc
+            environment = session.merge_environment_settings(self._base_url, {}, None, None, None)
+            session.proxies, session.verify = environment["proxies"], environment["verify"]
+            session.trust_env = False  # else each request would read the environment again, and ~/.netrc
         return self._sessions[thread]
 
     def _exchange(self, call: Call, session: requests.Session, deadline: float) -> Reply | OrqError:
@@ -155,12 +154,12 @@ class Transport:
         url, proxies = self._base_url + call.path, session.proxies
         request = requests.Request(call.method, url, params=call.query, json=call.body, auth=bearer)
         if call.method == "POST":
-            session.close()  # a kept connection may be stale, and then nobody knows whether this was sent
-        left = deadline - time.monotonic()
-        if left <= 0:
+            session.close()  # a reused connection may be stale; then it would be unknown whether the request was sent
+        seconds_left = deadline - time.monotonic()
+        if seconds_left <= 0:
             raise ConnectTimeoutError from TimeoutError()
-        timeout = (min(self._connect_timeout, left), min(self._read_timeout, left))
-        # By the adapter: a session would keep cookies, and read a redirect's body to its end.
+        timeout = (min(self._connect_timeout, seconds_left), min(self._read_timeout, seconds_left))
+        # Through the adapter, because a session would keep cookies and read a redirect's body to its end.
         send, prepared = session.get_adapter(url).send, session.prepare_request(request)
         with send(prepared, stream=True, timeout=timeout, verify=session.verify or True, proxies=proxies) as response:
             body = bytearray()
@@ -178,10 +177,10 @@ class Transport:
 
 
 def _read_body(call: Call, raw: Any, deadline: float, *, into: bytearray) -> None:
-    # urllib3 before 2.6 would decompress a piece to whatever size it has.
+    # Decompressed here, since urllib3 before 2.6 does not limit the size of a decompressed chunk.
     gzip = zlib.decompressobj(_GZIP) if raw.headers.get("Content-Encoding", "").lower() == "gzip" else None
-    while piece := raw.read1(_PIECE, decode_content=False):  # read would wait for a whole piece, however slow
-        into += gzip.decompress(piece, MAX_BODY + 1 - len(into)) if gzip else piece
+    while chunk := raw.read1(_CHUNK, decode_content=False):  # read() would wait until the chunk is full, however slow
+        into += gzip.decompress(chunk, MAX_BODY + 1 - len(into)) if gzip else chunk
         if len(into) > MAX_BODY:
             raise MalformedResponse(operation=call.operation, reason="it is longer than 10 MB")
         if time.monotonic() >= deadline:
@@ -190,12 +189,12 @@ def _read_body(call: Call, raw: Any, deadline: float, *, into: bytearray) -> Non
         raise zlib.error
 
 
-def _worth_repeating(call: Call, outcome: Reply | OrqError, retries: RetryConfig) -> bool:
+def _should_retry(call: Call, outcome: Reply | OrqError, retries: RetryConfig) -> bool:
     idempotent = call.method in ("GET", "DELETE")
     if isinstance(outcome, Reply):
-        # Who was told to wait waits, and not here: a server could hold a worker for as long as it likes.
-        can_try_now = "retry-after" not in map(str.lower, outcome.headers)
-        return idempotent and can_try_now and outcome.status in {500, 502, 503, 504}
+        # Waiting for Retry-After is left to the caller: here a server could block a worker for any length of time.
+        must_wait = "retry-after" in map(str.lower, outcome.headers)
+        return idempotent and not must_wait and outcome.status in {500, 502, 503, 504}
     not_sent = isinstance(outcome, TransportError) and not outcome.sent
     return retries.connection_errors and (idempotent or not_sent)
 
@@ -206,24 +205,24 @@ def _failure(call: Call, error: BaseException, proxy: str | None) -> OrqError:
     def caused_by(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
-    by_way_of = f" (proxy {proxy.rpartition('@')[2].rpartition('//')[2].rstrip('/')})" if proxy else ""
+    via_proxy = f" (proxy {proxy.rpartition('@')[2].rpartition('//')[2].rstrip('/')})" if proxy else ""
     if caused_by(http.client.HTTPException, InvalidHeader, zlib.error) and not caused_by(ConnectionError):
-        return MalformedResponse(operation=call.operation, reason=f"it is cut off, damaged or no HTTP{by_way_of}")
-    # The standard library says by this text alone that a proxy answered a CONNECT, and with which status.
-    refusal = str(causes[-1]).partition("Tunnel connection failed: ")[2][:3]
+        return MalformedResponse(operation=call.operation, reason=f"it is incomplete, damaged or not HTTP{via_proxy}")
+    # Only this message of the standard library says that a proxy refused a CONNECT, and with which status.
+    proxy_status = str(causes[-1]).partition("Tunnel connection failed: ")[2][:3]
     reason = next(
         (reason for kind, reason in _REASONS if caused_by(kind)), f"it failed with {type(causes[-1]).__name__}"
     )
     return TransportError(
         operation=call.operation,
-        reason=(f"the proxy answered {refusal}" if refusal else reason) + by_way_of,
-        sent=not refusal and not caused_by(*_NOT_SENT),
+        reason=(f"the proxy returned status {proxy_status}" if proxy_status else reason) + via_proxy,
+        sent=not proxy_status and not caused_by(*_NOT_SENT),
         timed_out=caused_by(TimeoutError),
     )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it wraps, which requests and urllib3 keep as a ``reason``, an argument or a cause."""
+    """Yield the error and those that it wraps. requests and urllib3 keep them as ``reason``, argument or cause."""
     while error is not None:
         yield error
         inner = (getattr(error, "reason", None), *error.args, error.__cause__)

@@ -1,4 +1,4 @@
-"""What Orq's answers mean: a value, or the error that says what came instead, and when to try again."""
+"""Turns Orq's responses into values, or into errors that say what went wrong and when to try again."""
 
 import json
 import math
@@ -19,17 +19,17 @@ _KINDS = {401: exceptions.AuthenticationFailed, 403: exceptions.PermissionRefuse
 
 
 def check_reply(call: Call, reply: Reply, expected: Collection[int]) -> None:
-    """Raise ``APIError`` for a 4XX or 5XX, ``MalformedResponse`` for another status that is not expected."""
+    """Raise ``APIError`` for a 4XX or 5XX status, ``MalformedResponse`` for any other unexpected one."""
     if 400 <= reply.status < 600:
         raise _api_error(call, reply)
     if reply.status not in expected:
         is_redirect = 300 <= reply.status < 400
-        reason = "it sends us elsewhere; check BASE_URL" if is_redirect else f"its status is {reply.status}"
+        reason = "it is a redirect; check BASE_URL" if is_redirect else f"unexpected status {reply.status}"
         raise malformed(call, reply, reason)
 
 
 def parse_reply(call: Call, reply: Reply, parser: Callable[[Any], Parsed]) -> Parsed:
-    """What ``parser`` makes of the JSON; ``MalformedResponse`` with the text of its ``ValueError``."""
+    """Return what ``parser`` makes of the JSON body. Its ``ValueError`` is raised as ``MalformedResponse``."""
     try:
         return parser(_decode(reply.text))
     except ValueError as error:
@@ -42,10 +42,11 @@ def malformed(call: Call, reply: Reply, reason: str) -> exceptions.MalformedResp
 
 
 def _decode(text: str) -> Any:
-    """JSON; ``ValueError`` for anything else."""
+    """Return the parsed JSON; ``ValueError`` if ``text`` is not JSON."""
     with suppress(ValueError, RecursionError):
         return json.loads(text)
-    # Python refuses to read a number of more than 4,300 digits: it spoils its item, and not the page.
+    # Python refuses to parse integers of more than 4,300 digits. As infinity, one makes only its item invalid, not
+    # the whole page.
     with suppress(ValueError, RecursionError):
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 400 else math.inf)
     raise ValueError("it is not JSON")
@@ -65,7 +66,7 @@ def _api_error(call: Call, reply: Reply) -> exceptions.APIError:
 
 
 def _kind(call: Call, status: int, message: str | None) -> Callable[..., exceptions.APIError]:
-    # Orq's own 404 has a message. A proxy's says nothing of the conversation.
+    # Orq's own 404 has a message. Without one it may be a proxy's, which says nothing about the conversation.
     if status == 404 and call.remote_id is not None and message is not None:
         return partial(exceptions.ConversationNotFound, remote_id=call.remote_id)
     return exceptions.ServerError if status >= 500 else _KINDS.get(status, exceptions.APIError)
@@ -73,8 +74,8 @@ def _kind(call: Call, status: int, message: str | None) -> Callable[..., excepti
 
 def _hint(call: Call) -> str:
     if call.query.keys() - {"limit"}:
-        return " (the conversation that the page starts from may be gone)"
-    return " (is BASE_URL right, and does API_STYLE fit it?)"
+        return " (the conversation used as the cursor may have been deleted)"
+    return " (check BASE_URL and API_STYLE)"
 
 
 def _server_message(reply: Reply) -> str | None:
@@ -86,19 +87,19 @@ def _server_message(reply: Reply) -> str | None:
 
 
 def _printable(reply: Reply, text: str) -> str:
-    """Without the key, and without characters that some database or terminal can't take."""
+    """Return ``text`` without the API key and without characters that some databases or terminals can't handle."""
     return reply.redact("".join(character for character in text[:100_000] if character.isprintable()))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, a year at most, from a number or an HTTP date; ``None`` if there is neither."""
-    named = {name.lower(): value for name, value in headers.items()}
-    asked = named.get("retry-after", "")
+    """Return seconds, at most a year, from a number or an HTTP date; ``None`` if it is neither or missing."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    retry_after = lowered.get("retry-after", "")
     try:
-        seconds = float(asked)
+        seconds = float(retry_after)
     except ValueError:
-        # Orq's time is compared with Orq's: ours is used only if the answer has no ``Date``.
-        until, since = _http_date(asked), _http_date(named.get("date", "")) or datetime.now(UTC)
+        # Orq's time is compared with the response's ``Date``; our clock is used only if that is missing.
+        until, since = _http_date(retry_after), _http_date(lowered.get("date", "")) or datetime.now(UTC)
         seconds = (until - since).total_seconds() if until else math.nan
     return min(max(0.0, seconds), 366 * 86_400.0) if math.isfinite(seconds) else None
 

@@ -200,7 +200,7 @@ def test_wrong_settings_are_a_message_on_every_page(remote, admin_client, settin
 
     for response in orders:
         assert_nothing_done(response)
-        assert "not set up" in said(response, constants.ERROR)[0]
+        assert "not configured" in said(response, constants.ERROR)[0]
     assert admin_client.get(LIST).status_code == 200
     assert choose(admin_client, "delete_selected", [row]).status_code == 200
     assert confirm_by_force(admin_client, "delete_selected", [row]).status_code == 302

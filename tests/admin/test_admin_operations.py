@@ -572,7 +572,7 @@ class TestPage:
         assert 'value="0" max="3"' in before
         assert page_of(operation, "progress") in before
         assert "3 of 3: 2 done, 1 failed" in after
-        assert "The name was not changed. Orq is in trouble" in after
+        assert "The name was not changed. Orq failed with status" in after
         assert "data-progress-url" not in after
 
     def test_progress_is_told_as_json(self, remote, operation, admin_client):

@@ -577,7 +577,7 @@ def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, que
     remote.fail("list", status=500)
     run = full_run()
     admin_client.post(page(run, "pause"))
-    assert "Orq is in trouble" in text_of(admin_client.get(page(run)))
+    assert "Orq failed with status" in text_of(admin_client.get(page(run)))
 
     assert "trouble" not in said(admin_client.post(page(run, "resume")))
 

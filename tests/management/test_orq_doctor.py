@@ -186,13 +186,13 @@ def transform(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[O
 
 EMPTY = '{"object": "list", "data": [], "has_more": false}'
 FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
-    ("could not be reached", OrqSandbox.stop),
+    ("No response from Orq", OrqSandbox.stop),
     ("Check the key's permissions in Orq", fail(status=403)),
-    ("Orq is in trouble", fail(status=500)),
-    ("slow down", fail(status=429)),
-    ("answered 409", fail(status=409)),
+    ("Orq failed with status", fail(status=500)),
+    ("too many requests", fail(status=429)),
+    ("status 409", fail(status=409)),
     ("it is not JSON.*Check that BASE_URL is Orq's own", fail(status=200, body="<html>Please sign in</html>")),
-    ("it sends us elsewhere", fail(status=302, headers={"Location": "https://evil.test/"})),
+    ("it is a redirect", fail(status=302, headers={"Location": "https://evil.test/"})),
     ("empty, but says that there is more", transform(lambda answer: answer | {"data": [], "has_more": True})),
     ("not ordered by id", transform(lambda answer: answer | {"data": answer["data"][::-1]})),
     ("created before the year 2000", transform(spoil((1, {"createdAt": 1_760_000_000})))),
@@ -200,9 +200,9 @@ FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
     ("empty, though there are older ones", fail("list", after=1, status=200, body=EMPTY)),
     ("without a single usable id", fail("list", after=1, status=200, body=EMPTY.replace("[]", "[{}]"))),
     ("'snake'.*'camel' does not help", lambda remote: setattr(remote, "ignore_cursor", True)),
-    ("answered 400.*'camel' does not help", fail("list", after=1, status=400)),
+    ("status 400.*'camel' does not help", fail("list", after=1, status=400)),
     ("unknown cursor is answered with 500.*orq_sync --fresh", fail("list", after=2, status=500)),
-    ("asks us to slow down", fail("list", after=2, status=429)),
+    ("too many requests", fail("list", after=2, status=429)),
 ]
 
 
@@ -261,7 +261,7 @@ def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
     camel.fail(status=200, body=page_one)
     camel.fail(after=1, status=200, body=page_one)
 
-    assert re.search("brought nothing older.*This server understands API_STYLE 'camel'", Verdict().only_failing())
+    assert re.search("has nothing older.*This server understands API_STYLE 'camel'", Verdict().only_failing())
 
 
 @pytest.mark.parametrize(("server", "style", "other"), [("camel", "snake", "camel"), ("filled", "camel", "snake")])
@@ -311,7 +311,7 @@ def test_retry_after_ends_the_examination(filled, status, call, place):
 def test_wait_in_force_is_heeded(filled):
     WorkspaceWait.objects.create(workspace="default", until=datetime.now(UTC) + timedelta(minutes=5))
 
-    assert re.search(r"wait until \d\d:\d\d:\d\d UTC.*a wait of \d{3} s", Verdict().only_failing())
+    assert re.search(r"no requests until \d\d:\d\d:\d\d UTC.*a wait of \d{3} s", Verdict().only_failing())
     assert filled.count() == 0
 
 

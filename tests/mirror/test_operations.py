@@ -317,7 +317,7 @@ class TestFailures:
             operation = operations.work_slice(rename_all(rows).pk)
 
         assert states(operation) == ["done"] * 3
-        assert "history could not be written" in caplog.text
+        assert "log entries could not be written" in caplog.text
 
 
 @pytest.mark.parametrize("ending", ["finish", "slice"])

@@ -84,7 +84,7 @@ class TestTheCallersMistakes:
         answer = error_of(program.post(LIST, json={"display_name": "x" * 101}))
 
         assert answer["code"] == "invalid_name"
-        assert answer["message"] == "A name has at most 100 characters."
+        assert answer["message"] == "A name can have at most 100 characters."
         assert answer["errors"] == {"display_name": [answer["message"]]}
 
     @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class TestEndedRuns:
         code, output = orq_health()
 
         assert code == 1
-        assert f"FAIL  default: Sync run {failed.pk} (incremental) failed 0 seconds ago. Orq does not accept" in output
+        assert f"FAIL  default: Sync run {failed.pk} (incremental) failed 0 seconds ago. Orq rejected" in output
 
     def test_failed_run_that_a_full_one_has_made_up_for_is_not_told(self, remote, synced):
         remote.fail("list", status=401)

@@ -111,11 +111,11 @@ def test_refusal_fails_the_run_keeps_its_pages_and_the_next_run_starts_anew(remo
 
 
 TROUBLES = {
-    "429": ({"status": 429}, "rate_limited", "slow down"),
+    "429": ({"status": 429}, "rate_limited", "too many requests"),
     "500": ({"status": 500, "body": "<h1>oops</h1>"}, "server_error", "500"),
     "502": ({"status": 502}, "server_error", "502"),
     "302": ({"status": 302, "headers": {"Location": "/"}}, "malformed_response", "list"),
-    "drop": ({"drop": "before"}, "transport_error", "reached"),
+    "drop": ({"drop": "before"}, "transport_error", "No response"),
     "cut": ({"cut": True}, "malformed_response", "list"),
     "shape": ({"status": 200, "body": "{}"}, "malformed_response", "data"),
 }
@@ -187,7 +187,7 @@ def test_wait_that_orq_asks_for_binds_other_runs_and_verbs(remote):
     remote.clear_requests()
 
     run = incremental_run()
-    with pytest.raises(RateLimited, match="Orq asks us to wait until") as refusal:
+    with pytest.raises(RateLimited, match="Orq accepts no requests until") as refusal:
         verbs.create_conversation(display_name="New")
 
     assert (run.state, run.wait) == ("waiting", "retry_after")
@@ -255,7 +255,7 @@ def test_page_that_five_walkers_died_on_fails_the_run(remote):
         assert Claim.take(run.pk, workspace=get_workspace("default"), clock=clock) is not None
         SyncRun.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
 
-    with pytest.raises(Problem, match="processes in a row died"):
+    with pytest.raises(Problem, match="workers in a row died"):
         slices.run_slice(run.pk)
 
     run.refresh_from_db()

@@ -73,7 +73,7 @@ def test_server_that_ignores_the_cursor_fails_the_run_after_two_list_requests(re
 
     assert run.state == SyncRun.State.FAILED
     assert remote.count("list") == 2
-    assert "API_STYLE 'snake'" in run.error_message
+    assert "Check API_STYLE (now 'snake')" in run.error_message
     assert Conversation.objects.count() == 10
 
 
