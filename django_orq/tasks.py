@@ -1,8 +1,9 @@
 """The Celery tasks. Their names are public: schedules and routes refer to them.
 
-Publishing is bounded. Left to itself (Celery 5.7, kombu 5.7, redis-py 8.1), it takes 0.7 s to give up on a broker that
-refuses connections, 4 s on a RabbitMQ that accepts them and never answers, and on such a Redis it waits for ever,
-for `broker_connection_timeout` does not bind Redis and `retry_policy` bounds no single attempt.
+We limit the time that publishing takes. By default (Celery 5.7, kombu 5.7, redis-py 8.1) it gives up after 0.7 s on a
+broker that refuses connections and after 4 s on a RabbitMQ that accepts them but never responds; on such a Redis it
+blocks forever, because `broker_connection_timeout` does not apply to Redis and `retry_policy` does not limit the
+duration of a single attempt.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,14 +33,14 @@ else:
     _Task = Task  # takes no parameters before Celery 5.7
 
 MAX_COUNTDOWN = 300.0
-"""Seconds; a message that is held back longer outlasts some brokers' patience: the schedule sees to such a run."""
-_PATIENCE = 1.0
-"""Seconds for each step of publishing: to connect, to be answered."""
+"""Seconds. Brokers may redeliver a message that is delayed for longer; the next scheduled sync enqueues such work."""
+_TIMEOUT = 1.0
+"""Seconds for each step of publishing: connecting, and each response."""
 _NAMES: dict[type[Work], str] = {SyncRun: "sync run", Operation: "operation"}
 _TRANSPORT_OPTIONS = {
-    **dict.fromkeys(("socket_connect_timeout", "socket_timeout"), _PATIENCE),  # Redis
-    **dict.fromkeys(("read_timeout", "write_timeout"), _PATIENCE),  # RabbitMQ
-    # Once more, at once: a broker with a second address is tried there.
+    **dict.fromkeys(("socket_connect_timeout", "socket_timeout"), _TIMEOUT),  # Redis
+    **dict.fromkeys(("read_timeout", "write_timeout"), _TIMEOUT),  # RabbitMQ
+    # One retry without delay, so that a broker's second address is tried as well.
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0,
@@ -48,10 +49,10 @@ _TRANSPORT_OPTIONS = {
 
 
 class BoundedTask(_Task):
-    """Tells within 3 s that the broker is out of reach: ``delay`` and ``apply_async`` raise ``Task.OperationalError``.
+    """A task that raises ``Task.OperationalError`` within 3 s if ``delay`` or ``apply_async`` cannot reach the broker.
 
-    Each message has a connection of its own (some milliseconds on a local network), because the time limits of one
-    from Celery's pool are the project's. Whoever gives a ``producer`` or ``connection``, as beat does, is left alone.
+    Each message uses its own connection (a few milliseconds on a local network), because connections from Celery's
+    pool have the project's timeouts. Calls that pass a ``producer`` or ``connection``, as beat's do, are unaffected.
     """
 
     abstract = True
@@ -62,17 +63,17 @@ class BoundedTask(_Task):
         try:
             with self._own_connection() as connection:
                 return self._publish(connection, args, kwargs, options)
-        except (ImportError, LookupError, OSError) as error:  # no client for it, no such kind of broker, no folder
+        except (ImportError, LookupError, OSError) as error:  # client not installed, unknown transport, no folder
             raise self.OperationalError(str(error)) from error
 
     def _publish(self, connection: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
         try:
             return super().apply_async(args, kwargs, **options | {"connection": connection, "retry": False})
-        except (*connection.connection_errors, *connection.channel_errors) as error:  # a wrong password, for one
+        except (*connection.connection_errors, *connection.channel_errors) as error:  # for example a wrong password
             raise self.OperationalError(str(error)) from error
 
     def _own_connection(self) -> Any:
-        return self.app.connection_for_write(connect_timeout=_PATIENCE, transport_options=_TRANSPORT_OPTIONS)
+        return self.app.connection_for_write(connect_timeout=_TIMEOUT, transport_options=_TRANSPORT_OPTIONS)
 
 
 @shared_task(name=SYNC, base=BoundedTask, ignore_result=True)
@@ -81,12 +82,13 @@ def sync_conversations(
     mode: str = SyncRun.Mode.INCREMENTAL.value,
     max_seconds: float | None = None,
 ) -> None:
-    """Start a sync run, or go on with the unfinished one; this is the task to schedule.
+    """Start a sync run, or resume the unfinished one. This is the task to schedule.
 
-    ``mode`` is "incremental" (what is new) or "full" (everything, deletions too); ``workspace=None`` means all of
-    them; ``max_seconds`` is the budget of this call. Each call also picks up every other unfinished run of the
-    workspace, and every unfinished operation, that nobody works on: no message needs to be delivered twice.
-    ``ValueError`` for a mode or budget that makes no sense, ``ImproperlyConfigured`` for an unknown workspace.
+    ``mode`` is "incremental" (new conversations) or "full" (all conversations, and deletions); ``workspace=None``
+    means all workspaces; ``max_seconds`` is the time budget of this call. Each call also enqueues every other
+    unfinished run of the workspace, and every unfinished operation, that no worker is processing, so no message needs
+    to be redelivered. Raises ``ValueError`` for an invalid mode or budget, and ``ImproperlyConfigured`` for an unknown
+    workspace.
     """
     runs.check_mode(mode)
     if workspace is None:
@@ -102,11 +104,11 @@ def sync_conversations(
 
 @shared_task(name=WALK, base=BoundedTask, ignore_result=True, bind=True)
 def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str = "") -> None:
-    """Work on a run for one slice, from its checkpoint, and enqueue the next slice.
+    """Process one slice of a run, starting at its checkpoint, and enqueue the next slice.
 
-    Ends quietly if the run is finished, paused or waiting, or another worker has it, or (after its slice) if a newer
-    message than this one, by its ``ticket``, is under way; a run that fails fails its task. Under eager mode one slice
-    runs: the caller waits for it.
+    Does nothing if the run is finished, paused or waiting, or if another worker has it. Enqueues nothing if a newer
+    message than this one, which ``ticket`` identifies, is under way. If the run fails, the task fails. In eager mode
+    only one slice runs, because the caller waits for it.
     """
     run = slices.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
@@ -116,7 +118,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
 
 @shared_task(name=OPERATE, base=BoundedTask, ignore_result=True, bind=True)
 def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
-    """Work on what a person ordered in the admin for one slice, and enqueue the next."""
+    """Process one slice of an operation that a user requested in the admin, and enqueue the next slice."""
     operation = operations.work_slice(operation_id)
     if operation is None or operation.is_finished or self.request.is_eager:
         return
@@ -124,20 +126,20 @@ def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
-    """Have a worker go on with a run, once the caller's transaction is committed.
+    """Enqueue the next slice of a run when the caller's transaction is committed.
 
-    When the broker is out of reach, that is logged and costs less than 3 s: the run stays as it is for the next call.
+    If the broker is unreachable, the failure is logged within 3 s and the run stays unchanged for the next call.
     """
     transaction.on_commit(lambda: _publish(walk_conversations, SyncRun, run_id, countdown), using=write_database())
 
 
 def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
-    """Have a worker go on with an operation; else as ``enqueue_slice``."""
+    """Enqueue the next slice of an operation, as ``enqueue_slice`` does for a run."""
     transaction.on_commit(lambda: _publish(run_operation, Operation, operation_id, countdown), using=write_database())
 
 
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
-    """Enqueue the next slice, unless a newer message than the one with this ticket does, or it is long until then."""
+    """Enqueue the next slice, unless the ticket is not the newest or the wait is longer than ``MAX_COUNTDOWN``."""
     seconds = _seconds_left(work)
     if seconds <= MAX_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
         using = write_database()
@@ -149,13 +151,13 @@ def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float
     try:
         task.apply_async((pk, ticket), countdown=countdown)
     except Task.OperationalError as error:
-        # The broker's address and its refusal, without the frames of its client.
+        # The message has the broker's address and the cause; the client's traceback would add nothing.
         logs.log(logs.PUBLISHING_FAILED, work=_NAMES[work], id=pk, problem=str(error))
         leases.void(work, pk, ticket)
 
 
 def _seconds_left(work: Work) -> float:
-    """Until what waits may go on."""
+    """Return the seconds until the work may resume."""
     if work.resume_at is None:
         return 0.0
     return max(0.0, (work.resume_at - DatabaseClock(write_database()).now()).total_seconds())
@@ -165,14 +167,14 @@ def _seconds_left(work: Work) -> float:
 class Enqueued:
     run: SyncRun
     is_not_enqueued: bool = False
-    """No worker could be told: the broker is out of reach."""
+    """The broker is unreachable, so no worker was notified."""
     is_others: bool = False
-    """Somebody else walks or calls a worker already, or the run has to wait."""
+    """Another process is working on the run or has enqueued it already, or the run has to wait."""
 
     def message(self, *, format_time: FormatTime = in_utc) -> str:
-        """What became of it; ``format_time`` says times."""
+        """Return the outcome as a text; ``format_time`` formats the times in it."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        # A run that is queued by somebody else has a worker called for just now.
+        # A run that another process has queued has just been enqueued, so there is nothing to remark yet.
         if self.is_not_enqueued or (self.is_others and self.run.state == SyncRun.State.QUEUED):
             return self._sentence() % named
         return " ".join([self._sentence() % named, *remarks(self.run, format_time=format_time)])
@@ -180,18 +182,19 @@ class Enqueued:
     def _sentence(self) -> str:
         if self.is_not_enqueued:
             return gettext(
-                "Sync run %(run)s of workspace “%(workspace)s” is queued. The broker is out of reach, so no worker "
-                "was told; the run stays queued and the next scheduled sync takes it up."
+                "Sync run %(run)s of workspace “%(workspace)s” is queued, but no worker was notified: the message "
+                "broker is unreachable. The next scheduled sync will process it."
             )
         if self.run.state == SyncRun.State.QUEUED:
-            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will take it.")
+            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will process it.")
         return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
 
 
 def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | ImproperlyConfigured]:
-    """Open a run in each workspace, or go on with the one that is there, paused or not; or say why that can't be.
+    """Open a run in each workspace, or resume the unfinished one, and enqueue it.
 
-    Once a broker is out of reach, it is not tried again: each attempt takes seconds, and a person waits.
+    Yields the result for each workspace, or the error if the workspace is not configured. Once the broker is
+    unreachable, it is not tried again: each attempt takes seconds, and a user is waiting.
     """
     not_enqueued = False
     for workspace in workspaces:
@@ -206,7 +209,7 @@ def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | Improperl
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:
-    """Open a run, or go on with the one that is there; left alone if somebody walks it, or it waits for Orq."""
+    """Open a run or resume the unfinished one; do nothing if a worker is processing that, or if it has to wait."""
     run = runs.unfinished(workspace, mode)
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return Enqueued(run=run, is_others=True)
@@ -219,9 +222,9 @@ def _open(workspace: str, mode: str) -> SyncRun:
 
 
 def enqueue(run: SyncRun) -> Enqueued:
-    """Have a worker go on with the run, unless one does, a message is under way, or the run has to wait.
+    """Enqueue the run, unless a worker is processing it, a message is under way, or the run has to wait.
 
-    Within a transaction of the caller's, the worker is told once that is committed.
+    Inside the caller's transaction, the run is enqueued when that is committed.
     """
     publishes = run in runs.adoptable(run.workspace)
     if publishes:

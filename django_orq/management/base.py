@@ -1,4 +1,4 @@
-"""What our commands have in common: exit codes, and database errors said plainly."""
+"""The base class of our commands, their common exit codes, and an argument type."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -11,21 +11,21 @@ from ..conf import MAX_ALIAS, is_alias
 from ..sync.report import database_in_words
 
 FAILED, WRONG_USAGE = 1, 2
-"""Exit codes."""
+"""Exit codes that the commands share."""
 
 
 class OrqCommand(BaseCommand):
-    """Says plainly what the database lacks, where Django would show a traceback."""
+    """A command that reports a database error in one sentence, where Django would show a traceback."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except AnyDatabaseError as error:  # of the command's, or of one of Django's checks before it
+        except AnyDatabaseError as error:  # raised by the command, or by a system check before it
             raise CommandError(database_in_words(error), returncode=FAILED) from error
 
 
 def alias(text: str) -> str:
-    """The type of an argument that names a workspace."""
+    """Check an argument that names a workspace, for argparse's ``type``."""
     if not is_alias(text):
-        raise ArgumentTypeError(gettext("an alias is 1 to %(most)s characters") % {"most": MAX_ALIAS})
+        raise ArgumentTypeError(gettext("a workspace alias has 1 to %(most)s characters") % {"most": MAX_ALIAS})
     return text

@@ -1,4 +1,4 @@
-"""Whether the mirror can work with a workspace's Orq server, asked of that server; writes nothing, there or here."""
+"""Checks whether the mirror can work with a workspace's Orq server. Only reads, from the server and the database."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from ..text import number
 
 VENDOR_URLS = ("https://my.orq.ai", "https://api.orq.ai")
 UNKNOWN_ID = "conv_" + "0" * 26
-"""Well formed, and of the first millisecond of 1970: no conversation has it."""
+"""Well formed, but its time is the first millisecond of 1970, so no conversation has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the examination."""
+    """The result of one check."""
 
     text: str
     remedy: str = ""
-    """What to do about it; empty if all is well."""
+    """What to do about the problem; empty if there is none."""
 
 
 def examine(workspace: Workspace) -> Iterator[Finding]:
-    """Yields finding after finding; ends with the first after which no other makes sense."""
+    """Yield the finding of each check; end with the first one after which no other check makes sense."""
     with _service(workspace, workspace.api_style) as service:
         yield from _Examination(workspace=workspace, service=service).findings()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Examination:
-    """Asks one thing after another of the configured base URL, all by GET, each once."""
+    """The checks of one workspace. Each sends GET requests to the configured base URL, without retries."""
 
     workspace: Workspace
     service: ConversationService
@@ -62,11 +62,11 @@ class _Examination:
             yield Finding(text=error.message, remedy=self._remedy(error, newest))
 
     def _check_wait(self) -> Finding:
-        """Raises ``MustWait`` while Orq has asked us to wait: this command asks it nothing then, either."""
+        """Raise ``MustWait`` while Orq has asked us to wait: this command sends no requests then, either."""
         try:
             rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
         except DatabaseError as error:
-            text = _("the database failed (%(error)s)") % {"error": type(error).__name__}
+            text = _("the database returned an error (%(error)s)") % {"error": type(error).__name__}
             return Finding(text=text, remedy=_("Check DATABASES, and run “manage.py migrate”."))
         return Finding(text=_("not rate-limited at the moment"))
 
@@ -74,14 +74,14 @@ class _Examination:
         retrieved = self._retrieve(newest)
         text, remedy = _("a listed conversation can be retrieved (%(id)s)"), ""
         if retrieved is None:
-            text = _("%(id)s is listed, but not found by its id")
-            remedy = _("If it was not deleted just now, check the key's permissions: syncs can't confirm deletions.")
+            text = _("%(id)s is in the list, but cannot be retrieved by its id")
+            remedy = _("Unless it was just deleted, check the key's permissions: syncs cannot confirm deletions.")
         yield Finding(text=text % {"id": newest}, remedy=remedy)
-        text = _("the objects look like those of %(dialect)s")
+        text = _("the conversations have the format of %(dialect)s")
         yield Finding(text=text % {"dialect": _dialect(page, retrieved, self.workspace.api_style)})
 
     def _check_mirror(self, page: Page) -> Iterator[Finding]:
-        """Nothing if nothing is mirrored yet, or the database, as was said before, does not tell."""
+        """Yield nothing if nothing is mirrored yet, or if the database fails, which ``_check_wait`` has reported."""
         try:
             rows = kept_rows(self.workspace.alias)
             newest = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:PROOFS])
@@ -89,9 +89,9 @@ class _Examination:
         except DatabaseError:
             return
         if is_listed:
-            yield Finding(text=_("the list shows conversations that are mirrored here"))
+            yield Finding(text=_("the list contains conversations that are mirrored here"))
         elif any(self._retrieve(remote_id) for remote_id in newest):
-            yield Finding(text=_("the list shows only new conversations; mirrored ones can be retrieved"))
+            yield Finding(text=_("the first page has only new conversations; mirrored ones can be retrieved"))
         elif newest:
             remedy = _("Check that API_KEY and BASE_URL belong to the workspace that is mirrored under this alias.")
             yield Finding(text=_("the server has none of the conversations that are mirrored here"), remedy=remedy)
@@ -111,42 +111,43 @@ class _Examination:
         if following.ids:
             return Finding(text=_("the cursor advances (to %(id)s)") % {"id": following.ids[0]})
         if following.entries:
-            reason = gettext_noop("a page of items without a single usable id")
+            reason = gettext_noop("no item on the page has a valid id")
             raise MalformedResponse(operation="list", reason=reason, status=200)
         if page.has_more or len(page.entries) > 1:
-            remedy = _("Don't schedule syncs, which would end there; ask Orq's support about it.")
-            return Finding(text=_("the page after the newest is empty, though there are older ones"), remedy=remedy)
-        return Finding(text=_("the cursor is understood: nothing comes after the only conversation"))
+            remedy = _("Do not schedule syncs: they would end at this page. Ask Orq's support about it.")
+            text = _("the page after the newest conversation is empty, although there are older ones")
+            return Finding(text=text, remedy=remedy)
+        return Finding(text=_("the cursor works: nothing follows the only conversation"))
 
     def _check_unknown_cursor(self) -> Finding:
         remedy = ""
         try:
             page = self.service.list(limit=1, starting_after=UNKNOWN_ID)
-            answer = _("page one again") if page.entries else _("an empty page")
+            answer = _("the first page") if page.entries else _("an empty page")
         except APIError as error:
             if error.retry_after is not None or error.status == 429:
                 raise
             answer = str(error.status)
             if error.status not in (400, 404):
-                remedy = _("A run whose cursor is deleted will fail: then start anew with “orq_sync --fresh”.")
-        return Finding(text=_("an unknown cursor is answered with %(answer)s") % {"answer": answer}, remedy=remedy)
+                remedy = _("A run whose cursor is deleted in Orq fails; then start a new one: orq_sync --fresh.")
+        return Finding(text=_("response to an unknown cursor: %(answer)s") % {"answer": answer}, remedy=remedy)
 
     def _remedy(self, error: OrqError, newest: str | None) -> str:
         if error.retry_after is not None:
-            text = _("Orq asks for a wait of %(seconds)s s; run this command again then.")
+            text = _("Orq asks us to wait. Run this command again in %(seconds)s seconds.")
             return text % {"seconds": number(round(error.retry_after))}
         status = error.status if isinstance(error, APIError) else None
         if isinstance(error, CursorIgnored) or status in (400, 404):
             return self._try_other_style(newest)
         if status == 401:
-            text = _("If the key is right, it may belong to %(urls)s: try that BASE_URL.")
+            text = _("If the key is correct, it may belong to %(urls)s: try that as BASE_URL.")
             return text % {"urls": _other_urls(self.workspace.base_url)}
         if isinstance(error, MalformedResponse):
-            return _("Check that BASE_URL is Orq's own address, and that no proxy or login page answers in its place.")
-        return _("Run this command again once that is resolved.")
+            return _("Check that BASE_URL is Orq's own address, and that no proxy or login page is in between.")
+        return _("Run this command again when the problem is solved.")
 
     def _try_other_style(self, newest: str | None) -> str:
-        """What the same server makes of the other dialect tells whether that is the cause."""
+        """Return what to do, after trying the other dialect on the same server."""
         other = next(style for style in API_STYLES if style != self.workspace.api_style)
         with _service(self.workspace, other) as service:
             try:
@@ -155,7 +156,7 @@ class _Examination:
             except OrqError:
                 is_understood = False
         if is_understood:
-            return _("This server understands API_STYLE '%(style)s': set that.") % {"style": other}
+            return _("Set API_STYLE to '%(style)s': this server supports it.") % {"style": other}
         text = _("API_STYLE '%(style)s' does not help. Check BASE_URL (Orq's own: %(urls)s), or ask Orq's support.")
         return text % {"style": other, "urls": _other_urls(self.workspace.base_url)}
 
@@ -174,47 +175,45 @@ def _service(workspace: Workspace, api_style: str) -> ConversationService:
 
 def _check_page(page: Page) -> Iterator[Finding]:
     if page.entries:
-        yield Finding(text=_("the list answers: %(count)s on its first page") % {"count": len(page.entries)})
+        yield Finding(text=_("items on the first page of the list: %(count)s") % {"count": len(page.entries)})
     elif page.has_more:
-        remedy = _("No sync run can continue from there; ask Orq's support about it.")
-        yield Finding(text=_("the list is empty, but says that there is more"), remedy=remedy)
+        remedy = _("Syncs cannot continue after such a page. Ask Orq's support about it.")
+        yield Finding(text=_("the list is empty, but has_more says that there are more items"), remedy=remedy)
     else:
-        yield Finding(text=_("the list is empty (create a conversation in Orq to have its cursor tried)"))
-    remedy = _(
-        "Correct it in Orq; until then runs leave it out and end as “partial”. After a sync the admin lists all."
-    )
-    for refused in page.rejected[:5]:  # the admin lists all
-        named = {"item": refused.remote_id or _("an item without a usable id"), "reason": _(refused.reason)}
-        yield Finding(text=_("%(item)s can't be mirrored: %(reason)s") % named, remedy=remedy)
+        yield Finding(text=_("the list is empty (to check its cursor, create a conversation in Orq)"))
+    remedy = _("Correct it in Orq. Until then, syncs reject it and end as “completed with problems”.")
+    for rejected in page.rejected[:5]:  # after a sync, the admin lists all of them
+        named = {"item": rejected.remote_id or _("an item without a valid id"), "reason": _(rejected.reason)}
+        yield Finding(text=_("%(item)s cannot be mirrored: %(reason)s") % named, remedy=remedy)
     if page.conversations:
         yield from (_check_times(page), _check_order(page))
 
 
 def _check_times(page: Page) -> Finding:
     if any(conversation.created_at.year < 2000 for conversation in page.conversations):
-        remedy = _("This server may count in seconds, not milliseconds; ask Orq's support about it.")
-        return Finding(text=_("conversations were created before the year 2000"), remedy=remedy)
-    text = _("ids and times are well formed in %(count)s of %(total)s")
+        remedy = _("This server may return times in seconds instead of milliseconds. Ask Orq's support about it.")
+        return Finding(text=_("conversations have creation times before the year 2000"), remedy=remedy)
+    text = _("items with valid ids and times: %(count)s of %(total)s")
     return Finding(text=text % {"count": len(page.conversations), "total": len(page.entries)})
 
 
 def _check_order(page: Page) -> Finding:
     if list(page.ids) == sorted(set(page.ids), reverse=True):
-        return Finding(text=_("the newest come first"))
-    remedy = _("Incremental runs may miss conversations: schedule full ones, and ask Orq's support about it.")
-    return Finding(text=_("the list is not ordered by id with the newest first"), remedy=remedy)
+        return Finding(text=_("the list is ordered with the newest conversations first"))
+    remedy = _("Incremental runs may miss conversations. Schedule full runs, and ask Orq's support about it.")
+    return Finding(text=_("the list is not ordered by id with the newest conversations first"), remedy=remedy)
 
 
 def _dialect(page: Page, retrieved: RemoteConversation | None, api_style: str) -> str:
-    """Told by the fields that the dialects of ``docs/remote-api.md`` do not share."""
+    """Recognize the dialect by the fields that differ between those of ``docs/remote-api.md``."""
     fields = {name for conversation in page.conversations for name in conversation.extra}
     if "entity_id" in fields:
-        return _("SDK 4.1.0-rc.35 (“entity_id” at the top)")
+        return _("SDK 4.1.0-rc.35 (“entity_id” at the top level)")
     if "entityId" in fields:
-        return _("SDK 4.1.5 (“entityId” at the top)")
+        return _("SDK 4.1.5 (“entityId” at the top level)")
     if api_style == "camel" or (retrieved is not None and "messages" in retrieved.extra):
         return _("SDK 4.1.15 to 4.3.20")
-    return _("the public reference")
+    return _("the public API reference")
 
 
 def _other_urls(base_url: str) -> str:

@@ -1,4 +1,4 @@
-"""What a walk shows while it goes on: a bar on a terminal, plain lines elsewhere."""
+"""Progress output of a sync: a bar on a terminal, plain lines elsewhere."""
 
 import time
 
@@ -12,7 +12,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Shows a run's counters."""
+    """Write a run's progress to a stream."""
 
     def __init__(self, stream: OutputWrapper) -> None:
         self._stream = stream
@@ -34,9 +34,9 @@ class Progress:
             self._stream.write("")
 
     def _bar(self, run: SyncRun) -> str:
-        extent = how_far(run)
-        # While nobody knows how long the list is, the numbers behind the bar show that work goes on.
-        done = extent.done * _BAR_WIDTH // extent.total if extent.total else _BAR_WIDTH * run.reached_end
+        progress = how_far(run)
+        # Until the length of the list is known, the bar stays empty and only the counters next to it change.
+        done = progress.done * _BAR_WIDTH // progress.total if progress.total else _BAR_WIDTH * run.reached_end
         return f"[{'#' * done}{'.' * (_BAR_WIDTH - done)}]"
 
     def _counts(self, run: SyncRun) -> str:

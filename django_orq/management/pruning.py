@@ -1,8 +1,8 @@
-"""Old rows that nothing needs are deleted, and old tombstones emptied, some hundreds at a time.
+"""Deletes old rows that are no longer needed and scrubs old tombstones, in batches.
 
-The age of a tombstone is at least a day. An answer from before the deletion could bring back a row that is no longer
-there to show that it is newer; but no request lasts a day. Should a process that was suspended for so long write its
-answer all the same, the next full run finds out that the conversation is gone.
+Tombstones are kept for at least a day. Without its tombstone, a response from before the deletion would create the
+conversation's row again, but no request takes a day. If a process that was suspended for that long does write such a
+response, the next full run detects that the conversation is gone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,54 +30,54 @@ from ..text import number
 MAX_AGE = 36_500
 """Days."""
 BATCH = 200
-"""Rows of one transaction; operations have up to a thousand items each."""
+"""Rows per transaction; operations have up to a thousand items each."""
 _EMPTY: dict[str, Any] = {"display_name": "", "extra": {}}
 _NULL = ("previous_name", "metadata", "created_by_id", "updated_by_id")
-"""What a scrubbed tombstone has. ``mirrored_at`` stays as it is, so that an older answer brings nothing back."""
+"""The values of a scrubbed tombstone. ``mirrored_at`` is kept, so that an older response does not restore the row."""
 
 _Rows = QuerySet[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of rows that an option of ``orq_prune`` prunes."""
+    """A kind of rows that one of the options of ``orq_prune`` deletes or scrubs."""
 
     option: str
     label: Promise
     old: Callable[[datetime, str | None], _Rows]
-    """The rows that are older than that time, of that workspace or of all."""
+    """Return the rows older than that time, in one workspace or in all."""
     unneeded: Callable[[_Rows], _Rows] = lambda rows: rows
-    """Those of a batch of old rows that may go."""
+    """Return those rows of a batch of old rows that may be deleted."""
     delete: Callable[[_Rows], int] = delete_rows
-    """Deletes locked rows, or what is in them; returns of how many."""
+    """Delete or scrub locked rows, and return their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How far the pruning of one kind is."""
+    """The progress of pruning one kind of rows."""
 
     kind: Kind
     count: int
-    """Deleted, or, where nothing is applied, to delete."""
+    """Rows deleted or scrubbed; without ``apply``, rows that would be."""
     kept: int
-    """Old enough, but needed, referred to, or refused by the database."""
+    """Rows that are old enough, but needed or referred to, or that the database refuses to delete."""
     is_complete: bool = False
 
 
 def prune(ages: Mapping[str, int | None], *, workspace: str | None = None, apply: bool = False) -> Iterator[Tally]:
-    """Yields how far it is after each batch, and how each kind ended; writes nothing without ``apply``.
+    """Prune old rows; yield a ``Tally`` after each batch and at the end of each kind. Only counts without ``apply``.
 
-    ``ages`` has, by the options of ``KINDS``, how many days old the rows must be at least; ``None`` leaves them alone.
-    ``workspace`` is an alias that is configured or of which there are rows; else all are pruned. What was broken off
-    continues when this is called again. Raises ``ValueError`` for wrong ages, ``ImproperlyConfigured`` for an unknown
+    ``ages`` maps the options of ``KINDS`` to the minimum age of the rows in days; ``None`` skips these kinds.
+    ``workspace`` is an alias that is configured or has rows; ``None`` prunes all workspaces. To continue after an
+    interruption, call it again. Raises ``ValueError`` for invalid ages, and ``ImproperlyConfigured`` for an unknown
     workspace.
     """
     given = [days for days in ages.values() if days is not None]
     if not given or not all(1 <= days <= MAX_AGE for days in given):
         text = gettext("specify at least one age, for example --runs-older-than 90; ages are from 1 to %(most)s days")
         raise ValueError(text % {"most": number(MAX_AGE)})
-    sets: list[_Rows] = [all_rows(), all_runs(), all_payloads(), all_items()]
-    if workspace is not None and not any(rows.filter(workspace=workspace).exists() for rows in sets):
+    tables: list[_Rows] = [all_rows(), all_runs(), all_payloads(), all_items()]
+    if workspace is not None and not any(rows.filter(workspace=workspace).exists() for rows in tables):
         get_workspace(workspace)
     now = DatabaseClock(write_database()).now()
     olds = [
@@ -94,14 +94,14 @@ def _prune(kind: Kind, old: _Rows, *, apply: bool) -> Iterator[Tally]:
             done = delete_unless_refused(rows, pks, delete=kind.delete) if apply else rows.count()
             count, kept = count + done, kept + len(pks) - done
             yield Tally(kind=kind, count=count, kept=kept)
-    finally:  # what was done before it was broken off is done
+    finally:  # an interruption does not undo the batches before it
         if apply:
             logs.log(logs.PRUNED, kind=f"{kind.option}.{old.model._meta.model_name}", count=count, kept=kept)
     yield Tally(kind=kind, count=count, kept=kept, is_complete=True)
 
 
 def _batches(rows: _Rows) -> Iterator[list[int]]:
-    """The keys of these rows; those that stay are not met again."""
+    """Yield the keys of these rows in batches; rows that are kept are not yielded again."""
     keys = rows.order_by("pk").values_list("pk", flat=True)
     batch = list(keys[:BATCH])
     while batch:
@@ -126,7 +126,7 @@ def _scrub(rows: _Rows) -> int:
 
 
 def _operations(before: datetime, workspace: str | None) -> _Rows:
-    """Finished ones; of one workspace: those that are about no other."""
+    """Return finished operations; for one workspace, only those without items of another."""
     old = all_operations().filter(finished_at__lt=before)
     about_others = all_items().filter(operation=OuterRef("pk")).exclude(workspace=workspace)
     return old if workspace is None else old.filter(~Exists(about_others))
@@ -160,27 +160,27 @@ def _rejected(before: datetime, workspace: str | None) -> _Rows:
 
 
 def _remove(rows: _Rows) -> int:
-    pks = list(_unused(rows).values_list("pk", flat=True))  # another process may have come to refer to one
-    # An operation that has just been resumed still refers to its conversation, and so the database refuses.
+    pks = list(_unused(rows).values_list("pk", flat=True))  # checked again: another process may refer to one by now
+    # Items of an operation that has just been retried still refer to the row, so the database refuses to delete it.
     all_items().filter(conversation__in=pks, operation__finished_at__isnull=False).update(conversation=None)
-    gone = all_rows().filter(pk__in=pks)
-    _payloads_of(gone).delete()
-    # Without the cascades of `delete`: what refers to a row must keep it, whatever its `on_delete` says.
-    gone._raw_delete(gone.db)
+    unused = all_rows().filter(pk__in=pks)
+    _payloads_of(unused).delete()
+    # `delete` would cascade, but a row that anything refers to must be kept, whatever `on_delete` says.
+    unused._raw_delete(unused.db)
     return len(pks)
 
 
 def _unused(rows: _Rows) -> _Rows:
-    """Those of these tombstones that no relation of the project refers to, and no unfinished operation is about."""
+    """Return the tombstones that no relation of the project and no item of an unfinished operation refers to."""
     unfinished = all_items().filter(conversation=OuterRef("pk"), operation__finished_at=None)
     referring = [~Exists(unfinished), *(~Exists(found) for found in _referring())]
-    return rows.filter(*referring).exclude(pk__in=_keys_named_by_content_type(list(rows.values_list("pk", flat=True))))
+    return rows.filter(*referring).exclude(pk__in=_generically_referred(list(rows.values_list("pk", flat=True))))
 
 
 def _referring() -> Iterator[_Rows]:
-    """The rows that refer to ``OuterRef`` by a foreign key, a one-to-one field, or the table of a many-to-many field.
+    """Yield the rows that refer to the outer query's row, for each foreign key, one-to-one and many-to-many relation.
 
-    Our own models are left out: of these only an unfinished operation keeps a tombstone.
+    Our own models are not included: of these, only an unfinished operation keeps a tombstone.
     """
     for relation in Conversation._meta.get_fields(include_hidden=True):
         field: Any = relation.remote_field
@@ -190,47 +190,47 @@ def _referring() -> Iterator[_Rows]:
             yield _rows_of(field.model).filter(**pairs)
 
 
-def _keys_named_by_content_type(pks: Sequence[int]) -> set[int]:
-    """Those of these keys that a generic foreign key has.
+def _generically_referred(pks: Sequence[int]) -> set[int]:
+    """Return the keys that generic foreign keys refer to.
 
-    The keys are sent as values: a subquery would compare text with numbers, and text of different collations.
+    The keys are passed as values, because a subquery would compare text with numbers, or text in different collations.
     """
     if not apps.is_installed("django.contrib.contenttypes"):
         return set()
-    from django.contrib.contenttypes.fields import GenericForeignKey  # noqa: PLC0415 # perhaps not installed
-    from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415 # perhaps not installed
+    from django.contrib.contenttypes.fields import GenericForeignKey  # noqa: PLC0415 # may not be installed
+    from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415 # may not be installed
 
     models = apps.get_models()
-    metas = (model._meta for model in models if model._meta.concrete_model is Conversation)  # of its proxies, too
+    metas = (model._meta for model in models if model._meta.concrete_model is Conversation)  # and its proxies
     names = reduce(or_, (Q(app_label=meta.app_label, model=meta.model_name) for meta in metas))
     types = list(ContentType.objects.using(router.db_for_write(ContentType)).filter(names))
-    named: set[int] = set()
+    referred: set[int] = set()
     for field in (field for model in models if _is_here(model) for field in model._meta.private_fields):
         if isinstance(field, GenericForeignKey):
             column: Any = field.model._meta.get_field(field.fk_field)
-            keys = {column.to_python(pk): pk for pk in pks}  # text, as a rule
+            keys = {column.to_python(pk): pk for pk in pks}  # usually text
             rows = _rows_of(field.model).filter((f"{field.ct_field}__in", types), (f"{field.fk_field}__in", keys))
-            named |= {keys[key] for key in rows.values_list(field.fk_field, flat=True).distinct() if key in keys}
-    return named
+            referred |= {keys[key] for key in rows.values_list(field.fk_field, flat=True).distinct() if key in keys}
+    return referred
 
 
 def _is_here(model: type[Model]) -> bool:
-    """Whether its rows are in the database of conversations."""
+    """Return whether the model's rows are in the same database as the conversations."""
     return router.db_for_write(model) == write_database()
 
 
 def _rows_of(model: type[Model]) -> _Rows:
-    """Past the model's own managers, which may leave rows out."""
+    """Return all rows of a model, without its managers, which may filter."""
     return QuerySet(model, using=write_database()).order_by()
 
 
 KINDS = (
     Kind(option="scrub", label=_("contents of deleted conversations"), old=_unscrubbed, delete=_scrub),
     Kind(option="scrub", label=_("operations about deleted conversations"), old=_operations_about_tombstones),
-    Kind(option="scrub", label=_("unreadable entries of deleted conversations"), old=_payloads_of_tombstones),
+    Kind(option="scrub", label=_("rejected items of deleted conversations"), old=_payloads_of_tombstones),
     Kind(option="tombstones", label=_("deleted conversations"), old=_tombstones, unneeded=_unused, delete=_remove),
     Kind(option="runs", label=_("sync runs"), old=_runs, unneeded=_unneeded_runs),
     Kind(option="operations", label=_("operations"), old=_operations),
-    Kind(option="rejected", label=_("resolved unreadable entries"), old=_rejected),
+    Kind(option="rejected", label=_("resolved rejected items"), old=_rejected),
 )
-"""In this order, so that as many are scrubbed as is said beforehand."""
+"""Scrubbing comes first, so that it counts as many rows as a call without ``apply`` did."""

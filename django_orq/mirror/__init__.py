@@ -1,4 +1,4 @@
-"""What people do to conversations: the verbs, and operations on several of them."""
+"""Functions that change conversations in Orq and mirror the result, and operations on several conversations."""
 
 from .verbs import (
     Renamed,

@@ -1,8 +1,8 @@
-"""Operations: what people request for several conversations, or one creation in the admin, and what became of it.
+"""Operations: a change that a user requests for several conversations, or one creation in the admin.
 
-A process may die at any moment, so each item is marked as sent before Orq hears of it. What a dead process left as
-sent is done again by the next one if doing it twice is the same as once: a rename first asks whether the name is there
-already, and deleting what is gone counts as done. A creation left so ends as unknown.
+A process may die at any moment, so each item is marked as sent before its request goes to Orq. The next process
+repeats an item that a dead process left as sent if that is idempotent: a rename first checks the current name, and
+deleting a conversation that is already gone counts as done. A creation left as sent ends as unknown.
 """
 
 import time
@@ -31,14 +31,14 @@ from .verbs import create_conversation, delete_conversation, refresh_conversatio
 
 MAX_ITEMS = 1_000
 KEPT = 500
-"""Finished operations that are kept."""
+"""How many finished operations are kept."""
 PRUNED_AT_ONCE = 10
-"""The newest of the others; older ones may be there because something refuses to let them go."""
+"""How many others are deleted at a time, newest first: the oldest may be there because the database refuses."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
-"""How often an item is begun by processes that die with it."""
+"""How often processes may start an item and die before it has an outcome."""
 PAUSE = 30.0
-"""Seconds to wait where nobody said how long."""
+"""Seconds to wait if Orq did not say how long."""
 MAX_TROUBLE = timedelta(hours=24)
 
 Verb, State = Operation.Verb, OperationItem.State
@@ -48,13 +48,13 @@ HISTORY: dict[Operation.Verb, str | list[Any]] = {
     Verb.REFRESH: "Refreshed from Orq.",
     Verb.DELETE: "",
 }
-"""What the admin's history says, in English as Django keeps it."""
+"""The change messages for the admin's history, in English, as Django stores them."""
 _ITEM_EVENTS = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERATION_ITEM_UNKNOWN}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requester:
-    """Who requests it: a user's primary key as text, and the name."""
+    """The user who requests an operation: the primary key as text, and the name."""
 
     pk: str = ""
     name: str = ""
@@ -62,26 +62,26 @@ class Requester:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemRequest:
-    """What is wanted for one conversation; to create, it is the one whose name the new one takes, saved or not."""
+    """The change to make to one conversation. To create one, pass an instance with its name; it need not be saved."""
 
     conversation: Conversation
     new_name: str = ""
-    """The new name, for a rename."""
+    """The new name; for a rename only."""
     expected_updated_at: datetime | None = None
-    """The ``remote_updated_at`` that the person saw; by default the instance's."""
+    """The ``remote_updated_at`` that the user saw; by default the instance's."""
 
 
 def create_operation(
     verb: str, item_requests: Sequence[ItemRequest], *, by: Requester, form_token: str | None = None, **claim: Any
 ) -> tuple[Operation, bool]:
-    """Record an operation, to be enqueued by the caller; the one there is if this form was sent before.
+    """Record an operation, and return it and whether it is new. The caller enqueues it.
 
-    ``claim``: the columns of one that the caller carries out itself, at once; its items count as sent. Returns the
-    operation and whether it is new. ``ValueError`` if it is about nothing, about more than ``MAX_ITEMS``, or about
-    creating anew what has no name any more.
+    If the form with this token was submitted before, returns the operation recorded then. ``claim`` has the lease
+    columns of an operation that the caller carries out itself, at once; its items count as sent. Raises ``ValueError``
+    for no items, for more than ``MAX_ITEMS``, and for creating a conversation again whose name was scrubbed.
     """
     if not 1 <= len(item_requests) <= MAX_ITEMS:
-        raise ValueError(f"an operation is about 1 to {MAX_ITEMS:,} conversations, not {len(item_requests):,}")
+        raise ValueError(f"an operation takes 1 to {MAX_ITEMS:,} conversations, not {len(item_requests):,}")
     columns = {"requested_by": by.name[:255], "requested_by_pk": by.pk, "total": len(item_requests), **claim}
     try:
         with transaction.atomic(using=write_database()):
@@ -96,32 +96,34 @@ def create_operation(
 
 
 def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | None) -> OperationItem:
-    """Create a conversation while a person waits; a form that was sent before has the outcome of the first time.
+    """Create a conversation while the user waits, and return the item with its outcome.
 
-    The item that is returned is pending or sent while another process is at it.
+    If the form was submitted before, returns the item of the first submission; it is pending or sent while another
+    process works on it.
     """
     clock, seconds = DatabaseClock(write_database()), max_lease()
-    # Claimed and sent from the first: where this process dies, nobody creates it later, when nobody waits for it.
+    # Recorded as claimed and sent: if this process dies, no worker creates the conversation later, unexpectedly.
     claim = leases.claimed(seconds=seconds, now=clock.now()) | {"started_at": clock.now()}
     operation, is_new = create_operation(Verb.CREATE, [item_request], by=by, form_token=form_token, **claim)
     items = all_items().filter(operation=operation).select_related("operation", "conversation")
     if is_new:
         execution = Execution(operation, seconds=seconds, clock=clock)
-        with suppress(LeaseLost):  # this process slept, and another one settles it
+        with suppress(LeaseLost):  # this process was suspended, and another one records the outcome
             execution.execute(items.get(), interactive=True)
             execution.finish()
     return items.earliest("pk")
 
 
 def retry(operation: Operation, *, by: Requester) -> bool:
-    """Have what failed done again, with the names of now taken for seen; ``False`` if there is nothing to do again.
+    """Reset the items that failed, so that they are tried again; the caller enqueues the operation.
 
-    A creation whose outcome is unknown is never done again, nor what needs a name that was scrubbed.
+    A rename that stopped because the name had changed may now replace that name. A creation whose outcome is unknown
+    is never tried again, nor is an item whose name was scrubbed. Returns ``False`` if there is nothing to try again.
     """
-    anew = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
+    reset = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
     with transaction.atomic(using=write_database()):
         ended = all_operations().filter(pk=operation.pk, finished_at__isnull=False)
-        if not (retryable(operation).exists() and ended.update(**anew)):
+        if not (retryable(operation).exists() and ended.update(**reset)):
             return False
         for item in retryable(operation).filter(error_code=ConversationChanged.code):
             item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
@@ -131,13 +133,13 @@ def retry(operation: Operation, *, by: Requester) -> bool:
 
 
 def pending_items(operation: Operation) -> QuerySet[OperationItem]:
-    """The items that have no outcome yet."""
+    """Return the items that have no outcome yet."""
     items = all_items().select_related("operation", "conversation")
     return items.filter(operation=operation, state__in=(State.PENDING, State.SENT))
 
 
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
-    """The items that failed; those whose name was scrubbed can't be done again, where it is what was wanted."""
+    """Return the items that can be tried again: those that failed, unless they need a name that was scrubbed."""
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
     items = all_items().filter(operation=operation, state__in=failed)
     wanted = {Verb.CREATE: "name", Verb.RENAME: "new_name"}.get(Verb(operation.verb))
@@ -145,10 +147,10 @@ def retryable(operation: Operation) -> QuerySet[OperationItem]:
 
 
 def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operation | None:
-    """Work on an operation for about ``seconds``, or to its end.
+    """Work on an operation until it ends, or for about ``seconds``, and return it as it is then.
 
-    Returns the operation as it is then; ``None`` if it can't be claimed, or was taken over meanwhile: it is finished
-    or waits, or someone else works on it.
+    Returns ``None`` if the operation cannot be claimed (it is finished, waits, or another worker has it), or if
+    another worker took it over in the meantime.
     """
     execution = Execution.take(operation_id, clock=DatabaseClock(write_database()))
     if execution is None:
@@ -182,22 +184,22 @@ def _work_or_wait(execution: "Execution", *, stop: float) -> None:
 
 
 class Execution(Lease[Operation]):
-    """The right to carry out one operation, its ``work``."""
+    """The lease on one operation, its ``work``, while this process carries it out."""
 
     @classmethod
     def take(cls, operation_id: int, *, clock: DatabaseClock) -> Self | None:
-        """``None`` if the operation is finished or waits, or if somebody else works on it."""
+        """Claim an operation; ``None`` if it is finished, waits, or another worker has it."""
         unfinished, seconds = all_operations().filter(pk=operation_id, finished_at=None), max_lease()
         operation = leases.take(unfinished, seconds=seconds, now=clock.now())
         return cls(operation, seconds=seconds, clock=clock) if operation else None
 
     def process(self, item: OperationItem) -> None:
-        """Bring one item to its outcome. ``RateLimited`` or a ``Problem`` if it has to wait for that."""
+        """Process one item until it has an outcome. Raises ``RateLimited`` or a ``Problem`` if it has to wait."""
         if item.state == State.SENT:
             self._log(logs.OPERATION_ADOPTED, item=item.pk)
         if item.state == State.SENT and self.work.verb == Verb.CREATE:
-            died = OutcomeUnknown(operation="create", reason="the process that did it died")
-            self._end(item, State.UNKNOWN, died)
+            error = OutcomeUnknown(operation="create", reason="the process that sent the request died")
+            self._end(item, State.UNKNOWN, error)
         elif item.attempts >= MAX_ATTEMPTS:
             self._end(item, State.UNKNOWN, Problem("workers_crashed", crashes=item.attempts))
         else:
@@ -205,8 +207,8 @@ class Execution(Lease[Operation]):
             self.execute(item)
 
     def _begin(self, item: OperationItem) -> None:
-        with suppress(ImproperlyConfigured):  # it will be told when the item is carried out
-            # One slot, though a rename asks twice.
+        with suppress(ImproperlyConfigured):  # recorded as the item's outcome when it is executed
+            # One slot, although a rename sends two requests.
             rate_limits.keep_pace(get_workspace(item.workspace), clock=self.clock)
         with transaction.atomic(using=write_database()):
             self.renew()
@@ -214,9 +216,12 @@ class Execution(Lease[Operation]):
             item.save(using=write_database(), update_fields=["state", "attempts"])
 
     def execute(self, item: OperationItem, *, interactive: bool = False) -> None:
-        """Have it done and record the outcome. ``RateLimited`` if it has to wait, unless a person waits for it."""
+        """Make the change in Orq and record the outcome.
+
+        Raises ``RateLimited`` if the item has to wait; if ``interactive``, that is recorded as its failure instead.
+        """
         try:
-            item.note = _ask_orq(item, interactive=interactive)
+            item.note = _make_change(item, interactive=interactive)
         except MirrorBehind as error:
             item.note = {"replaced": error.replaced} if error.replaced else {}
             self._end(item, State.DONE, error)
@@ -232,13 +237,13 @@ class Execution(Lease[Operation]):
             self._end(item, State.DONE)
 
     def _fail(self, item: OperationItem, error: OrqError) -> None:
-        was_sent_before = item.attempts > 1  # by a process that died: it may have taken effect
+        was_sent_before = item.attempts > 1  # by a process that died: the change may have taken effect
         self._end(item, State.UNKNOWN if error.leaves_doubt or was_sent_before else State.FAILED, error)
         if error.concerns_all:
             self._give_up(error, workspace=item.workspace)
 
     def _end(self, item: OperationItem, state: OperationItem.State, error: OrqError | None = None) -> None:
-        """Record an outcome, in the admin's history too if it is done."""
+        """Record an outcome; of a success also in the admin's history."""
         item.state = state
         if error is not None:
             item.error_code, item.error_params = error.code, error.params
@@ -247,13 +252,13 @@ class Execution(Lease[Operation]):
             self.renew(trouble_since=None)
             item.save(using=write_database())
             if state == State.DONE and item.conversation is not None:
-                _note(item, item.conversation)
+                _record_history(item, item.conversation)
         self.work.trouble_since = None
         if event := _ITEM_EVENTS.get(state):
             self._log(event, item=item.pk, workspace=item.workspace, error_code=item.error_code)
 
     def _give_up(self, error: OrqError, **where: str) -> None:
-        """What is left there would fare the same: nothing was sent for it."""
+        """Record the remaining items as skipped, because they would fail in the same way. Nothing is sent for them."""
         failure = {"error_code": error.code, "error_params": error.params, "note": {"skipped": True}}
         left = all_items().filter(operation=self.work, state=State.PENDING, **where)
         with transaction.atomic(using=write_database()):
@@ -263,7 +268,7 @@ class Execution(Lease[Operation]):
             self._log(logs.OPERATION_GIVEN_UP, items=count, error_code=error.code)
 
     def wait(self, error: OrqError) -> None:
-        """Let the operation go until the trouble is over; after a day, what is left has failed."""
+        """Release the operation until it may resume; after ``MAX_TROUBLE`` of failures, skip the remaining items."""
         now = self.clock.now()
         since = self.work.trouble_since or now
         if now - since > MAX_TROUBLE:
@@ -286,8 +291,8 @@ class Execution(Lease[Operation]):
         logs.log(event, operation=self.work.pk, verb=self.work.verb, **fields)
 
 
-def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
-    """Have the item done; returns the names that a person should know of besides."""
+def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
+    """Make the item's change in Orq; returns other names that the user should know of, for the item's ``note``."""
     verb, row = item.operation.verb, item.conversation
     if verb == Verb.CREATE:
         wanted = {"display_name": item.name, "workspace": item.workspace}
@@ -306,7 +311,7 @@ def _ask_orq(item: OperationItem, *, interactive: bool) -> dict[str, str]:
 def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
     conversation = item_request.conversation
     if operation.verb == Verb.CREATE and conversation.is_scrubbed:
-        raise ValueError(gettext("a scrubbed conversation can't be created again: its name is no longer kept"))
+        raise ValueError(gettext("a scrubbed conversation cannot be created again, because its name was removed"))
     return OperationItem(
         operation=operation,
         conversation=None if operation.verb == Verb.CREATE else conversation,
@@ -319,14 +324,14 @@ def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
     )
 
 
-def _note(item: OperationItem, conversation: Conversation) -> None:
-    """Write it into the admin's history, if there is one, for the user who requested it or had it tried again.
+def _record_history(item: OperationItem, conversation: Conversation) -> None:
+    """Record the change in the admin's history, if the admin is installed, for the user who last requested it.
 
-    What was done stays done although that may fail.
+    If that fails, the item counts as done nevertheless.
     """
     if not apps.is_installed("django.contrib.admin"):
         return
-    from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # perhaps not installed
+    from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # may not be installed
 
     verb, user_pk = Verb(item.operation.verb), item.operation.retried_by_pk or item.operation.requested_by_pk
     flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
@@ -336,14 +341,14 @@ def _note(item: OperationItem, conversation: Conversation) -> None:
             users: Any = get_user_model()._default_manager
             if user_pk and users.filter(pk=user_pk).exists():
                 LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
-    except (DatabaseError, ValueError, ValidationError):  # a key of another kind than this project's users have today
+    except (DatabaseError, ValueError, ValidationError):  # the key's type is not that of today's user model
         logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
 
 
 def _prune(*, ended: Operation) -> None:
     """Delete the oldest finished operations, but not the one that has just ended.
 
-    A database that can't is logged: the operation has ended all the same, and the next one's end tries again.
+    A database error is only logged: the operation has ended anyway, and the end of the next one tries again.
     """
     finished = all_operations().filter(finished_at__isnull=False).exclude(pk=ended.pk).order_by("-pk")
     try:

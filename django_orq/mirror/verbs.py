@@ -1,8 +1,9 @@
-"""What people do to conversations: Orq first, then its answer into the row.
+"""Functions that change a conversation in Orq first and then write Orq's response to the row; we call them verbs.
 
-Each verb asks Orq outside any transaction of ours. If Orq did not do it, the verb raises an ``OrqError`` and the
-mirrored values stay as they were. ``interactive=True`` is for web requests: one attempt and 15 seconds at most, where
-background work has 60. The instance that a verb is given holds the new values afterwards.
+Each verb sends its requests outside any transaction of ours. If Orq did not make the change, the verb raises an
+``OrqError`` and the mirrored values stay as they were. Pass ``interactive=True`` in web requests: it allows one
+attempt and at most 15 seconds, where background work has 60. Afterwards the instance passed to a verb has the new
+values.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,20 +26,20 @@ from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
 
 FRESH = timedelta(seconds=2)
-"""How old an answer may be that a rename relies on."""
+"""How old the response may be that a rename compares names with."""
 MAX_COMPARISONS = 10
-"""How often a row is compared with an answer while other writers keep changing it: a person waits for it."""
+"""How often a row is compared with a response while other writers keep changing it; a user may be waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renamed:
-    """What a rename did, when someone else renamed the conversation at the same moment."""
+    """The result of a rename, and the names it met if another user renamed the conversation at the same moment."""
 
     conversation: Conversation
     replaced: str | None
-    """The name that came between our question and our rename, and that ours replaced."""
+    """A name that was set between our check and our rename, and that our rename replaced."""
     overtaken_by: str | None
-    """The name that has replaced ours already."""
+    """A newer name that has already replaced ours."""
 
 
 def create_conversation(
@@ -46,11 +47,11 @@ def create_conversation(
 ) -> Conversation:
     """Create a conversation in Orq and mirror it.
 
-    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if it may have been created all the same
-    (all writes: ``MirrorBehind`` if Orq did it and the row could not follow).
+    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if the conversation may have been created.
+    Like every verb that writes, raises ``MirrorBehind`` if Orq made the change but the row could not be updated.
     """
     clock = DatabaseClock(write_database())
-    with _asking(workspace, "create", clock, interactive=interactive) as service:
+    with _service_for(workspace, "create", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     (created,) = answer.conversations
     with _behind_if_not_written(workspace, "create", created.remote_id):
@@ -65,18 +66,18 @@ def rename_conversation(
     expected_updated_at: datetime | None = None,
     interactive: bool = False,
 ) -> Renamed:
-    """Rename a conversation in Orq, unless somebody else renamed it since the caller looked, and mirror it.
+    """Rename a conversation in Orq, unless it was renamed since the caller last saw it, and mirror it.
 
     ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. Raises
-    ``InvalidName`` before anything is sent, ``ConversationChanged`` (with the remote values, mirrored by then) if they
-    are of another time and the name is another, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been
-    renamed.
+    ``InvalidName`` before anything is sent; ``ConversationChanged``, with the remote values, which are mirrored by
+    then, if both the time and the name in Orq differ from what the caller saw; ``ConversationNotFound``; and
+    ``OutcomeUnknown`` if the conversation may have been renamed.
     """
     name = clean_display_name(display_name)
     clock = DatabaseClock(write_database())
     workspace, remote_id = conversation.workspace, conversation.remote_id
     with (
-        _asking(workspace, "update", clock, interactive=interactive) as service,
+        _service_for(workspace, "update", clock, interactive=interactive) as service,
         _missing_if_not_found(conversation, clock),
     ):
         expected = expected_updated_at or conversation.remote_updated_at
@@ -88,10 +89,10 @@ def rename_conversation(
 
 
 def delete_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
-    """Delete a conversation in Orq, for good; its row becomes a tombstone. One that is gone already counts as done."""
+    """Delete a conversation in Orq permanently; its row becomes a tombstone. Succeeds if it is already gone."""
     clock = DatabaseClock(write_database())
     with (
-        _asking(conversation.workspace, "delete", clock, interactive=interactive) as service,
+        _service_for(conversation.workspace, "delete", clock, interactive=interactive) as service,
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
@@ -101,7 +102,11 @@ def delete_conversation(conversation: Conversation, *, interactive: bool = False
 
 
 def refresh_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
-    """Mirror what Orq has now. ``ConversationNotFound`` marks the row missing; a full run will confirm it."""
+    """Mirror the conversation's current state in Orq.
+
+    Raises ``ConversationNotFound`` if Orq does not have it. The row is then marked as missing, and the next full run
+    checks whether it was deleted.
+    """
     clock = DatabaseClock(write_database())
     with _missing_if_not_found(conversation, clock):
         _retrieve(conversation.workspace, conversation.remote_id, clock, interactive=interactive)
@@ -109,9 +114,9 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
 
 
 def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False) -> Conversation:
-    """Mirror one conversation by its Orq id, whether the mirror knows it or not.
+    """Mirror one conversation by its Orq id, whether or not it is mirrored already, and return its row.
 
-    ``ValueError``, before anything is sent, if that is no such id.
+    Raises ``ValueError`` before anything is sent if ``remote_id`` is not a conversation id.
     """
     if not is_remote_id(remote_id):
         text = gettext("remote_id must be “conv_” and 26 lower-case letters or digits, not %(given)s")
@@ -125,7 +130,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
 
 
 def _retrieve(workspace: str, remote_id: str, clock: DatabaseClock, *, interactive: bool) -> None:
-    with _asking(workspace, "retrieve", clock, interactive=interactive) as service:
+    with _service_for(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
     reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
 
@@ -133,7 +138,10 @@ def _retrieve(workspace: str, remote_id: str, clock: DatabaseClock, *, interacti
 def _rename_unless_changed(
     conversation: Conversation, name: str, expected: datetime, *, service: ConversationService, clock: DatabaseClock
 ) -> tuple[RemoteConversation, Answer]:
-    """Ask, and rename at once; what Orq had before, and its last answer. ``ConversationChanged`` if it is another."""
+    """Retrieve the conversation and rename it immediately; returns what Orq had before, and its last response.
+
+    Raises ``ConversationChanged`` if it is not what the caller saw.
+    """
     remote_id = conversation.remote_id
     while True:
         current = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
@@ -144,15 +152,15 @@ def _rename_unless_changed(
             reconcile(current, workspace=conversation.workspace, attempts=MAX_COMPARISONS)
             _reload(conversation)
             raise _changed(seen)
-        if clock.now() - current.received_at < FRESH:  # else this process slept, and much may have happened
+        if clock.now() - current.received_at < FRESH:  # otherwise this process was suspended: check again
             return seen, _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
 
 
 @contextmanager
-def _asking(
+def _service_for(
     workspace: str, operation: str, clock: DatabaseClock, *, interactive: bool
 ) -> Iterator[ConversationService]:
-    """The workspace's service, unless Orq asked to be left alone; what Orq asks for now is kept for others."""
+    """Yield the workspace's service, unless Orq asked us to wait; record a wait that it asks for now."""
     rate_limits.check(workspace, operation=operation, clock=clock)
     try:
         with ConversationService.for_workspace(workspace, interactive=interactive) as service:
@@ -160,7 +168,7 @@ def _asking(
     except OrqError as error:
         try:
             rate_limits.record_retry_after(workspace, error, clock=clock)
-        except DatabaseError:  # it must not hide what became of the request
+        except DatabaseError:  # it must not hide the outcome of the request
             logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=workspace, error_code=error.code, exc_info=True)
         if error.leaves_doubt:
             logs.log(logs.REQUEST_OUTCOME_UNKNOWN, workspace=workspace, call=operation, error_code=error.code)
@@ -181,21 +189,21 @@ def _behind_if_not_written(
     *,
     renamed: tuple[RemoteConversation, RemoteConversation] | None = None,
 ) -> Iterator[None]:
-    """Orq has done it: whatever keeps the row from following must not look as if the order had failed.
+    """Raise ``MirrorBehind`` if the row cannot be updated: Orq made the change, so the request has not failed.
 
-    ``renamed`` is the conversation before and after: what the row may show of the time between was replaced.
+    ``renamed`` is the conversation before and after a rename; a third name in the row was replaced by the rename.
     """
     try:
         yield
     except (MirrorContended, DatabaseError) as error:
         trouble = isinstance(error, DatabaseError)
         logs.log(logs.REQUEST_NOT_MIRRORED, workspace=workspace, call=operation, exc_info=trouble)
-        replaced = _came_between(workspace, *renamed) if renamed else None
+        replaced = _replaced_name(workspace, *renamed) if renamed else None
         raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
 
 
-def _came_between(workspace: str, seen: RemoteConversation, ours: RemoteConversation) -> str | None:
-    """The row's name, if it is neither of these, no newer than ours, and the database tells."""
+def _replaced_name(workspace: str, seen: RemoteConversation, ours: RemoteConversation) -> str | None:
+    """Return the row's name if it is neither of these and no newer than ours; ``None`` also if the database fails."""
     with suppress(DatabaseError, Conversation.DoesNotExist):
         row = _get(workspace, ours.remote_id)
         is_other = row.display_name not in (seen.display_name, ours.display_name)
@@ -215,9 +223,11 @@ def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> I
 
 
 def _has_changed(seen: RemoteConversation, conversation: Conversation, expected: datetime) -> bool:
-    """Whether Orq's is another than the caller saw; where the caller's name is known, only another name counts.
+    """Return whether the conversation in Orq is not the one that the caller saw.
 
-    One older than expected is another as well: Orq was set back, or nobody can have seen that time.
+    If the row has the time that the caller saw, the name decides, because a change of other fields does not matter. A
+    remote time older than expected also counts as a change: Orq's data was restored from a backup, or the expected
+    time never existed.
     """
     if seen.updated_at == expected:
         return False
@@ -234,12 +244,12 @@ def _changed(seen: RemoteConversation) -> ConversationChanged:
 
 
 def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
-    """Compare our answer with the row as it was before, if that had moved since we asked."""
+    """Compare our response with the row as it was before, if the row changed after our check."""
     (change,) = plan.changes
     before, ours = change.row, change.remote
     replaced = overtaken_by = None
     if before is not None and before.remote_updated_at > seen.updated_at:
-        if before.display_name == ours.display_name:  # a sync was faster than our answer; what did it replace?
+        if before.display_name == ours.display_name:  # a sync wrote our rename first; what did the rename replace?
             replaced = before.previous_name
         elif before.remote_updated_at > ours.updated_at:
             overtaken_by = before.display_name

@@ -1,4 +1,4 @@
-"""The mirror: ``Conversation`` rows, the runs that fill them, and the payloads that could not be mirrored."""
+"""The models: mirrored conversations, sync runs, operations, and the items of Orq's list that were rejected."""
 
 from .conversations import Conversation, ConversationState
 from .conversations import ConversationQuerySet as ConversationQuerySet

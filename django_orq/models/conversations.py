@@ -1,4 +1,4 @@
-"""The mirror: conversations as Orq last described them, which nothing but its answers may write."""
+"""Mirrored conversations, as Orq last described them. Only Orq's responses change these rows."""
 
 from typing import Any, ClassVar, NoReturn
 
@@ -24,18 +24,18 @@ _UNCONFIRMED = Q(missing_since__isnull=False, confirmed_at=None)
 
 def _refuse(verb: str) -> NoReturn:
     raise StrayWrite(
-        "Conversation rows mirror Orq, so only answers of Orq change them. "
-        f"Call django_orq.mirror.{verb}() to change the conversation itself."
+        "Conversation rows mirror Orq and cannot be written directly. "
+        f"Call django_orq.mirror.{verb}(), which makes the change in Orq first."
     )
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def live(self) -> "ConversationQuerySet":
-        """What Orq has, as far as we know; conversations that its list leaves out included."""
+        """Return the conversations that exist in Orq as far as we know, including those that its list omits."""
         return self.filter(_ALIVE).exclude(_UNCONFIRMED)
 
     def missing(self) -> "ConversationQuerySet":
-        """Not found lately, and neither confirmed as alive nor as deleted."""
+        """Return the conversations that the last sync did not find and that are not confirmed as deleted yet."""
         return self.filter(_ALIVE & _UNCONFIRMED)
 
     def deleted(self) -> "ConversationQuerySet":
@@ -58,22 +58,22 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     for _write in (create, bulk_create, update, bulk_update, delete):
         _write.alters_data = True  # type: ignore[attr-defined]  # templates must not call them
-    delete.queryset_only = True  # type: ignore[attr-defined]  # as Django has it
+    delete.queryset_only = True  # type: ignore[attr-defined]  # as in Django: no manager method
     del _write
 
 
 class Conversation(models.Model):
     """One conversation of an Orq workspace, as Orq last described it.
 
-    Join your own models to it with a foreign key. Its columns are written by answers of Orq alone; the verbs in
-    ``django_orq.mirror`` change the conversation there.
+    Your own models can refer to it with a foreign key. Only Orq's responses change its columns; to change the
+    conversation itself, call the functions of ``django_orq.mirror``.
     """
 
     workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
     remote_id = BytewiseCharField(_("Orq id"), max_length=64, editable=False)
     display_name = models.TextField(_("name"))
     previous_name = models.TextField(null=True, editable=False)  # noqa: DJ001 # absent is not ""
-    """The name before the newest one: what a rename replaced is known although a sync was faster."""
+    """The name before the current one: it says what a rename replaced, even if a sync mirrored the rename first."""
     remote_created_at = models.DateTimeField(_("created"), editable=False)
     remote_updated_at = models.DateTimeField(_("updated"), editable=False)
     created_by_id = models.TextField(_("created by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
@@ -81,14 +81,14 @@ class Conversation(models.Model):
     metadata = models.JSONField(_("metadata"), encoder=PlainJSONEncoder, null=True, editable=False)
     extra = models.JSONField(_("other fields"), encoder=PlainJSONEncoder, default=dict, editable=False)
     mirrored_at = models.DateTimeField(
-        _("last news"), editable=False, help_text=_("When Orq last told something new about this conversation.")
+        _("last change received"), editable=False, help_text=_("When Orq last reported a change to this conversation.")
     )
     missing_since = models.DateTimeField(_("missing since"), null=True, editable=False)
     confirmed_at = models.DateTimeField(
-        _("found by its id"),
+        _("last found by its id"),
         null=True,
         editable=False,
-        help_text=_("When Orq was last asked for this very conversation, and had it."),
+        help_text=_("When Orq last returned this conversation in response to a request for its id."),
     )
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     indexed_state = models.GeneratedField(
@@ -101,7 +101,7 @@ class Conversation(models.Model):
         output_field=models.CharField(max_length=20),
         db_persist=True,
     )
-    """``state`` as the database works it out when it writes the row, for the indexes of the list."""
+    """``state`` as a generated column, for the indexes that the lists use."""
 
     objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
 
@@ -112,14 +112,15 @@ class Conversation(models.Model):
             models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
         )
         indexes = (
-            # The list by age, in one workspace and in all of them: what is not deleted, one state, everything (for one
-            # workspace the constraint's index has that). However rare what is listed may be, nothing else is read.
+            # For the lists by age, in one workspace or in all: conversations that are not deleted, those in one state,
+            # or all of them (in one workspace, the constraint's index serves that). However few rows match, the
+            # database reads only those.
             models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
             models.Index(fields=("deleted_at", "remote_id", "id"), name="django_orq_conv_kept"),
             models.Index(fields=("workspace", "indexed_state", "remote_id"), name="django_orq_conv_of_state"),
             models.Index(fields=("indexed_state", "remote_id", "id"), name="django_orq_conv_state"),
             models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
-            # What programs ask for again and again: what was updated since they asked last.
+            # For programs that poll for conversations updated since their last request.
             models.Index(fields=("workspace", "remote_updated_at"), name="django_orq_conv_updated"),
         )
 
@@ -137,7 +138,7 @@ class Conversation(models.Model):
 
     @property
     def is_scrubbed(self) -> bool:
-        """Whether its name was taken out of its tombstone (``manage.py orq_prune --scrub-older-than``)."""
+        """Whether the contents of this tombstone were removed (``manage.py orq_prune --scrub-older-than``)."""
         return self.deleted_at is not None and not self.display_name
 
     @property

@@ -1,4 +1,4 @@
-"""Columns that every database keeps and compares alike."""
+"""Fields that behave alike on every database."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 if TYPE_CHECKING:
-    _CharField = models.CharField[Any, Any]  # nullable in some places
+    _CharField = models.CharField[Any, Any]  # some columns are nullable
 else:
     _CharField = models.CharField
 
@@ -15,9 +15,9 @@ _COLLATIONS = {"mysql": "utf8mb4_bin", "postgresql": "C"}
 
 
 class BytewiseCharField(_CharField):
-    """Text that every database compares byte by byte.
+    """A ``CharField`` whose values every database compares byte by byte.
 
-    With PostgreSQL's "C" collation a plain index also serves searches by prefix.
+    PostgreSQL's "C" collation also lets a plain index serve prefix searches.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -27,7 +27,7 @@ class BytewiseCharField(_CharField):
 
 
 class PlainJSONEncoder(json.JSONEncoder):
-    """JSON as it came: text in other scripts is not blown up to escapes, which MariaDB's packets may not hold."""
+    """Write non-ASCII text as it is: escaped, a long text could exceed MariaDB's ``max_allowed_packet``."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"ensure_ascii": False})

@@ -1,4 +1,4 @@
-"""Operations: what people order for conversations, recorded before anything is done, and its outcomes."""
+"""Operations: bulk changes that users request, recorded before anything is sent, and their outcomes."""
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -12,7 +12,7 @@ from .work import Work
 
 
 class Operation(Work):
-    """What a person ordered for several conversations at once, worked off item by item; or a single creation."""
+    """One change requested for several conversations, processed item by item; or the creation of one conversation."""
 
     class Verb(models.TextChoices):
         CREATE = "create", _("create")
@@ -22,13 +22,13 @@ class Operation(Work):
 
     verb = models.CharField(_("action"), max_length=20, choices=Verb)
     form_token = models.CharField(max_length=32, null=True, unique=True, editable=False)  # noqa: DJ001 # absent is not ""
-    """Of the form that ordered it: a form that is sent twice orders once."""
-    requested_by = models.CharField(_("ordered by"), max_length=255, default="", blank=True)
-    """The name of a user. No foreign key: users may live in another database."""
+    """Identifies the form that requested it, so that submitting the form twice creates one operation."""
+    requested_by = models.CharField(_("requested by"), max_length=255, default="", blank=True)
+    """The name of a user. Not a foreign key, because users may be in another database."""
     requested_by_pk = models.CharField(max_length=255, default="", editable=False)
-    retried_by = models.CharField(_("tried again by"), max_length=255, default="", blank=True)
+    retried_by = models.CharField(_("retried by"), max_length=255, default="", blank=True)
     retried_by_pk = models.CharField(max_length=255, default="", editable=False)
-    requested_at = models.DateTimeField(_("ordered"), auto_now_add=True)
+    requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
     total = models.PositiveIntegerField(_("conversations"), default=0)
 
     class Meta:
@@ -43,37 +43,37 @@ class Operation(Work):
 
 
 class OperationItem(models.Model):
-    """What was ordered for one conversation, and what became of it."""
+    """The change requested for one conversation, and its outcome."""
 
     class State(models.TextChoices):
         PENDING = "pending", _("pending")
-        SENT = "sent", _("being done")
+        SENT = "sent", _("in progress")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
         UNKNOWN = "unknown", _("unknown")
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items")
     conversation = models.ForeignKey(Conversation, null=True, on_delete=models.SET_NULL, related_name="+")
-    """The one that it is about; for a creation, the one that came of it."""
+    """The conversation to change; for a creation, the conversation that was created."""
     workspace = BytewiseCharField(_("workspace"), max_length=100)
     name = models.TextField(_("name"))
-    """What the conversation was called when this was ordered; for a creation, what it is to be called."""
+    """The conversation's name when the operation was requested; for a creation, the name that it will get."""
     new_name = models.TextField(_("new name"), default="", blank=True)
     expected_updated_at = models.DateTimeField(null=True, editable=False)
-    """The conversation's ``remote_updated_at`` as the person saw it."""
+    """The conversation's ``remote_updated_at`` that the user saw when requesting the change."""
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0, editable=False)
     error_code = models.CharField(max_length=50, default="", editable=False)
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     note = models.JSONField(default=dict, editable=False)
-    """What else a person should know: the name that was ``replaced``, or that has ``overtaken`` the new one.
+    """Details of the outcome: the name that was ``replaced``, or that has ``overtaken`` the new one since.
 
-    Of a failure: after how many seconds to ``retry_after``, and whether it was ``skipped``.
+    For a failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure.
     """
 
     class Meta:
-        verbose_name = _("item of an operation")
-        verbose_name_plural = _("items of operations")
+        verbose_name = _("operation item")
+        verbose_name_plural = _("operation items")
         indexes = (models.Index(fields=("operation", "state"), name="django_orq_item_state"),)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Rejected payloads: what Orq sent and the mirror could not take."""
+"""Rejected items: entries of Orq's list that could not be mirrored."""
 
 from django.db import models
 from django.utils.text import Truncator
@@ -9,30 +9,33 @@ from .runs import SyncRun
 
 
 class RejectedPayload(models.Model):
-    """What Orq sent and the mirror could not take, and why; one row for each id, or digest where there is no id."""
+    """An item of Orq's list that could not be mirrored, and why.
+
+    There is one row per Orq id, or per digest of the item where it has no usable id.
+    """
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)
-    key = BytewiseCharField(_("Orq id or fingerprint"), max_length=64)
+    key = BytewiseCharField(_("Orq id, or a checksum where there is none"), max_length=64)
     reason = models.TextField(_("reason"))
     excerpt = models.TextField(_("what Orq sent"))
     first_seen_at = models.DateTimeField(_("first seen"))
     last_seen_at = models.DateTimeField(_("last seen"))
     resolved_at = models.DateTimeField(
-        _("settled"), null=True, help_text=_("Since when it could be taken over, or was not listed any more.")
+        _("resolved on"), null=True, help_text=_("When it could be mirrored, or was no longer in Orq’s list.")
     )
     last_run = models.ForeignKey(
         SyncRun,
-        verbose_name=_("last met by"),
+        verbose_name=_("last seen by"),
         null=True,
         on_delete=models.SET_NULL,
         related_name="rejected_payloads",
     )
 
     class Meta:
-        verbose_name = _("unreadable entry")
-        verbose_name_plural = _("unreadable entries")
+        verbose_name = _("rejected item")
+        verbose_name_plural = _("rejected items")
         constraints = (models.UniqueConstraint(fields=("workspace", "key"), name="django_orq_rejectedpayload_unique"),)
 
     def __str__(self) -> str:
-        """Of a digest, only so much as an id is long."""
+        """Return the key; a digest is cut to the length of an id."""
         return Truncator(self.key).chars(31)

@@ -8,7 +8,7 @@ from .work import Work
 
 
 class SyncRun(Work):
-    """One walk through a workspace's list, with the checkpoint to go on from."""
+    """One walk through a workspace's list, with the checkpoint from which it resumes."""
 
     class Mode(models.TextChoices):
         INCREMENTAL = "incremental", _("incremental")
@@ -19,119 +19,121 @@ class SyncRun(Work):
         RUNNING = "running", _("running")
         WAITING = "waiting", _("waiting")
         PAUSED = "paused", _("paused")
-        SUCCEEDED = "succeeded", _("succeeded")
-        PARTIAL = "partial", _("partial")
+        # In lower case, because the labels also stand in sentences: “Sync run 5 completed with problems 1 hour ago.”
+        SUCCEEDED = "succeeded", _("completed")
+        PARTIAL = "partial", _("completed with problems")
         FAILED = "failed", _("failed")
         CANCELLED = "cancelled", _("cancelled")
 
     class Phase(models.TextChoices):
-        WALK = "walk", _("goes through Orq’s list")
-        CONFIRM = "confirm", _("asks Orq for what is missing")
+        WALK = "walk", _("reading Orq’s list")
+        CONFIRM = "confirm", _("checking missing conversations")
 
     class Approval(models.TextChoices):
         """Why a run was stopped for review."""
 
-        MASS_DELETE = "mass_delete", _("so many are missing at once that it may be a mistake")
-        NO_CANARY = "no_canary", _("not even conversations that must be there were found")
-        WORKSPACE = "workspace_doubted", _("API key and base URL may belong to another workspace")
+        MASS_DELETE = "mass_delete", _("an unusually large number is missing at once")
+        NO_CANARY = "no_canary", _("Orq did not return even conversations that are known to exist")
+        WORKSPACE = "workspace_doubted", _("the API key and base URL may belong to another workspace")
 
     class Wait(models.TextChoices):
         RETRY_AFTER = "retry_after", _("Orq asked us to wait")
-        PACE = "pace", _("Orq is asked only so many times a minute from here")
-        BACKOFF = "backoff", _("Orq is in trouble or out of reach")
-        DATABASE = "database", _("the database is in trouble or out of reach")
-        BUDGET = "budget", _("its budget of time is used up")
+        PACE = "pace", _("the limit of requests per minute set for this site is reached")
+        BACKOFF = "backoff", _("Orq has problems or cannot be reached")
+        DATABASE = "database", _("the database has problems or cannot be reached")
+        BUDGET = "budget", _("its time budget is used up")
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)
-    mode = models.CharField(_("kind"), max_length=20, choices=Mode)
+    mode = models.CharField(_("mode"), max_length=20, choices=Mode)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.QUEUED)
     phase = models.CharField(_("step"), max_length=20, choices=Phase, default=Phase.WALK)
     slot = BytewiseCharField(max_length=130, null=True, unique=True, editable=False)
-    """``workspace:mode`` while the run is unfinished, so that there is one of each at most."""
+    """``workspace:mode`` while the run is unfinished, so that there is at most one unfinished run of each mode."""
 
     cursor = BytewiseCharField(
-        _("place in the list"), max_length=64, null=True, help_text=_("The Orq id after which the next page begins.")
+        _("position in Orq’s list"), max_length=64, null=True, help_text=_("The next page begins after this Orq id.")
     )
     head_id = BytewiseCharField(
         _("newest conversation"),
         max_length=64,
         null=True,
-        help_text=_("The first Orq id of the list when this began."),
+        help_text=_("The first Orq id in the list when this run began."),
     )
     stop_id = BytewiseCharField(
-        _("ends at"), max_length=64, null=True, help_text=_("From this Orq id on, everything was known before.")
+        _("stops at"), max_length=64, null=True, help_text=_("This and older conversations are already mirrored.")
     )
-    """An incremental run ends with the first page that reaches at or below this id."""
+    """An incremental run ends with the first page that reaches this id or an older one."""
     reached_end = models.BooleanField(_("reached the end"), default=False)
-    """Of what it walks through: the list, or for an incremental run its stop."""
+    """Whether the walk has reached the end of the list, or for an incremental run its ``stop_id``."""
     is_complete = models.BooleanField(
-        _("looked at everything"),
+        _("complete"),
         default=False,
-        help_text=_("All up to the newest conversation was looked at, by this run or those before it."),
+        help_text=_("All conversations up to the newest one were read, by this run or by earlier ones."),
     )
-    """Whether all up to ``head_id`` has been walked through, by this run and the one at whose head it stopped."""
+    """Whether this run and the one at whose head it stopped have together read the whole list from ``head_id`` on."""
     out_of_place = models.JSONField(default=list, editable=False)
-    """Ids that the list showed elsewhere than their age says: their own place need not hold them."""
-    ended_early = models.BooleanField(_("list ended before the known"), default=False)
-    mirrored_before = models.PositiveBigIntegerField(_("mirrored before"), default=0)
+    """Ids that the list showed out of order. They are not counted as missing where they would belong by age."""
+    ended_early = models.BooleanField(_("list ended early"), default=False)
+    mirrored_before = models.PositiveBigIntegerField(_("mirrored before the run"), default=0)
 
     requests = models.PositiveBigIntegerField(_("requests to Orq"), default=0)
-    pages = models.PositiveBigIntegerField(_("pages of Orq’s list"), default=0)
-    seen = models.PositiveBigIntegerField(_("looked at"), default=0)
-    created = models.PositiveBigIntegerField(_("new"), default=0)
-    updated = models.PositiveBigIntegerField(_("changed"), default=0)
+    pages = models.PositiveBigIntegerField(_("pages read"), default=0)
+    seen = models.PositiveBigIntegerField(_("read"), default=0)
+    created = models.PositiveBigIntegerField(_("created"), default=0)
+    updated = models.PositiveBigIntegerField(_("updated"), default=0)
     unchanged = models.PositiveBigIntegerField(_("unchanged"), default=0)
     restored = models.PositiveBigIntegerField(
-        _("back again"), default=0, help_text=_("Were marked as deleted here, and Orq has them after all.")
+        _("restored"), default=0, help_text=_("Were marked as deleted here, but still exist in Orq.")
     )
     skipped = models.PositiveBigIntegerField(
-        _("newer here"), default=0, help_text=_("Were changed from here meanwhile, so the newer state was kept.")
+        _("our copy was newer"), default=0, help_text=_("Were changed from here during the run; the change was kept.")
     )
     outdated = models.PositiveBigIntegerField(
-        _("listed as they were"),
+        _("Orq’s list was out of date"),
         default=0,
-        help_text=_("Orq’s list shows an older state than Orq told before, so the newer one was kept."),
+        help_text=_("Orq’s list showed older values than Orq returned before; the newer ones were kept."),
     )
-    """Items that the list showed older than an answer from before this run did."""
+    """Items that the list showed with an older ``updatedAt`` than a response from before this run."""
     rejected = models.PositiveBigIntegerField(
-        _("unreadable"), default=0, help_text=_("What Orq sent could not be understood, so it was not taken over.")
+        _("rejected"), default=0, help_text=_("Items of Orq’s list that could not be mirrored.")
     )
     missing = models.PositiveBigIntegerField(
         _("missing"),
         default=0,
-        help_text=_("Orq’s list did not show them any more, so they are looked up one by one."),
+        help_text=_("Were no longer in Orq’s list, so each is looked up by its id."),
     )
     unlisted = models.PositiveBigIntegerField(
-        _("found though not listed"), default=0, help_text=_("Were missing, and Orq has them after all.")
+        _("unlisted"), default=0, help_text=_("Were missing from Orq’s list, but still exist in Orq.")
     )
-    """Missing rows that turned out to be alive, for the first time."""
+    """Missing rows that Orq returned for their id, for the first time."""
     tombstoned = models.PositiveBigIntegerField(
-        _("deleted"), default=0, help_text=_("Were missing, and Orq does not know them any more.")
+        _("deleted"), default=0, help_text=_("Were missing and no longer exist in Orq.")
     )
     to_approve = models.PositiveBigIntegerField(
-        _("need approval"), default=0, help_text=_("Are missing, and are not deleted here until the run is approved.")
+        _("need approval"), default=0, help_text=_("Are missing; not marked as deleted unless the run is approved.")
     )
     needs_approval = models.CharField(
         _("needs approval because"), max_length=20, choices=Approval, default="", blank=True
     )
     approvals = models.JSONField(_("approvals"), default=list, editable=False)
-    """A list of ``{"reason", "by", "at", "to_approve"}``: who approved what, when (ISO 8601), and of how many rows."""
+    """A list of ``{"reason", "by", "at", "to_approve"}``; ``at`` is in ISO 8601, ``to_approve`` a number of rows."""
     confirm_until = models.DateTimeField(null=True, editable=False)
-    """When the walk ended: rows that are missing since later are left to the next run."""
+    """When the walk ended. Rows that went missing later are left to the next run."""
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
-    checkpoint_at = models.DateTimeField(_("last page"), null=True)
+    checkpoint_at = models.DateTimeField(_("last progress"), null=True)
 
-    wait = models.CharField(_("waits because"), max_length=20, choices=Wait, default="", blank=True)
+    wait = models.CharField(_("waiting because"), max_length=20, choices=Wait, default="", blank=True)
     failures = models.PositiveIntegerField(default=0, editable=False)
-    """Failed requests since the last checkpoint, those aside after which Orq said how long to wait."""
+    """Failed requests since the last checkpoint, not counting those for which Orq said how long to wait."""
     malformed = models.PositiveIntegerField(default=0, editable=False)
-    """Malformed answers running."""
+    """Malformed responses in a row."""
     batch = models.PositiveIntegerField(default=100, editable=False)
-    """Missing rows that are confirmed together; fewer after a batch that was cut off, for a while."""
+    """How many missing rows are confirmed together; after an interrupted batch the number is reduced for a while."""
     crashes = models.PositiveIntegerField(default=0, editable=False)
-    """Walkers that died since the last checkpoint."""
+    """Workers that died since the last checkpoint."""
     budget_until = models.DateTimeField(null=True, editable=False)
+    """When the time budget of the current call ends; ``None`` without a budget."""
 
     class Meta:
         verbose_name = _("sync run")
@@ -142,5 +144,5 @@ class SyncRun(Work):
         return f"#{self.pk} {self.workspace} {self.get_mode_display()}"
 
     def is_approved(self, *reasons: str) -> bool:
-        """Whether a person approved it for one of these reasons."""
+        """Return whether a user approved the run for one of these reasons."""
         return any(approval["reason"] in reasons for approval in self.approvals)

@@ -1,4 +1,4 @@
-"""What processes take turns at; runs and operations are such work."""
+"""The abstract base of sync runs and operations: work that processes do one slice at a time."""
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -8,17 +8,17 @@ from ..exceptions import explain
 
 
 class Work(models.Model):
-    """Something that processes take turns at: who has it, until when, and the message that calls for the next one."""
+    """Work that one process at a time holds a lease on, and whose next slice a Celery message starts."""
 
     token = models.CharField(max_length=32, default="", editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
-    worker = models.CharField(_("worked on by"), max_length=150, default="", blank=True)
+    worker = models.CharField(_("worker"), max_length=150, default="", blank=True)
     """The process that claimed it last: ``process 4711 on host``."""
-    resume_at = models.DateTimeField(_("goes on at"), null=True)
+    resume_at = models.DateTimeField(_("resumes at"), null=True)
     enqueued_at = models.DateTimeField(null=True, editable=False)
-    """When the newest message was enqueued, or may be worked off at the earliest."""
+    """When the newest message was enqueued; for a delayed message, the earliest time at which a worker takes it."""
     ticket = models.CharField(max_length=32, default="", editable=False)
-    """What that message holds: only its slice enqueues the next, so that there is one chain of them."""
+    """Identifies the newest message. Only the slice of that message enqueues the next one, so there is one chain."""
     trouble_since = models.DateTimeField(null=True, editable=False)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -34,12 +34,12 @@ class Work(models.Model):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, from its first slice to its end; ``None`` while that is not known."""
+        """Seconds from the start of the first slice to the end; ``None`` until the work has ended."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
 
     @property
     def error_message(self) -> str:
-        """What went wrong, for people; empty if nothing did."""
+        """The error in the reader's language; empty if there is none."""
         return explain(self.error_code, self.error_params) if self.error_code else ""

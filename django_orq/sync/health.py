@@ -1,6 +1,6 @@
-"""Whether the mirror is in order, as the database has it: finding after finding, for people and for monitoring.
+"""Checks the health of the mirror and yields findings, for people and for monitoring.
 
-Asks the database alone, a few statements for each workspace, and never Orq.
+Reads only the database, with a few queries for each workspace; sends no requests to Orq.
 """
 
 import shlex
@@ -26,82 +26,82 @@ from .report import PATIENCE, counted_in_words, counts, database_in_words, not_t
 MAX_AGE = 900.0
 """Seconds."""
 MAX_FULL_AGE = 26 * 3600.0
-"""Seconds: a full run every day, and two hours for it."""
+"""Seconds: a full run every day, which may take two hours."""
 MAX_LIMIT = 36_500 * 86_400.0
-"""Seconds that a limit may be: a hundred years."""
+"""The highest limit, in seconds: a hundred years."""
 MAX_AHEAD = timedelta(days=1)
-"""No lease and no wait ends later than that."""
+"""No lease or wait ends further in the future than this."""
 _TIMES_AHEAD = ("lease_until", "resume_at", "enqueued_at")
-"""Until when nobody else takes a piece of work, or calls for it anew."""
-_TOO_FAR_AHEAD = _("No lease and no wait is so long: the database's clock was ahead.")
+"""Until these times no other worker takes the run, or no other message is enqueued for it."""
+_TOO_FAR_AHEAD = _("Its lease or wait ends too far in the future, because the database's clock was ahead.")
 MAX_OPERATIONS = 10
-"""That are reported."""
+"""How many stalled operations are reported."""
 
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
     "last_incremental": (
         _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule both modes."),
         _(
-            "What is new was mirrored %(age)s ago, which is longer than %(limit)s. Look whether the schedule calls "
-            "sync_conversations and a worker runs; “%(command)s” does it now."
+            "New conversations: as of %(age)s ago (limit: %(limit)s). Check that sync_conversations is "
+            "scheduled and that a worker is running. To sync now, run “%(command)s”."
         ),
-        _("What is new was mirrored %(age)s ago."),
+        _("New conversations: as of %(age)s ago."),
     ),
     "last_full": (
         _(
-            "No full run has come to its end yet, so renames and deletions of old conversations are not mirrored. Run "
-            "“%(command)s --full”, and schedule it."
+            "No full run has completed yet, so renames and deletions of older conversations are not mirrored. Run "
+            "“%(command)s --full”, and schedule full runs."
         ),
         _(
-            "Everything was mirrored %(age)s ago, which is longer than %(limit)s. Look whether full runs are "
-            "scheduled, and how the last one ended; “%(command)s --full” does it now."
+            "Renames and deletions: as of %(age)s ago (limit: %(limit)s). Check that full runs are "
+            "scheduled, and how the last one ended. To sync now, run “%(command)s --full”."
         ),
-        _("Everything was mirrored %(age)s ago."),
+        _("Renames and deletions: as of %(age)s ago."),
     ),
 }
-"""What is said of each kind of freshness: if there is none, if it is too old, and if all is well."""
+"""The texts for each kind of freshness: for no complete run, for one that is too old, and for a recent one."""
 _FROM_THE_FUTURE = _(
-    "The newest complete run began in the future: the database's clock was ahead then, or is behind now. How fresh "
-    "the mirror is can't be told until that time has come."
+    "The newest complete run began in the future: the database's clock was ahead then, or is behind now. Until that "
+    "time has passed, the age of the mirror is unknown."
 )
 
 
 class Level(StrEnum):
     OK = "ok"
     LOOK = "look"
-    """A person should look at it."""
+    """Needs attention."""
     FAIL = "fail"
-    """The mirror is not what it should be."""
+    """The mirror is not healthy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     code: str
-    """Stable: what it is about."""
+    """Stable name of the check."""
     level: Level
     text: str
-    """What is so, and what a person can do."""
+    """What was found, and what to do about it."""
     workspace: str | None = None
     numbers: Mapping[str, object] = field(default_factory=dict)
-    """By stable names, what a program wants to know of it."""
+    """Details for programs, by stable names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How old the newest complete run may be, in seconds: of any mode, and a full one."""
+    """The maximum age in seconds of the newest complete run of any mode, and of the newest complete full run."""
 
     age: float = MAX_AGE
     full_age: float = MAX_FULL_AGE
 
     def __post_init__(self) -> None:
         if not (0 < self.age <= MAX_LIMIT and 0 < self.full_age <= MAX_LIMIT):
-            raise ValueError(gettext("an age is a number of seconds, above 0 and at most a hundred years"))
+            raise ValueError(gettext("an age must be a number of seconds above 0 and at most a hundred years"))
 
 
 def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:
-    """All findings on one workspace, or on each that is configured; ends with a database that does not answer.
+    """Yield the findings for one workspace, or for all that are configured; stop at a database error.
 
-    ``ImproperlyConfigured`` if there is no such workspace, or none at all.
+    Raises ``ImproperlyConfigured`` if the workspace is not configured, or if none is.
     """
     aliases = workspace_aliases() if workspace is None else [workspace]
     if workspace is not None or not aliases:
@@ -155,17 +155,17 @@ def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, lim
 
 
 def _command(alias: str) -> str:
-    """What a person types to sync that workspace."""
+    """Return the command that syncs the workspace."""
     return "manage.py orq_sync" + ("" if alias == DEFAULT_ALIAS else f" --workspace {shlex.quote(alias)}")
 
 
 def _long(length: timedelta) -> str:
-    """With plain spaces: the lines are for terminals, and are searched."""
+    """Return a length of time in words, with plain spaces, because the output is for terminals and for grep."""
     return in_words(length).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _ended(alias: str) -> list[SyncRun]:
-    """The last run of each mode that has ended, unless a full one after it tells more."""
+    """Return the last finished run of each mode, without an incremental one that ended before the full one."""
     newest = [run for mode in Mode.values if (run := runs.newest_finished(alias, mode)) is not None]
     full = next((run for run in newest if run.mode == Mode.FULL), None)
     return [run for run in newest if full is None or run == full or _end(run) > _end(full)]
@@ -186,13 +186,13 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
     parts = [gettext("%(name)s is %(state)s (%(counts)s).") % words]
     if run.lease_until is not None and run.lease_until > now:
-        parts.append(gettext("The %(worker)s works on it.") % {"worker": run.worker})
+        parts.append(gettext("Worker: %(worker)s.") % {"worker": run.worker})
     if run.state == State.PAUSED:
-        text = gettext("The schedule leaves it alone. To resume it: orq_sync --resume %(run)s")
+        text = gettext("Scheduled syncs do not resume it. To resume it, run “manage.py orq_sync --resume %(run)s”.")
         parts.append(text % {"run": run.pk})
     if _is_blocked(run, now):
-        anew = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
-        parts += [str(_TOO_FAR_AHEAD), gettext("To start anew: %(command)s") % {"command": anew}]
+        command = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
+        parts += [str(_TOO_FAR_AHEAD), gettext("To start a new run, run “%(command)s”.") % {"command": command}]
     if not _is_fresh(run, now):
         parts += remarks(run)
     level = Level.LOOK if _is_stalled(run, now) else Level.OK
@@ -204,10 +204,10 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
 
 
 def _is_stalled(run: SyncRun, now: datetime) -> bool:
-    """Whether nobody takes it, though the schedule would have done so by now."""
+    """Return whether the run is paused or blocked, or no worker has taken it although one should have by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
-    kept = run.state == State.PAUSED or _is_blocked(run, now)
-    return kept or abandoned or bool(not _is_fresh(run, now) and not_taken_run(run))
+    stopped = run.state == State.PAUSED or _is_blocked(run, now)
+    return stopped or abandoned or bool(not _is_fresh(run, now) and not_taken_run(run))
 
 
 def _is_blocked(run: SyncRun, now: datetime) -> bool:
@@ -216,7 +216,7 @@ def _is_blocked(run: SyncRun, now: datetime) -> bool:
 
 
 def _is_fresh(run: SyncRun, now: datetime) -> bool:
-    """Whether it was opened a moment ago, so that no worker can be expected to have taken it."""
+    """Return whether the run was opened so recently that a worker may not have taken it yet."""
     return run.state == State.QUEUED and abs(now - run.queued_at) < PATIENCE
 
 
@@ -238,9 +238,9 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
 
 
 def _examine_operations(workspace: str | None) -> Iterator[Finding]:
-    """Of operations that nobody takes, the oldest few; one may be about several workspaces."""
+    """Report the oldest operations that no worker has taken; an operation may have items of several workspaces."""
     for operation in idle_operations(workspace)[:MAX_OPERATIONS]:
         if why := not_taken_operation(operation):
-            text = gettext("Operation %(operation)s is not finished.") % {"operation": operation}
+            text = gettext("Operation %(operation)s is unfinished.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
             yield Finding(code="operation", level=Level.LOOK, text=" ".join([text, *why]), numbers=numbers)

@@ -1,4 +1,4 @@
-"""Status texts: how far a sync run is, how it ended, what approving it means, and why work stands still."""
+"""Status texts: the progress of a sync run, how it ended, what its approval means, and why work has stalled."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,43 +20,43 @@ from .runs import can_be_approved
 State = SyncRun.State
 
 PATIENCE = timedelta(minutes=1)
-"""For so long, a run that no worker has taken need not mean that something is wrong."""
+"""How long a run may wait for a worker before that is reported."""
 _COUNTED = {
     "rejected": ngettext_lazy(
-        "%(count)s entry of Orq’s list could not be read: the admin lists it among the unreadable entries.",
-        "%(count)s entries of Orq’s list could not be read: the admin lists them among the unreadable entries.",
+        "%(count)s item of Orq’s list was rejected. See “Rejected items” in the admin.",
+        "%(count)s items of Orq’s list were rejected. See “Rejected items” in the admin.",
         "counted",
     ),
     "outdated": ngettext_lazy(
-        "Orq’s list shows %(count)s conversation with older values than Orq told before; the newer ones are kept.",
-        "Orq’s list shows %(count)s conversations with older values than Orq told before; the newer ones are kept.",
+        "Orq’s list was out of date for %(count)s conversation. The newer values that Orq returned before were kept.",
+        "Orq’s list was out of date for %(count)s conversations. The newer values that Orq returned before were kept.",
         "counted",
     ),
     "unlisted": ngettext_lazy(
-        "%(count)s conversation is missing from the list, though Orq still has it.",
-        "%(count)s conversations are missing from the list, though Orq still has them.",
+        "%(count)s conversation is missing from Orq’s list, but still exists in Orq.",
+        "%(count)s conversations are missing from Orq’s list, but still exist in Orq.",
         "counted",
     ),
 }
 
 FormatTime = Callable[[datetime], str]
-"""How a door says a time."""
+"""Formats a time for the reader."""
 
 
 def in_utc(moment: datetime) -> str:
-    """“14:05:09 UTC”, with the date if that is not today."""
+    """Return the time as “14:05:09 UTC”, with the date if it is not today."""
     moment = moment.astimezone(UTC)
     day = "" if moment.date() == datetime.now(UTC).date() else f"{moment:%Y-%m-%d} "
     return f"{day}{moment:%H:%M:%S} UTC"
 
 
 def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime = in_utc) -> list[str]:
-    """What a person should know about how a run ended or why it stands still; empty if all is well.
+    """Return sentences on how a run ended or why it does not continue; empty if there is nothing to report.
 
-    ``for_terminal`` adds what to type, and who works on it; ``format_time`` says times.
+    ``for_terminal`` adds the commands to run and the worker that has the run; ``format_time`` formats times.
     """
     found = []
-    if run.error_message and run.error_code != MustWait.code:  # which the wait says as well
+    if run.error_message and run.error_code != MustWait.code:  # `_waiting` reports that one
         found.append(run.error_message)
     if run.state == State.WAITING:
         found.append(_waiting(run, format_time))
@@ -65,91 +65,91 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime
     found.extend(not_taken_run(run))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.ended_early:
-        found.append(_("Orq’s list ended before it came to what is known here; the next full run will tell why."))
+        found.append(_("Orq’s list ended before conversations that are already mirrored. A full sync checks them."))
     if run.needs_approval:
         found.extend(_needs_review(run, for_terminal=for_terminal))
     return found + [_approved(approval, format_time) for approval in run.approvals]
 
 
 _MEANINGS = {
-    State.QUEUED: _lazy("It waits for a worker to take it."),
-    State.WAITING: _lazy("Waiting; it resumes automatically."),
-    State.PAUSED: _lazy("Paused. Resume it to continue from its last page."),
-    State.SUCCEEDED: _lazy("Completed."),
-    State.PARTIAL: _lazy("Completed with problems:"),
-    State.FAILED: _lazy("It broke off. What it had mirrored until then is here; the next sync starts anew."),
-    State.CANCELLED: _lazy("Cancelled. What it had mirrored until then is here."),
-    SyncRun.Phase.WALK: _lazy("A worker goes through Orq’s list."),
-    SyncRun.Phase.CONFIRM: _lazy("A worker asks Orq for the conversations that are missing, one by one."),
-    SyncRun.Mode.INCREMENTAL: _lazy("It looks for new conversations, from the newest on until it meets known ones."),
-    SyncRun.Mode.FULL: _lazy("It goes through all of Orq’s list, and finds renamed and deleted conversations too."),
+    State.QUEUED: _lazy("Waiting for a worker."),
+    State.WAITING: _lazy("Resumes automatically."),
+    State.PAUSED: _lazy("Resume it to continue where it stopped."),
+    State.SUCCEEDED: _lazy("There were no problems."),
+    State.PARTIAL: _lazy("These problems were found:"),
+    State.FAILED: _lazy("Changes mirrored before the failure are kept. The next sync starts a new run."),
+    State.CANCELLED: _lazy("Changes mirrored before the cancellation are kept."),
+    SyncRun.Phase.WALK: _lazy("A worker is reading Orq’s list."),
+    SyncRun.Phase.CONFIRM: _lazy("A worker is looking up the missing conversations in Orq, one by one."),
+    SyncRun.Mode.INCREMENTAL: _lazy("Reads the newest conversations until it reaches those already mirrored."),
+    SyncRun.Mode.FULL: _lazy("Reads all of Orq’s list, and also finds renamed and deleted conversations."),
 }
 
 
 def meaning_of_state(run: SyncRun) -> str:
-    """What it means for a run to be in its state; for one that is running, what it does now."""
+    """Return what the run's state means; for a run that is running, what it is doing."""
     return str(_MEANINGS[SyncRun.Phase(run.phase) if run.state == State.RUNNING else State(run.state)])
 
 
 def meaning_of_mode(run: SyncRun) -> str:
-    """What a run of its kind does."""
+    """Return what a run of this mode does."""
     return str(_MEANINGS[SyncRun.Mode(run.mode)])
 
 
 def counted_in_words(counter: str, counted: int) -> str:
-    """What is said of a column that counts what was not as it should be."""
+    """Return a sentence on a counter of problems: ``rejected``, ``outdated`` or ``unlisted``."""
     return str(_COUNTED[counter] % {"counted": counted, "count": number(counted)})
 
 
 def database_in_words(error: Exception) -> str:
-    """What a person should know whom the database gave this error."""
-    text = _("The database does not answer as it should (%(error)s). Check DATABASES, and run “manage.py migrate”.")
+    """Return what to tell an operator about a database error."""
+    text = _("The database returned an error (%(error)s). Check DATABASES, and run “manage.py migrate”.")
     return text % {"error": type(error).__name__}
 
 
 def _working(run: SyncRun, until: datetime, format_time: FormatTime | None) -> list[str]:
-    """Who works on it; on a page (without ``format_time``) only if that ended long ago."""
+    """Return which worker has the run; without ``format_time`` (on web pages) only whether its lease has expired."""
     if format_time is not None:
-        text = _("The %(worker)s works on it, or did and was killed: then others can go on after %(time)s.")
+        text = _("Worker: %(worker)s. If it has died, another worker can resume the run after %(time)s.")
         return [text % {"worker": run.worker, "time": format_time(until)}]
     if until > DatabaseClock(write_database()).now():
         return []
-    return [_("The worker that had it seems to have been killed. The next scheduled sync goes on from the last page.")]
+    return [_("The worker processing this run appears to have died. The next scheduled sync resumes it.")]
 
 
 def _needs_worker(run: SyncRun) -> bool:
-    """Whether the run stands still, though neither a person nor a budget holds it."""
+    """Return whether a worker should be processing the run: it is not paused, out of budget, or leased."""
     if run.is_finished or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
         return False
     return run.state in (State.QUEUED, State.RUNNING, State.WAITING)
 
 
 def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_utc) -> list[str]:
-    """Why an operation stands still; empty if it does not. ``format_time`` says times."""
+    """Return why an operation does not continue; empty if it does. ``format_time`` formats times."""
     if operation.is_finished or is_being_done(operation):
         return []
-    return [*_why(operation, format_time), *not_taken_operation(operation)]
+    return [*_error(operation, format_time), *not_taken_operation(operation)]
 
 
-def _why(operation: Operation, format_time: FormatTime) -> list[str]:
+def _error(operation: Operation, format_time: FormatTime) -> list[str]:
     if operation.error_code == MustWait.code and operation.resume_at is not None:
         return [_("Orq asks us to wait until %(time)s.") % {"time": format_time(operation.resume_at)}]
     return [operation.error_message] if operation.error_message else []
 
 
 def is_being_done(work: Work) -> bool:
-    """Whether somebody works on it, who may have died a moment ago."""
+    """Return whether a worker has it; the worker may have died within the length of its lease."""
     return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
 
 
 def not_taken_operation(operation: Operation) -> list[str]:
-    """Why no worker does it, if that has been so for a while."""
+    """Return why no worker has taken the operation, if it is overdue by more than ``PATIENCE``."""
     due = operation.resume_at or operation.lease_until or operation.started_at or operation.requested_at
     return _not_taken(operation, task=OPERATE, due=due)
 
 
 def _not_taken(work: Work, *, task: str, due: datetime) -> list[str]:
-    """``due`` is since when a worker should."""
+    """Return why no worker has taken work that has been due since then."""
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
         return [] if now - due < PATIENCE else [_not_enqueued()]
@@ -157,35 +157,35 @@ def _not_taken(work: Work, *, task: str, due: datetime) -> list[str]:
         return []
     minutes = int((now - work.enqueued_at) / timedelta(minutes=1))
     text = ngettext(
-        "No worker has taken it for %(count)s minute. Is a worker listening to the queue “%(queue)s”?",
-        "No worker has taken it for %(count)s minutes. Is a worker listening to the queue “%(queue)s”?",
+        "No worker has picked it up for %(count)s minute. Is a worker consuming the queue “%(queue)s”?",
+        "No worker has picked it up for %(count)s minutes. Is a worker consuming the queue “%(queue)s”?",
         minutes,
     )
     return [text % {"count": number(minutes), "queue": queue_of(task)}]
 
 
 def not_taken_run(run: SyncRun) -> list[str]:
-    """Why no worker takes it, if that has been so for a while, and neither a person nor a budget holds it."""
+    """Return why no worker has taken the run, if it is overdue by more than ``PATIENCE``."""
     if not _needs_worker(run):
         return []
     if run.enqueued_at is None and run.state == State.QUEUED:
         return [_not_enqueued()]
-    # Without a message for a moment, between two slices or before a wait is over, is as it should be.
+    # Between two slices, and shortly before a wait is over, a run normally has no message for a moment.
     return _not_taken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
 
 
 def _not_enqueued() -> str:
     return _(
-        "No worker knows of it: the broker was out of reach, or nobody asked. The next scheduled sync takes it up."
+        "No worker was notified. The message broker may have been unreachable. The next scheduled sync processes it."
     )
 
 
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
     if not can_be_approved(run):
-        return [_("It was stopped for review, and a later sync run has settled that.")]
+        return [_("It was stopped for review. A later sync run has resolved that.")]
     found = [_missing_in_words(run)] if run.to_approve else []
     if for_terminal:
-        found.append(_("To approve it: orq_sync --approve %(run)s") % {"run": run.pk})
+        found.append(_("To approve it, run “manage.py orq_sync --approve %(run)s”.") % {"run": run.pk})
     return found
 
 
@@ -207,45 +207,45 @@ def _approved(approval: Mapping[str, Any], format_time: FormatTime) -> str:
 
 
 def what_approval_does(run: SyncRun) -> list[str]:
-    """What follows from approving a run that was stopped for review, for the person who decides; a paragraph each."""
+    """Return the consequences of approving a run that was stopped for review; each string is a paragraph."""
     if run.needs_approval == SyncRun.Approval.WORKSPACE:
-        vouched = _(
-            "By approving you confirm that the API key and base URL belong to this workspace: the run goes through "
-            "Orq’s list again from its beginning and mirrors what it finds. What Orq’s list does not show is deleted "
-            "here only after another approval. In Orq itself, nothing is changed."
+        confirmed = _(
+            "By approving you confirm that the API key and base URL belong to this workspace. The run then reads "
+            "Orq’s list again from the beginning and mirrors it. Conversations that the list does not contain are "
+            "marked as deleted here only after another approval. Nothing is changed in Orq itself."
         )
-        return [run.error_message, vouched]
+        return [run.error_message, confirmed]
     text = ngettext(
-        "If you approve it, the run asks Orq for the %(count)s conversation that is still missing. If Orq does not "
-        "know it, it is marked as deleted here; if Orq has it, it stays. What went missing later is left alone. In "
-        "Orq itself, nothing is changed.",
-        "If you approve it, the run asks Orq for each of the %(count)s conversations that are still missing. Those "
-        "that Orq does not know are marked as deleted here, however many they are; those that Orq has stay. What "
-        "went missing later is left alone. In Orq itself, nothing is changed.",
+        "If you approve this run, it looks up the %(count)s conversation still missing. If it no longer exists "
+        "in Orq, it is marked as deleted here; otherwise it is kept. Conversations that went missing later are not "
+        "checked by this run. Nothing is changed in Orq itself.",
+        "If you approve this run, it looks up each of the %(count)s conversations that are still missing. All that no "
+        "longer exist in Orq are marked as deleted here, however many there are; the others are kept. Conversations "
+        "that went missing later are not checked by this run. Nothing is changed in Orq itself.",
         left := left_to_confirm(run),
     )
-    none_left = _("None of them is missing any more: the run finds nothing to do.")
+    none_left = _("None of them is missing any more, so the run has nothing to do.")
     return [_missing_in_words(run), text % {"count": number(left)} if left else none_left]
 
 
 def _waiting(run: SyncRun, format_time: FormatTime) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
-        return _("It has used up its budget of time; the next sync of its kind goes on from there.")
-    text = _("It waits until %(time)s, because %(reason)s.")
+        return _("Its time budget is used up. The next sync of the same mode resumes it.")
+    text = _("It will resume after %(time)s (%(reason)s).")
     return text % {"time": format_time(run.resume_at), "reason": run.get_wait_display()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a bar shows: ``done`` of ``total``."""
+    """The progress of a run: conversations ``done`` out of ``total``."""
 
     done: int
     total: int | None
-    """``None`` while nobody knows, for the list does not say how long it is."""
+    """``None`` while unknown, because the list does not give its length."""
 
 
 def how_far(run: SyncRun) -> Progress:
-    """Of the list, or, once the run has come to that, of the missing conversations."""
+    """Return the progress through the list or, while the run confirms missing conversations, through those."""
     if _is_confirming(run):
         confirmed = _confirmed(run)
         return Progress(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
@@ -258,13 +258,13 @@ def how_far(run: SyncRun) -> Progress:
 
 
 def counts(run: SyncRun) -> str:
-    """“12,300 conversations, 123 pages”, and how many missing ones were looked up."""
+    """Return, for example, “12,300 conversations, 123 pages, 5 looked up by id” (the missing conversations)."""
     found = [
         ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": number(run.seen)},
         ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": number(run.pages)},
     ]
     if _is_confirming(run) or _confirmed(run):
-        found.append(_("%(count)s of the missing looked up") % {"count": number(_confirmed(run))})
+        found.append(_("%(count)s looked up by id") % {"count": number(_confirmed(run))})
     return ", ".join(found)
 
 

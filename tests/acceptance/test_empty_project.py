@@ -86,9 +86,9 @@ def test_migrations_go_to_the_end_and_back_to_nothing(project):
 
 def test_command_mirrors_what_the_sdk_created(project, filled_sandbox):
     project.manage("migrate")
-    assert project.manage("orq_doctor").endswith("All is well.\n")
+    assert project.manage("orq_doctor").endswith("No problems found.\n")
     summary = project.manage("orq_sync", "--full")
-    assert "succeeded: 300 conversations, 3 pages, 3 requests; 300 new, 0 updated" in summary
+    assert "completed: 300 conversations, 3 pages, 3 requests; 300 created, 0 updated" in summary
     assert_mirrored(project, filled_sandbox)
     assert "300 unchanged" in project.manage("orq_sync", "--full")
 

@@ -603,7 +603,7 @@ class TestPage:
 
         shown = text_of(admin_client.get(page_of(operation)))
 
-        assert "No worker has taken it for 3 minutes. Is a worker listening to the queue “celery”?" in shown
+        assert "No worker has picked it up for 3 minutes. Is a worker consuming the queue “celery”?" in shown
         assert page_of(operation, "notify") in shown
 
     @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "at it"])
@@ -611,7 +611,7 @@ class TestPage:
         lease_until = operation.requested_at + timedelta(minutes=-5 if is_killed else 5)
         all_operations().filter(pk=operation.pk).update(token="t", lease_until=lease_until, ticket="t")
         shown = text_of(admin_client.get(page_of(operation)))
-        assert ("being done" not in shown, page_of(operation, "notify") in shown) == (is_killed, is_killed)
+        assert ("in progress" not in shown, page_of(operation, "notify") in shown) == (is_killed, is_killed)
 
         response = admin_client.post(page_of(operation, "notify"))
 

@@ -124,7 +124,7 @@ def test_last_run_is_named_with_a_link_to_it_and_the_one_under_way_too(remote, a
 
     shown = text_of(admin_client.get(CONVERSATIONS))
 
-    assert f'<a href="{page(ended)}">full run {ended.pk} succeeded</a>' in shown
+    assert f'<a href="{page(ended)}">full run {ended.pk} completed</a>' in shown
     assert f'<a href="{page(unfinished)}">incremental run {unfinished.pk} queued</a>' in shown
 
 
@@ -133,7 +133,7 @@ def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
 
     shown = text_of(user_with("view_conversation").get(CONVERSATIONS))
 
-    assert f"full run {ended.pk} succeeded" in shown
+    assert f"full run {ended.pk} completed" in shown
     assert page(ended) not in shown
 
 
@@ -160,7 +160,7 @@ def test_click_starts_a_run_and_tells_that_a_worker_will_take_it(remote, admin_c
     run = SyncRun.objects.get()
     assert (run.mode, run.state) == (mode, "queued")
     assert response.url == page(run)
-    assert "A worker will take it" in said(response)
+    assert "A worker will process it" in said(response)
     assert messages(queue) == [(WALK, [run.pk])]
 
 
@@ -170,14 +170,14 @@ def test_click_tells_that_the_broker_is_out_of_reach(remote, admin_client, broke
 
     run = SyncRun.objects.get()
     assert run.state == "queued"
-    assert "The broker is out of reach, so no worker was told" in said(response)
-    assert "A worker will take it" not in said(response)
-    assert "No worker knows of it" in text_of(admin_client.get(response.url))
+    assert "the message broker is unreachable" in said(response)
+    assert "A worker will process it" not in said(response)
+    assert "No worker was notified" in text_of(admin_client.get(response.url))
 
 
 def test_several_clicks_are_one_run_and_one_message(remote, admin_client, queue):
     for _click in range(4):
-        assert "A worker will take it" in said(sync_now(admin_client))
+        assert "A worker will process it" in said(sync_now(admin_client))
 
     assert messages(queue) == [(WALK, [SyncRun.objects.get().pk])]
 
@@ -254,7 +254,7 @@ def test_workspace_that_is_configured_wrongly_keeps_no_other_from_its_sync(
 def test_every_workspace_is_queued_though_the_broker_is_tried_once(two_workspaces, admin_client, broker_out_of_reach):
     response = sync_now(admin_client)
 
-    assert said(response).count("The broker is out of reach") == 2
+    assert said(response).count("the message broker is unreachable") == 2
     assert list(SyncRun.objects.values_list("state", flat=True)) == ["queued", "queued"]
 
 
@@ -297,7 +297,7 @@ def test_list_names_counters_duration_and_remarks(remote, admin_client):
 
     shown = words_of(admin_client.get(LIST)).replace("\xa0", " ")
 
-    assert re.search(f"#{run.pk} full succeeded [^#]+ 3 minutes 1 looked at 1 new 2 conversations are miss", shown)
+    assert re.search(f"#{run.pk} full completed [^#]+ 3 minutes 1 read 1 created 2 conversations are miss", shown)
 
 
 def test_list_costs_the_same_number_of_queries_however_many_runs_it_shows(remote, admin_client, statements):
@@ -388,7 +388,7 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
     answer = admin_client.get(page(SyncRun.objects.latest("pk"), "progress")).json()
 
     assert (answer["value"], answer["max"]) == (2, 5)
-    assert answer["text"].endswith("2 of the missing looked up")
+    assert answer["text"].endswith("2 looked up by id")
 
 
 # In words that people understand
@@ -421,7 +421,7 @@ def test_page_says_what_the_state_means_and_nothing_in_jargon(remote, admin_clie
 
     words = words_of(admin_client.get(page(run)))
 
-    assert f"State: {state} {report.meaning_of_state(run)}" in words
+    assert f"State: {run.get_state_display()} {report.meaning_of_state(run)}" in words
     assert JARGON.findall(words) == []
 
 
@@ -439,19 +439,19 @@ def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
 
 def test_running_says_what_the_worker_does(remote, admin_client):
     walking = new_run(state="running", lease_until=before(minutes=-2))
-    assert "A worker goes through Orq’s list." in text_of(admin_client.get(page(walking)))
+    assert "A worker is reading Orq’s list." in text_of(admin_client.get(page(walking)))
 
     SyncRun.objects.update(phase="confirm")
     fields = admin_client.get(page(walking, "progress")).json()["fields"]
-    assert fields["meaning"] == "A worker asks Orq for the conversations that are missing, one by one."
+    assert fields["meaning"] == "A worker is looking up the missing conversations in Orq, one by one."
 
 
 def test_technical_details_are_folded_at_the_end(remote, admin_client):
     shown = text_of(admin_client.get(page(full_run())))
 
     above, details = shown.split("<details")
-    assert all(label in details for label in ("Place in the list", "Newest conversation", "Requests to Orq"))
-    assert not any(label in above for label in ("Place in the list", "Newest conversation", "Requests to Orq"))
+    assert all(label in details for label in ("Position in Orq’s list", "Newest conversation", "Requests to Orq"))
+    assert not any(label in above for label in ("Position in Orq’s list", "Newest conversation", "Requests to Orq"))
     assert "<fieldset" not in details
 
 
@@ -466,7 +466,7 @@ def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_c
 
     shown = text_of(admin_client.get(page(run))).lower()
     assert "unreadable entries that this run met last" in shown
-    assert "lists it among the unreadable entries" in shown
+    assert "see “rejected items” in the admin" in shown
     viewer = user_with("view_syncrun")  # and not these
     assert "unreadable entries that this run met last" not in text_of(viewer.get(page(run))).lower()
 
@@ -479,8 +479,8 @@ SURE = {"reason": "mass_delete"}
 def test_question_tells_of_how_many_it_is(held_run, remote, admin_client):
     set_columns(Conversation.objects.live().first(), missing_since=datetime.now(UTC) + timedelta(seconds=5))
     question = text_of(admin_client.get(page(held_run, "approve")))
-    assert "3 missing conversations need review (so many are missing" in question
-    assert "asks Orq for each of the 3 conversations that are still missing" in question
+    assert "3 missing conversations need review (an unusually large number is missing" in question
+    assert "looks up each of the 3 conversations that are still missing" in question
     assert f'href="{CONVERSATIONS}?state=missing&amp;workspace=default"' in question
 
     for row in Conversation.objects.missing():
@@ -616,7 +616,7 @@ def test_click_that_comes_too_late_is_told_so(remote, admin_client, method, name
 
     assert response.url == page(run)
     assert "Nothing was done" in said(response)
-    assert "succeeded" in said(response)
+    assert "completed" in said(response)
     run.refresh_from_db()
     assert run.state == "succeeded"
 
@@ -641,14 +641,14 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
     ("columns", "expected"),
     [
         ({"enqueued_at": timedelta(seconds=30)}, []),
-        ({"enqueued_at": timedelta(minutes=3, seconds=2)}, ["No worker has taken it for 3 minutes."]),
-        ({"state": "running", "enqueued_at": timedelta(seconds=62)}, ["No worker has taken it for 1 minute."]),
+        ({"enqueued_at": timedelta(minutes=3, seconds=2)}, ["No worker has picked it up for 3 minutes."]),
+        ({"state": "running", "enqueued_at": timedelta(seconds=62)}, ["No worker has picked it up for 1 minute."]),
         ({"state": "running", "checkpoint_at": timedelta(seconds=2)}, []),
-        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["No worker knows of it"]),
-        ({"enqueued_at": None}, ["No worker knows of it"]),
+        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["No worker was notified"]),
+        ({"enqueued_at": None}, ["No worker was notified"]),
         ({"state": "paused", "enqueued_at": timedelta(hours=3)}, []),
-        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["It has used up its budget"]),
-        ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["It waits until"]),
+        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["Its time budget is used up"]),
+        ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["It will resume after"]),
         (
             {
                 "state": "waiting",
@@ -656,10 +656,13 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
                 "resume_at": timedelta(minutes=3),
                 "enqueued_at": timedelta(minutes=3),
             },
-            ["It waits until", "No worker has taken it for"],
+            ["It will resume after", "No worker has picked it up for"],
         ),
         ({"state": "running", "lease_until": timedelta(minutes=-2)}, []),
-        ({"state": "running", "lease_until": timedelta(minutes=2)}, ["The worker that had it seems to have been"]),
+        (
+            {"state": "running", "lease_until": timedelta(minutes=2)},
+            ["The worker processing this run appears to have died"],
+        ),
         ({"state": "cancelled", "finished_at": timedelta(minutes=3), "enqueued_at": timedelta(minutes=9)}, []),
     ],
     ids=str,
@@ -709,7 +712,7 @@ def test_wait_that_binds_all_runs_is_told_once_and_in_the_time_of_the_reader(rem
     (told,) = get_messages(sync_now(admin_client, "full").wsgi_request)
 
     assert date_format(timezone.localtime(run.resume_at), "DATETIME_FORMAT") in str(told)
-    assert str(told).count("wait until") + str(told).count("waits until") == 1
+    assert str(told).count("wait until") + str(told).count("resume after") == 1
     assert "UTC" not in str(told)
     assert "UTC" in " ".join(remarks(run))
 

@@ -60,7 +60,7 @@ def test_sync_now_mirrors_what_is_new_and_shows_how_it_ended(site, page):
     page.get_by_role("button", name="Sync now").click()
 
     expect(page).to_have_url(re.compile(r"/syncrun/\d+/change/"))
-    expect(state(page)).to_have_text("succeeded")
+    expect(state(page)).to_have_text("completed")
     (row,) = site.conversations("remote_id = ?", remote["_id"])
     assert row["display_name"] == "Created by somebody else"
     page.goto(LIST)
@@ -71,14 +71,14 @@ def test_bar_moves_page_by_page_and_the_page_tells_the_end(walked_site, walked_p
     bar = walked_page.get_by_role("progressbar", name="Progress")
     with turnstile(walked_site.sandbox) as turns:
         sync_everything(walked_page)
-        expect_success(walked_page, "A worker will take it.")
+        expect_success(walked_page, "A worker will process it.")
         expect(state(walked_page)).to_have_text("running")
         turns.let_through(3)
         expect(bar).to_have_attribute("value", str(3 * PAGE_SIZE))
         turns.let_through(4)
         expect(bar).to_have_attribute("value", str(7 * PAGE_SIZE))
         turns.let_through(100)
-        expect(state(walked_page)).to_have_text("succeeded")
+        expect(state(walked_page)).to_have_text("completed")
     expect(bar).to_have_count(0)
 
 
@@ -101,14 +101,14 @@ def test_run_stopped_for_review_deletes_nothing_until_a_person_approves_it(walke
     for row in lost:
         walked_site.sandbox.remove(row["remote_id"])
     sync_everything(walked_page)
-    expect(state(walked_page)).to_have_text("partial")
+    expect(state(walked_page)).to_have_text("completed with problems")
     assert not any(deleted(walked_site, lost))
     walked_page.get_by_role("link", name="Approve…").click()
     expect(walked_page.get_by_text(f"{LOST} missing conversations need review")).to_be_visible()
 
     confirm(walked_page)
 
-    expect(state(walked_page)).to_have_text("succeeded")
+    expect(state(walked_page)).to_have_text("completed")
     assert all(deleted(walked_site, lost))
 
 
@@ -117,7 +117,7 @@ def test_approved_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, w
     lost = lost_rows(walked_site)
     walked_site.sandbox.hidden = {row["remote_id"] for row in lost}
     sync_everything(walked_page)
-    expect(state(walked_page)).to_have_text("partial")
+    expect(state(walked_page)).to_have_text("completed with problems")
     walked_page.get_by_role("link", name="Approve…").click()
     walked_site.sandbox.fail("retrieve", times=None, **FAULTS[fault])
 
@@ -138,4 +138,4 @@ def test_page_tells_that_the_server_is_out_of_reach_and_goes_on_once_it_is_back(
         expect(page.get_by_text("The server is unreachable")).to_be_visible()
         page.unroute("**/progress/")
         turns.let_through(100)
-        expect(state(page)).to_have_text("succeeded")
+        expect(state(page)).to_have_text("completed")

@@ -231,7 +231,7 @@ def test_entries_that_cannot_be_read(site, look):
     page, take = look
     site.sandbox.transform_list = with_unreadable_entries
     sync_everything(page)
-    expect(state(page)).to_have_text("partial")
+    expect(state(page)).to_have_text("completed with problems")
     found = take("run-partial")
     page.goto(UNREADABLE_ENTRIES)
     found += take("unreadable")
@@ -281,14 +281,14 @@ def test_pictures_of_the_readme(template, tmp_path, open_browser, album):
             expect(page.locator("[data-progress-text]")).to_contain_text("150 conversations")
             page.screenshot(path=album / "readme-run.png", caret="initial")
             turns.let_through(100)
-            expect(state(page)).to_have_text("succeeded")
+            expect(state(page)).to_have_text("completed")
 
 
 def test_held_run(site, look):
     page, take = look
     site.sandbox.hidden = {row["remote_id"] for row in site.conversations("deleted_at IS NULL")[:20]}
     sync_everything(page)
-    expect(state(page)).to_have_text("partial")
+    expect(state(page)).to_have_text("completed with problems")
     found = take("to_approve")
     page.get_by_role("link", name="Approve…").click()
     found += take("approve")

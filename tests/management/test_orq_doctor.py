@@ -38,7 +38,7 @@ class Verdict(list[str]):
         super().__init__(stdout.getvalue().splitlines())
 
     def all_is_well(self) -> bool:
-        return (self.code, self[-1], self.failing()) == (0, "All is well.", [])
+        return (self.code, self[-1], self.failing()) == (0, "No problems found.", [])
 
     def failing(self) -> list[str]:
         """The failing lines, once it is sure that each advises something and that the command failed."""
@@ -94,13 +94,13 @@ def test_all_is_well_and_nothing_is_written_there_or_here(filled, statements):
     for finding in (
         "not rate-limited at the moment",
         "the API key is accepted",
-        "the list answers: 3 on its first page",
-        "ids and times are well formed in 3 of 3",
-        "the newest come first",
+        "items on the first page of the list: 3",
+        "items with valid ids and times: 3 of 3",
+        "ordered with the newest conversations first",
         f"can be retrieved ({newest})",
-        "look like those of the public reference",
+        "have the format of the public API reference",
         f"the cursor advances (to {second})",
-        "an unknown cursor is answered with 404",
+        "response to an unknown cursor: 404",
     ):
         assert verdict.says(finding), finding
     assert {request.method for request in filled.requests} == {"GET"}
@@ -109,7 +109,7 @@ def test_all_is_well_and_nothing_is_written_there_or_here(filled, statements):
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(0, "the list is empty (create"), (1, "after the only conversation"), (150, "100 on its first page")],
+    [(0, "the list is empty (to check"), (1, "nothing follows the only conversation"), (150, "first page of the list: 100")],
 )
 def test_any_number_of_conversations_is_well(settings, count, said):
     with OrqSandbox(conversations=count) as sandbox:
@@ -152,7 +152,7 @@ def test_refused_key_names_the_vendors_addresses_and_goes_to_neither(remote, set
     verdict = Verdict()
 
     assert "Check API_KEY" in verdict.only_failing()
-    assert "https://my.orq.ai or https://api.orq.ai: try that BASE_URL" in verdict.only_failing()
+    assert "https://my.orq.ai or https://api.orq.ai: try that as BASE_URL" in verdict.only_failing()
     assert hosts == {"127.0.0.1"}
     assert remote.count() == 1
 
@@ -193,15 +193,18 @@ FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
     ("status 409", fail(status=409)),
     ("it is not JSON.*Check that BASE_URL is Orq's own", fail(status=200, body="<html>Please sign in</html>")),
     ("it is a redirect", fail(status=302, headers={"Location": "https://evil.test/"})),
-    ("empty, but says that there is more", transform(lambda answer: answer | {"data": [], "has_more": True})),
-    ("not ordered by id", transform(lambda answer: answer | {"data": answer["data"][::-1]})),
-    ("created before the year 2000", transform(spoil((1, {"createdAt": 1_760_000_000})))),
-    ("listed, but not found", fail("retrieve", status=404, body='{"message": "Conversation not found"}')),
-    ("empty, though there are older ones", fail("list", after=1, status=200, body=EMPTY)),
-    ("without a single usable id", fail("list", after=1, status=200, body=EMPTY.replace("[]", "[{}]"))),
+    ("the list is empty, but has_more says", transform(lambda answer: answer | {"data": [], "has_more": True})),
+    ("not ordered by id with the newest", transform(lambda answer: answer | {"data": answer["data"][::-1]})),
+    ("creation times before the year 2000", transform(spoil((1, {"createdAt": 1_760_000_000})))),
+    (
+        "in the list, but cannot be retrieved",
+        fail("retrieve", status=404, body='{"message": "Conversation not found"}'),
+    ),
+    ("empty, although there are older ones", fail("list", after=1, status=200, body=EMPTY)),
+    ("no item on the page has a valid id", fail("list", after=1, status=200, body=EMPTY.replace("[]", "[{}]"))),
     ("'snake'.*'camel' does not help", lambda remote: setattr(remote, "ignore_cursor", True)),
     ("status 400.*'camel' does not help", fail("list", after=1, status=400)),
-    ("unknown cursor is answered with 500.*orq_sync --fresh", fail("list", after=2, status=500)),
+    ("response to an unknown cursor: 500.*orq_sync --fresh", fail("list", after=2, status=500)),
     ("too many requests", fail("list", after=2, status=429)),
 ]
 
@@ -220,9 +223,9 @@ def test_refused_items_are_told_with_their_reasons(filled):
     verdict = Verdict()
 
     first, other = verdict.failing()
-    assert f"{second} can't be mirrored: “createdAt” must be a number of milliseconds" in first
-    assert "an item without a usable id can't be mirrored: “_id” is not a conversation id" in other
-    assert verdict.says("ids and times are well formed in 1 of 3")
+    assert f"{second} cannot be mirrored: “createdAt” must be a number of milliseconds" in first
+    assert "an item without a valid id cannot be mirrored: “_id” is not a conversation id" in other
+    assert verdict.says("items with valid ids and times: 1 of 3")
     assert verdict.error == "2 problems found."
     filled.transform_list = lambda answer: answer | {"data": [item | {"kind": "x"} for item in answer["data"] * 5]}
     assert len(Verdict().failing()) == 5  # and the others in the admin
@@ -231,7 +234,7 @@ def test_refused_items_are_told_with_their_reasons(filled):
 @pytest.mark.parametrize(
     ("newer", "said"),
     [
-        (0, "shows conversations that are mirrored here"),
+        (0, "contains conversations that are mirrored here"),
         (100, "only new conversations; mirrored ones can be retrieved"),
     ],
 )
@@ -261,7 +264,7 @@ def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
     camel.fail(status=200, body=page_one)
     camel.fail(after=1, status=200, body=page_one)
 
-    assert re.search("has nothing older.*This server understands API_STYLE 'camel'", Verdict().only_failing())
+    assert re.search("has nothing older.*Set API_STYLE to 'camel'", Verdict().only_failing())
 
 
 @pytest.mark.parametrize(("server", "style", "other"), [("camel", "snake", "camel"), ("filled", "camel", "snake")])
@@ -269,22 +272,22 @@ def test_server_of_the_other_style_is_found_by_its_path(request, settings, serve
     request.getfixturevalue(server)
     configure(settings, API_STYLE=style)
 
-    assert f"This server understands API_STYLE '{other}': set that." in Verdict().only_failing()
+    assert f"Set API_STYLE to '{other}': this server supports it." in Verdict().only_failing()
 
 
 def test_dialect_is_told_by_the_objects(camel, filled, settings):
-    assert Verdict().says("look like those of the public reference")
+    assert Verdict().says("have the format of the public API reference")
     for field, sdk in (("entity_id", "4.1.0-rc.35"), ("entityId", "4.1.5")):
         filled.transform_list = spoil((0, {field: "e-1"}))
-        assert Verdict().says(f"look like those of SDK {sdk}")
+        assert Verdict().says(f"have the format of SDK {sdk}")
     settings.ORQ_WORKSPACES = camel.settings()
     assert Verdict().all_is_well()
-    assert Verdict().says("look like those of SDK 4.1.15 to 4.3.20")
+    assert Verdict().says("have the format of SDK 4.1.15 to 4.3.20")
 
 
 @pytest.mark.parametrize(
     ("switch", "said"),
-    [("404", "with 404"), ("400", "with 400"), ("empty", "with an empty page"), ("first_page", "with page one again")],
+    [("404", "404"), ("400", "400"), ("empty", "an empty page"), ("first_page", "the first page")],
 )
 def test_answer_to_an_unknown_cursor_is_told(filled, switch, said):
     filled.unknown_cursor = switch
@@ -292,7 +295,7 @@ def test_answer_to_an_unknown_cursor_is_told(filled, switch, said):
     verdict = Verdict()
 
     assert verdict.all_is_well()
-    assert verdict.says(f"an unknown cursor is answered {said}")
+    assert verdict.says(f"response to an unknown cursor: {said}")
     assert filled.requests[-1].query["starting_after"] == UNKNOWN_ID
     assert is_remote_id(UNKNOWN_ID)
 
@@ -302,7 +305,7 @@ def test_answer_to_an_unknown_cursor_is_told(filled, switch, said):
 def test_retry_after_ends_the_examination(filled, status, call, place):
     filled.fail(call, after=place, status=status, headers={"Retry-After": "86400"})
 
-    assert "asks for a wait of 86,400 s" in Verdict().only_failing()
+    assert "again in 86,400 seconds" in Verdict().only_failing()
     assert filled.requests[-1].operation == call
     assert filled.count(call) == place + 1
     assert not WorkspaceWait.objects.exists()
@@ -311,7 +314,7 @@ def test_retry_after_ends_the_examination(filled, status, call, place):
 def test_wait_in_force_is_heeded(filled):
     WorkspaceWait.objects.create(workspace="default", until=datetime.now(UTC) + timedelta(minutes=5))
 
-    assert re.search(r"no requests until \d\d:\d\d:\d\d UTC.*a wait of \d{3} s", Verdict().only_failing())
+    assert re.search(r"no requests until \d\d:\d\d:\d\d UTC.*again in \d{3} seconds", Verdict().only_failing())
     assert filled.count() == 0
 
 

@@ -48,13 +48,13 @@ def test_says_of_each_kind_what_it_does_or_would_do(filled, apply, done):
     assert lines[:7] == [
         f"contents of deleted conversations: 2 {done}",
         f"operations about deleted conversations: 1 {done}",
-        f"unreadable entries of deleted conversations: 1 {done}",
+        f"rejected items of deleted conversations: 1 {done}",
         f"deleted conversations: 1 {done}, 1 kept, because they are needed or referred to",
         f"sync runs: 2 {done}, 1 kept, because they are needed or referred to",
         f"operations: {1 if apply else 2} {done}",
-        f"resolved unreadable entries: 1 {done}",
+        f"resolved rejected items: 1 {done}",
     ]
-    assert lines[7:] == ([] if apply else ["Nothing was changed. With --apply it is done."])
+    assert lines[7:] == ([] if apply else ["Nothing was changed. To apply the changes, add --apply."])
     assert Conversation.objects.count() == (2 if apply else 3)
 
 
@@ -106,7 +106,7 @@ def test_ctrl_c_leaves_what_was_done_and_exits_with_4(filled, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(pruning, "_batches", interrupted)
-        with pytest.raises(CommandError, match="run it again to continue") as stopped:
+        with pytest.raises(CommandError, match="Run the command again to continue") as stopped:
             orq_prune("--scrub-older-than", "90", "--apply")
 
     assert stopped.value.returncode == 4

@@ -31,7 +31,7 @@ def test_full_run_mirrors_everything_and_sums_up(remote):
 
     assert mirror_equals(remote)
     assert (
-        "succeeded: 250 conversations, 3 pages, 3 requests; 250 new, 0 updated, 0 unchanged, "
+        "completed: 250 conversations, 3 pages, 3 requests; 250 created, 0 updated, 0 unchanged, "
         "0 deleted, 0 restored, 0 skipped as older, 0 rejected."
     ) in output
 
@@ -41,7 +41,7 @@ def test_incremental_is_the_default(remote):
     orq_sync("--full")
     fill(remote, 1)
 
-    assert "100 conversations, 1 page, 1 request; 1 new" in orq_sync()
+    assert "100 conversations, 1 page, 1 request; 1 created" in orq_sync()
 
 
 def test_terminal_shows_a_bar_that_fills(remote, settings):
@@ -71,9 +71,7 @@ def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
     assert "300" not in stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("is_old", "reason"), [(False, "1 entry of Orq’s list could not be read"), (True, "older values")]
-)
+@pytest.mark.parametrize(("is_old", "reason"), [(False, "1 item of Orq’s list was rejected"), (True, "older values")])
 def test_partial_run_says_why_and_exits_with_3(remote, capsys, is_old, reason):
     (id_,) = fill(remote, 1)
     old = remote.get(id_)
@@ -140,14 +138,14 @@ def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pa
 
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "show", interrupt)
-        with pytest.raises(CommandError, match="goes on from the last page") as interruption:
+        with pytest.raises(CommandError, match="resumes it at its last checkpoint") as interruption:
             orq_sync("--full")
     assert SyncRun.objects.get().state == SyncRun.State.PAUSED
 
     output = orq_sync("--full")
 
     assert interruption.value.returncode == 4
-    assert "has 2 pages behind it" in output
+    assert "resumes after 2 pages" in output
     assert remote.count("list") == 4
     assert mirror_equals(remote)
 
@@ -158,7 +156,7 @@ def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
     assert exit_code("--full") == 4
 
     error = capsys.readouterr().err
-    assert "It waits until" in error
+    assert "It will resume after" in error
     assert "Orq asked us to wait" in error
     assert "503" in error
 
@@ -171,7 +169,7 @@ def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, f
     assert exit_code("--full") == 4
     let_the_wait_pass()
 
-    assert "succeeded: 3 conversations" in orq_sync("--full")
+    assert "completed: 3 conversations" in orq_sync("--full")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +213,7 @@ def left(four_pages) -> None:
 def test_budget_leaves_the_rest_to_the_next_call(remote, four_pages, capsys):
     assert exit_code("--full", "--max-seconds", "0.000001") == 4
     assert "budget" in capsys.readouterr().err
-    assert "has 1 page behind it" in orq_sync("--full", "--max-seconds", "60")
+    assert "resumes after 1 page" in orq_sync("--full", "--max-seconds", "60")
     assert mirror_equals(remote)
 
 
@@ -274,7 +272,7 @@ def test_run_stopped_for_review_says_how_to_approve_it(remote, settings, capsys)
     ("arguments", "message"),
     [
         (("--resume", "1000000000"), "no sync run 1000000000"),
-        (("--resume", "finished"), "can't be resumed"),
+        (("--resume", "finished"), "cannot be resumed"),
         (("--approve", "finished"), "does not need approval"),
         (("--approve", "finished", "--max-seconds", "-1"), "max_seconds must be a number above 0"),
     ],
@@ -294,7 +292,7 @@ def test_confirming_is_shown(remote, capsys):
     orq_sync("--full")
     remote.remove(remote.conversations[0]["_id"])
 
-    assert "1 of the missing looked up" in orq_sync("--full", stdout=Terminal())
+    assert "1 looked up by id" in orq_sync("--full", stdout=Terminal())
 
 
 def test_long_walk_goes_on_over_many_slices(remote, four_pages, settings):

@@ -244,7 +244,7 @@ class TestScrub:
         assert (row.state, row.display_name, row.metadata) == ("live", "Ticket", {"model": "gpt"})
 
     def test_it_can_not_be_created_again(self):
-        with pytest.raises(ValueError, match="can't be created again"):
+        with pytest.raises(ValueError, match="cannot be created again"):
             operations.create_operation("create", [ItemRequest(conversation=scrub(tombstone()))], by=Requester())
 
     def answer(self, row: Conversation, *, asked_at: datetime, received_at: datetime, **values: Any) -> Answer:

@@ -480,7 +480,7 @@ class TestRuns:
         assert response.headers["Retry-After"] == str(SECONDS_TO_WAIT)
         answer = error_of(response)
         assert answer["code"] == "broker_unreachable"
-        assert "the run stays queued" in answer["message"]
+        assert "no worker was notified" in answer["message"]
         assert (answer["run"]["mode"], answer["run"]["state"]) == ("full", "queued")
         assert SyncRun.objects.get().state == "queued"
 

@@ -58,10 +58,10 @@ class TestFreshness:
 
         assert code == 0
         assert output.splitlines() == [
-            "OK    default: What is new was mirrored 0 seconds ago.",
-            "OK    default: Everything was mirrored 0 seconds ago.",
-            f"OK    default: Sync run {synced.pk} (full) succeeded 0 seconds ago.",
-            "All is well.",
+            "OK    default: New conversations: as of 0 seconds ago.",
+            "OK    default: Renames and deletions: as of 0 seconds ago.",
+            f"OK    default: Sync run {synced.pk} (full) completed 0 seconds ago.",
+            "No problems found.",
         ]
         assert remote.count() == 0
 
@@ -70,7 +70,7 @@ class TestFreshness:
 
         assert code == 1
         assert "FAIL  default: Nothing has been mirrored yet. Run “manage.py orq_sync --full”" in output
-        assert "All is well" not in output
+        assert "No problems" not in output
 
     def test_advice_names_a_workspace_that_is_not_the_default_one(self, remote, settings):
         settings.ORQ_WORKSPACES = {"the shop": settings.ORQ_WORKSPACES["default"]}
@@ -110,7 +110,7 @@ class TestFreshness:
         assert orq_health()[0] == code
         assert 0 <= finding("last_full")["age_seconds"] - hours * 3600 < 60
         assert orq_health("--max-full-age", "100000")[0] == 0
-        assert ("longer than 1 day, 2 hours" in orq_health()[1]) == bool(code)
+        assert ("limit: 1 day, 2 hours" in orq_health()[1]) == bool(code)
 
 
 class TestEndedRuns:
@@ -143,7 +143,7 @@ class TestEndedRuns:
         full_run()
 
         assert orq_health()[0] == 3
-        assert "1 entry of Orq’s list could not be read" in finding("last_run")["text"]
+        assert "1 item of Orq’s list was rejected" in finding("last_run")["text"]
 
     def test_cancelled_run_is_what_a_person_wanted(self, synced):
         runs.cancel(runs.open_run("default", "full"))
@@ -218,8 +218,8 @@ class TestUnfinishedRuns:
     @pytest.mark.parametrize(
         ("state", "seconds", "text"),
         [
-            ("queued", {"queued_at": -120}, "No worker knows of it"),
-            ("queued", {"queued_at": -180, "enqueued_at": -180}, "listening to the queue “celery”"),
+            ("queued", {"queued_at": -120}, "No worker was notified"),
+            ("queued", {"queued_at": -180, "enqueued_at": -180}, "consuming the queue “celery”"),
             ("queued", {"queued_at": 2 * DAY}, ""),
             ("queued", {"enqueued_at": 2 * DAY}, ""),
             ("running", {"lease_until": 300 * DAY}, "manage.py orq_sync --full --fresh"),
@@ -242,7 +242,7 @@ class TestUnfinishedRuns:
         SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=soon, worker="process 4711 on host")
 
         assert orq_health()[0] == 0
-        assert "The process 4711 on host works on it." in finding("unfinished_run")["text"]
+        assert "Worker: process 4711 on host." in finding("unfinished_run")["text"]
         assert 50 < finding("unfinished_run")["lease_seconds"] <= 60
 
     @pytest.mark.parametrize(("seconds", "code"), [(30, 0), (90, 3)])
@@ -251,8 +251,8 @@ class TestUnfinishedRuns:
         SyncRun.objects.filter(pk=queued.pk).update(state="running", lease_until=past, worker="process 4711 on host")
 
         assert orq_health()[0] == code
-        assert "seems to have been killed" in finding("unfinished_run")["text"]
-        assert "works on it" not in finding("unfinished_run")["text"]
+        assert "appears to have died" in finding("unfinished_run")["text"]
+        assert "Worker:" not in finding("unfinished_run")["text"]
 
     def test_paused_run_is_for_a_person_and_says_how_to_resume_it(self, queued):
         runs.pause(queued)
@@ -265,7 +265,7 @@ class TestUnfinishedRuns:
         work_on(queued)
 
         assert orq_health()[0] == 0
-        assert "It waits until" in finding("unfinished_run")["text"]
+        assert "It will resume after" in finding("unfinished_run")["text"]
         assert 590 < finding("unfinished_run")["wait_seconds"] <= 600
 
     def test_wait_that_is_over_and_nobody_goes_on_is_for_a_person(self, remote, queued):
@@ -300,7 +300,7 @@ class TestOperationsAndPayloads:
         code, output = orq_health()
 
         assert code == 3
-        assert "is not finished. No worker knows of it" in output
+        assert "is unfinished. No worker was notified" in output
         assert finding("operation")["operation"] == ordered.pk
 
     def test_operation_about_another_workspace_is_not_told(self, ordered):
@@ -319,7 +319,7 @@ class TestOperationsAndPayloads:
         code, output = orq_health()
 
         assert code == 3
-        assert "1 entry of Orq’s list could not be read: the admin lists it" in output
+        assert "1 item of Orq’s list was rejected. See “Rejected items”" in output
         assert "secret" not in output
         RejectedPayload.objects.filter(pk=row.pk).update(resolved_at=seen)
         assert orq_health()[0] == 0

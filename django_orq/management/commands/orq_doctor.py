@@ -1,4 +1,4 @@
-"""Whether the mirror can work with the server, finding by finding; the questions are in ``doctor``."""
+"""Shows whether the mirror can work with a workspace's server. The checks are in ``management.doctor``."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -15,12 +15,12 @@ from ..doctor import Finding, examine
 
 class Command(OrqCommand):
     help = (
-        "Ask the Orq server of a workspace whether the mirror can work with it. Writes nothing, there or here. "
-        "Exit code 0 if all is well, 1 if there is a problem, 2 for wrong usage or settings."
+        "Check whether the mirror can work with a workspace's Orq server. Changes nothing, neither in Orq nor in the "
+        "database. Exit codes: 0 no problems, 1 problems found, 2 wrong usage or settings."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", type=alias, default=DEFAULT_ALIAS, help="its alias in ORQ_WORKSPACES")
+        parser.add_argument("--workspace", type=alias, default=DEFAULT_ALIAS, help="alias in ORQ_WORKSPACES")
 
     def handle(self, *args: Any, workspace: str, **options: Any) -> None:
         try:
@@ -30,17 +30,17 @@ class Command(OrqCommand):
         if problems:
             text = ngettext("%(count)s problem found.", "%(count)s problems found.", problems)
             raise CommandError(text % {"count": problems})
-        self.stdout.write(_("All is well."))
+        self.stdout.write(_("No problems found."))
 
     def _examine(self, workspace: Workspace) -> int:
-        """Show finding after finding; returns how many are problems."""
+        """Show the findings one by one; return how many are problems."""
         text = _("Workspace '%(workspace)s' at %(url)s, API_STYLE '%(style)s'")
         text %= {"workspace": workspace.alias, "url": workspace.base_url, "style": workspace.api_style}
         self.stdout.write(text)
         return sum(self._show(finding) for finding in examine(workspace))
 
     def _show(self, finding: Finding) -> bool:
-        """Returns whether it is a problem."""
+        """Show a finding; return whether it is a problem."""
         if finding.remedy:
             self.stdout.write(self.style.ERROR(f"  FAIL  {finding.text} → {finding.remedy}"))
         else:

@@ -1,4 +1,4 @@
-"""How the mirror is, for people and for monitoring; what is judged, and how, is in ``health``."""
+"""Shows how fresh and healthy the mirror is, for people and for monitoring. The checks are in ``sync.health``."""
 
 import json
 import sys
@@ -14,26 +14,26 @@ from ...sync.health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examin
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 
 HEALTHY, LOOK = 0, 3
-"""Exit codes, beside the common ones."""
+"""Exit codes in addition to the common ones."""
 
 
 class Command(OrqCommand):
     help = (
-        "Say how fresh the mirror is and what is wrong with it, from the database alone: Orq is not asked. Exit code "
-        "0 if all is well, 1 if the mirror is not what it should be, 3 if a person should look, 2 for wrong usage."
+        "Show how fresh the mirror is and which problems it has. Reads only the database; sends no requests to Orq. "
+        "Exit codes: 0 healthy, 1 not healthy, 2 wrong usage, 3 something needs attention."
     )
-    requires_system_checks = ()  # some ask the database, and of one out of reach we tell ourselves
+    requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--workspace", type=alias, metavar="ALIAS", help="its alias in ORQ_WORKSPACES; else all of them"
+            "--workspace", type=alias, metavar="ALIAS", help="alias in ORQ_WORKSPACES (default: all workspaces)"
         )
         age: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
-        text = "how long ago the newest complete run of any mode may have begun (default: %(default)g)"
+        text = "maximum age of the newest complete run of any mode (default: %(default)g)"
         parser.add_argument("--max-age", **age, default=MAX_AGE, help=text)
         text = "the same for the newest complete full run (default: %(default)g)"
         parser.add_argument("--max-full-age", **age, default=MAX_FULL_AGE, help=text)
-        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object, for programs")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="write one JSON object, for programs")
 
     def handle(
         self, *args: Any, workspace: str | None, max_age: float, max_full_age: float, as_json: bool, **options: Any
@@ -49,7 +49,7 @@ class Command(OrqCommand):
 
     def _write_json(self, findings: Sequence[Finding], code: int) -> None:
         names = ("code", "level", "workspace", "text")
-        described = [{name: getattr(one, name) for name in names} | {**one.numbers} for one in findings]
+        described = [{name: getattr(each, name) for name in names} | {**each.numbers} for each in findings]
         self.stdout.write(json.dumps({"healthy": not code, "exit_code": code, "findings": described}))
 
     def _write_lines(self, findings: Sequence[Finding], code: int) -> None:
@@ -58,7 +58,7 @@ class Command(OrqCommand):
             where = f"{finding.workspace}: " if finding.workspace else ""
             self.stdout.write(styles[finding.level](f"{finding.level.upper():4}  {where}{finding.text}"))
         if not code:
-            self.stdout.write(_("All is well."))
+            self.stdout.write(_("No problems found."))
 
 
 def _exit_code(findings: Sequence[Finding]) -> int:

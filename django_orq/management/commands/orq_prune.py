@@ -1,4 +1,4 @@
-"""Deletes old rows and empties old tombstones; what may go is in ``pruning``."""
+"""Deletes old rows and scrubs old tombstones. ``management.pruning`` decides which rows may be deleted."""
 
 import time
 from argparse import ArgumentParser
@@ -13,33 +13,33 @@ from ..base import WRONG_USAGE, OrqCommand, alias
 from ..pruning import Tally, prune
 
 STOPPED = 4
-"""An exit code, beside the common ones; 0 if it came to its end."""
+"""Exit code of an interrupted command, in addition to the common ones; 0 if it finished."""
 AGES = {
-    "runs": "delete sync runs that ended longer ago, except those that are still needed",
-    "operations": "delete operations that were finished longer ago",
-    "rejected": "delete unreadable entries (rejected payloads) that were resolved longer ago",
-    "tombstones": "delete the rows of conversations that were deleted longer ago, except those that your models refer "
-    "to, and those that the database refuses to delete, which only --apply shows",
-    "scrub": "remove all but ids and times from the rows of conversations that were deleted longer ago, and delete "
-    "unreadable entries of them and operations about them",
+    "runs": "delete sync runs that ended more than DAYS days ago, except those that are still needed",
+    "operations": "delete operations that finished more than DAYS days ago",
+    "rejected": "delete rejected items that were resolved more than DAYS days ago",
+    "tombstones": "delete the rows of conversations that were deleted more than DAYS days ago, except those that your "
+    "models refer to and those that the database refuses to delete (only --apply shows the latter)",
+    "scrub": "remove all data except ids and times from the rows of conversations that were deleted more than DAYS "
+    "days ago, and delete their rejected items and the operations on them",
 }
-"""The options --…-older-than, and their help."""
+"""The options --…-older-than and their help texts."""
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Command(OrqCommand):
     help = (
-        "Delete old rows that nobody needs, and scrub old names. Without --apply it changes nothing, and says what it "
-        "would do. At least one age must be given, in days. Exit code 0 if it came to its end, 1 if the database "
-        "failed, 2 for wrong usage, 4 if it was interrupted; what was done until then stays done."
+        "Delete old rows that are no longer needed, and scrub old names. Without --apply, only report what would be "
+        "done. Specify at least one age, in days. Exit codes: 0 finished, 1 the database failed, 2 wrong usage, "
+        "4 interrupted (what was done before the interruption is not undone)."
     )
-    requires_system_checks = ()  # some ask the database, and of one out of reach we tell ourselves
+    requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", type=alias, metavar="ALIAS", help="of one workspace only; else of all")
+        parser.add_argument("--workspace", type=alias, metavar="ALIAS", help="prune one workspace only (default: all)")
         for name, text in AGES.items():
             parser.add_argument(f"--{name}-older-than", type=int, metavar="DAYS", help=text)
-        parser.add_argument("--apply", action="store_true", help="do it; else it is only counted")
+        parser.add_argument("--apply", action="store_true", help="delete and scrub; otherwise only count")
 
     def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
         try:
@@ -56,14 +56,14 @@ class Command(OrqCommand):
                     self.stdout.write(f"… {_describe(tally, apply=apply)}")
                     self.stdout.flush()
         except KeyboardInterrupt:
-            text = gettext("Interrupted. What was done until then stays done; run it again to continue.")
+            text = gettext("Interrupted. What was done before that is not undone. Run the command again to continue.")
             raise CommandError(text, returncode=STOPPED) from None
         if not apply:
-            self.stdout.write(gettext("Nothing was changed. With --apply it is done."))
+            self.stdout.write(gettext("Nothing was changed. To apply the changes, add --apply."))
 
 
 def _describe(tally: Tally, *, apply: bool) -> str:
-    """“sync runs: 12 deleted, 3 kept, because they are needed or referred to”."""
+    """Return, for example, “sync runs: 12 deleted, 3 kept, because they are needed or referred to”."""
     text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
     text %= {"kind": tally.kind.label, "count": number(tally.count)}
     kept = gettext("%(count)s kept, because they are needed or referred to") % {"count": number(tally.kept)}

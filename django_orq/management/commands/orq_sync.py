@@ -1,4 +1,4 @@
-"""A sync run worked on here and now, slice after slice, by the code that workers run."""
+"""Runs a sync in this process, slice by slice, with the code that Celery workers run."""
 
 import getpass
 import sys
@@ -22,7 +22,7 @@ from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 from ..progress import Progress
 
 PARTIAL, UNFINISHED, BUSY = 3, 4, 5
-"""Exit codes, beside the common ones; 0 is for a run that succeeded."""
+"""Exit codes in addition to the common ones; 0 means that the run completed without problems."""
 
 State = SyncRun.State
 _EXIT_CODES = {
@@ -34,27 +34,27 @@ _EXIT_CODES = {
 
 
 class Command(OrqCommand):
-    help = "Mirror the conversations of an Orq workspace, here and now, without Celery."
+    help = "Mirror the conversations of an Orq workspace in this process, without Celery."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", type=alias, help=f"its alias in ORQ_WORKSPACES; else {DEFAULT_ALIAS}")
-        parser.add_argument("--full", action="store_true", help="everything, deletions too; else what is new")
-        parser.add_argument("--max-seconds", type=float, metavar="S", help="leave the rest to the next call after S s")
-        parser.add_argument("--by", metavar="NAME", help="who approves, for the record; else the system's user")
+        parser.add_argument("--workspace", type=alias, help=f"alias in ORQ_WORKSPACES (default: {DEFAULT_ALIAS})")
+        parser.add_argument("--full", action="store_true", help="read the whole list (default: new conversations)")
+        parser.add_argument("--max-seconds", type=float, metavar="S", help="time budget; the next call continues")
+        parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: the system user)")
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--resume", type=int, metavar="RUN", help="resume a run: paused, or out of its budget")
+        which.add_argument("--resume", type=int, metavar="RUN", help="resume a run that is paused or out of budget")
         which.add_argument("--approve", type=int, metavar="RUN", help="approve a run that was stopped for review")
-        which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start at the head")
+        which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start a new one")
 
     def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
-        if not verbosity:  # remarks and errors are told all the same
+        if not verbosity:  # remarks and errors still go to stderr
             self.stdout = OutputWrapper(StringIO())
         try:
             run = self._choose(**options)
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
         if run.pages:
-            self.stdout.write(_behind(run))
+            self.stdout.write(_pages_read(run))
         self._report(self._work(run))
 
     def _choose(
@@ -70,7 +70,7 @@ class Command(OrqCommand):
         **options: Any,
     ) -> SyncRun:
         if (resume or approve) and (full or workspace):
-            raise ValueError(_("The run has its own workspace and mode: leave out --workspace and --full."))
+            raise ValueError(_("--workspace and --full cannot be combined with --resume or --approve."))
         runs.check_budget(max_seconds)
         if resume is not None:
             return _resume(_find(resume), max_seconds)
@@ -85,7 +85,7 @@ class Command(OrqCommand):
             return self._walk(run, progress)
         except KeyboardInterrupt:
             runs.pause(run)
-            text = _("Paused sync run %(run)s. The next orq_sync of this mode goes on from the last page.")
+            text = _("Sync run %(run)s was paused. The next orq_sync of this mode resumes it at its last checkpoint.")
             raise CommandError(text % {"run": run.pk}, returncode=UNFINISHED) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
@@ -96,7 +96,7 @@ class Command(OrqCommand):
             progress.close()
 
     def _walk(self, run: SyncRun, progress: Progress) -> SyncRun:
-        """Slice after slice, until the run ends, waits, or someone else has it."""
+        """Process slices until the run ends, waits, or belongs to another worker; return the run as it is then."""
         while True:
             following = slices.run_slice(run.pk, on_progress=progress.show)
             if following is None:
@@ -115,7 +115,7 @@ class Command(OrqCommand):
 
 def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
     unfinished = runs.unfinished(workspace, mode)
-    get_workspace(workspace)  # before anything is cancelled for it
+    get_workspace(workspace)  # raises before a run is cancelled
     if fresh and unfinished is not None:
         runs.cancel(unfinished)
     run = runs.open_run(workspace, mode, max_seconds=max_seconds)
@@ -131,7 +131,7 @@ def _find(pk: int) -> SyncRun:
 
 def _resume(run: SyncRun, max_seconds: float | None) -> SyncRun:
     if run.is_finished:
-        text = _("Sync run %(run)s is %(state)s and can't be resumed.")
+        text = _("Sync run %(run)s cannot be resumed, because it has ended (state: %(state)s).")
         raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
     return runs.resume(run, max_seconds=max_seconds)
 
@@ -139,21 +139,21 @@ def _resume(run: SyncRun, max_seconds: float | None) -> SyncRun:
 def _approve(run: SyncRun, by: str) -> SyncRun:
     approved = runs.approve(run, reason=run.needs_approval, by=by)
     if approved is None:
-        text = _("Sync run %(run)s is %(state)s and does not need approval.")
+        text = _("Sync run %(run)s does not need approval (state: %(state)s).")
         raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
     return approved
 
 
-def _behind(run: SyncRun) -> str:
+def _pages_read(run: SyncRun) -> str:
     text = ngettext(
-        "Sync run %(run)s has %(count)s page behind it.", "Sync run %(run)s has %(count)s pages behind it.", run.pages
+        "Sync run %(run)s resumes after %(count)s page.", "Sync run %(run)s resumes after %(count)s pages.", run.pages
     )
     return text % {"run": run.pk, "count": number(run.pages)}
 
 
 def _summary(run: SyncRun) -> str:
     text = _(
-        "Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(created)s new, "
+        "Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(created)s created, "
         "%(updated)s updated, %(unchanged)s unchanged, %(tombstoned)s deleted, %(restored)s restored, "
         "%(skipped)s skipped as older, %(rejected)s rejected."
     )
