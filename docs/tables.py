@@ -1,8 +1,8 @@
-"""What the pages' tables have from the code: `python docs/tables.py` writes it, `--check` tells what would change.
+"""Writes what the tables of these pages take from the code; with `--check` it reports which tables are outdated.
 
-Of a table the code decides which rows there are, by the names in the first column, and what stands in the columns that
-are given below. All other cells are people's, and so is the order. A row that is new comes last, with “TODO” where a
-person is to say what it is; `--check` fails while one is left.
+The code determines the rows of a table, by the names in the first column, and the contents of the columns that are
+generated below. All other cells, and the order of the rows, are written by hand. A new row is added at the end, with
+“TODO” in the cells that need text; `--check` fails while one is left.
 """
 
 import inspect
@@ -33,7 +33,7 @@ _TODO = "TODO"
 
 
 def rewritten(text: str, *, heading: str, rows: Sequence[Row]) -> str:
-    """The page with these rows in the first table below the heading that begins with their first column."""
+    """The page with these rows in the first table below the heading whose first column has the same name."""
     first = next(iter(rows[0]))
     found = re.search(rf"^#+ {re.escape(heading)}$.*?^(\| ?{re.escape(first)} ?\|)", text, re.M | re.S)
     if found is None:
@@ -64,7 +64,7 @@ def _name(cell: str) -> str:
 
 
 def code(value: object) -> str:
-    """As it is set in a page; texts of Python have double quotes there."""
+    """As inline code, with Python strings in double quotes."""
     return f"`{value}`".replace("'", '"')
 
 
@@ -83,7 +83,7 @@ def signature(callable_: Any) -> str:
 
 
 def public_modules() -> dict[str, Any]:
-    """Those that say what is public of them, by their names."""
+    """The modules that define `__all__`, by name."""
     import django_orq  # noqa: PLC0415 # after Django is set up
 
     names = [module.name for module in walk_packages(django_orq.__path__, "django_orq.")]
@@ -92,7 +92,7 @@ def public_modules() -> dict[str, Any]:
 
 
 def names_of(module: Any, page: str) -> Iterator[Row]:
-    """Functions with their signatures, and classes and their methods where the page has such."""
+    """Functions with their signatures; those of classes and their methods where the page shows them."""
     for name in module.__all__:
         value = getattr(module, name)
         told = inspect.isfunction(value) or f"`{name}(" in page
@@ -117,7 +117,7 @@ def options_of(command: str) -> list[Row]:
 
 
 def default_of(value: object) -> Row:
-    """Nothing where a person says what happens without the option."""
+    """Nothing if the page describes in words what happens without the option."""
     if value is None or value is False:
         return {}
     return {"default": code(f"{value:g}" if isinstance(value, float) else value)}
@@ -143,22 +143,22 @@ def limits() -> dict[str, str]:
 
     hours = {slices.MAX_TROUBLE, operations.MAX_TROUBLE}
     return {
-        "an operation on Orq, its repetitions and its body included": f"{conf.TOTAL_SECONDS:g} s",
+        "one operation on Orq, including retries and reading the body": f"{conf.TOTAL_SECONDS:g} s",
         "all operations of a call with `interactive=True`": f"{conf.INTERACTIVE_SECONDS:g} s",
-        "a wait that Orq asks for, at most": f"{rate_limits.MAX_WAIT.total_seconds() / 3600:g} h",
-        "the pause of a run when Orq is in trouble and does not say how long: doubling, with jitter": (
+        "the longest waiting time that Orq can ask for": f"{rate_limits.MAX_WAIT.total_seconds() / 3600:g} h",
+        "the waiting time of a run if Orq has problems and names none; doubles each time, with jitter": (
             f"{slices._FIRST_BACKOFF:g} to {slices._MAX_BACKOFF:g} s"
         ),
-        "how long a run or an operation may come no further until it fails": " or ".join(
+        "the time without progress after which a run or an operation fails": " or ".join(
             f"{each.total_seconds() / 3600:g} h" for each in hours
         ),
-        "an answer's body, decompressed": f"{MAX_BODY:,} bytes",
+        "the body of a response, after decompression": f"{MAX_BODY:,} bytes",
         "the nesting of a conversation's JSON": f"{payloads.MAX_DEPTH} levels",
         "a name": f"{payloads.MAX_NAME} characters",
         "conversations in one operation of the admin": f"{operations.MAX_ITEMS:,}",
-        "names that a search looks through, the newest first": f"{searching.MAX_SEARCHED:,}",
-        "finished runs that are kept of each workspace": f"{runs.KEPT}",
-        "of those, that changed nothing": f"{runs.KEPT_UNCHANGED}",
+        "the newest conversations that a search by name looks at": f"{searching.MAX_SEARCHED:,}",
+        "finished runs that are kept per workspace": f"{runs.KEPT}",
+        "of these, runs that changed nothing": f"{runs.KEPT_UNCHANGED}",
         "finished operations that are kept": f"{operations.KEPT}",
     }
 
@@ -175,21 +175,22 @@ def oldest() -> dict[str, str]:
 
 
 def tables() -> Iterator[tuple[str, str, Sequence[Row]]]:
-    """Of each: its page, the heading above it, and what the code has to say."""
+    """For each table: its page, the heading above it, and the rows from the code."""
     from django_orq import checks, conf, models, tasks  # noqa: PLC0415
     from django_orq.management import commands  # noqa: PLC0415
     from django_orq.rest import serializers  # noqa: PLC0415
 
     yield "settings.md", "Workspaces", fields_of(conf.Workspace, "option", write=str.upper)
     yield "settings.md", "Retries", fields_of(conf.RetryConfig, "field")
-    yield "settings.md", "What can't be set", [{"what": what, "value": value} for what, value in limits().items()]
+    yield "settings.md", "Fixed limits", [{"what": what, "value": value} for what, value in limits().items()]
     ids = sorted(set(re.findall(r"django_orq\.[EW]\d+", inspect.getsource(checks))))
     yield "settings.md", "Checks", [{"id": code(each)} for each in ids]
     for command in iter_modules(commands.__path__):
         yield "commands.md", code(command.name), options_of(command.name)
     found = [getattr(tasks, name) for name in tasks.__all__]
     arguments = {task.name: signature(task.run)[1:-1].split(", ") for task in found}
-    yield "tasks.md", "Tasks", [{"task": code(n), "arguments": ", ".join(map(code, a))} for n, a in arguments.items()]
+    rows = [{"task": code(name), "arguments": ", ".join(map(code, each))} for name, each in arguments.items()]
+    yield "commands.md", "Tasks", rows
     for column, kind in (
         ("of a conversation", serializers.ConversationSerializer),
         ("of a run", serializers.SyncRunDetailSerializer),
@@ -208,11 +209,11 @@ def tables() -> Iterator[tuple[str, str, Sequence[Row]]]:
     ):
         yield "python-api.md", "States", [{code(f"{state}.state"): code(value)} for value in values.values]
     versions = [{"": name, "oldest": version} for name, version in oldest().items()]
-    yield "upgrading.md", "What it runs on", [*versions, {"": "databases"}]
+    yield "maintenance.md", "What it runs on", [*versions, {"": "databases"}]
 
 
 def main(*, check: bool) -> int:
-    """1 if something was to be mended, and has not been."""
+    """1 if a table is outdated and was not rewritten, or if a cell has no text yet."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
     django.setup()
     pages = {path.name: path.read_text() for path in DOCS.glob("*.md")}
@@ -222,11 +223,11 @@ def main(*, check: bool) -> int:
     changed = [name for name, text in new.items() if text != pages[name]]
     left = [name for name, text in new.items() if f"| {_TODO} |" in text]
     for name in changed:
-        sys.stdout.write(f"docs/{name} {'has tables to be written anew' if check else 'was written'}\n")
+        sys.stdout.write(f"docs/{name} {'has outdated tables' if check else 'was written'}\n")
         if not check:
             (DOCS / name).write_text(new[name])
     for name in left:
-        sys.stdout.write(f"docs/{name} has cells to be filled in: {_TODO}\n")
+        sys.stdout.write(f"docs/{name} has cells to fill in: {_TODO}\n")
     return int(bool(left or (check and changed)))
 
 

@@ -13,7 +13,7 @@ README = Path(__file__).parents[2] / "README.md"
 # Beside what the README says: where Orq is, and a broker that needs no server. Its messages are
 # kept when processed, for else they pass through the system's temporary folder.
 SETTINGS = """
-ORQ_WORKSPACES = {{"default": {{"API_KEY": ORQ_API_KEY, "BASE_URL": {base_url!r}}}}}
+ORQ_WORKSPACES = {{"default": {{"BASE_URL": {base_url!r}}}}}  # the key is in the environment
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # not what django_orq has
 CELERY_BROKER_URL = "filesystem://"
 CELERY_BROKER_TRANSPORT_OPTIONS = {{

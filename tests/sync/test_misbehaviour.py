@@ -69,7 +69,7 @@ def test_every_switch_of_the_table_is_tried_here():
     page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
 
     assert named_in(django_orq.testing.__doc__ or "") == set(MISBEHAVIOURS)
-    assert named_in(page.partition("## Misbehaviour")[2].partition("\n## ")[0]) == set(MISBEHAVIOURS)
+    assert named_in(page.partition("## Simulate faults")[2].partition("\n## ")[0]) == set(MISBEHAVIOURS)
 
 
 @pytest.mark.parametrize("walk", [full_run, incremental_run])
