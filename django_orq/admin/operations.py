@@ -145,7 +145,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         if operation.is_finished:
             return gettext("finished")
         if is_being_done(operation):
-            return gettext("being done")
+            return gettext("in progress")
         return gettext("waiting") if operation.resume_at is not None else gettext("queued")
 
     @admin.display(description=_("outcome"))

@@ -694,13 +694,13 @@ def test_run_shows_its_counters_and_what_was_rejected(remote, admin_client):
 
 def test_failed_run_says_why(remote, admin_client):
     remote.fail("list", status=401)
-    with pytest.raises(Exception, match="does not accept the API key"):
+    with pytest.raises(Exception, match="rejected the API key"):
         walked(remote)
 
     for url in ("changelist", "change"):
         arguments = [SyncRun.objects.get().pk] if url == "change" else []
         shown = text_of(admin_client.get(reverse(f"admin:django_orq_syncrun_{url}", args=arguments)))
-        assert "does not accept the API key" in shown
+        assert "rejected the API key" in shown
 
 
 def test_many_rejected_payloads_do_not_swell_the_page_of_a_run(remote, admin_client):

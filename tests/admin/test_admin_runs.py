@@ -485,7 +485,7 @@ def test_question_tells_of_how_many_it_is(held_run, remote, admin_client):
 
     for row in Conversation.objects.missing():
         set_columns(row, missing_since=None)
-    assert "finds nothing to do" in text_of(admin_client.get(page(held_run, "approve")))
+    assert "has nothing to do" in text_of(admin_client.get(page(held_run, "approve")))
 
 
 def test_whoever_may_not_see_conversations_is_not_led_to_them(held_run):

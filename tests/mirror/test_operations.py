@@ -325,7 +325,7 @@ def test_operation_that_was_taken_over_at_the_last_moment_is_not_called_finished
     remote, rows, monkeypatch, caplog, ending
 ):
     operation = rename_all(rows[:1])
-    monkeypatch.setattr(operations, "_note", lambda *_: all_operations().update(token="another"))
+    monkeypatch.setattr(operations, "_record_history", lambda *_: all_operations().update(token="another"))
 
     with caplog.at_level(logging.INFO, logger="django_orq"):
         assert operations.work_slice(operation.pk, seconds=20.0 if ending == "finish" else 0.0) is None
