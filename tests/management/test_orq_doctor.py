@@ -109,7 +109,11 @@ def test_all_is_well_and_nothing_is_written_there_or_here(filled, statements):
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(0, "the list is empty (to check"), (1, "nothing follows the only conversation"), (150, "first page of the list: 100")],
+    [
+        (0, "the list is empty (to check"),
+        (1, "nothing follows the only conversation"),
+        (150, "first page of the list: 100"),
+    ],
 )
 def test_any_number_of_conversations_is_well(settings, count, said):
     with OrqSandbox(conversations=count) as sandbox:
