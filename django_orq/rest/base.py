@@ -1,4 +1,4 @@
-"""What all views share: who may ask, one workspace, and errors of one shape."""
+"""What all views share: permissions, the workspace of a request, throttling, and errors in one shape."""
 
 from functools import cached_property
 from typing import Any
@@ -20,32 +20,39 @@ __all__ = ["ModelPermissions"]
 
 _VIEW = "%(app_label)s.view_%(model_name)s"
 _STOCK = permissions.DjangoModelPermissions.perms_map
+_INCLUDED = (permissions.DjangoModelPermissions, permissions.DjangoModelPermissionsOrAnonReadOnly)
+"""Weaker than ``ModelPermissions``, except that for every POST, even to pause, they require the permission to add."""
 
 
 class ModelPermissions(permissions.DjangoModelPermissions):
-    """Django's model permissions, with ``view`` demanded by every method, for the answers show rows.
+    """Requires Django's model permissions, and the one to view for every method, because responses show the object.
 
-    Where a view has a ``post_permission``, POST demands it in the place of the one to add.
+    Where a view has a ``post_permission``, POST requires it instead of the permission to add.
     """
 
-    perms_map = {  # noqa: RUF012 # as in the class that it overrides
-        method: [_VIEW, *demanded] for method, demanded in _STOCK.items()
-    }
+    perms_map = {method: [_VIEW, *required] for method, required in _STOCK.items()}  # noqa: RUF012 # as in the base
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        # Not by get_queryset(), which the stock class asks: it tells whether there is such a workspace.
+        # The base class calls get_queryset(), whose 404 would reveal whether a workspace exists.
         model = view.queryset.model
-        demanded = self.get_required_permissions(request.method or "", model)
+        required = self.get_required_permissions(request.method or "", model)
         if request.method == "POST" and getattr(view, "post_permission", None):
-            demanded = [*self.get_required_permissions("GET", model), view.post_permission]
-        return bool(request.user and request.user.is_authenticated and request.user.has_perms(demanded))
+            required = [*self.get_required_permissions("GET", model), view.post_permission]
+        return bool(request.user and request.user.is_authenticated and request.user.has_perms(required))
+
+
+def with_project_permissions(own: Any) -> tuple[Any, ...]:
+    """Return ``own`` and the project's ``DEFAULT_PERMISSION_CLASSES``, without those that ``own`` makes redundant."""
+    return (own, *(each for each in APIView.permission_classes if each is not own and each not in _INCLUDED))
 
 
 class OrqView(APIView):
-    """Answers errors in one shape, and is called outside of transactions.
+    """Returns errors in one shape, and runs outside of transactions.
 
-    None may be open while Orq is asked, or a worker is told of a run.
+    No transaction may be open while a request to Orq is under way or a Celery task is enqueued.
     """
+
+    versioning_class = None  # NamespaceVersioning would look for a version in the namespace of these URLs
 
     @classmethod
     def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
@@ -58,21 +65,21 @@ class OrqView(APIView):
 
 
 class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
-    """Views of one workspace (``?workspace=``, by default ``default``).
+    """Views of one workspace (``?workspace=``, ``default`` if omitted).
 
-    Every answer with a row shows the class's ``serializer_class``, whatever the action reads.
+    Every response with an object shows it by the class's ``serializer_class``, whichever serializer reads the request.
     """
 
-    permission_classes = (ModelPermissions,)
+    permission_classes = with_project_permissions(ModelPermissions)
     post_permission: str | None = None
     throttle_scope: str | None = None
     not_found: Any
-    """What is said where the address names no row."""
-    lookup_value_regex = "[^/]+"  # a dot too, so that whatever is asked for is answered here
+    """The message of a 404 for an object."""
+    lookup_value_regex = "[^/]+"  # dots too, so that every wrong id gets this API's own 404
 
     @cached_property
     def workspace(self) -> str:
-        """The alias that the request names; a mirror may be read where none is configured."""
+        """The alias in the request. Where no workspace is configured, the mirror of ``default`` can still be read."""
         alias: str = self.request.query_params.get("workspace", DEFAULT_ALIAS)
         if alias not in (workspace_aliases() or [DEFAULT_ALIAS]):
             raise UnknownWorkspace
@@ -80,14 +87,16 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        _ = self.workspace  # whatever the action, an unknown one is refused, and after who asks is known
+        _ = self.workspace  # raises for an unknown one, whatever the action, once the user's permissions are checked
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """The project's, and the rate of ``throttle_scope``, if the project gives one; reading does not count."""
-        is_rated = ScopedRateThrottle.THROTTLE_RATES.get(self.throttle_scope or "") is not None
+        """Return the project's throttles and the one of ``throttle_scope``, which counts writes if it has a rate."""
+        # Not beside a subclass of it in the project: both count under one key, so each request would count twice.
+        scoped = next((t for t in self.throttle_classes if issubclass(t, ScopedRateThrottle)), ScopedRateThrottle)
+        is_rated = scoped.THROTTLE_RATES.get(self.throttle_scope or "") is not None
         if not is_rated or self.request.method in permissions.SAFE_METHODS:
             self.throttle_scope = None
-        return [throttle() for throttle in dict.fromkeys([*self.throttle_classes, ScopedRateThrottle])]
+        return [throttle() for throttle in dict.fromkeys([*self.throttle_classes, scoped])]
 
     def get_queryset(self) -> Any:
         return super().get_queryset().filter(workspace=self.workspace)
@@ -99,11 +108,12 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
             raise NotFound(self.not_found) from None
 
     def read(self, row: Model | None = None) -> BaseSerializer[Any]:
-        """The body, checked by what the action reads."""
+        """Return the serializer of the action with the request's body, validated."""
         serializer: BaseSerializer[Any] = self.get_serializer(row, data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return serializer
 
     def show(self, row: Model) -> dict[str, Any]:
-        shown: Any = type(self).serializer_class  # that of the instance may be what the action reads
+        """Return ``row`` as every response shows it."""
+        shown: Any = type(self).serializer_class  # the instance's is the one that reads the request in some actions
         return dict(shown(row, context=self.get_serializer_context()).data)

@@ -1,7 +1,7 @@
-"""Every error of these views in one shape: ``{"code", "message", "remote_status"}``, and what else helps.
+"""Errors in one shape: ``{"code", "message", "remote_status"}``, with more fields for some of them.
 
-``code`` is stable, ``message`` is for people, ``remote_status`` is the HTTP status of Orq's own answer, or null where
-there is none.
+``code`` is stable, ``message`` is a text for people, and ``remote_status`` is the HTTP status of Orq's response, or
+null without one. A project's own ``EXCEPTION_HANDLER`` replaces this shape for every error that is not this app's.
 """
 
 import math
@@ -13,6 +13,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ParseError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from .. import exceptions as orq
@@ -22,12 +23,12 @@ from ..store.database import DATABASE_TROUBLE
 from .serializers import CurrentConversationSerializer
 
 SECONDS_TO_WAIT = 5
-"""What ``Retry-After`` says where nobody said how long."""
+"""The ``Retry-After`` of an error that does not have one."""
 _MAX_WAIT = int(rate_limits.MAX_WAIT.total_seconds())
 _CODES = {"authentication_failed": "remote_authentication_failed"}
-"""Where REST framework has the same word for something else: here it is the server's key that was refused."""
+"""REST framework uses the code for a client's wrong credentials; here Orq rejected the server's API key."""
 _STATUSES = {
-    "mirror_behind": status.HTTP_202_ACCEPTED,  # done in Orq: an error would have programs do it again
+    "mirror_behind": status.HTTP_202_ACCEPTED,  # carried out in Orq: after an error, clients would repeat it
     "invalid_name": status.HTTP_400_BAD_REQUEST,
     "conversation_not_found": status.HTTP_404_NOT_FOUND,
     "conversation_changed": status.HTTP_409_CONFLICT,
@@ -38,26 +39,26 @@ _STATUSES = {
     "mirror_contended": status.HTTP_503_SERVICE_UNAVAILABLE,
     "database_trouble": status.HTTP_503_SERVICE_UNAVAILABLE,
 }
-"""By code; errors that are not here are 502: Orq's answer was of no use."""
+"""By code. Other errors are 502: Orq's response was an error or is invalid."""
 _HINTS = {
-    "create": _("The conversation may exist in Orq all the same. Look for it before you create it again."),
-    "update": _("The name may have changed all the same; the next full sync shows it. Renaming again does no harm."),
-    "delete": _("It may be deleted all the same. Deleting it again does no harm."),
+    "create": _("The conversation may have been created in Orq. Look for it before you create it again."),
+    "update": _("The conversation may have been renamed. The next full sync shows its name. You can rename it again."),
+    "delete": _("The conversation may have been deleted. You can delete it again."),
 }
 
 
 class UnknownWorkspace(NotFound):
-    default_detail = _("There is no such workspace. Leave ?workspace= out for the default one.")
+    default_detail = _("There is no such workspace. Omit ?workspace= for the default one.")
     default_code = "unknown_workspace"
 
 
 class InvalidCursor(NotFound):
-    default_detail = _("There is no such page. Begin with the first one, and follow next and previous.")
+    default_detail = _("There is no such page. Start with the first page and follow next and previous.")
     default_code = "invalid_cursor"
 
 
 class RunConflict(APIException):
-    """Something that can't be done with a run; the answer shows the run."""
+    """The state of a run does not allow the request; the response shows the run."""
 
     status_code: int = status.HTTP_409_CONFLICT
 
@@ -72,15 +73,15 @@ class BrokerUnreachable(RunConflict):
 
 
 class NotSetUp(APIException):
-    """Settings that can't be used; what is wrong with them is for the log."""
+    """Settings are missing or invalid. Only the log says which."""
 
     status_code = status.HTTP_500_INTERNAL_SERVER_ERROR
-    default_detail = _("Orq is not set up for this workspace. This site's log and manage.py check say why.")
+    default_detail = _("Orq is not configured for this workspace. See this site's log and manage.py check.")
     default_code = "not_configured"
 
 
 class Failure(APIException):
-    """An ``OrqError``, as REST framework answers it."""
+    """An ``OrqError``, as REST framework returns it."""
 
     def __init__(self, error: orq.OrqError) -> None:
         super().__init__(error.message, _CODES.get(error.code, error.code))
@@ -88,20 +89,26 @@ class Failure(APIException):
         if self.status_code in (status.HTTP_429_TOO_MANY_REQUESTS, status.HTTP_503_SERVICE_UNAVAILABLE):
             seconds = SECONDS_TO_WAIT if error.retry_after is None else error.retry_after
             self.wait = max(1, math.ceil(min(seconds, _MAX_WAIT)))
-        is_answered = not isinstance(error, orq.MustWait)  # for which nothing was sent
-        self.more = {"remote_status": getattr(error, "status", None) if is_answered else None, **_more(error)}
+        has_response = not isinstance(error, orq.MustWait)  # which is raised before anything is sent
+        self.more = {"remote_status": getattr(error, "status", None) if has_response else None, **_more(error)}
+
+
+_OURS = (Failure, NotSetUp, RunConflict, UnknownWorkspace, InvalidCursor)
+"""What keeps its shape in a project with an ``EXCEPTION_HANDLER`` of its own."""
 
 
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
-    """The views' exception handler; ``None`` for a defect, which is left to Django."""
-    ours = _as_api_exception(error)
+    """The views' exception handler. Returns ``None`` for an unexpected exception, which Django then handles."""
+    raised = _as_api_exception(error)
     if isinstance(error, (*DATABASE_TROUBLE, SuspiciousOperation, BadRequest)) and "request" in context:
-        # A page for people would read the body and the database once more.
+        # The browsable API would read the body and the database again.
         request = context["request"]
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-    response = exception_handler(ours, context)
-    if response is not None:
-        response.data = _shape(response.data, ours)
+    handler: Any = api_settings.EXCEPTION_HANDLER
+    is_ours = isinstance(raised, _OURS) or handler is exception_handler
+    response: Response | None = (exception_handler if is_ours else handler)(raised, context)
+    if response is not None and is_ours:
+        response.data = _shape(response.data, raised)
     return response
 
 
@@ -109,21 +116,21 @@ def _as_api_exception(error: Exception) -> Exception:
     if isinstance(error, orq.OrqError):
         return Failure(error)
     if isinstance(error, ImproperlyConfigured):
-        # In the words of conf, which hold no key.
+        # The texts of conf do not contain the key.
         logs.log(logs.REST_FAILED, error_code=NotSetUp.default_code, problem=str(error))
         return NotSetUp()
     if isinstance(error, DATABASE_TROUBLE):
         trouble = orq.Problem("database_trouble", error=type(error).__name__)
         logs.log(logs.REST_FAILED, error_code=trouble.code, problem="the database is in trouble", exc_info=True)
         return Failure(trouble)
-    if isinstance(error, (SuspiciousOperation, BadRequest)):  # what Django would answer with a page of its own
-        return ParseError(_("The request can't be read: it is too large, has too many fields, or is not well formed."))
+    if isinstance(error, (SuspiciousOperation, BadRequest)):  # for which Django would render a page
+        return ParseError(_("The request is too large, has too many fields, or is malformed."))
     return error
 
 
 def _shape(data: Any, error: Exception) -> dict[str, Any]:
-    """What REST framework would answer, in our shape."""
-    errors = data if isinstance(data, dict) else {"non_field_errors": data}
+    """Convert the body that REST framework would return."""
+    errors = data if isinstance(data, dict) else {api_settings.NON_FIELD_ERRORS_KEY: data}
     detail = errors.get("detail")
     if isinstance(detail, ErrorDetail):
         code, message, more = str(detail.code), str(detail), getattr(error, "more", {})
@@ -134,7 +141,7 @@ def _shape(data: Any, error: Exception) -> dict[str, Any]:
 
 def _summary(errors: dict[str, Any]) -> str:
     return " ".join(
-        f"{name}: {problem}" if name != "non_field_errors" else str(problem)
+        f"{name}: {problem}" if name != api_settings.NON_FIELD_ERRORS_KEY else str(problem)
         for name, problems in errors.items()
         for problem in (problems if isinstance(problems, list) else [problems])
     )
@@ -151,7 +158,7 @@ def _status(error: orq.OrqError) -> int:
 
 
 def _more(error: orq.OrqError) -> dict[str, Any]:
-    """What helps beside the message, by the kind of error."""
+    """Return the fields beside the usual ones, by the kind of error."""
     match error:
         case orq.ConversationChanged():
             return {"current": dict(CurrentConversationSerializer(error).data)}

@@ -1,4 +1,4 @@
-"""Which conversations and runs are listed, and in pages; a value without sense is refused rather than passed over."""
+"""Filters and pagination of the lists. An invalid value of a query parameter is an error (400); it is not ignored."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from rest_framework import filters, pagination
 from rest_framework.exceptions import NotFound
-from rest_framework.fields import DateTimeField
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,7 +16,7 @@ from ..models.searching import by_id, in_state, is_id, oldest_searched
 from ..payloads import REMOTE_ID, created_at, first_id
 from ..sync.runs import freshness
 from .errors import InvalidCursor
-from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery
+from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery, TimeField
 
 __all__ = [
     "BoundedSearch",
@@ -29,11 +28,11 @@ __all__ = [
 ]
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-"""What every database can compare with, and no conversation is outside of."""
+"""Times that every database can compare with. No conversation lies outside."""
 
 
 class OfLists(filters.BaseFilterBackend):
-    """Leaves a single row alone, which is shown whatever the list is filtered by; other backends hold for it too."""
+    """Filters lists only. Of the filter backends of a view, only other ones apply where the URL names one row."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         names_one = (view.lookup_url_kwarg or view.lookup_field) in view.kwargs
@@ -44,7 +43,7 @@ class OfLists(filters.BaseFilterBackend):
 
 
 class ListedState(OfLists):
-    """``?state=``: all but deleted ones, unless it is given; then the view learns that these are hidden."""
+    """``?state=``. Without it, leaves out deleted conversations and sets ``hides_deleted`` of the view."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         state = asked(request, ConversationQuery).get("state")
@@ -53,24 +52,24 @@ class ListedState(OfLists):
 
 
 class CreatedAndUpdated(OfLists):
-    """Ranges of time. Ids sort by creation, so a range of creation is one of ids."""
+    """Ranges of time. Ids sort by time of creation, so that the index of ids serves for it."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         values = asked(request, ConversationQuery)
         times = {n: min(max(time, _EARLIEST), _LATEST) for n, time in values.items() if isinstance(time, datetime)}
-        if "created_after" in times:
-            queryset = queryset.filter(remote_id__gte=first_id(times["created_after"]))
-        if "created_before" in times:
-            queryset = queryset.filter(remote_id__lt=first_id(times["created_before"]))
-        if "updated_after" in times:
-            queryset = queryset.filter(remote_updated_at__gte=times["updated_after"])
-        if "updated_before" in times:
-            queryset = queryset.filter(remote_updated_at__lt=times["updated_before"])
+        for name, time in times.items():
+            column, value = ("remote_updated_at", time) if "updated" in name else ("remote_id", first_id(time))
+            queryset = queryset.filter(**{f"{column}__{'gte' if 'after' in name else 'lt'}": value})
         return queryset
 
 
 class BoundedSearch(OfLists, filters.SearchFilter):
-    """Parts of the name among the newest conversations, or the beginning of an Orq id; comes after other filters."""
+    """``?search=``: parts of a name, among the newest conversations only, or the start of an Orq id.
+
+    Runs after the other filters: it looks through the newest of what they leave.
+    """
+
+    search_param = "search"  # whatever SEARCH_PARAM the project sets: ConversationQuery validates this one
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         if not asked(request, ConversationQuery).get("search"):
@@ -88,14 +87,14 @@ class RunModeAndState(OfLists):
 
 
 def asked(request: Request, query: type[Any]) -> Any:
-    """The query string's values, checked."""
+    """Return the values of the query parameters, validated."""
     values = query(data=request.query_params)
     values.is_valid(raise_exception=True)
     return values.validated_data
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
-    """As many as a search may look through; the view learns how far back that goes."""
+    """Limit to the newest that a search may look through; sets ``searched_back_to`` of the view if that is not all."""
     pinned = ("-deleted_at",) if getattr(view, "hides_deleted", False) else ()
     oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"))
     if oldest is None:
@@ -105,16 +104,16 @@ def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversatio
 
 
 class MirrorPagination(pagination.CursorPagination):
-    """Newest first, 1 to 100 on a page; each answer says how fresh the mirror is."""
+    """Newest first, 1 to 100 on a page. Each page includes the freshness of the mirror."""
 
     page_size = 25
     page_size_query_param = "page_size"
     max_page_size = MAX_PAGE_SIZE
     position: ClassVar[re.Pattern[str]]
-    """What a cursor may hold: it may have been tampered with."""
+    """The form of a cursor's position, which a client may have altered."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
-        # Before the page, which is then at least as fresh.
+        # Read before the page, which is then at least as fresh.
         self.freshness = freshness(view.workspace)
         return super().paginate_queryset(queryset, request, view)
 
@@ -134,7 +133,7 @@ class MirrorPagination(pagination.CursorPagination):
 
 
 class ConversationPagination(MirrorPagination):
-    """``remote_id`` is unique within a workspace, so the cursor is exact."""
+    """By ``remote_id``, which is unique within a workspace: no page skips or repeats a row."""
 
     ordering = "-remote_id"
     position = REMOTE_ID
@@ -148,7 +147,7 @@ class ConversationPagination(MirrorPagination):
     def get_paginated_response(self, data: Any) -> Response:
         response = super().get_paginated_response(data)
         back_to = self.searched_back_to
-        response.data["searched_back_to"] = back_to and DateTimeField().to_representation(back_to)
+        response.data["searched_back_to"] = back_to and TimeField().to_representation(back_to)
         return response
 
 
@@ -159,9 +158,9 @@ class SyncRunPagination(MirrorPagination):
 
 @dataclass(frozen=True, kw_only=True)
 class _Pinned:
-    """A queryset whose order begins with a column that is the same in all rows, as that of an index does.
+    """A queryset that is ordered by a column with the same value in all rows first, like the index to be used.
 
-    PostgreSQL doesn't see that NULL is the same in all rows, and would sort the whole table.
+    PostgreSQL does not know that all rows have NULL there, and would otherwise sort the whole table.
     """
 
     queryset: QuerySet[Any]

@@ -1,144 +1,136 @@
-"""The views as OpenAPI, for drf-spectacular: each answer of each operation, errors included.
+"""The OpenAPI description of the views, for drf-spectacular: every response of every operation, errors included.
 
-Imported by ``views`` where drf-spectacular is installed; nothing else here knows it.
+``views`` imports this module if drf-spectacular is installed; no other module depends on drf-spectacular.
 """
 
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import (
-    OpenApiParameter,
-    OpenApiResponse,
-    extend_schema,
-    extend_schema_serializer,
-    extend_schema_view,
-)
-from rest_framework.serializers import CharField, DateTimeField, DictField, IntegerField, Serializer, URLField
+from drf_spectacular import utils as spectacular
+from rest_framework.serializers import CharField, DictField, IntegerField, Serializer, URLField
 
 from ..conf import DEFAULT_ALIAS
 from . import serializers
-from .serializers import ConversationSerializer
 
-_REPLACED: Any = _("The name that somebody gave it at the same moment, and that yours replaced.")
+_REPLACED: Any = CharField(allow_null=True, help_text=_("Someone else's new name, which yours replaced."))
 
 
-class RenamedSerializer(ConversationSerializer):
-    """A conversation, and what came between."""
+class RenamedConversationSerializer(serializers.ConversationSerializer):
+    """A renamed conversation, with the names that other people gave it at the same moment."""
 
-    replaced = CharField(allow_null=True, help_text=_REPLACED)
-    overtaken_by = CharField(allow_null=True, help_text=_("The name that has replaced yours already."))
+    replaced = _REPLACED
+    overtaken_by = CharField(
+        allow_null=True, help_text=_("Someone else's new name, which has already replaced yours.")
+    )
 
-    class Meta(ConversationSerializer.Meta):
-        fields = (*ConversationSerializer.Meta.fields, "replaced", "overtaken_by")
+    class Meta(serializers.ConversationSerializer.Meta):
+        fields = (*serializers.ConversationSerializer.Meta.fields, "replaced", "overtaken_by")
 
 
 class PageSerializer(Serializer[Any]):
-    next = URLField(allow_null=True)
-    previous = URLField(allow_null=True)
+    next = URLField(allow_null=True, help_text=_("The URL of the next page."))
+    previous = URLField(allow_null=True, help_text=_("The URL of the previous page."))
     freshness = serializers.FreshnessSerializer()
 
 
-@extend_schema_serializer(many=False)
+@spectacular.extend_schema_serializer(many=False)
 class ConversationPageSerializer(PageSerializer):
-    results = ConversationSerializer(many=True)
-    searched_back_to = DateTimeField(
-        allow_null=True, help_text=_("Names of conversations created since then were searched; null: all were.")
+    """A page of conversations."""
+
+    results = serializers.ConversationSerializer(many=True)
+    searched_back_to = serializers.TimeField(
+        allow_null=True, help_text=_("The search covered conversations created since then; null if it covered all.")
     )
 
 
-@extend_schema_serializer(many=False)
+@spectacular.extend_schema_serializer(many=False)
 class SyncRunPageSerializer(PageSerializer):
+    """A page of sync runs."""
+
     results = serializers.SyncRunSerializer(many=True)
 
 
 class ErrorSerializer(Serializer[Any]):
-    """The shape of all errors."""
+    """An error."""
 
-    code = CharField(help_text=_("Stable, for programs."))
-    message = CharField(help_text=_("For people."))
-    remote_status = IntegerField(allow_null=True, help_text=_("The HTTP status of Orq's own answer, if any."))
-
-
-def _error(description: Any, name: str = "Error", **more: Any) -> OpenApiResponse:
-    """An answer of the shape of all errors, with ``more`` fields if it has a ``name`` of its own."""
-    kind = type(f"{name}Serializer", (ErrorSerializer,), more) if more else ErrorSerializer
-    return OpenApiResponse(kind, description)
+    code = CharField(help_text=_("A stable code, for programs."))
+    message = CharField(help_text=_("A text for people."))
+    remote_status = IntegerField(allow_null=True, help_text=_("The HTTP status of Orq's response; null without one."))
 
 
+def _error(description: Any, name: str = "Error", **fields: Any) -> spectacular.OpenApiResponse:
+    """Return the response for an error; with ``fields`` beside the usual ones, it has a component called ``name``."""
+    kind = type(f"{name}Serializer", (ErrorSerializer,), fields) if fields else ErrorSerializer
+    return spectacular.OpenApiResponse(kind, description)
+
+
+_ERRORS = DictField(required=False, help_text=_("The messages, by the names of fields or query parameters."))
+_HINT = CharField(required=False, help_text=_("What to do, as the request may have taken effect."))
+_REMOTE_ID = CharField(help_text=_("The Orq id of the conversation that was created or changed."))
 _READ: dict[int, Any] = {
-    400: _error(
-        _("Something in the request makes no sense"),
-        "Invalid",
-        errors=DictField(required=False, help_text=_("What is wrong, by the names of fields.")),
-    ),
-    401: _error(_("Not logged in, or wrongly")),
-    403: _error(_("Not logged in, or without the permission")),
-    404: _error(_("No such conversation, run, page or workspace")),
-    406: _error(_("The answer can't be had in the form asked for")),
-    429: _error(_("Too many requests, to this site or to Orq: see Retry-After")),
-    500: _error(_("Orq is not set up in this project")),
-    503: _error(_("The database or Orq is in trouble or out of reach: see Retry-After")),
+    400: _error(_("The body or the query is invalid"), "Invalid", errors=_ERRORS),
+    401: _error(_("The request is not authenticated, or its credentials are wrong")),
+    403: _error(_("The request is not authenticated, or the user lacks a permission")),
+    404: _error(_("There is no such conversation, sync run, page or workspace")),
+    406: _error(_("No renderer produces the media type that the client accepts")),
+    429: _error(_("Too many requests, to this API or to Orq: see Retry-After")),
+    500: _error(_("The settings of this workspace are missing or invalid")),
+    503: _error(_("The database or Orq is unavailable: see Retry-After")),
 }
-_WRITE = _READ | {415: _error(_("The body is of a kind that is not read"))}
+_WRITE = _READ | {415: _error(_("No parser reads the media type of the body"))}
 _ASKS_ORQ = _WRITE | {
-    502: _error(_("Orq refused the server's key or the request, or its answer was malformed; nothing was done")),
+    502: _error(
+        _("Orq rejected the request or the server's API key, or its response is invalid; nothing was changed")
+    ),
     504: _error(
-        _("Orq did not answer in time, or nobody knows what came of it: see the hint"),
-        "OutcomeUnknown",
-        hint=CharField(required=False, help_text=_("What to do where it may have taken effect all the same.")),
+        _("Orq did not respond in time, or the outcome is unknown: see the hint"), "OutcomeUnknown", hint=_HINT
     ),
 }
-_CHANGES_ORQ = _ASKS_ORQ | {
-    202: _error(
-        _("Orq has done it, and the mirror could not follow yet: do not repeat it"),
-        "MirrorBehind",
-        remote_id=CharField(help_text=_("The conversation that it was done to, or that came of it.")),
-        replaced=CharField(allow_null=True, help_text=_REPLACED),
-    )
-}
-_CHANGED = _error(
-    _("Somebody renamed it since"), "ConversationChanged", current=serializers.CurrentConversationSerializer()
-)
+_BEHIND = _("Orq carried out the request, but the local copy is out of date: do not repeat the request")
+_CHANGES_ORQ = _ASKS_ORQ | {202: _error(_BEHIND, "MirrorBehind", remote_id=_REMOTE_ID, replaced=_REPLACED)}
+_CURRENT = serializers.CurrentConversationSerializer()
+_CHANGED = _error(_("Someone renamed the conversation since you read it"), "ConversationChanged", current=_CURRENT)
 _RUN = serializers.SyncRunDetailSerializer(required=False)
-_CONFLICT = _error(_("The run is in another state, or somebody works on it"), "RunConflict", run=_RUN)
-_NOT_ENQUEUED = _error(
-    _("No worker was told, and the run stays queued; or the database is in trouble"), "Untold", run=_RUN
-)
+_CONFLICT = _error(_("The state of the run does not allow this"), "RunConflict", run=_RUN)
+_NOT_ENQUEUED = _error(_("The message broker or the database is unavailable"), "WorkerNotNotified", run=_RUN)
 _STOPS_A_RUN = _WRITE | {200: serializers.SyncRunDetailSerializer, 409: _CONFLICT}
 _STARTS_A_RUN = _WRITE | {202: serializers.SyncRunDetailSerializer, 409: _CONFLICT, 503: _NOT_ENQUEUED}
 _PARAMETERS = [
-    OpenApiParameter("workspace", str, default=DEFAULT_ALIAS, description=_("The alias of a workspace.")),
-    OpenApiParameter(
-        "Retry-After",
-        int,
-        OpenApiParameter.HEADER,
-        response=[429, 503],
-        description=_("Seconds to wait before the next try."),
-    ),
+    spectacular.OpenApiParameter("workspace", str, default=DEFAULT_ALIAS, description=_("The alias of a workspace.")),
+    spectacular.OpenApiParameter("Retry-After", int, "header", response=[429, 503], description=_("Seconds to wait.")),
 ]
 
 
-def _operation(summary: Any, answers: dict[int, Any], *parameters: Any, **options: Any) -> Any:
-    """What one action answers; it is described by the docstring of its method, or else of its view."""
-    return extend_schema(summary=summary, responses=answers, parameters=[*_PARAMETERS, *parameters], **options)
+def _operation(summary: Any, responses: dict[int, Any], *parameters: Any, **options: Any) -> Any:
+    """Describe one action. Its description is the docstring of its method, or else of the view."""
+    described = [*_PARAMETERS, *parameters]
+    return spectacular.extend_schema(summary=summary, responses=responses, parameters=described, **options)
 
 
-conversations = extend_schema_view(
-    list=_operation(_("List conversations"), _READ | {200: ConversationPageSerializer}, serializers.ConversationQuery),
-    create=_operation(_("Create a conversation"), _CHANGES_ORQ | {201: ConversationSerializer}),
-    retrieve=_operation(_("Show a conversation"), _READ | {200: ConversationSerializer}),
-    partial_update=_operation(_("Rename a conversation"), _CHANGES_ORQ | {200: RenamedSerializer, 409: _CHANGED}),
-    destroy=_operation(_("Delete a conversation"), _CHANGES_ORQ | {204: None}),
-    refresh=_operation(_("Mirror what Orq has now"), _ASKS_ORQ | {200: ConversationSerializer}, request=None),
-    fetch=_operation(_("Mirror one by its Orq id"), _ASKS_ORQ | {200: ConversationSerializer}),
+_of_conversations = partial(_operation, tags=["conversations"])
+_of_runs = partial(_operation, tags=["sync-runs"])
+_SHOWN = {200: serializers.ConversationSerializer}
+_RENAMED = {200: RenamedConversationSerializer, 409: _CHANGED}
+
+conversations = spectacular.extend_schema_view(
+    list=_of_conversations(
+        _("List conversations"), _READ | {200: ConversationPageSerializer}, serializers.ConversationQuery
+    ),
+    create=_of_conversations(_("Create a conversation"), _CHANGES_ORQ | {201: serializers.ConversationSerializer}),
+    retrieve=_of_conversations(_("Retrieve a conversation"), _READ | _SHOWN),
+    partial_update=_of_conversations(_("Rename a conversation"), _CHANGES_ORQ | _RENAMED),
+    destroy=_of_conversations(_("Delete a conversation"), _CHANGES_ORQ | {204: None}),
+    refresh=_of_conversations(_("Refresh a conversation"), _ASKS_ORQ | _SHOWN, request=None),
+    fetch=_of_conversations(_("Fetch a conversation by its Orq id"), _ASKS_ORQ | _SHOWN),
 )
-sync_runs = extend_schema_view(
-    list=_operation(_("List sync runs"), _READ | {200: SyncRunPageSerializer}, serializers.SyncRunQuery),
-    create=_operation(_("Start a sync run, or go on with one that rests"), _STARTS_A_RUN),
-    retrieve=_operation(_("Show a sync run"), _READ | {200: serializers.SyncRunDetailSerializer}),
-    pause=_operation(_("Pause a sync run"), _STOPS_A_RUN, request=None),
-    resume=_operation(_("Resume a sync run"), _STARTS_A_RUN, request=None),
-    approve=_operation(_("Approve a sync run"), _STARTS_A_RUN),
-    cancel=_operation(_("Cancel a sync run"), _STOPS_A_RUN, request=None),
+sync_runs = spectacular.extend_schema_view(
+    list=_of_runs(_("List sync runs"), _READ | {200: SyncRunPageSerializer}, serializers.SyncRunQuery),
+    create=_of_runs(_("Start or resume a sync run"), _STARTS_A_RUN),
+    retrieve=_of_runs(_("Retrieve a sync run"), _READ | {200: serializers.SyncRunDetailSerializer}),
+    pause=_of_runs(_("Pause a sync run"), _STOPS_A_RUN, request=None),
+    resume=_of_runs(_("Resume a sync run"), _STARTS_A_RUN, request=None),
+    approve=_of_runs(_("Approve a sync run"), _STARTS_A_RUN),
+    cancel=_of_runs(_("Cancel a sync run"), _STOPS_A_RUN, request=None),
 )
 """Decorators of the viewsets."""

@@ -1,11 +1,12 @@
-"""What goes over the wire. Times are ISO 8601; one without an offset is in the server's time zone."""
+"""Request and response bodies, and query parameters."""
 
 from datetime import datetime
 from typing import Any
 
+from django.db.models import BigAutoField, DateTimeField
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
-from rest_framework import serializers
+from rest_framework import ISO_8601, serializers
 
 from ..models import Conversation, ConversationState, SyncRun
 from ..models.searching import MAX_TERM
@@ -27,11 +28,11 @@ MAX_PAGE_SIZE = 100
 
 
 class NothingSerializer(serializers.Serializer[Any]):
-    """What an action reads that wants no body."""
+    """The body of an action that takes none."""
 
 
 class NameField(serializers.CharField):
-    """A name as it was typed: the mirror trims and checks it."""
+    """A name, unchanged: ``django_orq.mirror`` strips and validates it."""
 
     def __init__(self, **options: Any) -> None:
         help_text = format_lazy(_("1 to {most} characters."), most=MAX_NAME)
@@ -39,17 +40,33 @@ class NameField(serializers.CharField):
 
 
 class TimeField(serializers.DateTimeField):
-    """A time without an offset is in the server's time zone, where one at an end of all time may be none."""
+    """A time in ISO 8601 with full precision, in and out, whatever ``DATETIME_FORMAT`` the project has.
+
+    A client can send back ``remote_updated_at`` as it is. Input without an offset is in the current time zone.
+    """
+
+    format = ISO_8601
+    input_formats = (ISO_8601,)
 
     def enforce_timezone(self, value: datetime) -> datetime:
         try:
             return super().enforce_timezone(value)
-        except OverflowError:
+        except OverflowError:  # the first or last day of the calendar, in a zone where it is outside
             self.fail("overflow")
 
 
-class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    """A conversation as the mirror has it. ``display_name`` is what can be written: 1 to 100 characters."""
+# The stock field of BigAutoField shows ids as strings if the project sets COERCE_BIGINT_TO_STRING.
+_FIELDS = {DateTimeField: TimeField, BigAutoField: serializers.IntegerField}
+
+
+class MirrorSerializer(serializers.ModelSerializer[Any]):
+    """Shows times and ids in one form, whatever the project's settings."""
+
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | _FIELDS
+
+
+class ConversationSerializer(MirrorSerializer):
+    """A conversation in the mirror. Only `display_name` can be written."""
 
     display_name = NameField()
     state = serializers.ChoiceField(choices=ConversationState.choices, read_only=True)
@@ -67,65 +84,65 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
 
 class RenameSerializer(serializers.Serializer[Any]):
-    """What a rename reads."""
+    """A new name."""
 
     display_name = NameField()
     expected_updated_at = TimeField(
         write_only=True,
         required=False,
-        help_text=_("The remote_updated_at that you saw: somebody's newer rename is then not replaced (409)."),
+        help_text=_("The remote_updated_at that you read. If someone has renamed it since, nothing is changed (409)."),
     )
 
 
 class CurrentConversationSerializer(serializers.Serializer[Any]):
-    """What Orq has now."""
+    """The conversation as it is in Orq now."""
 
     remote_id = serializers.CharField()
     display_name = serializers.CharField()
-    updated_at = serializers.DateTimeField(help_text=_("To be expected by a rename that shall replace it."))
+    updated_at = TimeField(help_text=_("To replace this name, send it as expected_updated_at."))
     updated_by_id = serializers.CharField(allow_null=True)
 
 
 class FetchSerializer(serializers.Serializer[Any]):
     remote_id = serializers.RegexField(
         f"^{REMOTE_ID.pattern}$",
-        help_text=_("The Orq id, conv_…"),
-        error_messages={"invalid": _("This is not a conversation id: conv_ and 26 characters.")},
+        help_text=_("The Orq id of a conversation: conv_ and 26 characters."),
+        error_messages={"invalid": _("This is not a conversation id (conv_ and 26 characters).")},
     )
 
 
 class PageQuery(serializers.Serializer[Any]):
-    """What every list is asked for by."""
+    """The query parameters of every list."""
 
-    cursor = serializers.CharField(required=False, allow_blank=True, help_text=_("As next and previous have it."))
+    cursor = serializers.CharField(required=False, allow_blank=True, help_text=_("A page, as in next and previous."))
     page_size = serializers.IntegerField(
-        required=False, min_value=1, max_value=MAX_PAGE_SIZE, help_text=_("How many are on a page; 25 by default.")
+        required=False, min_value=1, max_value=MAX_PAGE_SIZE, help_text=_("Items per page, by default 25.")
     )
 
 
 class ConversationQuery(PageQuery):
-    """By what the list of conversations is filtered; ``…_after`` includes its time, ``…_before`` does not."""
+    """The query parameters of the list of conversations. ``…_after`` includes its time, ``…_before`` does not."""
 
     state = serializers.ChoiceField(
         [*ConversationState.choices, ("any", _("any"))],
         required=False,
-        help_text=_("By default all but deleted ones."),
+        help_text=_("By default, all except deleted conversations."),
     )
     created_after = TimeField(required=False, help_text=_("Created at this time or later."))
     created_before = TimeField(required=False, help_text=_("Created before this time."))
     updated_after = TimeField(required=False, help_text=_("Updated at this time or later."))
     updated_before = TimeField(required=False, help_text=_("Updated before this time."))
     search = serializers.CharField(
-        required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Parts of a name, or how an Orq id begins.")
+        required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Parts of a name, or the start of an id.")
     )
 
 
 class ProgressSerializer(serializers.Serializer[Any]):
-    """How far a run is."""
+    """The progress of a run."""
 
-    done = serializers.IntegerField()
-    total = serializers.IntegerField(allow_null=True, help_text=_("Null while nobody knows how long the list is."))
-    text = serializers.CharField()
+    done = serializers.IntegerField(help_text=_("The number of conversations processed."))
+    total = serializers.IntegerField(allow_null=True, help_text=_("Null while the length of the list is unknown."))
+    text = serializers.CharField(help_text=_("The progress, for people."))
 
     def to_representation(self, run: SyncRun) -> dict[str, Any]:
         progress = how_far(run)
@@ -133,16 +150,16 @@ class ProgressSerializer(serializers.Serializer[Any]):
 
 
 class ApprovalSerializer(serializers.Serializer[Any]):
-    """Who let a run go on that had stopped for its ``reason``."""
+    """An approval of a run that had stopped for review."""
 
     reason = serializers.ChoiceField(choices=SyncRun.Approval.choices)
     by = serializers.CharField(help_text=_("The name of the user."))
-    at = serializers.DateTimeField()
-    to_approve = serializers.IntegerField(help_text=_("How many conversations waited for it."))
+    at = TimeField(help_text=_("The time of the approval."))
+    to_approve = serializers.IntegerField(help_text=_("The number of missing conversations that it concerned."))
 
 
 class ChoiceOrNullField(serializers.ChoiceField):
-    """A choice that is shown as null where it was not made."""
+    """A choice, or null for an empty value."""
 
     def __init__(self, *, choices: Any, help_text: Any) -> None:
         super().__init__(choices=choices, help_text=help_text, read_only=True, allow_null=True)
@@ -151,11 +168,11 @@ class ChoiceOrNullField(serializers.ChoiceField):
         return super().to_representation(value) or None
 
 
-class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
-    """A sync run as a list shows it."""
+class SyncRunSerializer(MirrorSerializer):
+    """A sync run in a list."""
 
     wait = ChoiceOrNullField(choices=SyncRun.Wait.choices, help_text=_("Why it waits."))
-    needs_approval = ChoiceOrNullField(choices=SyncRun.Approval.choices, help_text=_("Why it was stopped for review."))
+    needs_approval = ChoiceOrNullField(choices=SyncRun.Approval.choices, help_text=_("Why it stopped for review."))
     approvals = ApprovalSerializer(many=True, read_only=True)
 
     class Meta:
@@ -171,7 +188,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
 
 
 class SyncRunDetailSerializer(SyncRunSerializer):
-    """A sync run with how far it is, and what a person should know about it."""
+    """A sync run with its progress and with remarks for people."""
 
     progress = ProgressSerializer(source="*", read_only=True)
     remarks = serializers.SerializerMethodField()
@@ -187,16 +204,16 @@ class StartSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(
         choices=SyncRun.Mode.choices,
         default=SyncRun.Mode.INCREMENTAL.value,
-        help_text=_("incremental: what is new; full: everything, deletions too."),
-        error_messages={"invalid_choice": _("Say incremental or full.")},  # and don't quote what may be no text
+        help_text=_("incremental fetches new conversations; full checks all, renames and deletions included."),
+        error_messages={"invalid_choice": _("Must be incremental or full.")},  # the value may not be encodable
     )
 
 
 class ApproveSerializer(serializers.Serializer[Any]):
     reason = serializers.ChoiceField(
         choices=SyncRun.Approval.choices,
-        help_text=_("The needs_approval that you saw: a run that stopped for another reason since is left alone."),
-        error_messages={"invalid_choice": _("Say mass_delete, no_canary or workspace_doubted.")},
+        help_text=_("The needs_approval that you read. If it has changed since, nothing is done (409)."),
+        error_messages={"invalid_choice": _("Must be mass_delete, no_canary or workspace_doubted.")},
     )
 
 
@@ -206,7 +223,7 @@ class SyncRunQuery(PageQuery):
 
 
 class FreshnessSerializer(serializers.Serializer[Freshness]):
-    """When the newest complete run of each kind began; null if there was none."""
+    """The start of the newest complete run of each kind; null without one."""
 
-    last_incremental = serializers.DateTimeField(allow_null=True, help_text=_("What existed then is mirrored."))
-    last_full = serializers.DateTimeField(allow_null=True, help_text=_("Renames and deletions up to then are too."))
+    last_incremental = TimeField(allow_null=True, help_text=_("New conversations: as of this time."))
+    last_full = TimeField(allow_null=True, help_text=_("Renames and deletions: as of this time."))

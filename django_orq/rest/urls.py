@@ -1,9 +1,9 @@
-"""The addresses, for a project to include. Each has one form: what an answer looks like is asked for by ``Accept``."""
+"""The URL patterns, for a project to ``include()``. There are no format suffixes: clients send ``Accept``."""
 
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import APIRootView, DefaultRouter
 
-from .base import OrqView
+from .base import OrqView, with_project_permissions
 from .views import ConversationViewSet, SyncRunViewSet
 
 __all__ = ["app_name", "urlpatterns"]
@@ -12,9 +12,9 @@ app_name = "django_orq"
 
 
 class Root(OrqView, APIRootView):
-    """Conversations of Orq and the sync runs that mirror them."""
+    """Conversations of Orq, and the sync runs that mirror them."""
 
-    permission_classes = (IsAuthenticated,)
+    permission_classes = with_project_permissions(IsAuthenticated)
 
 
 class OrqRouter(DefaultRouter):

@@ -1,4 +1,4 @@
-"""The viewsets. They are meant to be subclassed: each ``perform_…`` is the one line that calls a verb."""
+"""The viewsets, for projects to subclass: each ``perform_…`` method makes the one call that has an effect."""
 
 from typing import Any
 
@@ -33,9 +33,10 @@ class ConversationViewSet(
     mixins.DestroyModelMixin,
     WorkspaceViewSet,
 ):
-    """The conversations of one workspace: read from the mirror, changed in Orq first.
+    """Conversations of one workspace: read from the local mirror, changed in Orq first.
 
-    The list leaves deleted ones out unless they are asked for; retrieve shows them, with their state.
+    Changes are made in Orq, and then in the mirror. A conversation that was deleted in Orq stays in the mirror, marked
+    as deleted: it can be retrieved, and is listed if `state` is `deleted` or `any`.
     """
 
     queryset = Conversation.objects.all()
@@ -45,24 +46,28 @@ class ConversationViewSet(
     search_fields = ("display_name",)
     lookup_field = "remote_id"
     throttle_scope = "orq-write"
-    not_found = _("The mirror has no such conversation. If Orq has it, POST its id to conversations/fetch/.")
+    not_found = _("The mirror has no such conversation. To fetch it from Orq, POST its id to conversations/fetch/.")
 
     def get_serializer_class(self) -> Any:
         return serializers.RenameSerializer if self.action == "partial_update" else super().get_serializer_class()
 
     def get_queryset(self) -> Any:
-        """To list, from where the router has them read; one, which may just have been written, from there."""
+        """Lists come from the router's database for reading; one row may be new, so from the one for writing."""
         queryset = super().get_queryset()
         return queryset if self.action == "list" else queryset.using(write_database())
 
     def get_object(self) -> Any:
-        # Databases differ in what they make of an id that is none.
+        # Databases differ in how they handle invalid ids.
         if not is_remote_id(self.kwargs[self.lookup_url_kwarg or self.lookup_field]):
             raise NotFound(self.not_found)
         return super().get_object()
 
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Renames in Orq first, unless somebody else renamed it since it was seen."""
+        """Rename a conversation in Orq, then in the mirror.
+
+        Nothing is changed if someone else has renamed it since `expected_updated_at`, or since the mirror was updated
+        if that is omitted (409).
+        """
         conversation = self.get_object()
         renamed = self.perform_update(self.read(conversation))
         between = {name: getattr(renamed, name, None) for name in ("replaced", "overtaken_by")}
@@ -70,20 +75,17 @@ class ConversationViewSet(
 
     @action(**_WITHOUT_BODY, post_permission="django_orq.change_conversation")
     def refresh(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Mirror what Orq has now."""
+        """Update the mirror of a conversation from Orq."""
         conversation = self.get_object()
         self.perform_refresh(conversation)
         return Response(self.show(conversation))
 
     @action(detail=False, methods=["post"], serializer_class=serializers.FetchSerializer)
     def fetch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Mirror one conversation by its Orq id, whether it is here already or not.
-
-        Who may not see it here learns nothing of it: a known one is looked at before Orq is asked, any before it is
-        shown.
-        """
+        """Retrieve a conversation from Orq by its id, and add it to the mirror or update it there."""
         serializer = self.read()
-        # As if the address named it.
+        # get_object() reads the id from here. A user whom it refuses a conversation must learn nothing about it: one
+        # that is mirrored is checked before the request to Orq, and each before it is shown.
         self.kwargs[self.lookup_url_kwarg or self.lookup_field] = serializer.validated_data["remote_id"]
         if all_rows().filter(workspace=self.workspace, **serializer.validated_data).exists():
             self.get_object()
@@ -91,11 +93,11 @@ class ConversationViewSet(
         return Response(self.show(self.get_object()))
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
-        name = serializer.validated_data.get("display_name", "")  # a subclass's serializer may not have it
+        name = serializer.validated_data.get("display_name", "")  # may be missing in a subclass's serializer
         serializer.instance = mirror.create_conversation(display_name=name, workspace=self.workspace, interactive=True)
 
     def perform_update(self, serializer: Any) -> mirror.Renamed:
-        """Returns what the rename did, which the answer tells."""
+        """Return the result of the rename, which the response includes."""
         return mirror.rename_conversation(serializer.instance, interactive=True, **serializer.validated_data)
 
     def perform_destroy(self, instance: Conversation) -> None:
@@ -109,7 +111,7 @@ class ConversationViewSet(
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WorkspaceViewSet):
-    """The sync runs of one workspace: watched, started, paused, resumed, approved and cancelled."""
+    """Sync runs of one workspace, newest first. A run updates the mirror from Orq in the background."""
 
     queryset = SyncRun.objects.all()
     serializer_class = serializers.SyncRunDetailSerializer
@@ -117,29 +119,32 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     filter_backends = (filters.RunModeAndState,)
     post_permission = "django_orq.run_sync"
     throttle_scope = "orq-sync"
-    not_found = _("There is no such sync run in this workspace. Old runs are removed in time.")
+    not_found = _("There is no such sync run in this workspace. Old runs are deleted automatically.")
 
     def get_serializer_class(self) -> Any:
         own = {"list": serializers.SyncRunSerializer, "create": serializers.StartSerializer}
         return own.get(self.action or "") or super().get_serializer_class()
 
     def get_queryset(self) -> Any:
-        """From where runs are written, so that one just started is there."""
+        """Read from the database for writing, which already has a run that was just started."""
         return super().get_queryset().using(write_database())
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Start a run, or go on with one that is paused, waits for its budget, or that no worker knows of."""
+        """Start a run and notify a worker, or resume the unfinished run of this mode.
+
+        A run that is paused, has used up its budget, or is unknown to any worker is resumed; any other is a 409.
+        """
         return self._answer_enqueued(self.perform_create(self.read()))
 
     @action(**_WITHOUT_BODY, throttle_scope=None)
     def pause(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Stop an unfinished run where it is, until somebody resumes it."""
+        """Pause an unfinished run. It keeps its position in the list until it is resumed."""
         run = self.get_object()
         return self._answer(run, is_done=self.perform_pause(run), otherwise="sync_run_not_running")
 
     @action(**_WITHOUT_BODY)
     def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Have a worker go on with a run that is paused, or whose budget is spent."""
+        """Notify a worker to resume a run that is paused or has used up its budget."""
         run = self.get_object()
         if not runs.can_be_resumed(run):
             return self._answer(run, is_done=False, otherwise="sync_run_not_paused")
@@ -147,7 +152,10 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
     @action(detail=True, methods=["post"], serializer_class=serializers.ApproveSerializer)
     def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Have a worker go on with a run that stopped for a reason that a person has looked into."""
+        """Approve a run that stopped for review, and notify a worker to resume it.
+
+        Nothing is done if the run does not need approval for this `reason` any more (409).
+        """
         run, serializer = self.get_object(), self.read()
         try:
             approved = self.perform_approve(run, serializer)
@@ -159,7 +167,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
     @action(**_WITHOUT_BODY, throttle_scope=None)
     def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """End an unfinished run for good; what it has mirrored stays."""
+        """Cancel an unfinished run permanently. What it has mirrored is kept."""
         run = self.get_object()
         return self._answer(run, is_done=self.perform_cancel(run), otherwise="sync_run_finished")
 
@@ -179,10 +187,10 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         return runs.cancel(instance)
 
     def _answer(self, run: SyncRun, *, is_done: bool, otherwise: str) -> Response:
-        """The run as it is now; 409 with the code ``otherwise`` if nothing was done."""
+        """Return the current run, or raise a 409 with the code ``otherwise`` if nothing was done."""
         run.refresh_from_db(using=write_database())
         if not is_done:
-            message = gettext("Nothing was done: the state of sync run %(run)s is “%(state)s”.")
+            message = gettext("Nothing was changed: sync run %(run)s is in the state “%(state)s”.")
             raise RunConflict(self.show(run), message % {"run": run.pk, "state": run.get_state_display()}, otherwise)
         return Response(self.show(run))
 

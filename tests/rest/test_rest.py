@@ -212,9 +212,6 @@ class TestFreshness:
                 "last_full": "2026-03-01T12:00:00Z",
             }
 
-    def test_list_of_a_mirror_that_was_never_synced_says_so(self, reader):
-        assert reader.get(LIST).json()["freshness"] == {"last_incremental": None, "last_full": None}
-
 
 def test_conversation_shows_its_values(reader):
     fill(1)

@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.http import Http404
 from rest_framework.authentication import BasicAuthentication
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.views import exception_handler
 
 from django_orq.exceptions import MirrorContended
 from django_orq.mirror import fetch_conversation, refresh_conversation, verbs
@@ -58,8 +62,8 @@ FIRST_ASKED = dict.fromkeys(VERBS, "retrieve") | {"create": "create", "delete": 
 """The operation that each begins with."""
 HINTS = {
     "create": ("create", "Look for it before you create it again"),
-    "rename": ("update", "Renaming again does no harm"),
-    "delete": ("delete", "Deleting it again does no harm"),
+    "rename": ("update", "You can rename it again"),
+    "delete": ("delete", "You can delete it again"),
 }
 each_verb = pytest.mark.parametrize("verb", VERBS)
 each_that_asks_first = pytest.mark.parametrize("verb", ["rename", "refresh", "fetch"])
@@ -250,6 +254,7 @@ class TestConflicts:
         self, program, remote, row, settings, is_mirrored
     ):
         settings.TIME_ZONE = "Asia/Tokyo"
+        settings.REST_FRAMEWORK = {"DATETIME_FORMAT": "%d.%m.%Y %H:%M:%S"}  # no fractions of a second
         seen = program.get(page_of(row)).json()
         remote.rename(row.remote_id, "Somebody’s")
         if is_mirrored:
@@ -554,6 +559,59 @@ def test_wrong_password_is_401_where_an_authenticator_challenges(program, monkey
     assert error_of(response)["code"] == "authentication_failed"
 
 
+def in_own_shape(error: Exception, context: Any) -> Response:
+    """A project's ``EXCEPTION_HANDLER``."""
+    response = exception_handler(error, context)
+    return Response({"problem": type(error).__name__}, status=response.status_code if response else 500)
+
+
+class TestExceptionHandlerOfTheProject:
+    @pytest.fixture(autouse=True)
+    def project(self, settings):
+        settings.REST_FRAMEWORK = {"EXCEPTION_HANDLER": f"{__name__}.in_own_shape"}
+
+    @pytest.mark.parametrize(
+        ("method", "url", "status", "problem"),
+        [
+            ("post", LIST, 400, "ValidationError"),
+            ("get", f"{LIST}?{'a&' * 5000}", 400, "ParseError"),
+            ("delete", f"{RUNS}1/", 403, "PermissionDenied"),
+            ("get", f"{LIST}{NOWHERE}/", 404, "NotFound"),
+            ("put", LIST, 405, "MethodNotAllowed"),
+        ],
+    )
+    def test_it_shapes_errors_of_rest_framework(self, program, method, url, status, problem):
+        response = program.request(method, url, json={})
+
+        assert (response.status_code, response.json()) == (status, {"problem": problem})
+
+    @pytest.mark.parametrize(("error", "status"), [(PermissionDenied, 403), (Http404, 404), (ZeroDivisionError, 500)])
+    def test_it_shapes_what_the_project_raises(self, program, monkeypatch, error, status):
+        def fail(*_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(BasicAuthentication, "authenticate", fail)
+        response = program.get(LIST)
+
+        assert (response.status_code, response.json()) == (status, {"problem": error.__name__})
+
+    def test_errors_with_codes_of_this_app_keep_their_shape(self, program, remote, row, settings):
+        remote.fail("retrieve", status=403)
+        run = SyncRun.objects.create(workspace="default", mode="full", state="failed", finished_at=datetime.now(UTC))
+
+        responses = [write(program, row, "refresh"), program.post(f"{RUNS}{run.pk}/pause/")]
+        responses += [program.get(LIST, params=query) for query in ({"workspace": "nowhere"}, {"cursor": "rubbish"})]
+        settings.ORQ_WORKSPACES = {"default": {"API_KEY": ""}}
+        responses.append(write(program, row, "create"))
+
+        codes = ["permission_refused", "sync_run_not_running", "unknown_workspace", "invalid_cursor", "not_configured"]
+        assert [error_of(response)["code"] for response in responses] == codes
+
+
+class OwnThrottle(ScopedRateThrottle):
+    """A project's."""
+
+
 class TestThrottling:
     @pytest.fixture(autouse=True)
     def rates(self, settings, monkeypatch):
@@ -564,7 +622,7 @@ class TestThrottling:
         monkeypatch.setattr(ScopedRateThrottle, "THROTTLE_RATES", rates)
         return rates
 
-    @pytest.mark.parametrize("throttles", [(), (ScopedRateThrottle,)], ids=["ours alone", "the project's too"])
+    @pytest.mark.parametrize("throttles", [(), (ScopedRateThrottle,), (OwnThrottle,)], ids=str)
     def test_writes_are_throttled_where_a_rate_is_configured(self, program, row, rates, monkeypatch, throttles):
         monkeypatch.setattr(WorkspaceViewSet, "throttle_classes", throttles)
         rates["orq-write"] = "2/hour"
@@ -588,6 +646,3 @@ class TestThrottling:
 
         assert codes == [202, 429, 200, 429, 200]
         assert program.get(f"{run}/").status_code == 200
-
-    def test_nothing_is_throttled_where_no_rate_is_configured(self, program, row):
-        assert {write(program, row, "refresh").status_code for _ in range(5)} == {200}

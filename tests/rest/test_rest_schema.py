@@ -43,11 +43,12 @@ def test_schema_is_valid_and_describes_every_operation(tmp_path):
         assert {int(status) for status in operation["responses"]} >= {400, 401, 403, 404, 406, 429, 500, 503}
         assert operation["summary"]
         assert operation["description"]
+        assert operation["tags"][0] in ("conversations", "sync-runs")
     listing = described["paths"]["/orq/conversations/"]["get"]
     assert all(parameter.get("description") for parameter in listing["parameters"])
     assert "requestBody" not in described["paths"]["/orq/sync-runs/{id}/resume/"]["post"]
     components = described["components"]["schemas"]
-    assert {"replaced", "overtaken_by", "state"} <= components["Renamed"]["properties"].keys()
+    assert {"replaced", "overtaken_by", "state"} <= components["RenamedConversation"]["properties"].keys()
     assert components["SyncRunDetail"]["properties"]["state"]["allOf"] == [
         {"$ref": "#/components/schemas/SyncRunState"}
     ]
