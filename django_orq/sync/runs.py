@@ -162,19 +162,13 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
     doubted = reason == Approval.WORKSPACE
-    entry = {
-        "reason": reason,
-        "by": by,
-        "at": DatabaseClock(write_database()).now().isoformat(),
-        "to_approve": run.to_approve,
-    }
-    anew = _RESET | (_RESTART if doubted else {})
+    at = DatabaseClock(write_database()).now().isoformat()
+    entry = {"reason": reason, "by": by, "at": at, "to_approve": run.to_approve}
+    values = _RESET | (_RESTART if doubted else {}) | {"slot": _slot_of(run.workspace, run.mode)}
     stopped = all_runs().filter(needs_approval=reason, slot=None)
     try:
         with transaction.atomic(using=write_database()):
-            if not stopped.filter(pk=run.pk).update(
-                slot=_slot_of(run.workspace, run.mode), finished_at=None, needs_approval="", to_approve=0, **anew
-            ):
+            if not stopped.filter(pk=run.pk).update(finished_at=None, needs_approval="", to_approve=0, **values):
                 return None
             run.refresh_from_db(using=write_database())  # the row is locked now, so no other approval is lost
             run.approvals = [*run.approvals, entry]
@@ -192,9 +186,9 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
 def _superseding(run: SyncRun) -> SyncRun | None:
     """The later run that has superseded this stopped one."""
     later = _all_complete(run.workspace).filter(started_at__gt=run.started_at)
-    return (
-        (later if run.needs_approval == Approval.WORKSPACE else later.filter(FULLY_CONFIRMED)).order_by("-pk").first()
-    )
+    if run.needs_approval != Approval.WORKSPACE:
+        later = later.filter(FULLY_CONFIRMED)
+    return later.order_by("-pk").first()
 
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
