@@ -1,10 +1,12 @@
-"""What the classes of the admin share: the look of their pages, and pages of our own beside the stock ones."""
+"""Shared by the admin classes: the appearance of their pages, and pages of our own beside the stock ones."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -13,24 +15,26 @@ from django.urls import URLPattern, path, reverse
 
 from ..conf import workspace_aliases
 from ..mirror.operations import Requester
+from ..models import SyncRun
 from ..store.database import never_atomic, write_database
 from ..sync.report import Progress
 
-Row = TypeVar("Row", bound=Model)
 Shown = TypeVar("Shown")
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin
-else:
 
-    class _ModelAdmin(admin.ModelAdmin):
-        def __class_getitem__(cls, model: Any) -> Any:
-            return cls  # generic in the stubs alone
+class IfSeveral(str):
+    """A list column that is shown only if there are several workspaces."""
 
 
-class OrqAdmin(_ModelAdmin[Row]):
-    """Counts no table for its own sake, and has views of its own."""
+class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stubs alone
+    """Avoids counting whole tables, and adds views of its own.
 
+    Its parts of the stock pages are templates that extend the one that would be used otherwise, whether it is the
+    theme's, a mixin's or the project's. They use only blocks that all of these render, and buttons of a form outside
+    of any other form, because browsers drop nested forms.
+    """
+
+    show_add_link = True  # django-unfold needs it
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -38,17 +42,32 @@ class OrqAdmin(_ModelAdmin[Row]):
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
         js = ("django_orq/progress.js",)
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = super().get_list_display(request)
+        return [column for column in shown if not isinstance(column, IfSeveral) or are_several()]
+
+    def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
+        """The fieldsets of a page, unless a subclass sets its own."""
+        return []
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is not None and (self.fieldsets or self.fields):
+            return super().get_fieldsets(request, obj)
+        (title, options), *others = own = self.own_fieldsets(request, obj)
+        added = [name for name in self.readonly_fields if name not in flatten_fieldsets(own)]
+        return [(title, {**options, "fields": (*options["fields"], *added)}), *others]
+
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        if "\0" in str(value):  # which PostgreSQL can't compare with
+        if "\0" in str(value):  # PostgreSQL does not accept it
             raise IncorrectLookupParameters
         return super().lookup_allowed(lookup, value, request)
 
     def own_urls(self) -> list[URLPattern]:
-        """Those of our own views, which ``_own_url`` makes."""
+        """The URLs of our own views, made by ``_own_url``."""
         return []
 
     def get_urls(self) -> list[URLPattern]:
-        """Outside of ``ATOMIC_REQUESTS``: no transaction is open while Orq is asked or a worker is notified."""
+        """All views run outside of ``ATOMIC_REQUESTS``: no transaction is open during requests to Orq."""
         patterns = [*self.own_urls(), *super().get_urls()]
         for pattern in patterns:
             never_atomic(pattern.callback)
@@ -63,68 +82,86 @@ class OrqAdmin(_ModelAdmin[Row]):
         return url_to(self.admin_site, self.model, page, *args)
 
     def _page(self, request: HttpRequest, title: str) -> dict[str, Any]:
-        """What the templates of any page of the admin want to know."""
-        return {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "subtitle": None,
-            "opts": self.opts,
-            "app_label": self.opts.app_label,
-            "media": self.media,
-        }
+        """The context that the templates of all admin pages need."""
+        context = self.admin_site.each_context(request) | {"title": title, "subtitle": None, "object": None}
+        context |= {"opts": self.opts, "app_label": self.opts.app_label, "media": self.media}
+        return context | {"form_url": "", "back_url": self._url_to("changelist")}
 
     def _render(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
         """A page of our own."""
         request.current_app = self.admin_site.name
-        name = f"admin/{self.opts.app_label}/{self.opts.model_name}/{template}.html"
-        return TemplateResponse(request, name, {**self._page(request, title), **context})
+        return TemplateResponse(request, self._template(template), {**self._page(request, title), **context})
+
+    def _framed(self, response: Any, template: str) -> Any:
+        """Wrap the template of a stock page in ours; other responses of a stock view stay as they are."""
+        context = getattr(response, "context_data", None) or {}
+        if context.keys() & {"cl", "adminform"}:
+            context["framed"] = response.resolve_template(response.template_name)
+            response.template_name = self._template(template)
+        return response
+
+    def _template(self, name: str) -> str:
+        """The template's path, also if a proxy of the model is registered."""
+        model: Any = self.opts.concrete_model
+        return f"admin/{model._meta.label_lower.replace('.', '/')}/{name}.html"
 
 
-class ReadOnlyAdmin(OrqAdmin[Row]):
-    """Rows that nobody writes by hand, from where they are written: those that have just been made are there."""
+class ReadOnlyAdmin(OrqAdmin):
+    """Read-only rows, read from the write database, so that new ones are shown immediately."""
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
-        rows: QuerySet[Row] = super().get_queryset(request)
-        return rows.using(write_database())
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).using(write_database())
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_change_permission = has_delete_permission = has_add_permission
 
 
 def answer_progress(extent: Progress, *, is_finished: bool, text: str, fields: dict[str, str]) -> HttpResponse:
-    """How far something is, for the page's script; ``fields`` are texts by the ``data-field`` of their elements."""
+    """The progress as JSON for the page's script; ``fields`` maps the ``data-field`` of elements to their texts."""
     value = extent.done if extent.total else None
     return JsonResponse({"finished": is_finished, "value": value, "max": extent.total, "text": text, "fields": fields})
 
 
 def url_to(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:
-    """The address of a page of the model's on this site: of its ``changelist``, say."""
-    return reverse(f"admin:{_url_name(model, page)}", args=args, current_app=site.name)
+    """The URL of a page of the model on this site, for example its ``changelist``."""
+    registered = admin_of(site, model)
+    return reverse(f"admin:{_url_name(registered.model, page)}", args=args, current_app=site.name)
 
 
 def _url_name(model: type[Model], page: str) -> str:
     return f"{model._meta.app_label}_{model._meta.model_name}_{page}"
 
 
-def may_see(request: HttpRequest, site: admin.AdminSite, model: Any) -> bool:
-    """Whether this site has pages of the model, and this person may look at them."""
-    return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
+def page_of(request: HttpRequest, site: admin.AdminSite, model: Any, page: str = "change") -> str:
+    """The name of such a URL, if this site has pages of the model and the user may see them; otherwise empty."""
+    registered = admin_of(site, model)
+    may = registered is not None and registered.has_view_permission(request)
+    return f"admin:{_url_name(registered.model, page)}" if may else ""
+
+
+def admin_of(site: admin.AdminSite, model: Any) -> Any:
+    """The admin class that this site has registered for the model or for a proxy of it; ``None`` if there is none."""
+    proxies = (one for one in apps.get_models() if one._meta.proxy and one._meta.concrete_model is model)
+    return next((site.get_model_admin(one) for one in (model, *proxies) if site.is_registered(one)), None)
+
+
+def start_url(request: HttpRequest, site: admin.AdminSite) -> str:
+    """The URL that starts a sync, if the user may do that; otherwise empty."""
+    registered = admin_of(site, SyncRun)
+    may = hasattr(registered, "has_sync_permission") and registered.has_sync_permission(request)
+    return url_to(site, SyncRun, "start") if may else ""
 
 
 def requester(request: HttpRequest) -> Requester:
-    """As whom the person requests what this request asks for."""
+    """The user of this request, as the requester of an operation."""
     user: Any = request.user
     return Requester(pk=str(user.pk), name=user.get_username())
 
 
 def known_aliases() -> list[str]:
-    """All configured workspaces; none if the settings are wrong, which is told to who wants something of Orq."""
+    """All configured workspaces; none if the settings are invalid, which the views that contact Orq report."""
     try:
         return workspace_aliases()
     except ImproperlyConfigured:
@@ -132,10 +169,10 @@ def known_aliases() -> list[str]:
 
 
 def are_several() -> bool:
-    """Whether workspaces need telling apart."""
+    """Whether there are several workspaces to distinguish."""
     return len(known_aliases()) > 1
 
 
 def if_several(*shown: Shown) -> tuple[Shown, ...]:
-    """These columns, fields or filters, where workspaces need telling apart; else nothing."""
+    """These columns, fields or filters if there are several workspaces; otherwise nothing."""
     return shown if are_several() else ()

@@ -1,6 +1,6 @@
-"""The actions on selected conversations: on one in the request, on several as an operation for workers.
+"""The actions on selected conversations: on one within the request, on several as an operation for workers.
 
-An action that asks first shows a page, the form of which is sent to a view of its own.
+An action that needs confirmation shows a page whose form is sent to a separate view.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,15 +29,15 @@ from .operations import enqueue
 Verb = Operation.Verb
 _Rows = list[Conversation]
 MAX_RENAMES = 300
-"""On one page: each has three fields, and Django takes 1,000 of a page."""
+"""On one page: each has three fields, and Django accepts 1,000 fields in a request."""
 _PAGES = {
     Verb.RENAME: ("rename_selected", _("Rename conversations")),
     Verb.DELETE: ("delete_selected", _("Delete conversations")),
     Verb.CREATE: ("create_again", _("Create conversations again")),
 }
-"""Names of templates and views alike, and titles."""
+"""The name of the template and of the view, and the title."""
 _DONE = {
-    Verb.RENAME: _("The conversation is now called %(names)s."),
+    Verb.RENAME: _("The conversation was renamed to %(names)s."),
     Verb.DELETE: _("%(names)s was deleted."),
     Verb.REFRESH: _("%(names)s is up to date."),
     Verb.CREATE: _("A new conversation called %(names)s was created."),
@@ -64,7 +64,7 @@ class BulkAdmin(EditingAdmin):
 
     @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        """In the stock action's place, which would delete rows."""
+        """Replaces the stock action, which would delete rows."""
         return self._confirm(request, Verb.DELETE, self._selected(request, queryset))
 
     @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))
@@ -89,25 +89,25 @@ class BulkAdmin(EditingAdmin):
             if outcome is Outcome.DONE:
                 self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)
         if not changed:
-            self.message_user(request, gettext("No name was changed, so nothing was done."), messages.INFO)
+            self.message_user(request, gettext("You did not change any name, so nothing was saved."), messages.INFO)
         return self._back(request)
 
     @method_decorator(require_POST)
     def confirmed_view(self, request: HttpRequest, *, verb: Operation.Verb) -> HttpResponse:
-        """Delete, or create again, after the question."""
+        """Delete, or create again, after the confirmation."""
         if not (self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission)(request):
             raise PermissionDenied
         found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))
         rows = self._choose(request, verb, found)
         if not found:
-            text = gettext("The page was incomplete, so nothing was done. Choose the conversations again.")
+            text = gettext("The page was incomplete, so nothing was changed. Select the conversations again.")
             self.message_user(request, text, messages.ERROR)
         if verb == Verb.DELETE and rows and not self._are_as_seen(request, rows):
             return self._confirm(request, verb, rows) or self._back(request)
         return self._act(request, verb, rows) or self._back(request)
 
     def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
-        """On one now, on several by a worker; ``None`` leads back to the list."""
+        """Process one conversation now, several by a worker. ``None`` leads back to the list."""
         if len(rows) > 1:
             return self._place(request, verb, [ItemRequest(conversation=row) for row in rows])
         for row in rows:
@@ -123,58 +123,58 @@ class BulkAdmin(EditingAdmin):
         return None
 
     def _place(self, request: HttpRequest, verb: Operation.Verb, item_requests: Sequence[ItemRequest]) -> HttpResponse:
-        """Record it, have workers notified, and lead to the page that shows how it goes."""
-        operation, is_new = create_operation(
-            verb, item_requests, by=requester(request), form_token=posted_token(request)
-        )
-        already = gettext("This form was sent before, so nothing was requested now. Here is what it requested.")
+        """Record the operation, notify a worker, and redirect to its page."""
+        by, token = requester(request), posted_token(request)
+        operation, is_new = create_operation(verb, item_requests, by=by, form_token=token)
+        already = gettext("This form has already been submitted. This is the operation that it started.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))
         return self._show_operation(request, operation)
 
     def _selected(self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MAX_ITEMS) -> _Rows:
-        """All of them, none if they are more than ``most``."""
+        """All of them, or none if there are more than ``most``."""
         selected = list(queryset[: most + 1])
         if len(selected) <= most:
             return selected
-        message = gettext("At most %(count)s conversations can be chosen at once. Nothing was done.")
+        message = gettext("You can select at most %(count)s conversations at once. Nothing was changed.")
         self.message_user(request, message % {"count": number(most)}, messages.ERROR)
         return []
 
     def _find_all(self, request: HttpRequest, keys: Sequence[int]) -> _Rows:
-        """Of those with these primary keys, the ones that this person may see, in the list's order."""
+        """The conversations with these primary keys that the user may see, in the order of the list."""
         found = self.get_queryset(request).filter(pk__in=set(keys)).order_by(*self.get_ordering(request))
         return self._selected(request, found)
 
     def _choose(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> _Rows:
-        """Those with which this person may do it now; of the others it is said."""
+        """The conversations that the user may do this with now; the others are reported."""
         if verb == Verb.CREATE:
-            text = gettext("Only deleted ones whose name is kept can be created again, not %(names)s.")
+            text = gettext("Only deleted conversations that still have a name can be created again, not %(names)s.")
             return self._keep(request, rows, lambda row: is_tombstone(row) and not row.is_scrubbed, text)
         may = self.has_delete_permission if verb == Verb.DELETE else self.has_change_permission
-        there = self._keep(request, rows, lambda row: not is_tombstone(row), gettext("Deleted already: %(names)s."))
-        return self._keep(request, there, partial(may, request), gettext("You may not do this with %(names)s."))
+        there = self._keep(request, rows, lambda row: not is_tombstone(row), gettext("Already deleted: %(names)s."))
+        refused = gettext("You do not have permission to do this with %(names)s.")
+        return self._keep(request, there, partial(may, request), refused)
 
     def _keep(self, request: HttpRequest, rows: _Rows, fits: Callable[[Conversation], bool], text: str) -> _Rows:
-        """Those that fit; ``text`` is said of the others."""
+        """The rows that fit; ``text`` is shown for the others."""
         fitting = [row for row in rows if fits(row)]
         if others := [row for row in rows if row not in fitting]:
             self._say_of(request, others, text, messages.WARNING)
         return fitting
 
     def _confirm(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
-        """The page that asks; ``None`` if there is nothing to ask about."""
+        """The confirmation page; ``None`` if no conversation is left."""
         if not (chosen := self._choose(request, verb, rows)):
             return None
         keys = ",".join(str(row.pk) for row in chosen)
         return self._ask(request, verb, conversations=chosen, selected=keys, seen=digest_of_names(chosen))
 
     def _ask(self, request: HttpRequest, verb: Operation.Verb, **context: Any) -> HttpResponse:
-        """The page whose form is sent to the view of the same name."""
+        """A page whose form is sent to the view with the same name."""
         name, title = _PAGES[verb]
         url, filters = self._url_to(name), self.get_preserved_filters(request)
         return self._render(request, name, str(title), form_url=f"{url}?{filters}" if filters else url, **context)
 
     def _back(self, request: HttpRequest) -> HttpResponse:
-        """To the list, with the filters that it had."""
+        """Redirect to the list with its previous filters."""
         filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
         return HttpResponseRedirect(add_preserved_filters(filters, self._url_to("changelist")))

@@ -1,7 +1,8 @@
-"""Conversations in the admin: their list, with the mirror's freshness above it, and what the page of one shows."""
+"""Conversations in the admin: their list, with the times of the last syncs above it, and the page of one."""
 
 import json
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -16,18 +17,10 @@ from ..models import Conversation, SyncRun, searching
 from ..store.database import DatabaseClock, write_database
 from ..sync import runs
 from ..text import is_blank
-from .base import if_several, known_aliases, may_see
+from .base import IfSeveral, if_several, known_aliases, page_of, start_url
 from .bulk import BulkAdmin
-from .forms import RenameForm
-from .lists import (
-    BoundedPaginator,
-    ConversationList,
-    CreatedFilter,
-    StateFilter,
-    WorkspaceFilter,
-    chosen_workspace,
-    searched,
-)
+from .forms import CreateForm, RenameForm
+from .lists import BoundedPaginator, CreatedFilter, StateFilter, WorkspaceFilter, chosen_workspace, own_list, searched
 from .texts import OF_CONVERSATIONS, ago, explained
 
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
@@ -35,39 +28,45 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 @admin.register(Conversation)
 class ConversationAdmin(BulkAdmin):
-    """Create, rename and delete conversations in Orq, and look at what the mirror has of them.
+    """Create, rename and delete conversations in Orq, and view the mirrored ones.
 
-    Deleted ones are listed only by the filter on states, and their pages are there to be read. Inlines of subclasses
-    are not shown.
+    Deleted conversations are listed only if the state filter selects them, and are read-only. What a subclass sets
+    is honoured, but for forms of its own: the page that creates a conversation asks for what Orq takes.
     """
 
+    list_display = ("name", IfSeveral("workspace"), "created", "remote_updated_at", "shown_state")
+    list_filter = (StateFilter, WorkspaceFilter, CreatedFilter)
+
     search_fields = ("display_name",)
-    search_help_text = _("Parts of the name, or the beginning of an Orq id (conv_…).")
+    search_help_text = _("Words from the name, or the beginning of an Orq id (conv_…).")
     ordering = ("-remote_id",)  # newest first, for ids sort by creation
     sortable_by = ("created",)
     paginator = BoundedPaginator
     actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        return ("name", *if_several("workspace"), "created", "remote_updated_at", "shown_state")
+    delete_confirmation_template = "admin/django_orq/conversation/delete_confirmation.html"
 
-    def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return (StateFilter, *if_several(WorkspaceFilter), CreatedFilter)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # Also if a theme's class with its own list comes first in a subclass.
+        vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Replace the stock delete action, which would delete rows, also in subclasses with other actions."""
+        actions: dict[str, Any] = super().get_actions(request)
+        return actions | {name: self.get_action(name) for name in actions.keys() & {"delete_selected"}}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        """To list and to complete, from where the router has them read; to act on, from where they are written."""
+        """Read lists and autocompletion where the router says; everything else from the write database."""
         rows = super().get_queryset(request)
         view = _view(request)
         is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith("_changelist"))
         return rows if is_listing else rows.using(write_database())
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
-        return ConversationList
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        if _view(request) == "autocomplete":  # a new reference, in the order of the index
+        if _view(request) == "autocomplete":  # for a new reference; in the order of the index
             queryset = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
         term = search_term.strip()[: searching.MAX_TERM]
         if searching.is_id(term):
@@ -77,12 +76,13 @@ class ConversationAdmin(BulkAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         chosen, now = chosen_workspace(request), DatabaseClock(write_database()).now()
         shown = [chosen] if chosen else known_aliases()
-        context = {
-            "chosen_workspace": chosen,
-            "freshness": [_freshness(alias, now) for alias in shown] if request.method == "GET" else [],
-            "links_runs": may_see(request, self.admin_site, SyncRun),
+        freshness = [_freshness(alias, now) for alias in shown] if request.method == "GET" else []
+        links = {
+            "run_page": page_of(request, self.admin_site, SyncRun),
+            "start_url": start_url(request, self.admin_site),
         }
-        return super().changelist_view(request, context | (extra_context or {}))
+        context = {"chosen_workspace": chosen, "freshness": freshness, **links}
+        return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_change_permission(request, obj)
@@ -90,7 +90,7 @@ class ConversationAdmin(BulkAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_delete_permission(request, obj)
 
-    def get_fieldsets(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
+    def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
             return [(None, {"fields": (*if_several("workspace"), "display_name")})]
         times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
@@ -103,9 +103,9 @@ class ConversationAdmin(BulkAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Conversation | None = None) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        editable = RenameForm.base_fields if self.has_change_permission(request, obj) else ()
+        form = CreateForm if obj is None else RenameForm
+        may = obj is None or self.has_change_permission(request, obj)
+        editable = form.base_fields.keys() - {*self.readonly_fields} if may else ()
         return tuple(name for name in flatten_fieldsets(self.get_fieldsets(request, obj)) if name not in editable)
 
     @admin.display(description=_("name"))
@@ -113,7 +113,7 @@ class ConversationAdmin(BulkAdmin):
         if conversation.is_scrubbed:
             return str(conversation)
         if is_blank(conversation.display_name):
-            return gettext("(without a name)")  # something to click on
+            return gettext("(no name)")  # a link needs a text
         return format_html("<bdi>{}</bdi>", conversation.display_name)
 
     @admin.display(description=_("created"), ordering="remote_id")
@@ -138,24 +138,24 @@ class ConversationAdmin(BulkAdmin):
 
 
 def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
-    """How fresh the mirror of a workspace is, for the head of the list."""
+    """The times of the last syncs of a workspace, for the panel above the list."""
     fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
-    times = {
-        "last_incremental": fresh.last_incremental,
-        "last_full": fresh.last_full,
-        "ended": last and last.finished_at,
-    }
-    told = {name: ago(moment, now=now) if moment else gettext("never") for name, moment in times.items()}
+    told = {name: _as_of(moment, now) for name, moment in vars(fresh).items()}
+    told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
     return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
 
 
+def _as_of(moment: datetime | None, now: datetime) -> str:
+    return gettext("never") if moment is None else format_html(gettext("as of {}"), ago(moment, now=now))
+
+
 def _view(request: HttpRequest) -> str:
-    """The name of the URL that was asked for."""
+    """The name of the requested URL."""
     return (request.resolver_match.url_name if request.resolver_match else None) or ""
 
 
 def _pretty_json(content: Any) -> str:
-    """Indented, as markup; nothing for what is empty."""
+    """Indented JSON as markup; a dash if it is empty."""
     if not content:
         return "-"
     return format_html("<pre>{}</pre>", json.dumps(content, indent=2, ensure_ascii=False))

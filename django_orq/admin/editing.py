@@ -1,7 +1,7 @@
-"""The pages that create, rename and delete one conversation, and what the actions on a single one share with them.
+"""The pages that create, rename and delete one conversation, and what they share with the actions on a single one.
 
-The stock views of the admin save within a transaction and answer an exception with a server error that loses the form.
-These look the same, ask Orq first, outside of transactions, and show a failure beside the form as it was filled.
+The stock views of the admin save within a transaction, and an exception becomes a server error that loses the form.
+These views look the same, send the request to Orq first, outside of transactions, and show a failure beside the form.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,14 @@ from typing import Any
 from uuid import uuid4
 
 from django.contrib import messages
+from django.contrib.admin import helpers
 from django.contrib.admin.exceptions import DisallowedModelAdminToField
-from django.contrib.admin.helpers import AdminErrorList, AdminForm
 from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
+from django.forms import Form, all_valid
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
@@ -23,8 +26,8 @@ from ..exceptions import ConversationChanged, MirrorBehind, OrqError
 from ..mirror import Renamed, delete_conversation, refresh_conversation, rename_conversation
 from ..mirror.operations import HISTORY, ItemRequest, create_once
 from ..models import Conversation, Operation, OperationItem
-from ..store.database import all_rows
-from .base import OrqAdmin, are_several, requester, url_to
+from ..store.database import write_database
+from .base import OrqAdmin, admin_of, are_several, requester, start_url, url_to
 from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
@@ -34,19 +37,15 @@ Verb, State = Operation.Verb, OperationItem.State
 class Outcome(Enum):
     DONE = auto()
     UNSEEN = auto()
-    """Orq did it, but the row does not show that."""
+    """Done in Orq, but the row does not show it."""
     FAILED = auto()
 
 
-class EditingAdmin(OrqAdmin[Conversation]):
+class EditingAdmin(OrqAdmin):
     def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+        self, request: Any, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        """What ``add_view`` and ``change_view`` come to; without the transaction of the stock one."""
+        """Called by ``add_view`` and ``change_view``; without the transaction of the stock view."""
         render = partial(self._render_form, request, form_url=form_url, extra_context=extra_context or {})
         if object_id is None:
             return self._create(request, render)
@@ -66,33 +65,33 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
-        if not form.is_valid():
-            return render(form)
+        formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined]
+        if not all([form.is_valid(), all_valid(formsets)]):  # both, for each shows its own errors
+            return render(form, inlines)
         item = self._create_once(request, form.item_request)
         if item is None or item.state in (State.FAILED, State.UNKNOWN):
-            return render(form, offers_sync=item is not None and item.state == State.UNKNOWN)
+            return render(form, inlines, offers_sync=item is not None and item.state == State.UNKNOWN)
         if item.state != State.DONE:
             return self._show_operation(request, item.operation)
         if item.conversation is None:
-            return self.response_post_save_add(request, Conversation())
-        return self.response_add(request, _told(request, item.conversation))
+            return self.response_post_save_add(request, self.model())
+        self._save_inlines(request, item.conversation, form, formsets, add=True)
+        return self.response_add(request, self._told(request, item.conversation))
 
     def _create_once(self, request: HttpRequest, item_request: ItemRequest) -> OperationItem | None:
-        """Create it in Orq, once for each form, and say what did not go as usual.
+        """Create the conversation in Orq, once for each form, and report anything unusual.
 
-        Pending or sent if the form was sent before and another process is at it; ``None`` if it has created something
-        else before, for somebody went back to it.
+        The item is pending or sent if the form was submitted before and another process is still creating it. Returns
+        ``None`` if the form has already created a conversation with another name, after going back in the browser.
         """
-        item, template = (
-            create_once(item_request, by=requester(request), form_token=posted_token(request)),
-            item_request.conversation,
-        )
+        item = create_once(item_request, by=requester(request), form_token=posted_token(request))
+        template = item_request.conversation
         if (item.name, item.workspace) != (template.display_name, template.workspace):
-            text = gettext("This form was used already, for “%(name)s”. Save again to create another conversation.")
+            text = gettext("This form has already created “%(name)s”. Save again to create another conversation.")
             self.message_user(request, text % {"name": isolated(item.name)}, messages.WARNING)
             return None
         if item.state in (State.PENDING, State.SENT):
-            text = gettext("This form was sent before, and the conversation is still being created.")
+            text = gettext("This form has already been submitted, and the conversation is still being created.")
             self.message_user(request, text, messages.INFO)
         elif item.state != State.DONE or item.conversation is None:
             level = messages.WARNING if item.state == State.DONE else messages.ERROR
@@ -100,23 +99,40 @@ class EditingAdmin(OrqAdmin[Conversation]):
         return item
 
     def _show_operation(self, request: HttpRequest, operation: Operation) -> HttpResponse:
-        """Lead to its page, or to the list if this site has none."""
-        if not self.admin_site.is_registered(Operation):
-            return HttpResponseRedirect(self._url_to("changelist"))
-        return HttpResponseRedirect(url_to(self.admin_site, Operation, "change", operation.pk))
+        """Redirect to the operation's page, or to the list if this site has no such pages."""
+        has_pages = admin_of(self.admin_site, Operation) is not None
+        url = url_to(self.admin_site, Operation, "change", operation.pk) if has_pages else self._url_to("changelist")
+        return HttpResponseRedirect(url)
 
-    def _change(
-        self, request: HttpRequest, conversation: Conversation, render: Callable[..., HttpResponse]
-    ) -> HttpResponse:
+    def _change(self, request: HttpRequest, conversation: Conversation, render: Callable[..., Any]) -> Any:
         form = RenameForm(request.POST or None, instance=conversation)
-        if not form.is_valid():
-            return render(form, conversation)
-        outcome = self._rename(request, form)
+        formsets, _inlines = inlines = self._create_formsets(request, conversation, change=True)  # type: ignore[attr-defined]
+        shown = flatten_fieldsets(self.get_fieldsets(request, conversation))
+        renames = "display_name" in {*shown} - {*self.get_readonly_fields(request, conversation)}
+        if not renames:
+            form.fields = {}
+        if request.method != "POST" or not all([form.is_valid(), all_valid(formsets)]):
+            return render(form, inlines, conversation)
+        outcome = self._rename(request, form) if renames else Outcome.DONE
         if outcome is Outcome.FAILED:
-            return render(form, conversation)
+            return render(form, inlines, conversation)
+        self._save_inlines(request, conversation, form, formsets)
         if outcome is Outcome.UNSEEN:
             return HttpResponseRedirect(request.get_full_path())
-        return self.response_change(request, _told(request, conversation))
+        return self.response_change(request, self._told(request, conversation))
+
+    def _save_inlines(
+        self, request: HttpRequest, row: Conversation, form: Any, formsets: Any, *, add: bool = False
+    ) -> None:
+        """Save the project's inlines after the change was made in Orq."""
+        if not formsets:
+            return
+        for formset in formsets:
+            formset.instance = row
+        with transaction.atomic(using=write_database()):
+            self.save_related(request, form, formsets, change=not add)
+        if message := self.construct_change_message(request, Form(), formsets):
+            self.log_change(request, row, message)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         conversation = self._find(request, object_id)
@@ -135,18 +151,18 @@ class EditingAdmin(OrqAdmin[Conversation]):
         if outcome is Outcome.UNSEEN:
             return self.response_post_save_change(request, conversation)
         key = conversation.serializable_value(_to_field(request) or "pk")
-        return self.response_delete(request, str(_told(request, conversation)), key)
+        return self.response_delete(request, str(self._told(request, conversation)), key)
 
     def _are_as_seen(self, request: HttpRequest, rows: list[Conversation]) -> bool:
-        """Whether they are still called as the page that asked showed them; if not, it is said."""
+        """Whether the names are still those on the page that was confirmed; if not, the user is told."""
         if request.POST.get("seen") in (None, digest_of_names(rows)):
             return True
-        message = gettext("The selection or a name has changed since you opened this page. Look at it once more.")
+        message = gettext("The selection or a name has changed since you opened this page. Check it again.")
         self.message_user(request, message, messages.WARNING)
         return False
 
     def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
-        """Rename one while a person waits; if somebody else has renamed it, the form asks again."""
+        """Rename one in this request; if someone else has renamed it, the form asks again."""
         row, item_request = form.instance, form.item_request
         entry = [] if item_request.new_name == row.display_name else HISTORY[Verb.RENAME]
         ask = partial(rename_conversation, row, expected_updated_at=item_request.expected_updated_at)
@@ -157,14 +173,14 @@ class EditingAdmin(OrqAdmin[Conversation]):
             return Outcome.FAILED
 
     def _do(self, request: HttpRequest, verb: Operation.Verb, row: Conversation) -> Outcome:
-        """Delete or refresh one while a person waits."""
+        """Delete or refresh one in this request."""
         ask = partial(delete_conversation if verb == Verb.DELETE else refresh_conversation, row)
         return self._perform(request, verb, row, ask, HISTORY[verb])
 
     def _perform(
         self, request: HttpRequest, verb: str, row: Conversation, ask: Callable[..., Renamed | None], entry: Any
     ) -> Outcome:
-        """Ask Orq, write it into the history, and say what did not go as usual."""
+        """Make the change in Orq, record it in the history, and report anything unusual."""
         behind, names = False, {}
         try:
             if renamed := ask(interactive=True):
@@ -177,7 +193,7 @@ class EditingAdmin(OrqAdmin[Conversation]):
             self.message_user(request, explain_error(verb, error), messages.ERROR)
             return Outcome.FAILED
         if verb == Verb.DELETE:
-            self.log_deletions(request, all_rows().filter(pk=row.pk))
+            self.log_deletions(request, QuerySet(self.model, using=write_database()).filter(pk=row.pk))
         else:
             self.log_change(request, row, entry)
         if behind or any(names.values()):
@@ -190,51 +206,45 @@ class EditingAdmin(OrqAdmin[Conversation]):
             raise DisallowedModelAdminToField(f"The field {field} cannot be referenced.")
         return self.get_object(request, unquote(object_id), field)
 
+    def _told(self, request: HttpRequest, conversation: Conversation) -> Conversation:
+        """The conversation as messages name it; a popup passes its name to a field of the page that opened it."""
+        told = conversation if IS_POPUP_VAR in request.POST else as_told(conversation)
+        told.__class__ = self.model  # perhaps a proxy, which has pages of its own
+        return told
+
     def _say_gone(self, request: HttpRequest, rows: list[Conversation]) -> None:
-        self._say_of(request, rows, gettext("Deleted already: %(names)s."), messages.WARNING)
+        self._say_of(request, rows, gettext("Already deleted: %(names)s."), messages.WARNING)
 
     def _say_of(self, request: HttpRequest, rows: list[Conversation], message: str, level: int) -> None:
-        """``message`` has a place for their ``names``."""
+        """Show ``message``, which has a placeholder for their ``names``."""
         self.message_user(request, message % {"names": quoted(rows)}, level)
 
     def _page(self, request: HttpRequest, title: str) -> dict[str, Any]:
-        return {
-            **super()._page(request, title),
-            "is_popup": IS_POPUP_VAR in request.POST or IS_POPUP_VAR in request.GET,
-            "to_field": _to_field(request),
-            "preserved_filters": self.get_preserved_filters(request),
-            "several_workspaces": are_several(),
-            "form_token": uuid4().hex,
-        }
+        is_popup = IS_POPUP_VAR in request.POST or IS_POPUP_VAR in request.GET
+        stock = {"to_field": _to_field(request), "preserved_filters": self.get_preserved_filters(request)}
+        own = {"several_workspaces": are_several(), "form_token": uuid4().hex}
+        return super()._page(request, title) | {"is_popup": is_popup} | stock | own
 
-    def _render_form(
-        self,
-        request: HttpRequest,
-        form: CreateForm | RenameForm,
-        conversation: Conversation | None = None,
-        *,
-        form_url: str,
-        extra_context: dict[str, Any],
-        offers_sync: bool = False,
-    ) -> HttpResponse:
-        """The stock page around one of our forms."""
+    def _render_form(self, request: Any, form: Any, inlines: Any, conversation: Any = None, **options: Any) -> Any:
+        """The stock page around one of our forms. ``options``: ``offers_sync``, and arguments of the stock view."""
         add, told = conversation is None, conversation and as_told(conversation)
         fieldsets: Any = list(self.get_fieldsets(request, conversation))
         readonly = self.get_readonly_fields(request, conversation)
-        admin_form = AdminForm(form, fieldsets, {}, readonly, model_admin=self)
-        context = {
-            **self._page(request, self._title(request, conversation)),
-            "subtitle": told and str(told),
-            "original": told,
-            "object_id": told and str(told.pk),
+        # By the module: a theme puts its own into it.
+        admin_form = helpers.AdminForm(form, fieldsets, {}, readonly, model_admin=self)
+        formsets: Any = self.get_inline_formsets(request, *inlines, conversation)  # type: ignore[call-arg]
+        context = self._page(request, self._title(request, conversation))
+        context |= {"original": told, "subtitle": told and str(told), "object_id": told and str(told.pk)}
+        context |= {
             "adminform": admin_form,
-            "media": self.media + admin_form.media,
-            "inline_admin_formsets": [],
-            "errors": AdminErrorList(form, []),
-            "offers_sync": offers_sync,
-            **extra_context,
+            "media": sum((one.media for one in formsets), self.media + admin_form.media),
+            "inline_admin_formsets": formsets,
+            "errors": helpers.AdminErrorList(form, inlines[0]),
+            "start_url": start_url(request, self.admin_site) if options.get("offers_sync") else "",
+            **options["extra_context"],
         }
-        return self.render_change_form(request, context, add=add, change=not add, obj=conversation, form_url=form_url)
+        stock = {"add": add, "change": not add, "obj": conversation, "form_url": options["form_url"]}
+        return self._framed(self.render_change_form(request, context, **stock), "form")
 
     def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
         if conversation is None:
@@ -242,30 +252,18 @@ class EditingAdmin(OrqAdmin[Conversation]):
         changes = self.has_change_permission(request, conversation)
         return (gettext("Change %s") if changes else gettext("View %s")) % self.opts.verbose_name
 
-    def _ask_to_delete(
-        self, request: HttpRequest, conversation: Conversation, extra_context: dict[str, Any]
-    ) -> HttpResponse:
-        context = {
-            **self._page(request, gettext("Delete")),
-            "object": as_told(conversation),
-            "conversation": conversation,
-            "object_name": str(self.opts.verbose_name),
-            "deleted_objects": [conversation],
-            "seen": digest_of_names([conversation]),
-            **extra_context,
-        }
-        return self.render_delete_form(request, context)
+    def _ask_to_delete(self, request: HttpRequest, conversation: Conversation, extra_context: Any) -> HttpResponse:
+        stock = {"object_name": str(self.opts.verbose_name), "deleted_objects": [conversation]}
+        context = self._page(request, gettext("Delete")) | stock | {"object": as_told(conversation)}
+        context |= {"conversation": conversation, "seen": digest_of_names([conversation])}
+        context |= {"back_url": self._url_to("change", conversation.pk)}
+        return self.render_delete_form(request, context | extra_context)
 
 
 def is_tombstone(conversation: Conversation | None) -> bool:
     return conversation is not None and conversation.deleted_at is not None
 
 
-def _told(request: HttpRequest, conversation: Conversation) -> Conversation:
-    """As a message should call it; a popup hands its name to a field of the page that opened it."""
-    return conversation if IS_POPUP_VAR in request.POST else as_told(conversation)
-
-
 def _to_field(request: HttpRequest) -> str | None:
-    """The column by which another model's page, which opened this one, refers to conversations."""
+    """The field by which the page that opened this popup refers to conversations."""
     return request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))

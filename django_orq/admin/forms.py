@@ -1,4 +1,4 @@
-"""The forms for one conversation and for several. None writes its instance: Orq's answers do."""
+"""The forms for one conversation and for several. They do not save their instances; answers from Orq do."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ from .texts import explain_conflict
 
 
 class NameField(forms.CharField):
-    """A conversation's name, as it is checked before anything is sent."""
+    """A conversation's name, validated as it is before a request."""
 
     def __init__(self, **options: Any) -> None:
-        # For a name in whichever direction it is written. No maxlength: browsers count some characters twice, and
-        # blanks around the name that don't count.
+        # "auto" suits names in any writing direction. No maxlength, because browsers count some characters twice, and
+        # also blanks around the name.
         super().__init__(widget=AdminTextInputWidget(attrs={"dir": "auto"}), **options)
 
     def clean(self, value: Any) -> str:
@@ -37,14 +37,14 @@ class NameField(forms.CharField):
             raise ValidationError(error.message, code=error.code) from None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether a person did it, not just the browser, which takes line breaks out of a field of one line."""
+        """Whether the user changed it. Browsers remove line breaks from an input, which does not count."""
         return "".join((initial or "").splitlines()).strip() != (data or "").strip()
 
 
 class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the stubs alone
-    # What Orq has need not be a name that we would send, so it is checked only if it differs from what was shown.
+    # A name from Orq may be one that we would not send, so a name is validated only if it was changed.
     display_name = NameField(
-        label=_("Name"), help_text=_("1 to 100 characters, as it will be called in Orq."), show_hidden_initial=True
+        label=_("Name"), help_text=_("1 to 100 characters. This is the name in Orq."), show_hidden_initial=True
     )
 
     class Meta:
@@ -52,7 +52,10 @@ class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the stu
         fields = ("display_name",)
 
     def _post_clean(self) -> None:
-        """Where a stock form writes to its instance."""
+        """Does nothing; a stock form writes to its instance here."""
+
+    def save_m2m(self) -> None:
+        """Called before the inlines of a project are saved."""
 
 
 class CreateForm(_NameForm):
@@ -82,7 +85,7 @@ class CreateForm(_NameForm):
 
 class RenameForm(_NameForm):
     expected_updated_at = forms.CharField(widget=forms.HiddenInput, required=False)
-    """The conversation's ``remote_updated_at`` when the person saw it."""
+    """The conversation's ``remote_updated_at`` when the page was rendered."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,8 +95,8 @@ class RenameForm(_NameForm):
         return "display_name" in self.changed_data
 
     def clean(self) -> dict[str, Any]:
-        if _parse_moment(self.cleaned_data.get("expected_updated_at")) is None:
-            raise ValidationError(_("This page is incomplete. Load it again before you save."), code="incomplete")
+        if self.fields and _parse_moment(self.cleaned_data.get("expected_updated_at")) is None:
+            raise ValidationError(_("This page is incomplete. Reload it before you save."), code="incomplete")
         return self.cleaned_data
 
     @property
@@ -102,7 +105,7 @@ class RenameForm(_NameForm):
         return ItemRequest(conversation=self.instance, new_name=wanted, expected_updated_at=_parse_moment(seen))
 
     def ask_again(self, change: ConversationChanged) -> None:
-        """Say what the name has become; saving the same form once more replaces it."""
+        """Show the new name as an error; submitting the form again replaces that name."""
         self.add_error("display_name", ValidationError(explain_conflict(change), code=change.code))
         seen = {
             self.add_prefix("expected_updated_at"): change.updated_at.isoformat(),
@@ -112,18 +115,18 @@ class RenameForm(_NameForm):
 
 
 def rename_forms(rows: Iterable[Conversation], data: Any = None) -> list[RenameForm]:
-    """A form for each, all within one page; those whose name is left alone are not checked."""
+    """A form for each conversation on one page; unchanged names are not validated."""
     options: Any = {"empty_permitted": True, "use_required_attribute": False}
     return [RenameForm(data, instance=row, prefix=str(row.pk), **options) for row in rows]
 
 
 def keys_to_rename(posted: Iterable[str]) -> list[int]:
-    """Of the names of a sent page's fields, the primary keys of the conversations that it has a form for."""
+    """The primary keys of the conversations in a submitted page, taken from the names of its fields."""
     return parse_keys(name.partition("-")[0] for name in posted if name.endswith("-display_name"))
 
 
 def parse_keys(texts: Iterable[str]) -> list[int]:
-    """Those that are primary keys, as every database can compare with them."""
+    """The texts that are valid primary keys on every database."""
     return [int(text) for text in texts if re.fullmatch("[0-9]{1,18}", text)]
 
 
@@ -133,13 +136,13 @@ def digest_of_names(rows: Sequence[Conversation]) -> str:
 
 
 def posted_token(request: HttpRequest) -> str | None:
-    """The mark of the form that was sent: what it requests is done once, however often it is sent."""
+    """The token of the submitted form, so that a form submitted several times is processed once."""
     token = request.POST.get("form_token", "")
     return token if re.fullmatch("[0-9a-f]{32}", token) else None
 
 
 def _parse_moment(text: Any) -> datetime | None:
-    """An aware time that every database can compare with; ``None`` for anything else."""
+    """Parse an aware time that every database supports; ``None`` for anything else."""
     try:
         moment = datetime.fromisoformat(text or "")
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""The change lists: filters, searches and pages that read no more of a table than they show."""
+"""The change lists: filters, search and pagination that read only the rows they show."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from datetime import timedelta
 from functools import cached_property
@@ -21,15 +21,15 @@ from ..text import number
 from .base import known_aliases
 
 MAX_LISTED = 10_000
-"""How many rows are counted, and offered in pages, at most."""
+"""The maximum number of rows that are counted and paginated."""
 _CUT = "django_orq_search_cut"
 
 
 class KnownChoiceFilter(admin.SimpleListFilter):
-    """Takes a value of the query string that is none of the choices for no choice at all."""
+    """Ignores a value in the query string that is not one of the choices."""
 
     offered: tuple[tuple[str, Any], ...] = ()
-    """The choices, each with its label."""
+    """The choices with their labels."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [*self.offered]
@@ -40,21 +40,21 @@ class KnownChoiceFilter(admin.SimpleListFilter):
 
 
 class StateFilter(KnownChoiceFilter):
-    """Which states are listed; deleted conversations only if they are asked for."""
+    """Which states are listed; deleted conversations only on request."""
 
     title = _("state")
     parameter_name = "state"
     offered = (
-        (ConversationState.LIVE, _("Live: Orq has them")),
+        (ConversationState.LIVE, _("Live: exist in Orq")),
         (ConversationState.UNLISTED, _("Unlisted: exist in Orq, but its list omits them")),
         (ConversationState.MISSING, _("Missing: not found at the last sync")),
-        (ConversationState.DELETED, _("Deleted: gone from Orq")),
-        ("any", _("All, deleted ones too")),
+        (ConversationState.DELETED, _("Deleted: no longer exist in Orq")),
+        ("any", _("All, including deleted")),
     )
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         stock, *others = super().choices(changelist)
-        yield {**stock, "display": _("All but deleted ones")}
+        yield {**stock, "display": _("All except deleted")}
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -62,7 +62,7 @@ class StateFilter(KnownChoiceFilter):
 
 
 class WorkspaceFilter(KnownChoiceFilter):
-    """One of the configured workspaces: to offer those that occur in the table, all of it would have to be read."""
+    """One of the configured workspaces; finding those in the table would require reading all of it."""
 
     title = _("workspace")
     parameter_name = "workspace"
@@ -70,18 +70,22 @@ class WorkspaceFilter(KnownChoiceFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [(alias, alias) for alias in known_aliases()]
 
+    def has_output(self) -> bool:
+        """Hidden if there is only one choice."""
+        return len(self.lookup_choices) > 1 or self.value() is not None
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(workspace=self.value()) if self.value() else queryset
 
 
 def chosen_workspace(request: HttpRequest) -> str:
-    """The alias by which a list is filtered; empty if it is not."""
+    """The alias by which a list is filtered; empty without such a filter."""
     alias = request.GET.get("workspace", "")
     return alias if alias in known_aliases() else ""
 
 
 class CreatedFilter(KnownChoiceFilter):
-    """How many days ago, in the reader's time zone. Ids sort by creation, so each choice is a range of ids."""
+    """How many days ago, in the current time zone. Ids sort by creation time, so each choice is a range of ids."""
 
     title = _("created")
     parameter_name = "created"
@@ -95,10 +99,10 @@ class CreatedFilter(KnownChoiceFilter):
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the stubs alone
-    """Counts no further than it has to, so that a list costs the same whatever the size of its table.
+    """Counts at most ``MAX_LISTED`` rows, so that a list costs the same whatever the size of its table.
 
-    The rows of a page are fetched by their keys, which are the last column of the order. These are read off the index
-    that has them in order; a database may decide against it if it has to fetch the rows before the page as well.
+    The rows of a page are fetched by their keys, the last column of the ordering. The keys alone are read from an
+    index; databases may not use it if they have to fetch the rows before the page as well.
     """
 
     object_list: QuerySet[Any]
@@ -113,7 +117,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the st
 
     @property
     def has_more(self) -> bool:
-        """Whether there are rows that no page offers."""
+        """Whether there are rows beyond the last page."""
         return self._counted > MAX_LISTED
 
     def page(self, number: int | str) -> "Page[Any]":
@@ -134,26 +138,30 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the st
 
 
 class ConversationList(ChangeList):
-    """Conversations in the order of creation, as an index has them: any other order would sort the whole table."""
+    """Conversations in the order of creation, for which there is an index; others would sort the whole table."""
 
     paginator: BoundedPaginator
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        sign = "" if "remote_id" in super().get_ordering(request, queryset) else "-"
-        # PostgreSQL doesn't see that NULL is the same in all rows, so the order names what the index begins with.
-        pinned = ("deleted_at",) if self._choice(StateFilter) is None else ()
+        first, *_others = asked = super().get_ordering(request, queryset)
+        if first not in ("remote_id", "-remote_id"):  # an ordering of the project
+            return [*asked, "pk"]
+        sign = first.removesuffix("remote_id")
+        # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
+        pinned = ("deleted_at",) if self._choice(StateFilter, else_="any") is None else ()
         unique = ("remote_id",) if self._choice(WorkspaceFilter) else ("remote_id", "pk")
         return [sign + name for name in (*pinned, *unique)]
 
-    def _choice(self, filter_class: type[KnownChoiceFilter]) -> str | None:
-        return next((spec.value() for spec in self.filter_specs if isinstance(spec, filter_class)), None)
+    def _choice(self, filter_class: type[KnownChoiceFilter], *, else_: str | None = None) -> str | None:
+        """The chosen value; ``else_`` if the project removed this filter."""
+        return next((spec.value() for spec in self.filter_specs if isinstance(spec, filter_class)), else_)
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
         if getattr(request, _CUT, False):
             self.search_help_text = gettext(
-                "Only the newest %(count)s conversations were searched for this name, and there are more. "
-                "Filter by state or time of creation to search among fewer, or search for the beginning of an Orq id."
+                "Only the newest %(count)s conversations were searched for this name. "
+                "To find older ones, filter by state or creation time, or search for the beginning of an Orq id."
             ) % {"count": number(searching.MAX_SEARCHED)}
         return queryset
 
@@ -161,21 +169,27 @@ class ConversationList(ChangeList):
         super().get_results(request)
         if not self.multi_page or (self.show_all and self.can_show_all):
             self.result_list = self.paginator.rows(0, self.paginator.count)
-        if self.paginator.has_more:  # no number is shown then, nor are all of them offered to be selected at once
+        if self.paginator.has_more:  # then no total is shown, and "select all" is not offered
             self.result_count = self.full_result_count = len(self.result_list)
 
     @property
     def of_all_pages(self) -> "ConversationList":
-        """The same, for the template below the list: the number there is that of all pages."""
+        """A copy for the pagination template, which shows the total of all pages."""
         shown = copy(self)
         shown.result_count = self.paginator.count
         return shown
 
 
+def own_list(get_changelist: Callable[..., type[ChangeList]], request: HttpRequest) -> type[ChangeList]:
+    """Our change list, based on the stock one or the theme's."""
+    return type("ConversationList", (ConversationList, get_changelist(request)), {})
+
+
 def searched(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """The newest, as many as a search may look through; the list says where there are more."""
-    newest_first = ["-" + str(name).removeprefix("-") for name in conversations.query.order_by]
-    oldest = searching.oldest_searched(conversations.order_by(*newest_first))
+    """The newest conversations, as many as a search covers; the list says if there are more."""
+    names = [str(name).removeprefix("-") for name in conversations.query.order_by]
+    newest_first = names if "remote_id" in names else ["remote_id", "pk"]  # otherwise in the project's ordering
+    oldest = searching.oldest_searched(conversations.order_by(*(f"-{name}" for name in newest_first)))
     if oldest is None:
         return conversations
     setattr(request, _CUT, True)

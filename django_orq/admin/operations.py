@@ -1,4 +1,4 @@
-"""Pages of operations in the admin: how far they are, and what ``mirror.operations`` made of each conversation."""
+"""Operations in the admin: their progress, and the outcome for each conversation."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_items, all_operations, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
-from .base import ReadOnlyAdmin, answer_progress, are_several, requester
+from .base import ReadOnlyAdmin, admin_of, answer_progress, are_several, page_of, requester
 from .texts import explain_item, isolated, local
 
 State, Verb = OperationItem.State, Operation.Verb
@@ -28,13 +28,13 @@ _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
 def enqueue(operation: Operation) -> tuple[str, int]:
-    """Notify a worker, unless one works on it; returns what to say of it, and the level of that message."""
-    if is_being_done(operation):  # a message more would end the chain of those that follow each slice
-        return gettext("A worker is doing it now."), messages.INFO
+    """Notify a worker, unless one is processing it; returns the message to show and its level."""
+    if is_being_done(operation):  # another message would end the chain of messages, one of which follows each slice
+        return gettext("A worker is processing it now."), messages.INFO
     enqueue_operation(operation.pk)
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
-        return gettext("It is queued for a worker; this page shows how it goes."), messages.SUCCESS
+        return gettext("Queued. This page shows the progress."), messages.SUCCESS
     text = gettext(
         "Saved, but no worker was notified: the message broker is unreachable. The next scheduled sync will process "
         "it."
@@ -43,8 +43,8 @@ def enqueue(operation: Operation) -> tuple[str, int]:
 
 
 @admin.register(Operation)
-class OperationAdmin(ReadOnlyAdmin[Operation]):
-    """Who requested an operation may look at it; with the permission to view operations, at those of others too."""
+class OperationAdmin(ReadOnlyAdmin):
+    """Users see the operations that they requested; with the permission to view operations, all of them."""
 
     ordering = ("-pk",)
     list_display = ("name", "standing", "outcome", "requested_by", "requested_at")
@@ -63,10 +63,10 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         return obj.requested_by_pk == str(request.user.pk)
 
     def may_request(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether this person could request now what is left to do, or what failed, for each of the conversations."""
-        if not self.has_view_permission(request, operation) or not self.admin_site.is_registered(Conversation):
+        """Whether the user may request the pending or failed items again, for each of the conversations."""
+        conversations = admin_of(self.admin_site, Conversation)
+        if not self.has_view_permission(request, operation) or conversations is None:
             return False
-        conversations: Any = self.admin_site.get_model_admin(Conversation)
         if operation.verb == Verb.CREATE:
             return bool(conversations.has_add_permission(request))
         items = retryable(operation) if operation.is_finished else pending_items(operation)
@@ -81,13 +81,13 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
             return operations
         return operations.filter(requested_by_pk=str(request.user.pk))
 
-    def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
+    def own_fieldsets(self, request: HttpRequest, obj: Operation | None) -> list[Any]:
         retried = ("retried_by",) if obj is not None and obj.retried_by else ()
         return [(None, {"fields": ("requested_by", *retried, "requested_at", "started_at", "finished_at")})]
 
     @method_decorator(require_GET)
     def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """How far it is, for the page that shows it."""
+        """The progress, for the page's script."""
         operation = self._find(request, operation_id)
         shown = self._progress(operation)
         fields = {"state": shown["standing"], "remarks": shown["remarks"]}
@@ -96,36 +96,35 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
 
     @method_decorator(require_POST)
     def notify_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """Notify a worker once more."""
+        """Notify a worker again."""
         operation = self._find(request, operation_id, to_request=True)
         return self._enqueue(request, operation, is_open=not operation.is_finished)
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """Have what failed done again."""
+        """Try the failed items again."""
         operation = self._find(request, operation_id, to_request=True)
         return self._enqueue(request, operation, is_open=retry(operation, by=requester(request)))
 
     def _enqueue(self, request: HttpRequest, operation: Operation, *, is_open: bool) -> HttpResponse:
-        nothing = gettext("Nothing was done: nothing is left to do."), messages.WARNING
+        nothing = gettext("There is nothing left to do."), messages.WARNING
         self.message_user(request, *(enqueue(operation) if is_open else nothing))
         return HttpResponseRedirect(self._url_to("change", operation.pk))
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
+    def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
         operation = context["original"]
         shown, may_request = self._progress(operation), self.may_request(request, operation)
         context |= shown | {
             "items": [(item, explain_item(item)) for item in _items(operation)],
+            "conversation_page": page_of(request, self.admin_site, Conversation),
+            "progress_url": self._url_to("progress", operation.pk),
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
-            "links": self.admin_site.is_registered(Conversation),
             "offers_notify": may_request and bool(shown["remarks"]) and not operation.is_finished,
             "offers_retry": may_request and operation.is_finished and retryable(operation).exists(),
             "replaces": retryable(operation).filter(error_code=ConversationChanged.code).count(),
         }
-        return super().render_change_form(request, context, *args, **kwargs)
+        return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
 
     def _find(self, request: HttpRequest, operation_id: int, *, to_request: bool = False) -> Operation:
         operation = get_object_or_404(_counted(all_operations()), pk=operation_id)
@@ -150,7 +149,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
 
     @admin.display(description=_("outcome"))
     def outcome(self, operation: Operation) -> str:
-        """“12 of 30: 10 done, 2 failed”; of a single conversation, just its state."""
+        """“12 of 30: 10 done, 2 failed”; for a single conversation, only its state."""
         found = _outcomes(operation)
         if operation.total == 1:
             return "".join(str(label) for _count, label in found)
@@ -159,7 +158,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         return ": ".join(filter(None, [gettext("%(settled)d of %(total)d") % settled, parts]))
 
     def _progress(self, operation: Operation) -> dict[str, Any]:
-        """How far it is, as its page shows it and renews it."""
+        """The progress as the page shows and updates it."""
         return {
             "standing": self.standing(operation),
             "extent": Progress(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
@@ -171,11 +170,11 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
 _LONE_NAME = Case(
     When(total=1, then=Subquery(OperationItem.objects.filter(operation=OuterRef("pk")).order_by().values("name")[:1]))
 )
-"""What the conversation of an operation on a single one is called, in a list of operations."""
+"""The name of the conversation, in a list of operations, if there is only one."""
 
 
 def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:
-    """With how many of the items have each outcome."""
+    """Annotated with the number of items for each outcome."""
     return operations.annotate(**{f"n_{state}": _number(state) for state in _FINISHED})
 
 
@@ -190,5 +189,5 @@ def _items(operation: Operation) -> QuerySet[OperationItem]:
 
 
 def _outcomes(operation: Any) -> list[tuple[int, Any]]:
-    """How many items have each outcome that occurs, and what it is called."""
+    """The number of items for each outcome that occurs, with its label."""
     return [(count, state.label) for state in _FINISHED if (count := getattr(operation, f"n_{state}"))]

@@ -1,4 +1,4 @@
-"""Sync runs in the admin: their list, the page of one, and what a person does with them."""
+"""Sync runs in the admin: their list, the page of one, and the actions on it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
@@ -26,7 +27,7 @@ from ..sync import runs
 from ..sync.report import counts, how_far, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
-from .base import ReadOnlyAdmin, answer_progress, if_several, may_see, url_to
+from .base import ReadOnlyAdmin, answer_progress, if_several, page_of, start_url, url_to
 from .lists import WorkspaceFilter, chosen_workspace
 from .rejected import met_last
 from .texts import explained, local
@@ -35,7 +36,7 @@ State = SyncRun.State
 Act = Callable[[SyncRun], SyncRun | bool | None]
 
 _MAX_REMARKS = 400
-"""Characters in the list; the page of a run has all of them."""
+"""Characters in the list; the page of a run shows all."""
 _COUNTERS = (
     ("seen", "created", "updated", "unchanged"),
     ("missing", "tombstoned", "unlisted", "to_approve"),
@@ -44,16 +45,16 @@ _COUNTERS = (
 _TIMES = (("queued_at", "started_at", "finished_at"), ("checkpoint_at", "resume_at", "took"))
 _TECHNICAL = (("requests", "pages"), ("phase", "worker"))
 _LIVE = tuple(chain(*_COUNTERS, *_TIMES, *_TECHNICAL))
-"""Columns that the page of a run renews; the lines above are those that they share there."""
+"""The columns that the page of a run updates; the tuples above are the lines on that page."""
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
+class SyncRunAdmin(ReadOnlyAdmin):
     """Watch sync runs; with the permission ``run_sync`` start, pause, resume, approve and cancel them."""
 
     ordering = ("-pk",)
     list_display = ("name", "state", "started_at", "took", "conversations", "problem")
-    readonly_fields = ("kind", "took", "worker")
+    list_filter = ("state", "mode", WorkspaceFilter)
 
     def own_urls(self) -> list[URLPattern]:
         views = ("resume", "approve", "pause", "cancel", "progress")
@@ -65,12 +66,9 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     # The list
 
-    def get_list_filter(self, request: HttpRequest) -> tuple[Any, ...]:
-        return ("state", "mode", *if_several(WorkspaceFilter))
-
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        context = {"chosen_workspace": chosen_workspace(request), "may_sync": self.has_sync_permission(request)}
-        return super().changelist_view(request, context | (extra_context or {}))
+        context = {"chosen_workspace": chosen_workspace(request), "start_url": start_url(request, self.admin_site)}
+        return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
     @admin.display(description=_("run"), ordering="pk")
     def name(self, run: SyncRun) -> str:
@@ -78,7 +76,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     @admin.display(description=_("conversations"), ordering="seen")
     def conversations(self, run: SyncRun) -> str:
-        """How many were seen, and with how many something was done."""
+        """How many conversations were seen, created, updated and deleted."""
         names = ("seen", *(name for name in ("created", "updated", "tombstoned") if getattr(run, name)))
         lines = ((number(getattr(run, name)), label_for_field(name, SyncRun)) for name in names)
         return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
@@ -93,7 +91,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     # The page of one
 
-    def get_fieldsets(self, request: HttpRequest, obj: SyncRun | None = None) -> Any:
+    def own_fieldsets(self, request: HttpRequest, obj: SyncRun | None) -> list[Any]:
         place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
         return [
             (None, {"fields": (*if_several("workspace"), "kind")}),
@@ -106,48 +104,46 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     def kind(self, run: SyncRun) -> str:
         return explained(run.get_mode_display(), meaning_of_mode(run))
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        """With the head of a run's page: what it shows and offers."""
+    def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """Add the panel of a run's page with its state and buttons."""
         run, may_sync = context["original"], self.has_sync_permission(request)
         context |= {
             "extent": how_far(run),
             "counts": counts(run),
             "meaning": meaning_of_state(run),
             "remarks": "\n".join(remarks(run, format_time=local)),
-            "is_watched": _is_watched(run),
+            "progress_url": self._url_to("progress", run.pk) if _is_watched(run) else "",
             "offers_pause": may_sync and _is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
             "offers_resume": may_sync and run.state == State.PAUSED,
             "offers_approve": may_sync and runs.can_be_approved(run),
-            "unreadable": met_last(run) if may_see(request, self.admin_site, RejectedPayload) else [],
+            "unreadable": met_last(run),
+            "unreadable_page": page_of(request, self.admin_site, RejectedPayload),
+            "unreadable_list": page_of(request, self.admin_site, RejectedPayload, "changelist"),
         }
-        return super().render_change_form(request, context, *args, **kwargs)
+        return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
 
     @method_decorator(require_GET)
     def progress_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """How far a run is, for the page that shows it."""
+        """The progress of a run, for the page's script."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        run = _find(run_id)
-        if run is None:
-            raise Http404
+        run = get_object_or_404(all_runs(), pk=run_id)
         values = {name: self._shown(run, name) for name in ("state", *_LIVE)}
         values |= {"meaning": meaning_of_state(run), "remarks": "\n".join(remarks(run, format_time=local))}
         return answer_progress(how_far(run), is_finished=not _is_watched(run), text=counts(run), fields=values)
 
     def _shown(self, run: SyncRun, name: str) -> str:
-        """As the stock page shows a column."""
+        """A column as the stock page shows it."""
         field, _attribute, value = lookup_field(name, run, self)
         empty = self.get_empty_value_display()
         return str(display_for_field(value, field, empty) if field else display_for_value(value, empty))
 
-    # What a person does
+    # The actions
 
     @method_decorator(require_POST)
     def start_view(self, request: HttpRequest) -> HttpResponse:
-        """Start a run of ``mode`` in ``workspace``, or in each if none is given; go on with those that are there."""
+        """Start or resume a run of ``mode`` in ``workspace``, or in all workspaces if none is given."""
         self._check(request)
         mode, workspace = request.POST.get("mode", ""), request.POST.get("workspace", "")
         try:
@@ -170,7 +166,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def approve_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Reopen a run that was stopped for review, after a question."""
+        """Approve a run that was stopped for review, after a confirmation."""
         if request.method == "POST":
             act = partial(runs.approve, reason=request.POST.get("reason", ""), by=request.user.get_username())
             return self._act(request, run_id, act, "Approved.")
@@ -178,7 +174,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """End a run for good, after a question."""
+        """Cancel a run, after a confirmation."""
         if request.method == "POST":
             return self._act(request, run_id, lambda run: runs.cancel(run) and run, "Cancelled.")
         return self._ask(request, run_id, "cancel", gettext("Cancel a sync run"))
@@ -189,13 +185,14 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         if run is None or not (run.needs_approval if verb == "approve" else not run.is_finished):
             return self._say_too_late(request, run_id)
         missing = self._missing(request, run)
-        context = {"counts": counts(run), "consequences": what_approval_does(run), "missing": missing}
-        return self._render(request, f"{verb}_confirmation", title, subtitle=str(run), object=run, **context)
+        context: dict[str, Any] = {"object": run, "back_url": self._url_to("change", run.pk), "subtitle": str(run)}
+        context |= {"counts": counts(run), "consequences": what_approval_does(run), "missing": missing}
+        return self._render(request, f"{verb}_confirmation", title, **context)
 
     def _act(self, request: HttpRequest, run_id: int, act: Act, entry: str) -> HttpResponse:
-        """Do it and say what has become of the run. ``act`` returns the run, or nothing if it comes too late.
+        """Perform an action and report the state of the run. ``act`` returns the run, or nothing if it came too late.
 
-        ``entry`` goes into the history, so it is in English, as Django keeps it.
+        ``entry`` is stored in the history, therefore in English.
         """
         self._check(request)
         run = _find(run_id)
@@ -215,35 +212,33 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
             raise PermissionDenied
 
     def _missing(self, request: HttpRequest, run: SyncRun) -> str:
-        """Where the missing ones are listed, for whoever may look at them before the decision; else empty."""
-        if not run.to_approve or not may_see(request, self.admin_site, Conversation):
+        """The URL of the list of missing conversations, if the user may see it; otherwise empty."""
+        if not run.to_approve or not page_of(request, self.admin_site, Conversation):
             return ""
         url = url_to(self.admin_site, Conversation, "changelist")
         return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
 
     def _tell(self, request: HttpRequest, one: Enqueued | Exception) -> None:
-        if isinstance(one, Enqueued):
-            is_well = not one.is_not_enqueued and one.run.state != State.WAITING
-            level = messages.SUCCESS if is_well else messages.WARNING
-            self.message_user(request, one.message(format_time=local), level)
-        else:
-            self.message_user(request, str(one), messages.ERROR)
+        if not isinstance(one, Enqueued):
+            return self.message_user(request, str(one), messages.ERROR)
+        is_well = not one.is_not_enqueued and one.run.state != State.WAITING
+        level = messages.SUCCESS if is_well else messages.WARNING
+        return self.message_user(request, one.message(format_time=local), level)
 
     def _say_too_late(self, request: HttpRequest, run_id: int) -> HttpResponse:
         run = _find(run_id)
-        if run is None:
-            message = gettext("There is no sync run %(run)s. Old runs are removed in time.") % {"run": run_id}
-        else:
-            text = gettext("Nothing was done: the state of sync run %(run)s is “%(state)s” already.")
-            message = text % {"run": run.pk, "state": run.get_state_display()}
-        self.message_user(request, message, messages.WARNING)
+        text = gettext("There is no sync run %(run)s. Old runs are deleted after a while.")
+        if run is not None:
+            text = gettext("Nothing was changed: sync run %(run)s is already “%(state)s”.")
+        named = {"run": run_id, "state": run and run.get_state_display()}
+        self.message_user(request, text % named, messages.WARNING)
         return self._leave(request, run)
 
     def _leave(self, request: HttpRequest, run: SyncRun | None = None) -> HttpResponse:
-        """For the run's page, or the nearest that the person may see."""
+        """Redirect to the run's page, or to the nearest one that the user may see."""
         if self.has_view_permission(request):
             url = self._url_to("changelist") if run is None else self._url_to("change", run.pk)
-        elif may_see(request, self.admin_site, Conversation):
+        elif page_of(request, self.admin_site, Conversation):
             url = url_to(self.admin_site, Conversation, "changelist")
         else:
             url = reverse("admin:index", current_app=self.admin_site.name)
@@ -255,5 +250,5 @@ def _find(run_id: int) -> SyncRun | None:
 
 
 def _is_watched(run: SyncRun) -> bool:
-    """Whether the run may change without a person's word."""
+    """Whether the run may change without user action."""
     return not run.is_finished and run.state != State.PAUSED

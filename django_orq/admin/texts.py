@@ -1,4 +1,4 @@
-"""What the admin says: outcomes of what people request, what states mean, names and times within sentences."""
+"""Texts of the admin: outcomes of requests, meanings of states, names and times within sentences."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
-from ..exceptions import (
-    ConversationChanged,
-    ConversationNotFound,
-    MirrorBehind,
-    MustWait,
-    OrqError,
-    OutcomeUnknown,
-    Problem,
-)
+from ..exceptions import ConversationChanged, MirrorBehind, MustWait, OrqError, OutcomeUnknown, Problem
 from ..models import Conversation, ConversationState, Operation, OperationItem
 from ..text import in_words
 
@@ -34,50 +26,50 @@ _ISOLATES = dict.fromkeys(range(0x2066, 0x206A))
 _SENTENCES = {
     Verb.CREATE: (
         _("Created."),
-        _("No conversation was created."),
+        _("The conversation was not created."),
         _(
-            "The conversation may exist in Orq; the next sync shows it. Look for it in the list before you save "
-            "again, or there may be two."
+            "The conversation may have been created in Orq; the next sync will show it. Check the list before you "
+            "save again, so that you do not create it twice."
         ),
     ),
     Verb.RENAME: (
         _("Renamed."),
         _("The name was not changed."),
-        _("The name may have changed; refreshing it shows that. Saving again does no harm."),
+        _("The name may have been changed. Refresh the conversation to see it, or save again."),
     ),
     Verb.DELETE: (
         _("Deleted."),
         _("It was not deleted."),
-        _("It may be deleted. Deleting it again does no harm."),
+        _("It may have been deleted. You can delete it again."),
     ),
     Verb.REFRESH: (_("Up to date."), _("It was not refreshed."), ""),
 }
-"""What is said where Orq did it, where it did not, and where it may have done it."""
+"""The sentences for a success, a failure and an unknown outcome."""
 
 
 def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | None = None, behind: bool = False) -> str:
-    """That it was done; which names it met; and that the row here is ``behind``."""
+    """Say that it succeeded, which other names it met, and whether the row is ``behind`` Orq."""
     said = [str(_SENTENCES[Verb(verb)][0])]
     if replaced:
-        text = gettext("Somebody had renamed it to “%(name)s” at the same moment; your name replaced that.")
+        text = gettext("Someone else renamed it to “%(name)s” at the same time; your name replaced that one.")
         said.append(text % {"name": isolated(replaced)})
     if overtaken:
-        text = gettext("Somebody renamed it to “%(name)s” right after that.")
+        text = gettext("Someone else renamed it to “%(name)s” right afterwards.")
         said.append(text % {"name": isolated(overtaken)})
     if behind:
-        said.append(gettext("The local copy is out of date: refresh it, or wait for the next full sync."))
+        said.append(gettext("Changed in Orq, but the local copy is out of date. Refresh it."))
     return " ".join(said)
 
 
 def explain_error(verb: str, error: OrqError | ImproperlyConfigured) -> str:
-    """That Orq did not do it, or perhaps did, and why."""
+    """Say that it failed, or that its outcome is unknown, and why."""
     if isinstance(error, ImproperlyConfigured):
         error = Problem("not_configured", problem=str(error))
     return _explain(verb, error.code, error.params, is_doubtful=error.leaves_doubt, retry_after=error.retry_after)
 
 
 def explain_item(item: OperationItem) -> str:
-    """What became of one conversation of an operation; only its state while nothing did."""
+    """The outcome for one conversation of an operation, or its state while there is none yet."""
     verb, note, is_doubtful = item.operation.verb, item.note, item.state == State.UNKNOWN
     if item.state in (State.PENDING, State.SENT):
         return str(item.get_state_display())
@@ -92,21 +84,21 @@ def explain_item(item: OperationItem) -> str:
 def _explain(verb: str, code: str, params: Mapping[str, Any], *, is_doubtful: bool, retry_after: float | None) -> str:
     _done, undone, doubtful = _SENTENCES[Verb(verb)]
     said = [_cause(code, params), doubtful] if is_doubtful else [undone, _cause(code, params)]
-    if code == ConversationNotFound.code:
+    if code == exceptions.ConversationNotFound.code:
         said.append(gettext("It is marked as missing here."))
     if retry_after:
-        said.append(gettext("Nothing is queued: try again in %(time)s.") % {"time": _rounded_up(retry_after)})
+        said.append(gettext("Try again in %(time)s.") % {"time": _rounded_up(retry_after)})
     return " ".join(str(sentence) for sentence in said if sentence)
 
 
 def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == OutcomeUnknown.code:
-        return gettext("It is not known whether Orq did it: %(reason)s.") % params
-    if code == MustWait.code:  # for how long is said beside it
-        return gettext("Orq asks us to slow down.")
+        return gettext("The outcome is unknown (%(reason)s).") % params
+    if code == MustWait.code:  # the time to wait is added by the caller
+        return gettext("Orq is limiting the number of requests at the moment.")
     if code == ConversationChanged.code:
         name = isolated(params["display_name"])
-        return gettext("Somebody renamed it: it is now called “%(name)s”.") % {"name": name}
+        return gettext("Someone else has renamed it to “%(name)s”.") % {"name": name}
     return exceptions.explain(code, params)
 
 
@@ -116,44 +108,46 @@ def _rounded_up(seconds: float) -> str:
 
 
 def explain_conflict(change: ConversationChanged) -> str:
-    """What somebody else made of the conversation meanwhile, beside the field for its name."""
-    who, ago = change.updated_by_id or gettext("somebody"), in_words(now() - change.updated_at)
-    text = gettext("It is now called “%(name)s” (changed %(ago)s ago by %(who)s). Save again to replace that name.")
+    """The error beside the name field after someone else renamed the conversation."""
+    who, ago = change.updated_by_id or gettext("someone else"), in_words(now() - change.updated_at)
+    text = gettext(
+        "Someone else has changed the name to “%(name)s” (%(ago)s ago, by %(who)s). Save again to replace it."
+    )
     return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
 
 
 OF_CONVERSATIONS: dict[str, Any] = {
-    ConversationState.LIVE: _("Orq has it."),
-    ConversationState.UNLISTED: _("Orq has it, though its list omits it."),
+    ConversationState.LIVE: _("It exists in Orq."),
+    ConversationState.UNLISTED: _("It exists in Orq, but Orq's list omits it."),
     ConversationState.MISSING: _(
-        "It was not found at the last sync, so it may be gone. A full sync asks Orq for it once more; it is marked as "
-        "deleted here only if Orq does not know it then."
+        "It was not found at the last sync, so it may have been deleted. The next full sync looks it up in Orq and "
+        "marks it as deleted if it no longer exists."
     ),
     ConversationState.DELETED: _(
-        "It is gone from Orq, with its messages. Here it is kept, for whatever refers to it, and can only be read."
+        "It was deleted in Orq, with its messages. It is kept here, read-only, for the records that refer to it."
     ),
 }
 
 
 def explained(word: Any, meaning: Any) -> str:
-    """Both, as the admin shows a value and the help for it."""
+    """A value with its help text, as the admin shows them."""
     return format_html('{}<div class="help">{}</div>', word, meaning)
 
 
 def isolated(name: str) -> str:
-    """A name for use within a sentence, whose order it does not disturb, in whichever direction it is written."""
+    """A name for use within a sentence, isolated so that its writing direction does not affect the rest."""
     return f"{_ISOLATE}{name.translate(_ISOLATES)}{_END}"
 
 
 def as_told(conversation: Conversation) -> Conversation:
-    """A copy that calls itself as sentences and titles should; only to be shown."""
+    """A copy to be shown, whose name is isolated for sentences and titles."""
     told = copy(conversation)
     told.display_name = isolated(str(conversation))
     return told
 
 
 def quoted(conversations: Sequence[Conversation]) -> str:
-    """The first ones' names, in quotes, and how many more there are."""
+    """The names of the first conversations in quotes, and how many more there are."""
     shown = [gettext("“%(name)s”") % {"name": isolated(str(row))} for row in conversations[:_MAX_NAMES]]
     if more := len(conversations) - len(shown):
         shown.append(ngettext("%(count)d more", "%(count)d more", more) % {"count": more})
@@ -166,6 +160,6 @@ def local(moment: datetime) -> str:
 
 
 def ago(moment: datetime, *, now: datetime) -> str:
-    """“1 minute ago” as markup, which holds the exact time as well."""
+    """“1 minute ago” as markup that also has the exact time."""
     text = gettext("%(time)s ago") % {"time": in_words(now - moment, depth=1)}
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), local(moment), text)

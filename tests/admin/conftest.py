@@ -1,7 +1,27 @@
 """What the tests of the admin share."""
 
+from copy import deepcopy
+
 import pytest
 from django.db import connections
+
+
+class UndefinedVariable(Exception):
+    pass
+
+
+class _Raise(str):
+    """A ``string_if_invalid`` that nobody overlooks."""
+
+    def __mod__(self, variable: object) -> str:
+        raise UndefinedVariable(variable)
+
+
+@pytest.fixture(autouse=True)
+def all_variables_are_defined(settings) -> None:
+    """In the templates of every page that any test here asks for."""
+    settings.TEMPLATES = deepcopy(settings.TEMPLATES)
+    settings.TEMPLATES[0]["OPTIONS"]["string_if_invalid"] = _Raise("%s")
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_failed_create_leaves_no_trace_and_keeps_the_form(impatient, admin_clien
     assert_nothing_done(response)
     assert fields_of(response)["display_name"] == "Where is my order?"
     (message,) = said(response, constants.ERROR)
-    assert message.startswith("No conversation was created.") == (error != "timeout")
+    assert message.startswith("The conversation was not created.") == (error != "timeout")
     assert not Conversation.objects.exists()
     assert impatient.count("create") == 1
 
@@ -169,8 +169,8 @@ def test_create_with_unknown_outcome_says_that_it_may_exist(remote, admin_client
     response = save_new(admin_client, "Hello")
 
     (message,) = said(response, constants.ERROR)
-    assert "may exist" in message
-    assert "next sync shows it" in message
+    assert "may have been created" in message
+    assert "next sync will show it" in message
     assert "No conversation was created" not in message
     assert len(remote) == 1
     assert_nothing_done(response)
@@ -322,7 +322,7 @@ def test_rename_with_unknown_outcome_says_that_it_may_have_changed(remote, admin
 
     response = save_name(admin_client, row, "New")
 
-    assert "may have changed" in said(response, constants.ERROR)[0]
+    assert "may have been changed" in said(response, constants.ERROR)[0]
     assert_nothing_done(response)
     assert resubmit(admin_client, page(row), response).status_code == 302
     assert remote.count("update") == 1
@@ -339,7 +339,7 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(remote, admi
     assert_nothing_done(conflict)
     assert remote.count("update") == 0
     assert fields_of(conflict)["display_name"] == "Renamed by me"
-    assert "now called “Renamed by &lt;b&gt;Ana&lt;/b&gt;”" in text_of(conflict)
+    assert "name to “Renamed by &lt;b&gt;Ana&lt;/b&gt;”" in text_of(conflict)
 
     assert resubmit(admin_client, page(row), conflict).status_code == 302
     row.refresh_from_db()
@@ -357,13 +357,13 @@ def test_each_further_conflict_is_shown_although_a_sync_has_mirrored_it_meanwhil
         typed = {**fields_of(shown), "display_name": "Mine", "_save": "Save"}
         shown = admin_client.post(page(row), typed)
         assert_nothing_done(shown)
-        assert f"now called “{name}”" in text_of(shown)
+        assert f"name to “{name}”" in text_of(shown)
     assert remote.count("update") == 0
 
 
 @pytest.mark.parametrize(
     ("phase", "name", "words"),
-    [("before", "Mine", "your name replaced that"), ("after", "Theirs", "right after that")],
+    [("before", "Mine", "your name replaced that"), ("after", "Theirs", "right afterwards")],
 )
 @pytest.mark.django_db(transaction=True)
 def test_simultaneous_rename_is_told(remote, admin_client, phase, name, words):
@@ -419,7 +419,7 @@ def test_page_of_a_deleted_conversation_can_only_be_read(remote, admin_client):
     for order in (save_name, lambda client, row, _: confirm_deletion(client, row)):
         response = order(admin_client, row, "New")
         assert response.status_code == 302
-        assert "Deleted already" in said(response, constants.WARNING)[0]
+        assert "Already deleted" in said(response, constants.WARNING)[0]
     assert remote.count("update") == remote.count("delete") == 0
     assert not LogEntry.objects.exists()
 
@@ -465,7 +465,7 @@ def test_failed_delete_changes_nothing(impatient, admin_client, atomic_requests,
     row.refresh_from_db()
     assert mirrored_values(row) == before
     assert_nothing_done(response)
-    assert ("may be deleted" in said(response, constants.ERROR)[0]) == (error == "timeout")
+    assert ("may have been deleted" in said(response, constants.ERROR)[0]) == (error == "timeout")
     assert "Yes, I’m sure" in text_of(response)
 
 
@@ -476,7 +476,7 @@ def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_clie
     shown = text_of(admin_client.get(page(row, "delete")))
 
     assert row.remote_id in shown
-    assert "for good" in shown
+    assert "permanently" in shown
     assert remote.count() == 0
 
 

@@ -65,10 +65,10 @@ def text_of(response) -> str:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("live", "Orq has it."),
-        ("unlisted", "its list omits it"),
-        ("missing", "deleted here only if Orq does not know it then"),
-        ("deleted", "gone from Orq, with its messages"),
+        ("live", "It exists in Orq."),
+        ("unlisted", "list omits it"),
+        ("missing", "deleted if it no longer exists"),
+        ("deleted", "deleted in Orq, with its messages"),
     ],
 )
 def test_page_says_what_the_state_means(admin_client, state, words):
@@ -166,7 +166,7 @@ def test_list_longer_than_its_pages_says_so_and_claims_no_number(short_lists, ad
 
     text = text_of(admin_client.get(LIST))
 
-    assert "There are more: only the first 250 are listed. Search or filter to see others." in text
+    assert "Only the first 250 are listed. Search or filter to see others." in text
     assert re.findall(r"(\d+) (?:results?|conversations?)\b", text) == ["250"]
     assert "Select all" not in text.replace("Select all objects on this page", "")
     assert len(names_listed(admin_client, p=3)) == 50
@@ -226,7 +226,7 @@ def test_nonsense_is_never_a_server_error(admin_client, model, query):
 
 
 @pytest.mark.parametrize(
-    ("parameter", "all_of_them"), [("state", "All but deleted ones"), ("created", "All"), ("workspace", "All")]
+    ("parameter", "all_of_them"), [("state", "All except deleted"), ("created", "All"), ("workspace", "All")]
 )
 def test_unknown_choice_lists_what_no_choice_lists(two_workspaces, admin_client, parameter, all_of_them):
     mirrored("One")
@@ -365,7 +365,7 @@ def test_name_of_blanks_leaves_something_to_read_and_to_click_on(admin_client, n
     (row,) = mirrored(name)
     change, delete = (reverse(f"{NAMES}_{page}", args=[row.pk]) for page in ("change", "delete"))
 
-    assert re.search(rf'<a href="{change}[^"]*">\(without a name\)</a>', text_of(admin_client.get(LIST)))
+    assert re.search(rf'<a href="{change}[^"]*">\(no name\)</a>', text_of(admin_client.get(LIST)))
     assert row.remote_id in text_of(admin_client.get(change))
     assert f"<bdi>{row.remote_id}</bdi></a>" in text_of(admin_client.get(delete))
     assert complete(admin_client, "").json()["results"] == [{"id": str(row.pk), "text": row.remote_id}]

@@ -105,7 +105,7 @@ class TestSeveral:
             ("rename_selected", "Edit the names", ["Three anew", "Two anew", "One"], CHANGE),
             ("delete_selected", "these 2 conversations", ["One"], DELETION),
             ("refresh_selected", "", ["Renamed elsewhere", "Two", "One"], CHANGE),
-            ("create_again", "messages of the deleted ones are gone", ["Two", "Three", "One"], ADDITION),
+            ("create_again", "messages of the deleted ones are lost", ["Two", "Three", "One"], ADDITION),
         ],
     )
     def test_each_action(self, remote, rows, admin_client, admin_user, queue, action, words, names, flag):
@@ -155,7 +155,7 @@ class TestRename:
         response = confirm(admin_client, rename_page(admin_client, rows), **new_names(rows[:1]))
 
         assert response.url == f"{LIST}?state=any"
-        assert said(response, constants.SUCCESS) == ["The conversation is now called “Three anew”."]
+        assert said(response, constants.SUCCESS) == ["The conversation was renamed to “Three anew”."]
         assert names_in_orq(remote) == ["Three anew", "Two", "One"]
         assert LogEntry.objects.get().get_change_message() == "Changed Name."
         assert not Operation.objects.exists()
@@ -182,7 +182,7 @@ class TestRename:
         remote.rename(rows[0].remote_id, "Theirs")
 
         conflict = confirm(admin_client, shown, **new_names(rows[:1]))
-        assert "It is now called “Theirs” (changed 0" in text_of(conflict)
+        assert "Someone else has changed the name to “Theirs” (0" in text_of(conflict)
         assert names_in_orq(remote)[0] == "Theirs"
         assert not LogEntry.objects.exists()
 
@@ -224,7 +224,7 @@ class TestRename:
             url = reverse("admin:django_orq_conversation_change", args=[rows[0].pk])
             response = admin_client.post(url, {"display_name": "New", "expected_updated_at": seen})
 
-        assert "Load it again" in text_of(response)
+        assert "Reload it" in text_of(response)
         assert remote.count() == 0
         assert not Operation.objects.exists()
 
@@ -234,7 +234,7 @@ class TestRename:
 
         response = rename_page(admin_client, rows)
 
-        assert said(response) == ["At most 2 conversations can be chosen at once. Nothing was done."]
+        assert said(response) == ["You can select at most 2 conversations at once. Nothing was changed."]
 
 
 class TestDelete:
@@ -253,7 +253,7 @@ class TestDelete:
         assert said(response, constants.SUCCESS) == []
         (message,) = said(response, constants.ERROR)
         assert message.startswith("It was not deleted.")
-        assert message.endswith("Nothing is queued: try again in 2 minutes.")
+        assert message.endswith("Try again in 2 minutes.")
         assert not LogEntry.objects.exists()
         assert not Operation.objects.exists()
 
@@ -262,7 +262,7 @@ class TestDelete:
 
         response = choose(admin_client, "delete_selected", rows)
 
-        assert said(response) == ["Deleted already: “Three”."]
+        assert said(response) == ["Already deleted: “Three”."]
         assert "these 2 conversations" in text_of(response)
 
     def test_second_click_requests_nothing_and_shows_what_the_first_did(self, remote, rows, admin_client, queue):
@@ -272,7 +272,7 @@ class TestDelete:
 
         assert first.url == second.url
         assert Operation.objects.count() == queue.qsize() == 1
-        assert "sent before" in said(second)[-1]
+        assert "already been submitted" in said(second)[-1]
 
     @pytest.mark.parametrize("page", ["of one", "of the selected"])
     def test_second_click_on_one_says_that_it_is_deleted(self, remote, rows, admin_client, page):
@@ -285,7 +285,7 @@ class TestDelete:
         ]
 
         assert [response.status_code for response in responses] == [302, 302]
-        assert said(responses[1])[-1] == "Deleted already: “Three”."
+        assert said(responses[1])[-1] == "Already deleted: “Three”."
         assert remote.count("delete") == LogEntry.objects.count() == 1
 
     @pytest.mark.parametrize("selected", ["", "x", ",", "9" * 30, "\0"])
@@ -304,8 +304,8 @@ class TestDelete:
         response = choose(admin_client, "delete_selected", rows)
         forged = confirm_by_force(admin_client, "delete_selected", rows)
 
-        assert said(response) == ["At most 2 conversations can be chosen at once. Nothing was done."]
-        assert "At most 2" in " ".join(said(forged))
+        assert said(response) == ["You can select at most 2 conversations at once. Nothing was changed."]
+        assert "at most 2" in " ".join(said(forged))
         assert not Operation.objects.exists()
 
     @pytest.mark.parametrize("count", [1, 2])
@@ -349,7 +349,7 @@ class TestRowsThatOneMayNotTouch:
     def test_action_leaves_it_out_and_says_so(self, remote, guarded, admin_client, action):
         response = choose(admin_client, action, guarded[:1])
 
-        assert said(response, constants.WARNING) == ["You may not do this with “Three”."]
+        assert said(response, constants.WARNING) == ["You do not have permission to do this with “Three”."]
         assert remote.count() == 0
 
     def test_second_step_leaves_it_out_too(self, remote, guarded, admin_client):
@@ -434,7 +434,8 @@ class TestCreateAgain:
         response = choose(admin_client, "create_again", rows[:1])
 
         name = rows[0].remote_id if scrubs else "Three"
-        assert said(response) == [f"Only deleted ones whose name is kept can be created again, not “{name}”."]
+        words = "Only deleted conversations that still have a name can be created again"
+        assert said(response) == [f"{words}, not “{name}”."]
         assert remote.count() == 0
 
     @pytest.mark.parametrize("count", [1, 3])
@@ -444,7 +445,7 @@ class TestCreateAgain:
 
         response = confirm(admin_client, page)
 
-        assert "whose name is kept" in said(response, constants.WARNING)[0]
+        assert "that still have a name" in said(response, constants.WARNING)[0]
         assert remote.count("create") == (0 if count == 1 else 1)
 
     def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
@@ -488,7 +489,7 @@ class TestAddOnce:
         admin_client.post(ADD, form)
 
         asked = admin_client.post(ADD, form | {"display_name": "Invoice"})
-        assert "used already, for “Refund”" in said(asked, constants.WARNING)[0]
+        assert "already created “Refund”" in said(asked, constants.WARNING)[0]
         assert names_in_orq(remote) == ["Refund"]
         resubmit(admin_client, ADD, asked)
 
@@ -512,7 +513,7 @@ class TestAddOnce:
 
         for response in (admin_client.post(ADD, form), admin_client.post(ADD, form)):
             assert reverse("admin:django_orq_syncrun_start") in text_of(response)
-            assert "may exist in Orq" in said(response, constants.ERROR)[-1]
+            assert "may have been created in Orq" in said(response, constants.ERROR)[-1]
             assert fields_of(response)["display_name"] == "Refund"
             assert fields_of(response)["form_token"] != form["form_token"]
         assert remote.count("create") == 1
@@ -551,7 +552,7 @@ class TestTwice:
 
         again = admin_client.post(url, form)
 
-        assert "now called “Theirs”" in text_of(again)
+        assert "name to “Theirs”" in text_of(again)
         assert said(again, constants.SUCCESS) == []
         assert remote.count("update") == 1
 
@@ -595,7 +596,7 @@ class TestPage:
 
         assert set(operation.items.values_list("state", flat=True)) == {"done"}
         assert page_of(operation, "retry") not in text_of(admin_client.get(page_of(operation)))
-        assert "nothing is left to do" in said(admin_client.post(page_of(operation, "retry")))[0]
+        assert "There is nothing left to do" in said(admin_client.post(page_of(operation, "retry")))[0]
 
     def test_what_no_worker_takes_is_told_with_the_queue_and_a_button(self, operation, admin_client, queue):
         long_ago = operation.requested_at - timedelta(minutes=3)
@@ -616,7 +617,7 @@ class TestPage:
         response = admin_client.post(page_of(operation, "notify"))
 
         assert queue.qsize() == is_killed
-        assert is_killed or said(response) == ["A worker is doing it now."]
+        assert is_killed or said(response) == ["A worker is processing it now."]
 
     def test_another_attempt_says_that_it_replaces_names_and_is_logged_for_who_ordered_it(
         self, remote, rows, operation, admin_client
@@ -626,7 +627,7 @@ class TestPage:
         bob = User.objects.create_superuser("bob")
         client = Client()
         client.force_login(bob)
-        assert "replaces the name that somebody else gave to 1 conversation" in text_of(client.get(page_of(operation)))
+        assert "replaces the name that someone else has given" in text_of(client.get(page_of(operation)))
 
         client.post(page_of(operation, "retry"))
         operation.refresh_from_db()
@@ -667,13 +668,15 @@ class TestPage:
 
         expected = date_format(timezone.localtime(until), "DATETIME_FORMAT")
         assert f"Orq asks us to wait until {expected}." in shown
-        assert re.search(r"Orq asks us to slow down\. Nothing is queued: try again in [78] minutes\.", said(single)[0])
+        assert re.search(
+            r"limiting the number of requests at the moment\. Try again in [78] minutes\.", said(single)[0]
+        )
         assert "UTC" not in shown + said(single)[0]
 
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):
         notes = [
-            ("done", {"replaced": "Theirs"}, "Somebody had renamed it to “Theirs” at the same moment"),
-            ("done", {"overtaken": "Theirs"}, "Somebody renamed it to “Theirs” right after that."),
+            ("done", {"replaced": "Theirs"}, "Someone else renamed it to “Theirs” at the same time"),
+            ("done", {"overtaken": "Theirs"}, "Someone else renamed it to “Theirs” right afterwards."),
             (
                 "failed",
                 {"skipped": True},
@@ -739,8 +742,8 @@ class TestNames:
         operation = ordered(confirm(admin_client, later, **new_names([row, other])))
         work_off(operation)
 
-        assert f"now called “{self.OTHER_ISOLATED}”" in conflict.content.decode()
-        assert f"now called “{self.OTHER_ISOLATED}”" in admin_client.get(page_of(operation)).content.decode()
+        assert f"name to “{self.OTHER_ISOLATED}”" in conflict.content.decode()
+        assert f"renamed it to “{self.OTHER_ISOLATED}”" in admin_client.get(page_of(operation)).content.decode()
 
 
 class TestPermissions:

@@ -104,7 +104,7 @@ def history_of(run: SyncRun) -> list[str]:
 
 
 def test_mirror_that_was_never_synced_says_so(remote, admin_client):
-    assert "new: never, everything: never" in words_of(admin_client.get(CONVERSATIONS))
+    assert "New conversations: never. Renames and deletions: never" in words_of(admin_client.get(CONVERSATIONS))
 
 
 def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote, admin_client):
@@ -114,7 +114,8 @@ def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote, 
 
     response = admin_client.get(CONVERSATIONS)
 
-    assert "new: 1 minute ago , everything: 43 minutes ago ." in words_of(response).replace("\xa0", " ")
+    shown = words_of(response).replace("\xa0", " ")
+    assert "New conversations: as of 1 minute ago . Renames and deletions: as of 43 minutes ago ." in shown
     assert re.search(r'<time datetime="2[^"]+" title="[^"]+">1.minute ago</time>', text_of(response))
 
 
@@ -140,7 +141,7 @@ def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
 def test_each_workspace_has_its_own_freshness_and_a_filter_leaves_one(two_workspaces, admin_client):
     full_run()
 
-    assert "sales – new: never" in words_of(admin_client.get(CONVERSATIONS))
+    assert "sales – New conversations: never" in words_of(admin_client.get(CONVERSATIONS))
     assert "default – new: never" not in words_of(admin_client.get(CONVERSATIONS))
     assert "sales –" not in words_of(admin_client.get(CONVERSATIONS, {"workspace": "default"}))
 
@@ -261,7 +262,7 @@ def test_every_workspace_is_queued_though_the_broker_is_tried_once(two_workspace
 def test_form_on_a_filtered_list_is_for_that_workspace(two_workspaces, admin_client, queue):
     for url in (CONVERSATIONS, LIST):
         shown = text_of(admin_client.get(url, {"workspace": "sales"}))
-        assert '<input type="hidden" name="workspace" value="sales">' in shown
+        assert '<input type="hidden" name="workspace" value="sales" form="orq-form">' in shown
 
     sync_now(admin_client, workspace="sales")
 
@@ -465,10 +466,10 @@ def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_c
     )
 
     shown = text_of(admin_client.get(page(run))).lower()
-    assert "unreadable entries that this run met last" in shown
+    assert "rejected items last seen in this run" in shown
     assert "see “rejected items” in the admin" in shown
     viewer = user_with("view_syncrun")  # and not these
-    assert "unreadable entries that this run met last" not in text_of(viewer.get(page(run))).lower()
+    assert "rejected items last seen in this run" not in text_of(viewer.get(page(run))).lower()
 
 
 # Approve, resume, pause, cancel
@@ -497,9 +498,9 @@ def test_whoever_may_not_see_conversations_is_not_led_to_them(held_run):
 def test_run_stopped_for_review_shows_how_many_and_asks_before_it_goes_on(held_run, admin_client, queue):
     shown = text_of(admin_client.get(page(held_run)))
     assert "3 missing conversations need review" in shown
-    assert f'<a class="button default" href="{page(held_run, "approve")}">' in shown
+    assert f'<a class="button default orq-button" href="{page(held_run, "approve")}">' in shown
 
-    assert "Nothing was done" in said(admin_client.post(page(held_run, "approve")))  # without what the person saw
+    assert "Nothing was changed" in said(admin_client.post(page(held_run, "approve")))  # without what the person saw
     held_run.refresh_from_db()
     assert held_run.needs_approval == "mass_delete"
     assert messages(queue) == []
@@ -615,7 +616,7 @@ def test_click_that_comes_too_late_is_told_so(remote, admin_client, method, name
     response = getattr(admin_client, method)(page(run, name), {"post": "yes"})
 
     assert response.url == page(run)
-    assert "Nothing was done" in said(response)
+    assert "Nothing was changed" in said(response)
     assert "completed" in said(response)
     run.refresh_from_db()
     assert run.state == "succeeded"

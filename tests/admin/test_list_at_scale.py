@@ -113,7 +113,7 @@ def test_list_needs_as_many_statements_as_one_of_a_thousand(mirror, admin_client
 def test_list_says_that_there_are_more_than_its_pages_offer(mirror, admin_client):
     text = admin_client.get(LIST).content.decode()
 
-    assert "There are more: only the first 10000 are listed." in text
+    assert "Only the first 10000 are listed." in text
     assert f"{MAX_LISTED + 1}" not in text
 
 

@@ -111,6 +111,19 @@ def open_browser(chromium: "Browser") -> "Iterator[Callable[..., Page]]":
         yield open_
 
 
+@contextmanager
+def watched(chromium: "Browser", site: Site, login: tuple[str, str] = LOGIN) -> "Iterator[Page]":
+    """A page of a browser of its own, in whatever theme the site has."""
+    context = chromium.new_context(base_url=site.url, locale="en", viewport=DESKTOP)
+    context.set_default_timeout(30_000)
+    page = context.new_page()
+    watch = Watch(page, has_policy=site.theme.startswith("stock"))
+    log_in(page, login)
+    yield page
+    context.close()
+    watch.check()
+
+
 def new_context(chromium: "Browser", site: Site, **options: Any) -> "BrowserContext":
     """A browser, so to speak, that is logged in."""
     options = {"base_url": site.url, "locale": "en", "viewport": DESKTOP, "storage_state": site.login, **options}
@@ -124,9 +137,9 @@ def new_context(chromium: "Browser", site: Site, **options: Any) -> "BrowserCont
     return context
 
 
-def log_in(page: "Page") -> None:
+def log_in(page: "Page", login: tuple[str, str] = LOGIN) -> None:
     page.goto("/admin/")
-    for label, text in zip(("Username", "Password"), LOGIN, strict=True):
-        page.get_by_label(label).fill(text)
-    page.get_by_role("button", name="Log in").click()
+    for name, text in zip(("username", "password"), login, strict=True):
+        page.locator(f"[name={name}]").fill(text)
+    page.locator("[type=submit]").first.click()
     page.wait_for_url("**/admin/")

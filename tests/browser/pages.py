@@ -9,7 +9,7 @@ from .site import Row
 LIST = "/admin/django_orq/conversation/"
 ADD = f"{LIST}add/"
 RUNS = "/admin/django_orq/syncrun/"
-UNREADABLE_ENTRIES = "/admin/django_orq/rejectedpayload/"
+REJECTED = "/admin/django_orq/rejectedpayload/"
 OPERATIONS = "/admin/django_orq/operation/"
 
 FAULTS = {
@@ -85,9 +85,9 @@ def go(page: Page) -> Locator:
     return page.get_by_role("button", name=re.compile("^(Go|Run)$"))
 
 
-def sync_everything(page: Page) -> None:
+def full_sync(page: Page) -> None:
     page.goto(RUNS)
-    page.get_by_role("button", name="Sync everything").click()
+    page.get_by_role("button", name="Full sync").click()
 
 
 def quoted(name: str) -> str:

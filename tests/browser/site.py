@@ -28,9 +28,12 @@ Row = Mapping[str, Any]
 class Site:
     """One world; ``folder`` is its own, and holds all that it writes."""
 
-    def __init__(self, folder: Path, *, sandbox: OrqSandbox, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, sandbox: OrqSandbox, options: Mapping[str, Any] | None = None, theme: str = "stock"
+    ) -> None:
         self.folder = folder
         self.sandbox = sandbox
+        self.theme = theme
         self.port = _free_port()
         workspace = {**sandbox.settings()["default"], **PATIENCE, **(options or {})}
         self._environment = environment() | {
@@ -38,6 +41,7 @@ class Site:
             "DJANGO_DEBUG": "1",  # what lets runserver serve the admin's static files
             "DJANGO_SECRET_KEY": secrets.token_hex(),
             "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
+            "ORQ_THEME": theme,
             "ORQ_WORKSPACES": json.dumps({"default": workspace}),
             "PYTHONUNBUFFERED": "1",
         }

@@ -203,7 +203,7 @@ def test_what_failed_can_be_tried_again(site, page, few):
     order_deletions(page, few)
     expect_outcome(page, "3 of 3: 3 failed")
 
-    page.get_by_role("button", name="Try again what failed").click()
+    page.get_by_role("button", name="Try failed ones again").click()
 
     expect_outcome(page, "3 of 3: 3 done")
     assert all(is_deleted(site.again(row)) for row in few)
@@ -248,7 +248,7 @@ def few_deleted(site, page, few):
 
 def test_deleted_ones_are_created_again_as_new_ones(site, page, few_deleted):
     choose(page, CREATE_AGAIN, few_deleted, state="deleted")
-    expect(page.get_by_text("Do you want to create 3 new conversations of the same names?")).to_be_visible()
+    expect(page.get_by_text("Do you want to create 3 new conversations with the same names?")).to_be_visible()
     confirm(page)
 
     expect_outcome(page, "3 of 3: 3 done")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from .conftest import mirrored_site
-from .pages import FAULTS, LIST, confirm, expect_success, state, sync_everything
+from .pages import FAULTS, LIST, confirm, expect_success, full_sync, state
 from .playing import expect
 from .site import turnstile
 
@@ -57,7 +57,7 @@ def test_sync_now_mirrors_what_is_new_and_shows_how_it_ended(site, page):
     remote = site.sandbox.add("Created by somebody else")
     page.goto(LIST)
 
-    page.get_by_role("button", name="Sync now").click()
+    page.get_by_role("button", name="Fetch new").click()
 
     expect(page).to_have_url(re.compile(r"/syncrun/\d+/change/"))
     expect(state(page)).to_have_text("completed")
@@ -70,7 +70,7 @@ def test_sync_now_mirrors_what_is_new_and_shows_how_it_ended(site, page):
 def test_bar_moves_page_by_page_and_the_page_tells_the_end(walked_site, walked_page):
     bar = walked_page.get_by_role("progressbar", name="Progress")
     with turnstile(walked_site.sandbox) as turns:
-        sync_everything(walked_page)
+        full_sync(walked_page)
         expect_success(walked_page, "A worker will process it.")
         expect(state(walked_page)).to_have_text("running")
         turns.let_through(3)
@@ -87,7 +87,7 @@ def test_sync_that_orq_refuses_changes_nothing_and_says_so(site, page, fault):
     before = site.conversations()
     site.sandbox.fail("list", times=None, **FAULTS[fault])
 
-    sync_everything(page)
+    full_sync(page)
 
     expect(state(page)).to_have_text("failed" if fault in FAILS_AT_ONCE else "waiting")
     expect(page.locator("[data-field=remarks]")).not_to_be_empty()
@@ -100,7 +100,7 @@ def test_run_stopped_for_review_deletes_nothing_until_a_person_approves_it(walke
     lost = lost_rows(walked_site)
     for row in lost:
         walked_site.sandbox.remove(row["remote_id"])
-    sync_everything(walked_page)
+    full_sync(walked_page)
     expect(state(walked_page)).to_have_text("completed with problems")
     assert not any(deleted(walked_site, lost))
     walked_page.get_by_role("link", name="Approve…").click()
@@ -116,7 +116,7 @@ def test_run_stopped_for_review_deletes_nothing_until_a_person_approves_it(walke
 def test_approved_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, walked_page, fault):
     lost = lost_rows(walked_site)
     walked_site.sandbox.hidden = {row["remote_id"] for row in lost}
-    sync_everything(walked_page)
+    full_sync(walked_page)
     expect(state(walked_page)).to_have_text("completed with problems")
     walked_page.get_by_role("link", name="Approve…").click()
     walked_site.sandbox.fail("retrieve", times=None, **FAULTS[fault])
@@ -132,7 +132,7 @@ def test_approved_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, w
 def test_page_tells_that_the_server_is_out_of_reach_and_goes_on_once_it_is_back(walked_site, open_browser):
     page = open_browser(walked_site, forgives="/progress/")
     with turnstile(walked_site.sandbox) as turns:
-        sync_everything(page)
+        full_sync(page)
         expect(state(page)).to_have_text("running")
         page.route("**/progress/", lambda route: route.fulfill(status=503))
         expect(page.get_by_text("The server is unreachable")).to_be_visible()

@@ -11,16 +11,16 @@ from .pages import (
     ADD,
     LIST,
     OPERATIONS,
+    REJECTED,
     RUNS,
-    UNREADABLE_ENTRIES,
     change,
     confirm,
     delete,
     fill_name,
+    full_sync,
     run_action,
     save,
     state,
-    sync_everything,
 )
 from .playing import expect
 from .site import turnstile
@@ -188,7 +188,7 @@ def test_several_deleted_and_created_again(site, look):
 def test_run_with_its_bar(site, look):
     page, take = look
     with turnstile(site.sandbox) as turns:
-        sync_everything(page)
+        full_sync(page)
         expect(state(page)).to_have_text("running")
         turns.let_through(4)
         expect(page.get_by_role("progressbar", name="Progress")).to_have_attribute("value", "40")
@@ -208,7 +208,7 @@ def test_run_with_its_bar(site, look):
 def test_run_that_rests(site, look):
     page, take = look
     site.sandbox.fail("list", status=503, headers={"Retry-After": "600"})
-    sync_everything(page)
+    full_sync(page)
     expect(state(page)).to_have_text("waiting")
     found = take("run-waiting")
     page.get_by_role("button", name="Pause").click()
@@ -222,7 +222,7 @@ def test_run_that_rests(site, look):
     site.forget_waits()
     site.sandbox.fail("list", status=401)
     page.goto(RUNS)
-    page.get_by_role("button", name="Sync now").click()
+    page.get_by_role("button", name="Fetch new").click()
     expect(state(page)).to_have_text("failed")
     assert found + take("run-failed") == []
 
@@ -230,10 +230,10 @@ def test_run_that_rests(site, look):
 def test_entries_that_cannot_be_read(site, look):
     page, take = look
     site.sandbox.transform_list = with_unreadable_entries
-    sync_everything(page)
+    full_sync(page)
     expect(state(page)).to_have_text("completed with problems")
     found = take("run-partial")
-    page.goto(UNREADABLE_ENTRIES)
+    page.goto(REJECTED)
     found += take("unreadable")
     page.locator("#result_list tbody a").first.click()
     page.wait_for_url("**/change/")
@@ -276,7 +276,7 @@ def test_pictures_of_the_readme(template, tmp_path, open_browser, album):
         page.set_viewport_size({"width": 1280, "height": 720})
 
         with turnstile(site.sandbox) as turns:
-            sync_everything(page)
+            full_sync(page)
             turns.let_through(15)
             expect(page.locator("[data-progress-text]")).to_contain_text("150 conversations")
             page.screenshot(path=album / "readme-run.png", caret="initial")
@@ -287,7 +287,7 @@ def test_pictures_of_the_readme(template, tmp_path, open_browser, album):
 def test_held_run(site, look):
     page, take = look
     site.sandbox.hidden = {row["remote_id"] for row in site.conversations("deleted_at IS NULL")[:20]}
-    sync_everything(page)
+    full_sync(page)
     expect(state(page)).to_have_text("completed with problems")
     found = take("to_approve")
     page.get_by_role("link", name="Approve…").click()

@@ -73,8 +73,8 @@
       write(this.text, progress.text);
       this.speak(progress.text);
       for (const [name, text] of Object.entries(progress.fields)) {
-        const places = `[data-field="${name}"], .fieldBox.field-${name} .readonly`; // of our own, of the stock page
-        for (const field of document.querySelectorAll(places)) write(field, text);
+        const places = `[data-field="${name}"], .field-${name}:not(:has(.field-${name})) .readonly`;
+        for (const field of document.querySelectorAll(places)) write(field, text); // of our own, of the stock page
       }
     }
 

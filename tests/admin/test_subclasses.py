@@ -1,0 +1,215 @@
+"""Our admin classes in a project's hands: what a subclass sets is honoured, also for a proxy of the model."""
+
+import pytest
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.urls import path
+from django.utils.html import format_html
+
+from django_orq.admin import ConversationAdmin, OperationAdmin, SyncRunAdmin
+from django_orq.models import Conversation, Operation, SyncRun
+
+from ..references.models import Reference, Ticket
+from ..walking import full_run
+from .test_admin import ACTIONS, said, text_of, user_with
+from .test_admin_operations import work_off
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
+
+
+class NoteForm(forms.ModelForm):
+    note = forms.CharField(required=False, max_length=5)
+
+
+class ReferenceInline(admin.TabularInline):
+    model = Reference
+    form = NoteForm
+    extra = 1
+
+
+class Otherwise(ConversationAdmin):
+    list_display = ("display_name", "workspace", "shouted")
+    list_filter = ("created_by_id",)
+    list_per_page = 2
+    search_fields = ("created_by_id",)
+    ordering = ("display_name",)
+    date_hierarchy = "mirrored_at"
+    actions = ("shout",)
+    change_list_template = "admin/change_list.html"
+    change_form_template = "admin/change_form.html"
+    fieldsets = (("Of the project", {"fields": ("display_name", "remote_id", "shouted")}),)
+    readonly_fields = ("shouted",)
+    inlines = (ReferenceInline,)
+
+    class Media:
+        js = ("of_the_project.js",)
+
+    @admin.display
+    def shouted(self, conversation: Conversation) -> str:
+        return format_html("<b>{}</b>", conversation.display_name.upper())
+
+    @admin.action
+    def shout(self, request, queryset):
+        self.message_user(request, " ".join(row.display_name.upper() for row in queryset))
+
+    def get_urls(self):
+        return [path("own/", self.admin_site.admin_view(self.changelist_view), name="own"), *super().get_urls()]
+
+
+class FixedName(ConversationAdmin):
+    fields = ("display_name", "remote_id")
+    readonly_fields = ("display_name",)
+
+
+class RunsOtherwise(SyncRunAdmin):
+    fields = ("state", "seen")
+    list_filter = ("phase",)
+    change_form_template = "admin/change_form.html"
+
+
+def pages_of(name, model, admin_class):
+    site = admin.AdminSite(name)
+    site.register(model, ConversationAdmin)
+    site.unregister(model)
+    site.register(model, admin_class)
+    site.register(SyncRun, RunsOtherwise)
+    site.register(Operation, OperationAdmin)
+    return path(f"{name}/", site.urls)
+
+
+urlpatterns = [
+    pages_of("otherwise", Conversation, Otherwise),
+    pages_of("fixed", Conversation, FixedName),
+    pages_of("proxy", Ticket, ConversationAdmin),
+]
+LIST = "/otherwise/django_orq/conversation/"
+PROXIES = "/proxy/references/ticket/"
+
+
+def noted(note: str) -> dict[str, str]:
+    """The part of a page's form that is the inline's."""
+    return {"-1-TOTAL_FORMS": "1", "-1-INITIAL_FORMS": "0", "-1-0-note": note}
+
+
+def rename(client, url, row, name, **fields):
+    seen = {"expected_updated_at": row.remote_updated_at.isoformat(), "initial-display_name": row.display_name}
+    return client.post(url, {"display_name": name, **seen, **fields, "_save": "Save"})
+
+
+def test_list_of_a_subclass_shows_what_it_sets_and_our_panel(rows, admin_client):
+    response = admin_client.get(LIST)
+
+    shown, changelist = text_of(response), response.context["cl"]
+    assert [row.display_name for row in changelist.result_list] == ["One", "Three"]
+    assert changelist.list_display == ["action_checkbox", "display_name", "workspace", "shouted"]
+    assert [spec.title for spec in changelist.filter_specs] == ["created by"]
+    assert "<b>ONE</b>" in shown
+    assert "of_the_project.js" in shown
+    assert "Fetch new" in shown
+    assert "New conversations: " in shown
+    assert len(admin_client.get(LIST, {"q": "nobody"}).context["cl"].result_list) == 0
+    assert "Fetch new" in text_of(admin_client.get(f"{LIST}own/"))
+    page = {"p": "2", "mirrored_at__year": rows[0].mirrored_at.year}
+    assert [row.display_name for row in admin_client.get(LIST, page).context["cl"].result_list] == ["Two"]
+
+
+def test_actions_of_a_subclass_stand_beside_a_deletion_that_asks_orq(rows, remote, admin_client):
+    choices = [name for name, _label in admin_client.get(LIST).context["action_form"].fields["action"].choices]
+    assert choices == ["", "delete_selected", "shout"]
+    chosen = {"_selected_action": [row.pk for row in rows[:1]]}
+
+    assert said(admin_client.post(LIST, {"action": "shout", **chosen})) == ["THREE"]
+    asked = admin_client.post(LIST, {"action": "delete_selected", **chosen})
+
+    assert "deletes the conversations in Orq permanently" in text_of(asked)
+
+
+def test_page_of_a_subclass_shows_its_fields_and_saves_its_inlines_with_the_name(rows, remote, admin_client):
+    url = f"{LIST}{rows[0].pk}/change/"
+    shown = text_of(admin_client.get(url))
+    assert "Of the project" in shown
+    assert "<b>THREE</b>" in shown
+    assert "Last news" not in shown
+    assert "-1-0-note" in shown
+
+    assert rename(admin_client, url, rows[0], "Four", **noted("too long")).status_code == 200
+    assert remote.count("update") == 0
+    assert rename(admin_client, url, rows[0], "Four", **noted("note")).status_code == 302
+
+    assert remote.get(rows[0].remote_id)["displayName"] == "Four"
+    assert Reference.objects.get().conversation == rows[0]
+    changes = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+    assert changes == ["Changed Name.", "Added reference “Reference 1”."]
+
+
+def test_inlines_are_saved_with_a_new_conversation_and_not_without_it(remote, admin_client):
+    remote.fail("create", status=500)
+    add = {"display_name": "New", "_save": "Save", **noted("note")}
+
+    assert "note" in text_of(admin_client.post(f"{LIST}add/", add))
+    assert not Reference.objects.exists()
+    assert admin_client.post(f"{LIST}add/", add).url == LIST
+
+    assert Reference.objects.get().conversation.display_name == "New"
+
+
+def test_name_that_a_subclass_makes_read_only_is_never_sent(rows, remote, admin_client):
+    url = f"/fixed/django_orq/conversation/{rows[0].pk}/change/"
+    assert 'name="display_name"' not in text_of(admin_client.get(url))
+
+    assert rename(admin_client, url, rows[0], "Four").status_code == 302
+
+    assert remote.count() == 0
+
+
+def test_run_of_a_subclass_shows_its_fields_and_what_can_be_done(remote, admin_client):
+    run = full_run()
+
+    shown = text_of(admin_client.get(f"/otherwise/django_orq/syncrun/{run.pk}/change/"))
+
+    assert "State:" in shown
+    assert "field-seen" in shown
+    assert "Technical details" not in shown
+    listed = admin_client.get("/otherwise/django_orq/syncrun/")
+    assert [spec.title for spec in listed.context["cl"].filter_specs] == ["step"]
+    assert "Full sync" in text_of(listed)
+
+
+def test_proxy_has_pages_of_its_own_that_lead_to_each_other(rows, remote, admin_client):
+    row = rows[0]
+    shown = text_of(admin_client.get(PROXIES))
+    assert "Fetch new" in shown
+    assert f"{PROXIES}{row.pk}/change/" in shown
+    assert admin_client.post(f"{PROXIES}add/", {"display_name": "New", "_save": "Save"}).url == PROXIES
+    assert rename(admin_client, f"{PROXIES}{row.pk}/change/", row, "Four").url == PROXIES
+    assert admin_client.post(f"{PROXIES}{rows[1].pk}/delete/", {"post": "yes"}).url == PROXIES
+    logged = [entry.get_change_message() for entry in LogEntry.objects.filter(content_type__model="ticket")]
+    assert logged == ["", "Changed Name."]
+    assert len(remote) == 3
+
+    for action in ACTIONS:
+        chosen = {"action": action, "_selected_action": [row.pk, rows[2].pk]}
+        assert admin_client.post(f"{PROXIES}?state=any", chosen).status_code in (200, 302)
+
+
+def test_operation_on_a_proxy_leads_to_its_pages_and_can_be_tried_again(rows, remote, admin_client):
+    remote.fail("retrieve", status=401)
+    chosen = {"action": "refresh_selected", "_selected_action": [row.pk for row in rows]}
+    operation = admin_client.post(PROXIES, chosen).url
+    work_off(Operation.objects.get())
+
+    shown = text_of(admin_client.get(operation))
+
+    assert f"{PROXIES}{rows[0].pk}/change/" in shown
+    assert "Try failed ones again" in shown
+
+
+def test_only_those_with_permissions_on_the_proxy_see_it(rows):
+    permission = Permission.objects.get(codename="view_ticket")
+    user = user_with()
+    assert user.get(PROXIES).status_code == 403
+    User.objects.get().user_permissions.add(permission)
+    assert user.get(PROXIES).status_code == 200
+    assert user.get(f"{PROXIES}add/").status_code == 403

@@ -1,0 +1,246 @@
+"""Every function of the admin, used once by clicks: in themes, and mixed with classes of others."""
+
+import re
+
+import pytest
+
+from django_orq.testing import OrqSandbox
+
+from .conftest import watched
+from .pages import ADD, LIST, OPERATIONS, REJECTED, RUNS, change, delete
+from .playing import expect
+from .site import Site
+
+THEMES = ("stock-mixed", "unfold", "unfold-mixed", "jazzmin", "jazzmin-mixed")
+MESSAGES = '.messagelist li, .app-content .alert:not(form *), #main li[class="*:mb-0!"]'
+UNREADABLE = {"_id": "conv_1", "displayName": "An id of another kind", "createdAt": 1_764_000_000_000}
+VIEWER = ("viewer", "viewer")
+MAKE_VIEWER = """
+from django.contrib.auth.models import Permission, User
+user = User.objects.create_user("viewer", password="viewer", is_staff=True)
+of_ours = Permission.objects.filter(content_type__app_label="django_orq")
+user.user_permissions.set(of_ours.filter(codename__startswith="view_"))
+"""
+OF_STOCK = {
+    "searched": ["Ticket 3"],
+    "failed": ["orq-failed", "orq-failed"],
+    "tried again": ["orq-done", "orq-done"],
+    "filtered": ["Ticket 8", "Ticket 7", "Ticket 3"],
+    "runs": 1,
+    "messages": 17,
+    "rows": [
+        ("Ticket 7", "deleted"),
+        ("Ticket 8", "deleted"),
+        ("Perhaps made", "deleted"),
+        ("Made here", "live"),
+        ("Renamed", "live"),
+        ("Ours", "live"),
+        ("Ticket 3", "deleted"),
+        ("New Ticket 4", "live"),
+        ("New Ticket 5", "live"),
+        ("Renamed there", "live"),
+        ("Ticket 7", "deleted"),
+        ("Ticket 8", "deleted"),
+    ],
+    "states of runs": ["succeeded", "partial", "cancelled", "succeeded", "succeeded"],
+    "items": ["done"] * 8 + ["unknown", "done"],
+    "rejected": 1,
+    "requests": {"create": 4, "update": 4, "delete": 4, "retrieve": 11},
+}
+"""What becomes of it in the stock admin."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in THEMES], scope="module")
+def themed(request, template, tmp_path_factory):
+    with OrqSandbox() as sandbox:
+        for number in range(1, 9):
+            sandbox.add(f"Ticket {number}")
+        guard = {"MASS_DELETE_MIN": 2, "MASS_DELETE_SHARE": 0.01}
+        site = Site(tmp_path_factory.mktemp("themed"), sandbox=sandbox, theme=request.param, options=guard)
+        site.prepare(template)
+        site.manage("shell", "-v0", "-c", MAKE_VIEWER)
+        site.fill()
+        with site.serving():
+            yield site
+
+
+class Person:
+    """What somebody clicks, and what the site answers."""
+
+    def __init__(self, site: Site, page) -> None:
+        self.site, self.page, self.theme = site, page, site.theme.partition("-")[0]
+        self.messages = 0
+
+    def go(self, url: str) -> None:
+        self.page.goto(url)
+
+    def click(self, name: str, role: str = "button") -> None:
+        self.page.locator("#content, .app-content").get_by_role(role, name=name, exact=True).click()
+        self.hear()
+
+    def hear(self) -> None:
+        """Count the messages of the page."""
+        self.page.wait_for_load_state()
+        self.messages += self.page.locator(MESSAGES).count()
+
+    def save(self, name: str) -> None:
+        self.page.locator("#id_display_name").fill(name)
+        self.page.locator("[name=_save]:visible").click()
+        self.hear()
+
+    def confirm(self) -> None:
+        self.click("Yes, I’m sure")
+
+    def act(self, action: str, *rows) -> None:
+        """On the rows of the list that is shown."""
+        for row in rows:
+            self.page.locator(f'input.action-select[value="{row["id"]}"]').check()
+        # Select2 hides it.
+        self.page.locator("select[name=action]").select_option(value=action, force=self.theme == "jazzmin")
+        self.page.locator("button[name=index]").click()
+
+    def filter(self, label: str) -> None:
+        if self.theme == "jazzmin":
+            choices = self.page.locator("select.search-filter").filter(has_text=label)
+            choices.select_option(label=label, force=True)
+            self.page.locator("#changelist-search [type=submit]").click()
+        else:
+            if self.theme == "unfold":
+                self.page.locator("a").filter(has_text="Filters").click()
+            self.page.get_by_role("link", name=label, exact=True).click()
+        self.page.wait_for_load_state()
+
+    def names(self) -> list[str]:
+        return self.page.locator("#result_list tbody tr .field-name").all_inner_texts()
+
+    def outcomes(self) -> list[str | None]:
+        return [row.get_attribute("class") for row in self.page.locator(".orq-items tbody tr").all()]
+
+    def wait_for(self, state: str) -> None:
+        expect(self.page.locator("[data-field=state]")).to_have_text(state)
+
+
+def use_everything(person: Person, site: Site) -> dict:
+    page, sandbox = person.page, site.sandbox
+    rows = site.conversations()  # newest first
+    seen = {}
+
+    person.go(LIST)
+    page.locator("#searchbar").fill("Ticket 3")
+    page.locator("#searchbar").press("Enter")
+    page.wait_for_url("**q=Ticket*")
+    seen["searched"] = person.names()
+
+    person.go(LIST)
+    page.locator("a[href*='/conversation/add/']").last.click()  # the one before is the sidebar's
+    person.save("Made here")
+    sandbox.fail("create", status=502, applied=True)
+    person.go(ADD)
+    person.save("Perhaps made")
+    person.click("Fetch new")
+    person.wait_for("completed")
+
+    person.go(change(rows[0]))
+    person.save("Renamed")
+    person.go(change(rows[1]))
+    sandbox.rename(rows[1]["remote_id"], "Theirs")
+    person.save("Ours")
+    expect(page.get_by_text("it is now called")).to_be_visible()
+    person.save("Ours")
+    person.go(change(rows[2]))
+    page.get_by_role("link", name=re.compile("^Delete")).click()
+    person.click("No, take me back", "link")
+    page.wait_for_url(f"**{change(rows[2])}")
+    page.get_by_role("link", name="History").click()
+    page.wait_for_url("**/history/")
+    person.go(delete(rows[2]))
+    person.confirm()
+
+    person.go(LIST)
+    person.act("rename_selected", *rows[3:5])
+    for row in rows[3:5]:
+        page.get_by_label(row["display_name"], exact=True).fill(f"New {row['display_name']}")
+    person.click("Save")
+    person.wait_for("finished")
+    sandbox.rename(rows[5]["remote_id"], "Renamed there")
+    person.go(LIST)
+    person.act("refresh_selected", *rows[5:7])
+    person.wait_for("finished")
+    sandbox.fail("delete", status=401)
+    person.go(LIST)
+    person.act("delete_selected", *rows[6:8])
+    person.confirm()
+    person.wait_for("finished")
+    seen["failed"] = person.outcomes()
+    person.click("Try failed ones again")
+    person.wait_for("finished")
+    seen["tried again"] = person.outcomes()
+    person.go(LIST)
+    person.filter("Deleted: no longer exist in Orq")
+    seen["filtered"] = person.names()
+    person.act("create_again", *rows[6:8])
+    person.confirm()
+    person.wait_for("finished")
+
+    sandbox.fail("list", status=503, headers={"Retry-After": "600"})
+    person.go(RUNS)
+    person.click("Full sync")
+    person.wait_for("waiting")
+    person.click("Pause")
+    person.wait_for("paused")
+    person.click("Resume")
+    person.wait_for("waiting")
+    person.click("Cancel…", "link")
+    person.confirm()
+    person.wait_for("cancelled")
+    site.forget_waits()
+
+    kept = site.conversations("deleted_at IS NULL")
+    for row in kept[:3]:
+        sandbox.remove(row["remote_id"])
+    sandbox.transform_list = lambda listed: {**listed, "data": [*listed["data"], UNREADABLE]}
+    person.go(RUNS)
+    person.click("Full sync")
+    person.wait_for("completed with problems")
+    page.locator(".orq-items th a").first.click()
+    page.wait_for_url("**/rejectedpayload/*/change/")
+    page.go_back()
+    sandbox.transform_list = None
+    person.click("Approve…", "link")
+    person.confirm()
+    expect(page.get_by_text("Approve…")).to_have_count(0)
+    person.wait_for("completed with problems")
+    person.go(LIST)
+    person.click("Fetch new")
+    person.wait_for("completed")
+    person.go(RUNS)
+    person.filter("cancelled")
+    seen["runs"] = page.locator("#result_list tbody tr").count()
+    return seen | {
+        "messages": person.messages,
+        "rows": [(row["display_name"], row["indexed_state"]) for row in site.conversations()],
+        "states of runs": [run["state"] for run in site.runs()],
+        "items": [item["state"] for item in site.rows("django_orq_operationitem")],
+        "rejected": len(site.rows("django_orq_rejectedpayload")),
+        "requests": {name: sandbox.count(name) for name in ("create", "update", "delete", "retrieve")},
+    }
+
+
+def test_every_function_does_in_each_theme_what_it_does_in_the_stock_admin(themed, chromium):
+    with watched(chromium, themed) as page:
+        assert use_everything(Person(themed, page), themed) == OF_STOCK
+
+
+def test_whoever_may_only_view_sees_every_page_and_no_button_of_ours(themed, chromium):
+    """After all that the test before has left."""
+    conversation, run, operation, rejected = (
+        themed.rows(f"django_orq_{name}")[0]["id"]
+        for name in ("conversation", "syncrun", "operation", "rejectedpayload")
+    )
+    pages = [LIST, RUNS, OPERATIONS, REJECTED, f"{LIST}{conversation}/change/", f"{LIST}{conversation}/history/"]
+    pages += [f"{RUNS}{run}/change/", f"{OPERATIONS}{operation}/change/", f"{REJECTED}{rejected}/change/"]
+    with watched(chromium, themed, VIEWER) as page:
+        for url in pages:
+            page.goto(url)
+            expect(page.locator("#result_list, #content-main, table, .timeline").first).to_be_visible()
+            assert page.locator(".orq-button, [name=_save]").count() == 0
