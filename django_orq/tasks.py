@@ -33,7 +33,7 @@ else:
     _Task = Task  # takes no parameters before Celery 5.7
 
 MAX_COUNTDOWN = 300.0
-"""Seconds. Brokers may redeliver a message that is delayed for longer; the next scheduled sync enqueues such work."""
+"""Seconds. Brokers may redeliver a message with a longer delay, so the next scheduled sync enqueues such work."""
 _TIMEOUT = 1.0
 """Seconds for each step of publishing: connecting, and each response."""
 _NAMES: dict[type[Work], str] = {SyncRun: "sync run", Operation: "operation"}
@@ -63,7 +63,7 @@ class BoundedTask(_Task):
         try:
             with self._own_connection() as connection:
                 return self._publish(connection, args, kwargs, options)
-        except (ImportError, LookupError, OSError) as error:  # client not installed, unknown transport, no folder
+        except (ImportError, LookupError, OSError) as error:  # no client library, unknown transport, no such folder
             raise self.OperationalError(str(error)) from error
 
     def _publish(self, connection: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
@@ -139,7 +139,7 @@ def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
 
 
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
-    """Enqueue the next slice, unless the ticket is not the newest or the wait is longer than ``MAX_COUNTDOWN``."""
+    """Enqueue the next slice, if the ticket is the newest one and the wait is at most ``MAX_COUNTDOWN``."""
     seconds = _seconds_left(work)
     if seconds <= MAX_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
         using = write_database()
@@ -174,7 +174,7 @@ class Enqueued:
     def message(self, *, format_time: FormatTime = in_utc) -> str:
         """Return the outcome as a text; ``format_time`` formats the times in it."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        # A run that another process has queued has just been enqueued, so there is nothing to remark yet.
+        # A run that another process has just queued has no problems to report yet.
         if self.is_not_enqueued or (self.is_others and self.run.state == SyncRun.State.QUEUED):
             return self._sentence() % named
         return " ".join([self._sentence() % named, *remarks(self.run, format_time=format_time)])
@@ -209,7 +209,7 @@ def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | Improperl
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:
-    """Open a run or resume the unfinished one; do nothing if a worker is processing that, or if it has to wait."""
+    """Open a run or resume the unfinished one, unless a worker is already processing it or it has to wait."""
     run = runs.unfinished(workspace, mode)
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return Enqueued(run=run, is_others=True)

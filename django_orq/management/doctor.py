@@ -1,4 +1,4 @@
-"""Checks whether the mirror can work with a workspace's Orq server. Only reads, from the server and the database."""
+"""Checks whether the mirror can work with a workspace's Orq server. Reads from the server and the database only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

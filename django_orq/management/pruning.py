@@ -171,7 +171,7 @@ def _remove(rows: _Rows) -> int:
 
 
 def _unused(rows: _Rows) -> _Rows:
-    """Return the tombstones that no relation of the project and no item of an unfinished operation refers to."""
+    """Return the tombstones that neither a relation of the project nor an unfinished operation refers to."""
     unfinished = all_items().filter(conversation=OuterRef("pk"), operation__finished_at=None)
     referring = [~Exists(unfinished), *(~Exists(found) for found in _referring())]
     return rows.filter(*referring).exclude(pk__in=_generically_referred(list(rows.values_list("pk", flat=True))))

@@ -33,10 +33,10 @@ MAX_ITEMS = 1_000
 KEPT = 500
 """How many finished operations are kept."""
 PRUNED_AT_ONCE = 10
-"""How many others are deleted at a time, newest first: the oldest may be there because the database refuses."""
+"""How many older ones are deleted at a time, newest first, because the database may refuse to delete the oldest."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
-"""How often processes may start an item and die before it has an outcome."""
+"""How many processes may start an item and die before its outcome is recorded as unknown."""
 PAUSE = 30.0
 """Seconds to wait if Orq did not say how long."""
 MAX_TROUBLE = timedelta(hours=24)
@@ -74,7 +74,7 @@ class ItemRequest:
 def create_operation(
     verb: str, item_requests: Sequence[ItemRequest], *, by: Requester, form_token: str | None = None, **claim: Any
 ) -> tuple[Operation, bool]:
-    """Record an operation, and return it and whether it is new. The caller enqueues it.
+    """Record an operation for the caller to enqueue; return the operation, and whether it is new.
 
     If the form with this token was submitted before, returns the operation recorded then. ``claim`` has the lease
     columns of an operation that the caller carries out itself, at once; its items count as sent. Raises ``ValueError``
@@ -102,7 +102,7 @@ def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | N
     process works on it.
     """
     clock, seconds = DatabaseClock(write_database()), max_lease()
-    # Recorded as claimed and sent: if this process dies, no worker creates the conversation later, unexpectedly.
+    # Recorded as claimed and sent: if this process dies, no worker creates the conversation after the user has left.
     claim = leases.claimed(seconds=seconds, now=clock.now()) | {"started_at": clock.now()}
     operation, is_new = create_operation(Verb.CREATE, [item_request], by=by, form_token=form_token, **claim)
     items = all_items().filter(operation=operation).select_related("operation", "conversation")

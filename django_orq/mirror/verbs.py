@@ -26,14 +26,14 @@ from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
 
 FRESH = timedelta(seconds=2)
-"""How old the response may be that a rename compares names with."""
+"""The maximum age of the response that a rename relies on."""
 MAX_COMPARISONS = 10
 """How often a row is compared with a response while other writers keep changing it; a user may be waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renamed:
-    """The result of a rename, and the names it met if another user renamed the conversation at the same moment."""
+    """The result of a rename, with the other name if another user renamed the conversation at the same moment."""
 
     conversation: Conversation
     replaced: str | None
@@ -68,10 +68,10 @@ def rename_conversation(
 ) -> Renamed:
     """Rename a conversation in Orq, unless it was renamed since the caller last saw it, and mirror it.
 
-    ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. Raises
-    ``InvalidName`` before anything is sent; ``ConversationChanged``, with the remote values, which are mirrored by
-    then, if both the time and the name in Orq differ from what the caller saw; ``ConversationNotFound``; and
-    ``OutcomeUnknown`` if the conversation may have been renamed.
+    ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. If both the
+    time and the name in Orq differ from what the caller saw, mirrors the remote values and raises
+    ``ConversationChanged`` with them. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``,
+    and ``OutcomeUnknown`` if the conversation may have been renamed.
     """
     name = clean_display_name(display_name)
     clock = DatabaseClock(write_database())

@@ -27,7 +27,7 @@ class BytewiseCharField(_CharField):
 
 
 class PlainJSONEncoder(json.JSONEncoder):
-    """Write non-ASCII text as it is: escaped, a long text could exceed MariaDB's ``max_allowed_packet``."""
+    """Write non-ASCII text unescaped: with escapes, a long text could exceed MariaDB's ``max_allowed_packet``."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"ensure_ascii": False})

@@ -72,7 +72,7 @@ class SyncRun(Work):
     )
     """Whether this run and the one at whose head it stopped have together read the whole list from ``head_id`` on."""
     out_of_place = models.JSONField(default=list, editable=False)
-    """Ids that the list showed out of order. They are not counted as missing where they would belong by age."""
+    """Ids that the list showed out of order. They do not count as missing on the page where they belong by age."""
     ended_early = models.BooleanField(_("list ended early"), default=False)
     mirrored_before = models.PositiveBigIntegerField(_("mirrored before the run"), default=0)
 
@@ -105,7 +105,7 @@ class SyncRun(Work):
     unlisted = models.PositiveBigIntegerField(
         _("unlisted"), default=0, help_text=_("Were missing from Orq’s list, but still exist in Orq.")
     )
-    """Missing rows that Orq returned for their id, for the first time."""
+    """Missing rows that were found by their id for the first time."""
     tombstoned = models.PositiveBigIntegerField(
         _("deleted"), default=0, help_text=_("Were missing and no longer exist in Orq.")
     )

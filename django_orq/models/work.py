@@ -1,4 +1,4 @@
-"""The abstract base of sync runs and operations: work that processes do one slice at a time."""
+"""The abstract base of sync runs and operations: work that is done in slices."""
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -8,7 +8,7 @@ from ..exceptions import explain
 
 
 class Work(models.Model):
-    """Work that one process at a time holds a lease on, and whose next slice a Celery message starts."""
+    """Work that is done in slices: one process at a time holds its lease, and a Celery message starts each slice."""
 
     token = models.CharField(max_length=32, default="", editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)

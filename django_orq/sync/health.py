@@ -32,7 +32,7 @@ MAX_LIMIT = 36_500 * 86_400.0
 MAX_AHEAD = timedelta(days=1)
 """No lease or wait ends further in the future than this."""
 _TIMES_AHEAD = ("lease_until", "resume_at", "enqueued_at")
-"""Until these times no other worker takes the run, or no other message is enqueued for it."""
+"""Columns with times before which no other worker takes the run, or no further message is enqueued for it."""
 _TOO_FAR_AHEAD = _("Its lease or wait ends too far in the future, because the database's clock was ahead.")
 MAX_OPERATIONS = 10
 """How many stalled operations are reported."""

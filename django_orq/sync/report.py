@@ -65,7 +65,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime
     found.extend(not_taken_run(run))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.ended_early:
-        found.append(_("Orq’s list ended before conversations that are already mirrored. A full sync checks them."))
+        found.append(_("Orq’s list ended early: mirrored conversations are not in it. A full sync checks them."))
     if run.needs_approval:
         found.extend(_needs_review(run, for_terminal=for_terminal))
     return found + [_approved(approval, format_time) for approval in run.approvals]
@@ -219,7 +219,7 @@ def what_approval_does(run: SyncRun) -> list[str]:
         "If you approve this run, it looks up the %(count)s conversation still missing. If it no longer exists "
         "in Orq, it is marked as deleted here; otherwise it is kept. Conversations that went missing later are not "
         "checked by this run. Nothing is changed in Orq itself.",
-        "If you approve this run, it looks up each of the %(count)s conversations that are still missing. All that no "
+        "If you approve this run, it looks up each of the %(count)s conversations still missing. Those that no "
         "longer exist in Orq are marked as deleted here, however many there are; the others are kept. Conversations "
         "that went missing later are not checked by this run. Nothing is changed in Orq itself.",
         left := left_to_confirm(run),

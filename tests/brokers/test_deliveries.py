@@ -60,7 +60,7 @@ def test_second_command_says_that_another_works_and_leaves(brokerless, orq_sandb
         assert wait_until(lambda: SyncRun.objects.filter(state="running").exists()), first.text
         with brokerless.command("orq_sync", "--full") as second:
             assert second.process.wait(20) == 5, second.text
-        assert "works on it" in second.text
+        assert "Worker: process" in second.text
         assert first.process.wait(20) == 0, first.text
     assert orq_sandbox.count() == 1
     assert SyncRun.objects.get().created == 3

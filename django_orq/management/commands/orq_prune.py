@@ -29,9 +29,9 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 class Command(OrqCommand):
     help = (
-        "Delete old rows that are no longer needed, and scrub old names. Without --apply, only report what would be "
-        "done. Specify at least one age, in days. Exit codes: 0 finished, 1 the database failed, 2 wrong usage, "
-        "4 interrupted (what was done before the interruption is not undone)."
+        "Delete old rows that are no longer needed, and scrub old tombstones. Without --apply, only report what would "
+        "be done. Specify at least one age, in days. Exit codes: 0 finished, 1 the database failed, 2 wrong usage, "
+        "4 interrupted (changes made before the interruption are kept)."
     )
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
@@ -56,7 +56,7 @@ class Command(OrqCommand):
                     self.stdout.write(f"… {_describe(tally, apply=apply)}")
                     self.stdout.flush()
         except KeyboardInterrupt:
-            text = gettext("Interrupted. What was done before that is not undone. Run the command again to continue.")
+            text = gettext("Interrupted. Changes made before that are kept. Run the command again to continue.")
             raise CommandError(text, returncode=STOPPED) from None
         if not apply:
             self.stdout.write(gettext("Nothing was changed. To apply the changes, add --apply."))

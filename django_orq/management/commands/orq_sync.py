@@ -39,7 +39,7 @@ class Command(OrqCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", type=alias, help=f"alias in ORQ_WORKSPACES (default: {DEFAULT_ALIAS})")
         parser.add_argument("--full", action="store_true", help="read the whole list (default: new conversations)")
-        parser.add_argument("--max-seconds", type=float, metavar="S", help="time budget; the next call continues")
+        parser.add_argument("--max-seconds", type=float, metavar="S", help="seconds to work; the next call continues")
         parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: the system user)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--resume", type=int, metavar="RUN", help="resume a run that is paused or out of budget")
