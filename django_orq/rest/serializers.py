@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import BigAutoField, DateTimeField
+from django.db.models import BigAutoField, BigIntegerField, DateTimeField
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from rest_framework import ISO_8601, serializers
@@ -55,12 +55,13 @@ class TimeField(serializers.DateTimeField):
             self.fail("overflow")
 
 
-# The stock field of BigAutoField shows ids as strings if the project sets COERCE_BIGINT_TO_STRING.
-_FIELDS = {DateTimeField: TimeField, BigAutoField: serializers.IntegerField}
+# The stock fields of big integers show them as strings if the project sets COERCE_BIGINT_TO_STRING.
+_INTEGERS = dict.fromkeys((BigAutoField, BigIntegerField), serializers.IntegerField)
+_FIELDS: dict[Any, Any] = {DateTimeField: TimeField, **_INTEGERS}
 
 
 class MirrorSerializer(serializers.ModelSerializer[Any]):
-    """Shows times and ids in one form, whatever the project's settings."""
+    """Shows times and numbers in one form, whatever the project's settings."""
 
     serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | _FIELDS
 
