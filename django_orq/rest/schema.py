@@ -66,7 +66,7 @@ def _error(description: Any, name: str = "Error", **fields: Any) -> spectacular.
 
 
 _ERRORS = DictField(required=False, help_text=_("The messages, by the names of fields or query parameters."))
-_HINT = CharField(required=False, help_text=_("What to do, as the request may have taken effect."))
+_HINT = CharField(required=False, help_text=_("What to do, because the request may have taken effect."))
 _REMOTE_ID = CharField(help_text=_("The Orq id of the conversation that was created or changed."))
 _READ: dict[int, Any] = {
     400: _error(_("The body or the query is invalid"), "Invalid", errors=_ERRORS),

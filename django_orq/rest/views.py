@@ -33,10 +33,11 @@ class ConversationViewSet(
     mixins.DestroyModelMixin,
     WorkspaceViewSet,
 ):
-    """Conversations of one workspace: read from the local mirror, changed in Orq first.
+    """Conversations of one workspace.
 
-    Changes are made in Orq, and then in the mirror. A conversation that was deleted in Orq stays in the mirror, marked
-    as deleted: it can be retrieved, and is listed if `state` is `deleted` or `any`.
+    They are read from the mirror. Changes are made in Orq first, and then in the mirror. A conversation that was
+    deleted in Orq stays in the mirror, marked as deleted: it can be retrieved, and is listed if `state` is `deleted`
+    or `any`.
     """
 
     queryset = Conversation.objects.all()
@@ -65,8 +66,8 @@ class ConversationViewSet(
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Rename a conversation in Orq, then in the mirror.
 
-        Nothing is changed if someone else has renamed it since `expected_updated_at`, or since the mirror was updated
-        if that is omitted (409).
+        If someone else has renamed it since `expected_updated_at`, nothing is changed and the response is 409. Without
+        `expected_updated_at`, the time in the mirror is used.
         """
         conversation = self.get_object()
         renamed = self.perform_update(self.read(conversation))
@@ -132,7 +133,8 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Start a run and notify a worker, or resume the unfinished run of this mode.
 
-        A run that is paused, has used up its budget, or is unknown to any worker is resumed; any other is a 409.
+        An unfinished run is resumed if it is paused, its budget is used up, or no worker knows of it. Otherwise the
+        response is 409.
         """
         return self._answer_enqueued(self.perform_create(self.read()))
 
@@ -154,7 +156,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Approve a run that stopped for review, and notify a worker to resume it.
 
-        Nothing is done if the run does not need approval for this `reason` any more (409).
+        If the run no longer needs approval for this `reason`, nothing is done and the response is 409.
         """
         run, serializer = self.get_object(), self.read()
         try:
