@@ -1,48 +1,49 @@
-# Everything here needs only Python 3.11 or newer and make; each target sets itself up.
+# Needs only make and Python 3.11 or newer; each target installs what else it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PARALLEL = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
-INTERPRETERS = python3.11 python3.12 python3.13 # of the matrix in setup.cfg
+INTERPRETERS = python3.11 python3.12 python3.13 # those of the matrix in setup.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test matrix check audit docs schema conformance wheel acceptance brokers browser benchmark
 
 help:
-	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin together"
-	@echo "            (CHECK=1: prove that all of it works, then stop)"
+	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin"
+	@echo "            (CHECK=1: check that everything works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
-	@echo "make matrix the tests on the built wheel, for each Python and Django of setup.cfg whose Python is here"
-	@echo "make check  format ('.venv/bin/ruff format .' mends it), lint, types, Django's checks, missing migrations, layer contract,"
-	@echo "            and the tables of the documentation ('.venv/bin/python docs/tables.py' writes them anew)"
-	@echo "make docs   the documentation, built strictly into docs/_build, and each block of code in it followed"
-	@echo "make audit  the newest versions of what the app needs, looked up among known vulnerabilities"
-	@echo "            (ORQ_AUDIT=required: no service to ask is a failure, not a warning)"
-	@echo "make schema the REST views held to their OpenAPI description, by schemathesis"
-	@echo "make conformance  the vendor's own SDKs as clients of the sandbox"
+	@echo "make matrix run the tests on the built wheel, with each Python and Django of setup.cfg whose Python is installed"
+	@echo "make check  check format (to fix it: '.venv/bin/ruff format .'), lint, types, Django's system checks, missing"
+	@echo "            migrations, import layers, and the documentation's tables (to update them:"
+	@echo "            '.venv/bin/python docs/tables.py')"
+	@echo "make docs   build the documentation into docs/_build, with warnings as errors, and run the code in it"
+	@echo "make audit  look for known vulnerabilities in the newest versions of the app's dependencies"
+	@echo "            (ORQ_AUDIT=required: fail instead of warn if no advisory service can be reached)"
+	@echo "make schema test the REST views against their OpenAPI schema, with schemathesis"
+	@echo "make conformance  test the sandbox with the vendor's own SDKs as clients"
 	@echo "make wheel  build sdist and wheel into dist/"
-	@echo "make acceptance   the built wheel in an empty project, filled by the vendor's SDK"
-	@echo "make brokers      workers that are killed, suspended and refused, on Redis and RabbitMQ with PostgreSQL"
-	@echo "make browser      the admin of the example project in a real browser (Chromium), with screenshots"
-	@echo "make benchmark    speed and memory of full syncs of 1,000 and 100,000 conversations; where DATABASE_URL"
-	@echo "                  names PostgreSQL, of the lists of 1,000,000 in admin and REST too"
+	@echo "make acceptance   test the built wheel in an empty project, with data created by the vendor's SDK"
+	@echo "make brokers      test workers that are killed, suspended or lose their broker, on Redis and RabbitMQ with PostgreSQL"
+	@echo "make browser      test the example project's admin in a real browser (Chromium), with screenshots"
+	@echo "make benchmark    measure speed and memory of full syncs of 1,000 and 100,000 conversations and, if DATABASE_URL"
+	@echo "                  names a PostgreSQL database, of the admin and REST lists of 1,000,000 conversations"
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required. Choose one, for example: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
-# By exec, Ctrl-C and make's own SIGTERM reach the demo itself, which ends all that it started.
+# With exec, Ctrl-C and make's own SIGTERM reach the demo itself, which stops all processes that it started.
 demo: $(VENV)/.installed-demo
 	@exec $(BIN)/python -m example_project.demo $(if $(CHECK),--check)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PARALLEL) -m "not documentation and not volume" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-check: export ORQ_API_KEY ?= of no workspace
+check: export ORQ_API_KEY ?= dummy-key
 check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -57,7 +58,7 @@ check: $(VENV)/.installed-check
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
-# All of it each time, so that a warning of an unchanged page is no secret.
+# Built from scratch each time, so that warnings about unchanged pages are shown too.
 docs: .venv-docs/.installed $(VENV)/.installed-test
 	.venv-docs/bin/sphinx-build -W --keep-going -n -q -E -a docs docs/_build $(ARGS)
 	$(BIN)/python -m pytest $(PARALLEL) tests/test_documentation.py
@@ -67,23 +68,23 @@ docs: .venv-docs/.installed $(VENV)/.installed-test
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
 	@touch $@
 
-# A service that is out of reach, or that does not know a version, has audited nothing.
+# If a service is unreachable, or does not know one of the versions, nothing has been audited.
 audit: .venv-audit/.installed
 	@sed -n '/^install_requires =/,/^$$/s/^    //p' setup.cfg > .venv-audit/requirements.txt
 	@for service in pypi osv; do \
-	    said=$$(.venv-audit/bin/pip-audit --progress-spinner=off --vulnerability-service=$$service --requirement=.venv-audit/requirements.txt $(ARGS) 2>&1) \
-	        && known=yes || known=; \
-	    case $$said in \
-	        *"Found "*" known vulnerabilit"*) echo "$$said"; exit 1 ;; \
+	    output=$$(.venv-audit/bin/pip-audit --progress-spinner=off --vulnerability-service=$$service --requirement=.venv-audit/requirements.txt $(ARGS) 2>&1) \
+	        && succeeded=yes || succeeded=; \
+	    case $$output in \
+	        *"Found "*" known vulnerabilit"*) echo "$$output"; exit 1 ;; \
 	        *"could not be audited"*) ;; \
-	        *) if [ "$$known" ]; then echo "$$said"; exit; fi ;; \
+	        *) if [ "$$succeeded" ]; then echo "$$output"; exit; fi ;; \
 	    esac; \
-	    echo "$$service: $$(echo "$$said" | tail -1 | cut -c -200)"; \
+	    echo "$$service: $$(echo "$$output" | tail -1 | cut -c -200)"; \
 	done; \
-	echo "WARNING: NOT AUDITED: no advisory service knew all of the packages. ORQ_AUDIT=required makes this a failure."; \
+	echo "WARNING: NOT AUDITED: no advisory service could check all packages. Set ORQ_AUDIT=required to make this a failure."; \
 	[ "$$ORQ_AUDIT" != required ]
 
-# An environment of its own: schemathesis would be a plugin of all other tests.
+# A separate environment, since schemathesis would add its pytest plugin to all other tests.
 .venv-schema/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-schema
 	.venv-schema/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[schema]'
@@ -92,7 +93,7 @@ audit: .venv-audit/.installed
 schema: .venv-schema/.installed
 	.venv-schema/bin/python -m tests.openapi $(ARGS)
 
-# Environments of their own: the SDKs pin old versions of requests.
+# Separate environments, since the SDKs pin old versions of requests.
 .venv-sdk-%/.installed:
 	$(PYTHON) -m venv .venv-sdk-$*
 	.venv-sdk-$*/bin/python -m pip install --quiet --disable-pip-version-check orq-ai-sdk==$*
@@ -106,7 +107,8 @@ conformance: $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed .venv-sdk-4.
 	.venv-build/bin/python -m pip install --quiet --disable-pip-version-check build twine 'readme_renderer[md]'
 	@touch $@
 
-# By way of the sdist, so that both are whole; and dist/ holds this version alone. The README must show as a project page.
+# The wheel is built from the sdist, which checks that both are complete. dist/ then has only this version. twine checks
+# that the README renders on the project's page.
 wheel: .venv-build/.installed
 	rm -rf dist
 	.venv-build/bin/python -m build --quiet
@@ -117,12 +119,12 @@ wheel: .venv-build/.installed
 	.venv-tox/bin/python -m pip install --quiet --disable-pip-version-check 'tox>=4.30'
 	@touch $@
 
-# What is missing is named and left out; .ci/run has it demanded.
+# Missing interpreters are named and skipped here; in .ci/run they are an error.
 matrix: .venv-tox/.installed
 	@found=$$(.ci/interpreters $(INTERPRETERS)); \
 	.venv-tox/bin/tox run $${found:+--discover $$found} $(ARGS)
 
-# The quick start is followed where ORQ_QUICK_START names a file for its transcript: it needs PostgreSQL and Redis.
+# The quick start is tested only if ORQ_QUICK_START names a file for its transcript; it needs PostgreSQL and Redis.
 acceptance: wheel $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed
 	ORQ_WHEELS=dist ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/acceptance --numprocesses=2 --dist=loadgroup $(ARGS)
 
@@ -130,17 +132,17 @@ $(VENV)/.installed-brokers: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'celery[redis]' 'psycopg[binary]'
 	@touch $@
 
-# Servers of this machine, unless the environment names others.
+# Uses servers on this machine, unless the environment names others.
 brokers: export ORQ_BROKERS ?= redis://127.0.0.1:6379/0 amqp://guest:guest@127.0.0.1:5672//
 brokers: export DATABASE_URL ?= postgres://postgres@127.0.0.1/django_orq_brokers
 brokers: $(VENV)/.installed-brokers
 	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py --numprocesses=3 --dist=worksteal $(ARGS)
 
-# Playwright's own browsers are not needed; ORQ_SCREENSHOTS keeps the pictures in another folder.
+# Playwright's own browsers are not needed. ORQ_SCREENSHOTS sets another folder for the screenshots.
 browser: export ORQ_BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 browser: export ORQ_SCREENSHOTS ?= .screenshots
 browser: $(VENV)/.installed-browser
-	@test -n "$$ORQ_BROWSER" || { echo "No Chromium found: install it, or name its program in ORQ_BROWSER." >&2; exit 1; }
+	@test -n "$$ORQ_BROWSER" || { echo "Chromium not found. Install it, or set ORQ_BROWSER to its path." >&2; exit 1; }
 	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadgroup $(ARGS)
 
 benchmark: $(VENV)/.installed-demo
