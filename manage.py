@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, on the example project."""
+"""Django's command-line utility for the example project."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
 from .celery import app as celery_app
 
-# Django imports this package first, and with it the app that @shared_task binds to.
+# Ensures that the Celery app is loaded when Django starts, so that @shared_task uses it.
 __all__ = ["celery_app"]

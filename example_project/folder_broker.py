@@ -1,4 +1,4 @@
-"""Celery's broker in a folder of files, made safe for a worker that looks into it at any moment."""
+"""Celery's filesystem broker, made safe for workers that read the folder while a message is being written."""
 
 import time
 import uuid
@@ -11,9 +11,9 @@ from kombu.utils.json import dumps
 
 class Channel(filesystem.Channel):
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override] # two names in kombu
-        """Under its name, which the worker looks for, a message appears whole.
+        """Write the message to a temporary file and rename it, so that workers never see part of it.
 
-        The stock channel creates the file, then fills it. A worker that takes it in between dies of it.
+        The stock channel creates the file and then writes to it; a worker that reads it in between crashes.
         """
         name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}"
         unfinished = Path(self.data_folder_out, f"{name}.unfinished")

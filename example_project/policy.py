@@ -7,7 +7,7 @@ from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest
 from django.urls import reverse
 
-# REST framework's link to log out has the only inline script: document.getElementById("logoutForm").submit()
+# The hash of the only inline script, in REST framework's log-out link: document.getElementById("logoutForm").submit()
 LOG_OUT = "'sha256-tHTC1YgZ5UbAs8E2Ib4NjuSS8R05d1nfPHtbmXq05WA='"
 OTHER_PAGES = {
     "script-src": [SELF, UNSAFE_HASHES, LOG_OUT],
@@ -17,9 +17,9 @@ OTHER_PAGES = {
 
 
 class PolicyMiddleware(CSPMiddleware):
-    """Applies `CONTENT_SECURITY_POLICY` to the admin as it is, and adds `OTHER_PAGES` elsewhere.
+    """Applies `CONTENT_SECURITY_POLICY`, and adds `OTHER_PAGES` to it outside the admin.
 
-    REST framework and Swagger UI use inline styles, and images within style sheets.
+    REST framework and Swagger UI use inline styles, and images embedded in style sheets.
     """
 
     def get_policy_parts(self, request: HttpRequest, *args: Any, **kwargs: Any) -> PolicyParts:

@@ -1,15 +1,15 @@
-"""A small Django project around django_orq, set up by its environment.
+"""A small Django project that uses django_orq, configured by environment variables.
 
 | variable | default |
 |---|---|
-| `ORQ_API_KEY` | none; needed as soon as Orq is asked for something |
+| `ORQ_API_KEY` | none; required for requests to Orq |
 | `ORQ_BASE_URL` | Orq's own address |
-| `ORQ_SYNC_SECONDS` | 60: how often beat asks for what is new; sixty times as long for everything |
-| `DATABASE_URL` | an SQLite file in the folder of `DEMO_DIR` |
-| `CELERY_BROKER_URL` | a folder of messages in `DEMO_DIR`, good for one machine |
+| `ORQ_SYNC_SECONDS` | 60: the interval of incremental syncs; full syncs run sixty times less often |
+| `DATABASE_URL` | an SQLite file in the folder `DEMO_DIR` |
+| `CELERY_BROKER_URL` | a folder of messages in `DEMO_DIR`, for use on one machine |
 | `DEMO_DIR` | `.demo` beside `manage.py` |
-| `DJANGO_SECRET_KEY` | a new one for each process, so a restart ends all logins |
-| `DJANGO_DEBUG` | off; `1` is what lets `runserver` serve the admin's static files |
+| `DJANGO_SECRET_KEY` | a new one for each process, so that a restart ends all logins |
+| `DJANGO_DEBUG` | off; with `1`, `runserver` serves the admin's static files |
 | `DJANGO_ALLOWED_HOSTS` | `127.0.0.1,localhost` |
 """
 
@@ -51,7 +51,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "example_project.policy.PolicyMiddleware",
 ]
-# Scripts, styles and images come from this site's own files; policy.py relaxes this for pages outside the admin.
+# The admin's pages load all scripts, styles and images from this site's own files; none are inline.
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"default-src": [SELF]}}
 TEMPLATES = [
     {
@@ -81,8 +81,8 @@ DATABASES = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Web server, worker and beat write to one file: readers don't wait for the writer (WAL), and
-    # a transaction takes its place among the writers when it begins, for which it waits up to 20 s.
+    # Web server, worker and beat write to one file. With WAL, readers don't wait for the writer. A
+    # transaction takes the write lock when it begins, and waits up to 20 s for it.
     DATABASES["default"]["OPTIONS"] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         "transaction_mode": "IMMEDIATE",
@@ -91,7 +91,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 
 # Orq
 
-if "ORQ_BASE_URL" in os.environ:  # without it, django_orq reads ORQ_API_KEY by itself
+if "ORQ_BASE_URL" in os.environ:  # otherwise django_orq reads ORQ_API_KEY itself
     ORQ_WORKSPACES = {
         "default": {
             "API_KEY": os.environ.get("ORQ_API_KEY", ""),
@@ -99,7 +99,7 @@ if "ORQ_BASE_URL" in os.environ:  # without it, django_orq reads ORQ_API_KEY by 
         }
     }
 
-# REST, and its description as OpenAPI; the page that shows it brings its scripts along
+# REST API and its OpenAPI schema; the schema's page uses the scripts of the sidecar package
 
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 SPECTACULAR_SETTINGS = {
@@ -125,8 +125,8 @@ CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 if CELERY_BROKER_URL == "filesystem://":
     CELERY_BROKER_TRANSPORT = "example_project.folder_broker:Transport"
-    # What one process puts "out", another takes "in": on one machine the same folder. Messages
-    # are kept when processed, for else they would pass through the system's temporary folder.
+    # What one process sends "out", another receives "in", so both are the same folder. Processed
+    # messages are stored, because otherwise they would be moved through the system's temporary folder.
     _folders = {name: DEMO_DIR / "broker" / name for name in ("queue", "control", "processed")}
     for _folder in _folders.values():
         _folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ if CELERY_BROKER_URL == "filesystem://":
 
 SYNC_SECONDS = float(os.environ.get("ORQ_SYNC_SECONDS", "60"))
 CELERY_BEAT_SCHEDULE = {
-    # While no worker runs, calls must not pile up: they expire.
+    # Messages expire, so that they don't pile up while no worker is running.
     "mirror-what-is-new": {
         "task": "django_orq.sync_conversations",
         "schedule": SYNC_SECONDS,

@@ -1,4 +1,4 @@
-"""How the demo ends and goes on, shown with a stand-in; `make demo CHECK=1` shows the rest."""
+"""How the demo stops and starts again, tested with a stand-in child process. `make demo CHECK=1` tests the rest."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Run a program; its stand-in ends after the seconds given."""
+    """Run a program; its child process ends after the given seconds."""
     started = []
 
     def start(program: str, *, seconds: float = 60) -> subprocess.Popen[str]:
@@ -84,7 +84,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def assert_nothing_is_left(tmp_path: Path) -> None:
     below = Path("/proc", (tmp_path / "one.log").read_text().split()[0], "cmdline")
     until = time.monotonic() + 10
-    while below.exists() and below.read_bytes():  # of one that nobody has waited for nothing is left to read
+    while below.exists() and below.read_bytes():  # the cmdline of a zombie is empty
         assert time.monotonic() < until
         time.sleep(0.05)
 
@@ -95,7 +95,7 @@ def test_a_signal_ends_children_and_their_children_without_a_traceback(start, tm
     assert program.stdout.readline() == "ready\n"
     program.send_signal(number)
     output, _ = program.communicate(timeout=30)
-    assert (output, program.returncode) == ("\nEverything is stopped.\n", 0)
+    assert (output, program.returncode) == ("\nStopped.\n", 0)
     assert_nothing_is_left(tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_a_child_that_ends_stops_all_and_is_named_with_its_last_words(start, tmp
     program = start(ENDING, seconds=0.5)
     output, _ = program.communicate(timeout=30)
     words = (tmp_path / "one.log").read_text()
-    assert output == f"ready\n\nThe end of one.log:\n    {words}\nThe one process has ended.\n"
+    assert output == f"ready\n\nLast lines of one.log:\n    {words}\nThe one process has ended.\n"
     assert program.returncode == 1
     assert_nothing_is_left(tmp_path)
 
@@ -111,7 +111,7 @@ def test_a_child_that_ends_stops_all_and_is_named_with_its_last_words(start, tmp
 def test_next_demo_has_the_conversations_of_the_last_and_new_ones_after_a_kill(start):
     output, _ = start(GOING_ON).communicate(timeout=60)
     assert output.splitlines() == [
-        "Port 8900 is in use, perhaps by another demo: end that first.",
+        "Port 8900 is in use, perhaps by another demo. Stop that first.",
         "2500 Renamed",
         "2500 None []",
     ]

@@ -2,10 +2,10 @@ from django.db import models
 
 
 class Ticket(models.Model):
-    """A table of the project's own, joined to the mirror by an ordinary foreign key."""
+    """A model of the project with an ordinary foreign key to the mirror."""
 
     subject = models.CharField(max_length=200)
-    # A conversation deleted at Orq keeps its row, marked as deleted, so this stays what it is.
+    # A conversation that is deleted in Orq keeps its row, marked as deleted, so this reference stays valid.
     conversation = models.ForeignKey(
         "django_orq.Conversation",
         on_delete=models.PROTECT,
