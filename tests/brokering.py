@@ -1,11 +1,11 @@
-"""Queues to look into, and brokers out of reach."""
+"""Queues to inspect, and unreachable brokers."""
 
 import socket
 from contextlib import contextmanager
 
 
 def messages(queue) -> list[tuple[str, list[object]]]:
-    """What waits in a queue, taken out of it: names of tasks and their arguments."""
+    """Remove the messages from a queue; return task names and arguments."""
     found = []
     while queue.qsize():
         message = queue.get(block=False)
@@ -17,7 +17,7 @@ def messages(queue) -> list[tuple[str, list[object]]]:
 
 @contextmanager
 def refusing_port():
-    """Of 127.0.0.1, reserved by a socket that does not listen."""
+    """A port of 127.0.0.1 that refuses connections: its socket does not listen."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield reserved.getsockname()[1]

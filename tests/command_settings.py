@@ -1,4 +1,4 @@
-"""For commands in processes of their own: the address of Orq comes from the environment too."""
+"""Settings for commands in separate processes, which take Orq's address from the environment too."""
 
 import os
 

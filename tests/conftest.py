@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def remote(settings, orq_sandbox: OrqSandbox) -> OrqSandbox:
-    """A running Orq that the workspace ``default`` is configured for; requests are tried once."""
+    """A running sandbox for which the workspace ``default`` is configured, without retries."""
     options = orq_sandbox.settings()["default"]
     settings.ORQ_WORKSPACES = {"default": options | {"RETRIES": {"attempts": 1}}}
     return orq_sandbox
@@ -59,7 +59,7 @@ def remote(settings, orq_sandbox: OrqSandbox) -> OrqSandbox:
 
 @pytest.fixture
 def rows(remote):
-    """Three mirrored conversations, the newest first; none of these requests counts."""
+    """Three mirrored conversations, newest first; the requests for them are not counted."""
     for name in ("One", "Two", "Three"):
         remote.add(name)
     full_run()
@@ -76,21 +76,21 @@ def four_pages(remote, settings) -> None:
 
 @pytest.fixture
 def one_run_is_kept(monkeypatch) -> None:
-    """Of those that changed something, and of those that changed nothing."""
+    """One run is kept of those that changed something, and one of those that changed nothing."""
     monkeypatch.setattr(runs, "KEPT", 1)
     monkeypatch.setattr(runs, "KEPT_UNCHANGED", 1)
 
 
 @pytest.fixture
 def program(remote, live_server, transactional_db) -> Iterator[Program]:
-    """A program that may do all that the REST door offers."""
+    """A REST client that has all permissions."""
     with Program(f"{live_server.url}/orq", user=user_with(*ALL)) as program:
         yield program
 
 
 @pytest.fixture
 def queue():
-    """The default queue of an in-memory broker, empty before and after."""
+    """The default queue of an in-memory broker, empty before and after the test."""
     with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
         queue.clear()
         yield queue
@@ -98,7 +98,7 @@ def queue():
 
 
 class Statements(list[str]):
-    """The SQL statements of a block, in order; filled when it ends, counted while it runs."""
+    """The SQL statements of a block, in order; complete when it ends, countable while it runs."""
 
     def __init__(self, queries: CaptureQueriesContext) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Statements(list[str]):
 
 @pytest.fixture
 def statements() -> Callable[[], AbstractContextManager[Statements]]:
-    """Collects the SQL statements of a block, transaction control aside."""
+    """Collects the SQL statements of a block, except those that control transactions."""
 
     @contextmanager
     def capture() -> Iterator[Statements]:

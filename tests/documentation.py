@@ -89,7 +89,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The path, in the project, of the file that the block is for."""
+        """The path of the project's file that the block is for."""
         found = re.match(r"# ((?:[\w-]+/)*[\w.-]+\.(?:py|ini))\b", self.text)
         if found is None or self.language not in ("python", "ini"):
             return None
@@ -97,7 +97,7 @@ class Block:
 
 
 def blocks_of(page: str) -> list[Block]:
-    """In the page's order."""
+    """The blocks of a page, in order."""
     return list(_blocks(Document.parse(str(ROOT / page))))
 
 
@@ -118,20 +118,20 @@ def _blocks(document: Document) -> Iterator[Block]:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One command of a console block, with what the block shows below it."""
+    """One command of a console block, with the output that is shown below it."""
 
     text: str
     shown: str
 
     def is_answered_by(self, output: str) -> bool:
-        """Whether the output has what is shown, line for line, where ``…`` stands for anything."""
+        """Whether the output equals what is shown, where ``…`` stands for anything."""
         said = "\n".join(line.rstrip() for line in output.splitlines() if not _PROGRESS.fullmatch(line))
         pattern = re.escape(self.shown.strip()).replace("…", ".*")
         return not pattern or re.fullmatch(pattern, said.strip(), re.S) is not None
 
 
 def commands_of(text: str) -> list[Command]:
-    """Each begins with ``$``, and goes on in lines that begin with ``>``."""
+    """Each command begins with ``$`` and continues on lines that begin with ``>``."""
     found = re.findall(r"^\$ (.*\n(?:> .*\n)*)((?:(?!\$ ).*\n)*)", text, re.M)
     return [
         Command(text=re.sub(r"^> ", "", command, flags=re.M).rstrip("\n"), shown=shown) for command, shown in found
@@ -139,7 +139,7 @@ def commands_of(text: str) -> list[Command]:
 
 
 def check_commands(text: str) -> None:
-    """Whether the commands of ``manage.py`` are there with these options, run or not."""
+    """Check that the ``manage.py`` commands and their options exist, whether they are run or not."""
     for arguments in re.findall(r"\bmanage\.py ([^|;&>\n]*)", text):
         name, *options = shlex.split(arguments, comments=True)
         load_command_class(get_commands()[name], name).create_parser("manage.py", name).parse_args(options)
@@ -180,7 +180,7 @@ _SESSIONS = DocTestStringParser(DocTestEvaluator(doctest.ELLIPSIS))
 
 
 def parser(document: Document) -> Iterator[Region]:
-    """What Sybil is to run, once Django is set up; ``KeyError`` for a language that there is no way to run."""
+    """What Sybil is to run, once Django is set up; ``KeyError`` for a language that cannot be run."""
     for block in _blocks(document):
         source: Lexeme = block.region.lexemes["source"]
         if block.mark:
@@ -197,7 +197,7 @@ def parser(document: Document) -> Iterator[Region]:
 
 
 def follow(page: str) -> None:
-    """In the working folder, which has a new project; raises whatever a page's code raises."""
+    """Follow the page in the working folder, which has a new project; raises whatever the page's code raises."""
     folder = Path.cwd()
     with ExitStack() as stack:
         sandbox = stack.enter_context(OrqSandbox(conversations=2_500))
@@ -222,7 +222,7 @@ def _terminal(folder: Path) -> Terminal:
 
 
 def _write(folder: Path, blocks: Sequence[Block], sandbox: OrqSandbox) -> None:
-    """The page's files, and what completes them."""
+    """Write the page's files, and those that they need."""
     texts = [(block.file or "", block.text) for block in blocks]
     names = {name for name, _text in texts}
     apps = sorted({name.partition("/")[0] for name in names if "/" in name} - {PROJECT})

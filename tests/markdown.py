@@ -1,4 +1,4 @@
-"""Tables of the pages in `docs`, as tests compare their names with the code's."""
+"""The tables of the pages in `docs`, so that tests can compare their names with the code."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _CELL_ENDS = re.compile(r"(?<!\\)\|")
 
 
 def rows(page: str, heading: str) -> Iterator[dict[str, str]]:
-    """Of all tables below a heading, by the names of their columns."""
+    """The rows of all tables below a heading, by column name."""
     columns: list[str] = []
     prose = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.M | re.S)
     text = prose.partition(f"# {heading}\n")[2]
@@ -22,10 +22,10 @@ def rows(page: str, heading: str) -> Iterator[dict[str, str]]:
 
 
 def spans(cell: str) -> list[str]:
-    """What is set as code in a cell, in order."""
+    """The code spans of a cell, in order."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def code(cell: str) -> str:
-    """The first of them."""
+    """The first code span of a cell."""
     return spans(cell)[0]

@@ -1,4 +1,4 @@
-"""Operations placed, and what may happen to them meanwhile."""
+"""Creates operations, and makes things happen to them while they run."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def place(verb, rows, *, by=NOBODY, **options):
 
 
 def states(operation):
-    """Of the items of an operation, or of all (``None``)."""
+    """The states of the items of an operation, or of all (``None``)."""
     items = OperationItem.objects.all() if operation is None else operation.items
     return list(items.order_by("pk").values_list("state", flat=True))
 
@@ -32,14 +32,14 @@ def let_the_wait_pass(operation):
 
 
 def lose_the_worker(operation):
-    """As if the process had been killed, and its time had run out."""
+    """As if the worker had been killed, and its lease had run out."""
     operation.refresh_from_db()
     past = operation.requested_at - timedelta(hours=1)
     all_operations().filter(pk=operation.pk).update(token="another", lease_until=past)
 
 
 def meanwhile(remote, operation, phase, work):
-    """Have this done, on a connection of its own, while the next such request is under way."""
+    """Run this on a separate connection while the next such request is in progress."""
 
     def act(called, now):
         if (called, now) == (operation, phase):

@@ -1,4 +1,4 @@
-"""Programs that tests start beside themselves: commands that end, and servers in groups of their own."""
+"""Programs that tests start: commands that end, and servers in their own process groups."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ class Program:
         return self.log.read_text(errors="replace")
 
     def stop(self) -> None:
-        """As an operator does; it must leave nothing behind."""
+        """Stop it as an operator does; no process may be left."""
         self.process.terminate()
         self.process.wait(GRACE)
         assert not group_exists(self.process), f"processes are left\n{self.text}"
@@ -36,7 +36,7 @@ class Program:
 def program(
     name: str, *command: Any, folder: Path, environment: Mapping[str, str], cwd: Path = ROOT
 ) -> Iterator[Program]:
-    """In a group of its own, of which nothing is left when the block is left; ``folder`` gets a log of its output."""
+    """Run it in its own process group until the block ends; its output is logged in ``folder``."""
     log = folder / f"{name}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 # a command of the tests
@@ -57,7 +57,7 @@ def program(
 
 
 def run(*command: Any, cwd: Path, environment: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> str:
-    """What a command printed that ends with one of these codes."""
+    """Run a command and return its output; it must end with one of these codes."""
     done = subprocess.run(  # noqa: S603 # commands of the tests
         command,
         cwd=cwd,
@@ -85,14 +85,14 @@ def group_exists(process: subprocess.Popen[bytes]) -> bool:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """A test that failed leaves nothing either."""
+    """Also leaves nothing behind if the test failed."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def wait_until(fulfilled: Callable[[], object], *, within: float = 60, every: float = 0.05) -> bool:
-    """Whether it came to be so within these seconds."""
+    """Return whether the condition became true within these seconds."""
     until = time.monotonic() + within
     while not fulfilled():
         if time.monotonic() > until:

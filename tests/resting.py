@@ -1,4 +1,4 @@
-"""A program that uses the REST door over real sockets."""
+"""A client of the REST API over real sockets."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def user_with(*permissions: str, name: str = "agent") -> User:
 
 
 class Program(requests.Session):
-    """Asks below one address, with the name and password of a user if there is one."""
+    """Sends requests to one base URL, with the name and password of a user if there is one."""
 
     def __init__(self, address: str, *, user: User | None = None) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Program(requests.Session):
 
 
 def error_of(response: requests.Response) -> dict[str, Any]:
-    """The body of an answer that has the shape of all errors."""
+    """The body of an error response, which has the same shape for all errors."""
     body = response.json()
     assert body.keys() >= ERROR
     assert all(isinstance(body[name], str) and body[name] for name in ("code", "message"))

@@ -1,4 +1,4 @@
-"""A mirror of any size on PostgreSQL, made by one statement, and what its statements read."""
+"""A mirror of any size on PostgreSQL, created by one statement, and what statements on it read."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ ORDER BY n
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """Which rows are what, as SQL about their number ``n``; the highest is the newest, one minute after the next."""
+    """Which rows are in which state, as SQL about their number ``n``. The highest is the newest, one per minute."""
 
     workspace: str = "'default'"
     missing: str = "false"
@@ -41,7 +41,7 @@ class Shares:
 
 
 def fill(rows: int, shares: Shares) -> None:
-    """Put this many rows in the place of all there are. The indexes are built afterwards, which is faster."""
+    """Replace all rows by so many new ones. The indexes are built afterwards, which is faster."""
     with connection.schema_editor() as editor:
         editor.execute("TRUNCATE django_orq_conversation CASCADE", params=None)
         for index in Conversation._meta.indexes:
@@ -54,7 +54,7 @@ def fill(rows: int, shares: Shares) -> None:
 
 
 def rows_read(sql: str) -> int:
-    """How many rows and entries of indexes a SELECT takes into its hands, those included that it drops again."""
+    """The number of rows and index entries that a SELECT reads, including those that it filters out."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         (found,) = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""One test for each id, and that sound settings are silent."""
+"""One test for each check, and one for valid settings."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def configure(settings):
 
 
 def found() -> list[str]:
-    """The ids, once it is sure that each says what to do and none repeats the key."""
+    """The ids; also checks that each message has a hint and none contains the key."""
     messages = check_settings()
     assert all(message.hint for message in messages)
     assert KEY not in repr(messages)

@@ -1,4 +1,4 @@
-"""Each setting, and each way to get it wrong."""
+"""Each setting, with valid and invalid values."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The tests of projects with several databases, in a process of their own, for their settings are others."""
+"""Runs the tests for projects with several databases in a separate process, because their settings differ."""
 
 import os
 import subprocess

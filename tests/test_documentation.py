@@ -1,4 +1,4 @@
-"""README and docs/: every block of code is run or read; `tests/documentation.py` says how."""
+"""README and docs/: every block of code is run or parsed; see `tests/documentation.py`."""
 
 import shutil
 import subprocess
@@ -35,7 +35,7 @@ def project(new_project, tmp_path) -> Path:
 
 
 def follow(page: str | Path, folder: Path) -> str:
-    """What is wrong with a page; nothing if nothing is."""
+    """Follow a page; return what is wrong with it, or nothing."""
     done = subprocess.run(  # noqa: S603 # our own module
         [sys.executable, "-W", "error", "-m", "tests.documentation", str(page)],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""What the log says: every record is an event of the documentation's table, with its values and no name."""
+"""Log records: each is an event of the documentation's table, with its values and without names."""
 
 import ast
 import logging
@@ -37,7 +37,7 @@ ROOT_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def calls_of_log() -> Iterator[tuple[str, frozenset[str]]]:
-    """The constant and the values of each ``logs.log(logs.NAME, …)`` in the package."""
+    """Yield the constant and the values of each ``logs.log(logs.NAME, …)`` in the package."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "logs.log":
@@ -71,7 +71,7 @@ def test_each_value_is_explained_and_none_takes_the_place_of_what_a_record_has()
 
 
 def test_nothing_else_logs():
-    """A record without an event would be nobody's to count."""
+    """Records without an event could not be counted."""
     others = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "logs.py"]
 
     assert [path.name for path in others if "getLogger" in path.read_text() or "logger." in path.read_text()] == []
@@ -79,7 +79,7 @@ def test_nothing_else_logs():
 
 @pytest.fixture
 def said(caplog) -> Callable[[str], list[dict[str, Any]]]:
-    """The records of an event, as level and values."""
+    """The level and values of the records of an event."""
     caplog.set_level(logging.DEBUG, "django_orq")
 
     def find(name: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The tree of errors: each pickles, has a code of its own, and can be explained later from what is stored."""
+"""The exceptions: each can be pickled, has its own code, and its message can be composed from what is stored."""
 
 import json
 import pickle

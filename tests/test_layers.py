@@ -1,4 +1,4 @@
-"""The layer contract of setup.cfg, as `make check` holds it too."""
+"""The import contracts of setup.cfg, which `make check` checks too."""
 
 import os
 import subprocess

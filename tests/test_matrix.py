@@ -1,4 +1,4 @@
-"""In the matrix it is the installed wheel that is tested, with what the name of the environment says."""
+"""In the matrix the tests run against the installed wheel, with the versions in the environment's name."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Remote JSON into frozen values: all dialects, and every refusal."""
+"""Parsing of remote JSON: both dialects, and every reason to reject it."""
 
 import json
 import math

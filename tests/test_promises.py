@@ -1,4 +1,4 @@
-"""The table of docs/promises.md: each promise of the README, and tests that are there."""
+"""The table of docs/promises.md has each promise of the README, and names tests that exist."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ ROWS = re.findall(r"^\| (\d+) \| .+ \| `([^`]+?)::([^`]+)` \|$", TABLE, re.M)
 
 
 def names_in(path: Path) -> set[str]:
-    """The names of a file's tests, as pytest has them but for parameters."""
+    """The names of a file's tests as in pytest, without parameters."""
     found = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef):

@@ -1,4 +1,4 @@
-"""What the page of the public API names is what the modules offer; `docs/tables.py` writes its tables."""
+"""The public API's page names exactly what the modules export; `docs/tables.py` writes its tables."""
 
 import re
 from importlib import import_module

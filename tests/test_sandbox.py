@@ -1,4 +1,4 @@
-"""The sandbox keeps the remote API's protocol, and breaks it exactly as it is told."""
+"""The sandbox follows the remote API's protocol, and fails exactly as told."""
 
 import contextlib
 import http.client
@@ -108,7 +108,7 @@ def wait_until(condition):
 
 
 def exchange(sandbox, octets):
-    """All that comes back for these bytes on a connection of their own, up to its end."""
+    """Send these bytes on a new connection; return everything received until it closes."""
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as sock:
         sock.sendall(octets)
         return b"".join(iter(lambda: sock.recv(4096), b""))

@@ -16,7 +16,7 @@ SIGNALS = {name: getattr(signals, f"conversation_{name}") for name in ("created"
 
 @pytest.fixture
 def told():
-    """What receivers were told: the kind, the conversation's name, and the run's key."""
+    """What receivers were called with: the kind, the conversation's name, and the run's key."""
     heard = []
     receivers = []
     for name, signal in SIGNALS.items():

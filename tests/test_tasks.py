@@ -183,7 +183,7 @@ def test_spent_budget_waits_for_the_next_call(remote, settings, queue):
 
 @contextmanager
 def silent_port():
-    """Of 127.0.0.1, where connections are accepted and nothing is ever answered."""
+    """A port of 127.0.0.1 that accepts connections but never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""Texts are composed when they are read, in the reader's language; what is stored or logged is English."""
+"""Messages are composed when they are read, in the active language; stored and logged texts are English."""
 
 import html
 import json
@@ -45,7 +45,7 @@ except Exception as error:
 
 @pytest.fixture(autouse=True)
 def german(settings, tmp_path: Path):
-    """A catalogue of the project's own, and a site that answers in the language that the reader's browser asks for."""
+    """A message catalogue of the project, and a site that responds in the language of the user's browser."""
     folder = tmp_path / "de" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     (folder / "django.mo").write_bytes(compiled({"": "Content-Type: text/plain; charset=UTF-8\n"} | GERMAN))
@@ -56,7 +56,7 @@ def german(settings, tmp_path: Path):
 
 
 def compiled(texts: dict[str, str]) -> bytes:
-    """In the format of GNU gettext's ``.mo``: a header, two tables of lengths and offsets, and the texts."""
+    """The catalogue in GNU gettext's ``.mo`` format: a header, two tables of lengths and offsets, and the texts."""
     strings = [text.encode() for text in (*sorted(texts), *(texts[name] for name in sorted(texts)))]
     header, table, offset = 28, b"", 28 + 8 * len(strings)
     for string in strings:
@@ -68,7 +68,7 @@ def compiled(texts: dict[str, str]) -> bytes:
 
 @pytest.fixture
 def reader() -> Client:
-    """A person who may do everything, and reads German."""
+    """A superuser who reads German."""
     client = Client(headers={"Accept-Language": "de"})
     client.force_login(User.objects.create_superuser("admin"))
     return client

@@ -1,4 +1,4 @@
-"""People search the page on troubleshooting for a message that they see: each is one of the code's."""
+"""The messages on the troubleshooting page, for which users search, exist in the code."""
 
 import re
 from pathlib import Path

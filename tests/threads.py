@@ -1,4 +1,4 @@
-"""Work in threads of their own, each with its own connections."""
+"""Runs work in threads that have their own connections."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
-    """Start the work at once."""
+    """Start the work immediately."""
 
     def run() -> None:
         try:
@@ -22,6 +22,6 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 
 
 def disconnect() -> None:
-    """Close this thread's connections, those to SQLite's memory too: their own ``close`` leaves them open."""
+    """Close this thread's connections, also those to in-memory SQLite, which ``close`` leaves open."""
     for connection in connections.all(initialized_only=True):
         BaseDatabaseWrapper.close(connection)

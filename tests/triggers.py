@@ -1,4 +1,4 @@
-"""What the database itself says was written: one trigger for each kind of write to a conversation's row."""
+"""Counts writes in the database: one trigger for each kind of write to a conversation's row."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ _TRIGGERS = {
 
 @contextmanager
 def written_rows() -> Iterator[Callable[[], int]]:
-    """Yields how many rows of conversations have been inserted, updated or deleted since."""
+    """Yield a function that returns how many rows of conversations were inserted, updated or deleted since."""
     execute("CREATE TABLE write_count (n integer)")
     if connection.vendor == "postgresql":
         execute(_FUNCTION)

@@ -1,4 +1,4 @@
-"""Plain remote values and answers for tests that need no server."""
+"""Plain remote values and responses for tests that need no server."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -38,25 +38,25 @@ def answer(*conversations: RemoteConversation, asked: float = 100, took: float =
 
 
 def set_columns(row: Conversation, **columns: Any) -> Conversation:
-    """Put a row into a state by hand, past the mirror's refusal of stray writes."""
+    """Set columns of a row directly, bypassing the mirror's protection against writes."""
     QuerySet(Conversation).filter(pk=row.pk).update(**columns)
     row.refresh_from_db()
     return row
 
 
 def scrub(rows: Iterable[Conversation]) -> None:
-    """Take out the names of tombstones, as ``orq_prune`` does when they are old."""
+    """Remove the names of tombstones, as ``orq_prune`` does with old ones."""
     QuerySet(Conversation).filter(pk__in=[row.pk for row in rows]).update(display_name="", previous_name=None)
 
 
 def mirrored_values(row: Conversation) -> dict[str, Any]:
-    """All columns but the key, and what the database works out by itself."""
+    """All columns except the key and those that the database computes."""
     fields = (field for field in row._meta.concrete_fields if not field.primary_key and not field.generated)
     return {field.name: getattr(row, field.name) for field in fields}
 
 
 def tombstone(number: int = 1, *, days: float = 10, **columns: Any) -> Conversation:
-    """A row of a conversation that was deleted so many days ago."""
+    """The row of a conversation that was deleted so many days ago."""
     remote_id = f"conv_{number:026d}"
     workspace = columns.pop("workspace", "default")
     reconcile(answer(conversation(remote_id=remote_id, display_name=f"Ticket {number}")), workspace=workspace)

@@ -1,4 +1,4 @@
-"""What tests of the walk do over and over."""
+"""Helpers for tests of the walk."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +12,7 @@ from django_orq.testing import OrqSandbox
 
 
 class Killed(BaseException):
-    """Ends a walk as a signal would."""
+    """Interrupts a walk as a signal would."""
 
 
 def kill_after(pages: int) -> Callable[[SyncRun], None]:
@@ -29,7 +29,7 @@ def fill(remote: OrqSandbox, count: int) -> list[str]:
 
 
 def full_run() -> SyncRun:
-    """Work on the unfinished full run until it ends or waits; the error of a failed one is swallowed."""
+    """Work on the unfinished full run until it ends or waits; if it fails, its error is swallowed."""
     return work_on(runs.open_run("default", "full"))
 
 
@@ -46,7 +46,7 @@ def work_on(run: SyncRun) -> SyncRun:
 
 
 def walk_pages(count: int, mode: str = "full") -> SyncRun:
-    """Work on the unfinished run of that mode for so many pages."""
+    """Process this many pages of the unfinished run of that mode."""
     run = runs.open_run("default", mode)
     for _page in range(count):
         slices.run_slice(run.pk, seconds=0.000_001)
@@ -55,7 +55,7 @@ def walk_pages(count: int, mode: str = "full") -> SyncRun:
 
 
 def approve(run: SyncRun) -> SyncRun:
-    """As a person who has looked at it does."""
+    """Approve it, as a user who has reviewed it."""
     run.refresh_from_db(using=write_database())
     approved = runs.approve(run, reason=run.needs_approval, by="somebody")
     assert approved is not None
@@ -63,7 +63,7 @@ def approve(run: SyncRun) -> SyncRun:
 
 
 def let_the_wait_pass() -> None:
-    """As if the time had come: of waiting runs, and of waits that Orq asked for."""
+    """Make the waits of runs, and those that Orq asked for, expire."""
     SyncRun.objects.filter(state="waiting").update(resume_at=datetime.now(UTC) - timedelta(seconds=1))
     WorkspaceWait.objects.all().delete()
 
@@ -74,7 +74,7 @@ def configure(settings, **options: object) -> None:
 
 
 def mirror_equals(remote: OrqSandbox) -> bool:
-    """Whether the live rows are the remote conversations, field by field, times to the millisecond."""
+    """Whether the live rows equal the remote conversations, field by field, times to the millisecond."""
     rows = [
         {
             "_id": row.remote_id,

@@ -1,4 +1,4 @@
-"""The wheel and an environment that holds it and what it requires, nothing else."""
+"""The built wheel, installed in an environment with nothing but its requirements."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def wheel() -> Path:
 
 @pytest.fixture(scope="session")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of a fresh virtual environment with the wheel, on the versions that the tests run with."""
+    """The `bin` folder of a new virtual environment with the wheel, with the versions that the tests use."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder)
     install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")

@@ -1,4 +1,4 @@
-"""An otherwise empty Django project with the built wheel, used as its owner would: by commands."""
+"""A new Django project with the built wheel, used as its owner would: through commands."""
 
 import re
 import sqlite3
@@ -38,7 +38,7 @@ DEPRECATIONS = "error::DeprecationWarning,error::PendingDeprecationWarning"
 
 
 class Project:
-    """Made by `django-admin startproject` in `folder`; `programs` is the environment's `bin`."""
+    """Created by `django-admin startproject` in `folder`; `programs` is the environment's `bin` folder."""
 
     def __init__(self, folder: Path, *, programs: Path, api_key: str, base_url: str) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Project:
             (folder / name).mkdir()
 
     def python(self, *words: str) -> str:
-        """Run Python in the project's folder; returns its standard output."""
+        """Run Python in the project's folder; return its standard output."""
         return self._run("python", *words)
 
     def manage(self, *words: str) -> str:
@@ -65,7 +65,7 @@ class Project:
 
     @contextmanager
     def worker(self) -> Iterator[Program]:
-        """A Celery worker in a group of its own, asked by SIGTERM to end well when the block is left."""
+        """Run a Celery worker in its own process group; it is stopped with SIGTERM at the end of the block."""
         command = (self._programs / "celery", "-A", "project", "worker", "--concurrency=2", "--loglevel=INFO")
         with program("worker", *command, folder=self.folder, environment=self._environment, cwd=self.folder) as worker:
             yield worker
@@ -76,7 +76,7 @@ class Project:
             return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def rows(self, model: str) -> list[dict[str, Any]]:
-        """What SQLite holds, without the ORM in between; newest conversation, or latest run, first."""
+        """The rows in SQLite, read without the ORM; the newest conversation, or the latest run, first."""
         with closing(sqlite3.connect(self.folder / "db.sqlite3")) as connection:
             connection.row_factory = sqlite3.Row
             order = "remote_id" if model == "conversation" else "id"
@@ -84,7 +84,7 @@ class Project:
             return [dict(row) for row in found]
 
     def append(self, name: str, *texts: str) -> None:
-        """To one of the project's own files, made if it is not there."""
+        """Append to one of the project's files, creating it if necessary."""
         with (self.folder / "project" / name).open("a") as file:
             file.writelines(texts)
 
@@ -93,7 +93,7 @@ class Project:
 
 
 def from_readme(name: str) -> str:
-    """What the README says to add to this file."""
+    """The code that the README says to add to this file."""
     block = re.search(rf"^```python\n# {re.escape(name)}.*?\n(.*?)^```$", README.read_text(), re.M | re.S)
     assert block, f"the README has no lines for {name}"
     return block[1]

@@ -1,4 +1,4 @@
-"""Terminals as a reader has them: a shell each, which commands are typed into."""
+"""Terminals as a reader uses them: shells into which commands are typed."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ PATIENCE = 300.0
 
 
 def _heed_control_c() -> None:
-    """A shell that was started in the background passes on that it ignores it."""
+    """Restore SIGINT, which a shell started in the background ignores, and its children too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
-    """A shell in a folder; all that is typed and said goes into the transcript too."""
+    """A shell in a folder. Its input and output are also written to the transcript."""
 
     def __init__(
         self, name: str, *, folder: Path, environment: dict[str, str], logs: Path, transcript: TextIO
@@ -46,7 +46,7 @@ class Terminal:
         return self._log.read_text(errors="replace")
 
     def run(self, command: str) -> str:
-        """What a command said; AssertionError unless it ends well."""
+        """Run a command and return its output; AssertionError if it fails."""
         before, end = len(self.said), uuid.uuid4().hex
         self._type(command, f"echo {end} $?")
         assert wait_until(lambda: f"{end} " in self.said, within=PATIENCE), f"{command}\n{self.said[before:]}"
@@ -57,14 +57,14 @@ class Terminal:
         return output
 
     def start(self, command: str, *, ready: str) -> None:
-        """Type a command that goes on until Ctrl-C, and wait until it says that it is ready."""
+        """Type a command that runs until Ctrl-C, and wait until it says that it is ready."""
         self._read = len(self.said)
         self._type(command)
         assert wait_until(lambda: ready in self.said[self._read :]), f"{command}\n{self.said}"
         self._note(command, f"… {ready} …")
 
     def press_control_c(self) -> None:
-        """Ask what runs to end, and close the terminal; it must leave nothing behind."""
+        """Stop the running command and close the terminal; no process may be left."""
         os.killpg(self._shell.pid, signal.SIGINT)
         self.close()
         self._note("^C", f"What it had said:\n{self.said[self._read :]}")
@@ -82,7 +82,7 @@ class Terminal:
             self._shell.stdin.close()
 
     def _type(self, command: str, *more: str) -> None:
-        """What is typed is read line by line, so a command must not take the next one for its own input."""
+        """Type a command. The shell reads line by line, so no command may read the next one as its input."""
         assert self._shell.stdin
         lines = [f"{{ {command}", "} </dev/null", *more]
         self._shell.stdin.write("".join(f"{line}\n" for line in lines).encode())

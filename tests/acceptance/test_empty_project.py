@@ -1,4 +1,4 @@
-"""An empty project with the wheel: it passes the checks, migrates, and mirrors to the letter what the SDK created."""
+"""A new project with the wheel passes the checks, migrates, and mirrors exactly what the SDK created."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ MIRRORED_AS = {*ON_THE_WIRE.values(), "createdAt", "updatedAt", "metadata"}
 
 @pytest.fixture
 def filled_sandbox(orq_sandbox, sdk_rc29):
-    """300 conversations; none of our code had a part in creating them."""
+    """A sandbox with 300 conversations, created without any of our code."""
     for name in NAMES:
         sdk_rc29.create(display_name=name)
     assert [one["displayName"] for one in orq_sandbox.conversations] == NAMES[::-1]
@@ -28,7 +28,7 @@ def filled_sandbox(orq_sandbox, sdk_rc29):
 
 
 def moment(stored):
-    """SQLite's text for a time, which Django writes in UTC."""
+    """A time as Django stores it in SQLite, in UTC."""
     return datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""The quick start, followed word for word with the built wheel, PostgreSQL and Redis."""
+"""The quick start, followed exactly, with the built wheel, PostgreSQL and Redis."""
 
 import os
 import re
@@ -26,7 +26,7 @@ DATABASE = "orq_trial"
 
 
 class Reader:
-    """Does what the page says in an empty folder, with a terminal for each block that asks for one."""
+    """Follows the page in an empty folder, with a terminal for each block that needs its own."""
 
     def __init__(self, folder: Path, stack: ExitStack, *, logs: Path, transcript: TextIO) -> None:
         self._project = folder / "orq-trial"
@@ -61,7 +61,7 @@ class Reader:
                 assert command.is_answered_by(output), f"{command.text} said\n{output}"
 
     def end(self) -> None:
-        """Ctrl-C in every terminal but the first; what was started first ends last."""
+        """Press Ctrl-C in every terminal but the first, in reverse order."""
         while self._servers:
             self._servers.pop().press_control_c()
 
@@ -80,7 +80,7 @@ class Reader:
 
 
 def _free_port(port: int) -> str:
-    """This one, or another if it is in use."""
+    """This port, or another if it is in use."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
@@ -91,7 +91,7 @@ def _free_port(port: int) -> str:
 
 @pytest.fixture
 def reader(wheel, tmp_path) -> Iterator[Reader]:
-    """In a folder with a checkout called `django_orq`, of which only the built wheel is there."""
+    """In a folder with a checkout called `django_orq` that contains only the built wheel."""
     transcript = os.environ.get("ORQ_QUICK_START")
     if not transcript:
         pytest.skip("needs PostgreSQL and Redis on loopback, and in ORQ_QUICK_START a file for its transcript")
@@ -105,7 +105,7 @@ def reader(wheel, tmp_path) -> Iterator[Reader]:
 
 @pytest.fixture
 def no_database() -> Iterator[None]:
-    """The page makes its database, and a walk that broke off leaves none; one that is there is somebody else's."""
+    """The page creates its database; it must not exist before, and is dropped even if the test fails."""
     named = _postgresql(
         "psql", "--no-psqlrc", "--tuples-only", "--command=SELECT datname FROM pg_database", "postgres"
     )
@@ -121,7 +121,7 @@ def _postgresql(program: str, *words: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Of a person with this Python, who has no proxy between the programs of one machine."""
+    """The environment of a user of this Python, without a proxy for local addresses."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     own = {"PATH": path, "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     return environment() | own

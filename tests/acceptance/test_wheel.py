@@ -1,4 +1,4 @@
-"""What the wheel holds: the package and its metadata, all of it and nothing else."""
+"""The wheel contains the package and its metadata, complete and nothing else."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What the tests of the admin share."""
+"""Fixtures for the tests of the admin."""
 
 from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""The admin over a running sandbox, as a browser would use it."""
+"""The admin with a running sandbox, as a browser uses it."""
 
 import re
 from html import unescape
@@ -40,7 +40,7 @@ each_error = pytest.mark.parametrize("error", ERRORS)
 
 @pytest.fixture
 def impatient(settings, remote):
-    """A running Orq that is waited for only shortly."""
+    """A running sandbox, with a short timeout for its responses."""
     settings.ORQ_WORKSPACES = {"default": settings.ORQ_WORKSPACES["default"] | {"READ_TIMEOUT": 0.3}}
     return remote
 
@@ -63,7 +63,7 @@ def save_name(client: Client, row: Conversation, name: str, *, seen=None, **fiel
 
 
 def resubmit(client: Client, url: str, response):
-    """Save the form of a page as it stands, hidden fields included."""
+    """Submit the form of a page unchanged, including its hidden fields."""
     return client.post(url, {**fields_of(response), "_save": "Save"})
 
 
@@ -73,7 +73,7 @@ def fields_of(response) -> dict[str, str]:
 
 
 def hidden_fields(response) -> dict[str, str]:
-    """What the inputs of a page hold, those that a person sees too."""
+    """The values of all inputs of a page, including the visible ones."""
     inputs = re.findall(r"<input [^>]*>", text_of(response))
     pairs = [(re.search(r'name="([^"]*)"', one), re.search(r'value="([^"]*)"', one)) for one in inputs]
     return {unescape(name[1]): unescape(value[1]) for name, value in pairs if name and value}
@@ -84,19 +84,19 @@ def confirm_deletion(client: Client, row: Conversation):
 
 
 def choose(client: Client, action: str, rows, **fields):
-    """Order an action of the list: its first step, mostly a page that asks."""
+    """Request an action of the list: the first step, usually a confirmation page."""
     selected = [row.pk for row in rows]
     return client.post(f"{LIST}?state=any", {"action": action, "_selected_action": selected, **fields})
 
 
 def confirm(client: Client, response, **fields):
-    """Send the form of such a page as it stands, but for ``fields``."""
+    """Submit the form of a confirmation page unchanged, except for ``fields``."""
     (url,) = re.findall(r'<form method="post" action="([^"]*)"', text_of(response))
     return client.post(unescape(url), {**hidden_fields(response), **fields})
 
 
 def confirm_by_force(client: Client, action: str, rows, **fields):
-    """The second step alone, as somebody would forge it."""
+    """Submit only the second step, as a forged request would."""
     url = reverse(f"{NAMES}_{action}")
     return client.post(url, {"selected": ",".join(str(row.pk) for row in rows), **fields})
 
@@ -106,18 +106,18 @@ def text_of(response) -> str:
 
 
 def said(response, level: int | None = None) -> list[str]:
-    """The messages that a request left, of one level or of all, as they read."""
+    """The texts of the messages that a request added, of one level or of all."""
     found = get_messages(response.wsgi_request)
     return [plain(str(message)) for message in found if level in (None, message.level)]
 
 
 def plain(text: str) -> str:
-    """Without the marks that isolate the direction of names."""
+    """The text without the characters that isolate the direction of names."""
     return text.translate(dict.fromkeys(map(ord, "\u2068\u2069")))
 
 
 def assert_nothing_done(response) -> None:
-    """A page of its own, without a word of success and without an entry in the history."""
+    """The response is a page, without a success message and without a log entry."""
     assert response.status_code == 200
     assert said(response, constants.SUCCESS) == []
     assert "successfully" not in text_of(response)
@@ -245,7 +245,7 @@ def test_popup_may_refer_to_no_column_but_those_that_others_refer_to(remote, adm
 
 @pytest.mark.parametrize("verb", ["create", "rename", "delete"])
 def test_answer_that_could_not_be_stored_does_not_invite_to_try_again(remote, admin_client, monkeypatch, verb):
-    """Patched at the database's side: two writers that collide three times running can't be staged."""
+    """The database is patched: three collisions of two writers in a row cannot be staged."""
     row = mirrored(remote)
 
     def contend(*_args, **_options):
@@ -484,7 +484,7 @@ def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_clie
 
 
 def watch_transactions(remote) -> list[bool]:
-    """Whether this thread's connection was in a transaction, each time that Orq received a request."""
+    """Records whether this thread's connection is in a transaction at each request to Orq."""
     ours = connections["default"]
     seen: list[bool] = []
     remote.on_request = lambda _operation, phase: seen.append(ours.in_atomic_block) if phase == "before" else None
@@ -669,7 +669,7 @@ def test_forged_posts_from_another_site_are_refused(remote, admin_user):
 
 
 def walked(remote, *junk) -> SyncRun:
-    """A run through a list of one conversation, with items that can't be mirrored."""
+    """A run over a list of one conversation and items that cannot be mirrored."""
     remote.add("Refund")
     remote.transform_list = lambda listed: {**listed, "data": [*listed["data"], *junk]}
     run = runs.open_run("default", "full")

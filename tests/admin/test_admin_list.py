@@ -1,4 +1,4 @@
-"""The list of conversations and the fields of other models that complete from it."""
+"""The list of conversations, and autocomplete fields of other models."""
 
 import re
 from datetime import datetime
@@ -41,7 +41,7 @@ each_awkward_name = pytest.mark.parametrize("name", AWKWARD_NAMES.values(), ids=
 
 
 def mirrored(*names: str, workspace: str = "default") -> list[Conversation]:
-    """A row for each name, the first one the oldest."""
+    """A row for each name, oldest first."""
     known = Conversation.objects.count()
     ids = [f"conv_01jj1hdhn7{number:016d}" for number in range(known, known + len(names))]
     items = [conversation(remote_id=one, display_name=name) for one, name in zip(ids, names, strict=True)]

@@ -1,4 +1,4 @@
-"""The actions of the list on one and on several conversations, and the pages of operations, over a running sandbox."""
+"""The list's actions on one and on several conversations, and the pages of operations, with a running sandbox."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def broken_broker(monkeypatch):
-    """Publishing fails, as it does for a broker that is out of reach."""
+    """Publishing fails, as with an unreachable broker."""
 
     def refuse(*_args, **_options):
         raise OperationalError("connection refused")
@@ -68,7 +68,7 @@ def page_of(operation: Operation, name: str = "change") -> str:
 
 
 def ordered(response) -> Operation:
-    """The operation whose page a request led to."""
+    """The operation to whose page a request was redirected."""
     operation = Operation.objects.latest("pk")
     assert response.url == page_of(operation)
     return operation
@@ -84,7 +84,7 @@ def rename_page(client: Client, rows):
 
 
 def field_of(row: Conversation) -> str:
-    """For its new name, on the page that renames several."""
+    """The field for its new name on the page that renames several."""
     return f"{row.pk}-display_name"
 
 
@@ -97,7 +97,7 @@ def names_in_orq(remote) -> list[str]:
 
 
 class TestSeveral:
-    """Recorded first, and done by a worker."""
+    """Recorded first, then done by a worker."""
 
     @pytest.mark.parametrize(
         ("action", "words", "names", "flag"),
@@ -335,7 +335,7 @@ class TestDelete:
 class TestRowsThatOneMayNotTouch:
     @pytest.fixture
     def guarded(self, rows, monkeypatch):
-        """The newest may be neither changed nor deleted, by the project's own admin class."""
+        """The project's own admin class permits neither changing nor deleting the newest conversation."""
         for name in ("has_change_permission", "has_delete_permission"):
             stock = getattr(ConversationAdmin, name)
 
@@ -529,7 +529,7 @@ def messages_shown(response) -> str:
 
 
 class TestTwice:
-    """What is done to one conversation is the same done twice, so its forms need no memory."""
+    """Actions on a single conversation are idempotent, so that their forms need no token."""
 
     def test_rename_that_is_sent_twice_is_done_once_and_said_twice(self, remote, rows, admin_client):
         url = reverse("admin:django_orq_conversation_change", args=[rows[0].pk])
@@ -705,7 +705,7 @@ class TestPage:
 
 
 class TestNames:
-    """One that runs from right to left disturbs no sentence that it is part of: it is isolated, as is any other."""
+    """Every name is isolated within sentences, so that a right-to-left name does not disturb the text around it."""
 
     NAME, OTHER = "שלום (1)", "עולם (2)"
     ISOLATED, OTHER_ISOLATED = f"\u2068{NAME}\u2069", f"\u2068{OTHER}\u2069"

@@ -1,4 +1,4 @@
-"""Runs in the admin: started, watched, let go on, paused and cancelled; how fresh the mirror is."""
+"""Runs in the admin: started, monitored, paused, resumed, approved and cancelled; how current the mirror is."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ def broker_out_of_reach():
 
 @pytest.fixture
 def routed():
-    """Has Celery route the messages of runs to the queue “orq”."""
+    """Makes Celery route the messages of runs to the queue “orq”."""
     yield app.conf.update(task_routes={"django_orq.*": {"queue": "orq"}})
     app.conf.update(task_routes=None)
     del app.amqp.router
@@ -50,7 +50,7 @@ def routed():
 
 @pytest.fixture
 def held_run(settings, remote) -> SyncRun:
-    """One whose guard held back three conversations."""
+    """A run that the guard stopped for review, with three missing conversations."""
     configure(settings, MASS_DELETE_MIN=2, MASS_DELETE_SHARE=0)
     ids = [remote.add(f"Ticket {number}")["_id"] for number in range(5)]
     full_run()
@@ -71,7 +71,7 @@ def sync_now(client: Client, mode: str = "incremental", **fields):
 
 
 def new_run(**columns) -> SyncRun:
-    """In a state that a run comes to by itself."""
+    """A run in a state that runs can reach."""
     run = runs.open_run("default", "full")
     SyncRun.objects.filter(pk=run.pk).update(**columns)
     run.refresh_from_db()
@@ -87,7 +87,7 @@ def text_of(response) -> str:
 
 
 def words_of(response) -> str:
-    """What a page says, without its markup."""
+    """The text of a page, without markup."""
     return " ".join(re.sub(r"<[^>]*>", " ", text_of(response)).split())
 
 
@@ -669,7 +669,7 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
     ids=str,
 )
 def test_run_that_no_worker_takes_says_so(remote, columns, expected):
-    """Times are given as how long ago they were."""
+    """The parameters say how long ago each time was."""
     now = datetime.now(UTC)
     ago = {name: now - value if isinstance(value, timedelta) else value for name, value in columns.items()}
 

@@ -1,4 +1,4 @@
-"""What the list of a million conversations reads: PostgreSQL tells, for the statements that the views ran."""
+"""What the list of a million conversations reads, according to PostgreSQL, for the statements of the views."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ MOSTLY_MISSING = Shares(
     scope="module", params=[(LARGE, MOSTLY_DELETED), (LARGE // 5, MOSTLY_MISSING)], ids=["deleted", "missing"]
 )
 def mirror(request, django_db_setup, django_db_blocker):
-    """How many rows there are."""
+    """The number of rows."""
     with django_db_blocker.unblock():
         fill(*request.param)
         yield request.param[0]
@@ -166,7 +166,7 @@ def test_rest_page_is_read_off_an_index_wherever_it_is(mirror, admin_client, sta
 
 
 def cursors_of(*, pages: tuple[int, ...], workspace: str, state: str = "", **created: str) -> Iterator[str]:
-    """As the pages before these have it: the id of the first conversation on each, as far as there are so many."""
+    """Yield the cursor of each of these pages, as the page before it has it, if the list is that long."""
     rows = Conversation.objects.filter(workspace=workspace).order_by("-remote_id")
     if state != "any":
         rows = rows.filter(indexed_state=state) if state else rows.filter(deleted_at=None)

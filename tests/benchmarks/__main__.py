@@ -111,7 +111,7 @@ def sync(sandbox: OrqSandbox, folder: Path) -> dict:
 
 
 def run(module: str, **environment: str) -> dict:
-    """What one of our modules prints, run in a fresh process."""
+    """Run one of our modules in a new process; return its output."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "ORQ_"))}
     done = subprocess.run(  # noqa: S603 # our own module
         [sys.executable, "-m", module],
@@ -142,7 +142,7 @@ def compare_lists() -> Iterator[str]:
 
 
 def doubts(measurements: list[Measurement]) -> Iterator[str]:
-    """On Linux a process starts with its parent's peak, which must not hide its own."""
+    """On Linux a process starts with its parent's peak memory, which must not hide its own."""
     ours = megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     if ours >= min(one.peak_mb for one in measurements):
         yield f"nothing is known of memory: the sandbox itself took {ours:.1f} MB"

@@ -11,5 +11,5 @@ app.autodiscover_tasks()
 
 @worker_process_init.connect
 def sign_what_is_written(**_) -> None:
-    """So that the ledger, kept by triggers, knows which of the worker's children wrote."""
+    """So that the triggers of the ledger can record which of the worker's child processes wrote."""
     connection.settings_dict["OPTIONS"]["application_name"] = str(os.getpid())

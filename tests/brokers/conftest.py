@@ -1,4 +1,4 @@
-"""Real brokers and a real database: `make brokers` names them."""
+"""Real brokers and a real database, configured by `make brokers`."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ SHORT = {"LEASE_SECONDS": 3, "SLICE_SECONDS": 1.5}
 
 @pytest.fixture(scope="session")
 def brokers() -> Mapping[str, str]:
-    """The broker's URL, by its scheme."""
+    """The broker's URL, by scheme."""
     urls = os.environ.get("ORQ_BROKERS", "").split()
     if not urls:
         pytest.skip("needs PostgreSQL, Redis and RabbitMQ: make brokers")
@@ -44,7 +44,7 @@ def ledger(brokers: object, transactional_db: None) -> Iterator[Ledger]:
 
 @pytest.fixture
 def new_fleet(tmp_path: Path, broker: Broker, ledger: Ledger, settings: Any) -> Callable[[Mapping[str, Any]], Fleet]:
-    """Makes the fleet for these workspaces, with short leases and slices; the test knows them as well."""
+    """Creates the fleet for these workspaces, with short leases and slices; also configures them in the test."""
 
     def new(workspaces: Mapping[str, Mapping[str, Any]]) -> Fleet:
         settings.ORQ_WORKSPACES = {alias: {**options, **SHORT} for alias, options in workspaces.items()}
@@ -55,7 +55,7 @@ def new_fleet(tmp_path: Path, broker: Broker, ledger: Ledger, settings: Any) -> 
 
 @pytest.fixture
 def brokerless(tmp_path: Path, ledger: Ledger, orq_sandbox: OrqSandbox) -> Iterator[Fleet]:
-    """Commands that know a broker which refuses every connection."""
+    """Commands configured with a broker that refuses all connections."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"amqp://127.0.0.1:{reserved.getsockname()[1]}"

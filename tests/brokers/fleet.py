@@ -1,4 +1,4 @@
-"""Worker, beat and commands, as processes of their own that share a database, a broker and a sandbox with a test."""
+"""Worker, beat and commands in separate processes that share a database, a broker and a sandbox with a test."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CELERY = (sys.executable, "-m", "celery", "--app", "tests.brokers.celery")
 
 
 class Fleet:
-    """Programs that work for ``workspaces`` (a value for the setting ORQ_WORKSPACES) and talk by one queue."""
+    """Programs that work on ``workspaces`` (a value for the setting ORQ_WORKSPACES) and use one queue."""
 
     def __init__(self, folder: Path, *, broker: str, queue: str, workspaces: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Fleet:
 
     @contextmanager
     def worker(self) -> Iterator[Program]:
-        """With two prefork children; ready when the block is entered."""
+        """A worker with two prefork children, ready when the block begins."""
         options = ("--concurrency=2", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
         with self.program("worker", *CELERY, "worker", *options) as worker:
             assert wait_until(lambda: " ready." in worker.text), worker.text
@@ -51,7 +51,7 @@ class Fleet:
 
 
 class Broker:
-    """One queue on a broker, removed with all that belongs to it by ``remove``."""
+    """One queue on a broker; ``remove`` deletes it with everything that belongs to it."""
 
     def __init__(self, url: str, *, queue: str) -> None:
         self.url = url
@@ -67,7 +67,7 @@ class Broker:
             self._app.send_task(task, arguments, connection=connection_, ignore_result=True, **options)
 
     def messages(self) -> int:
-        """How many wait in the queue."""
+        """The number of messages in the queue."""
         if self.is_redis:
             with self._redis() as client:
                 return client.llen(f"{self.queue}:{self.queue}")
@@ -91,7 +91,7 @@ class Broker:
 
 
 def database_url() -> str:
-    """The database of the test that is running."""
+    """The database of the current test."""
     database = connection.settings_dict
     user = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}"
     return f"postgres://{user}@{database['HOST']}:{database['PORT'] or 5432}/{quote(database['NAME'])}"

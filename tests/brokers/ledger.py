@@ -1,4 +1,4 @@
-"""What PostgreSQL itself says was written: each write of a conversation or a run, by whom, in which transaction."""
+"""Records each write of a conversation or a run in PostgreSQL, by triggers: which process, which transaction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ _NOTED = {"conversation": ("remote_id", "remote_id"), "syncrun": ("token", "curs
 
 class Ledger:
     def holder(self, token: str) -> int | None:
-        """The process that has claimed a run with this token."""
+        """The process that claimed a run with this token."""
         sql = "SELECT writer FROM ledger WHERE what = 'syncrun UPDATE' AND key = %s ORDER BY entry LIMIT 1"
         rows = self._ask(sql, token)
         return int(rows[0][0]) if rows else None
 
     def left_at(self, pid: int) -> tuple[str | None] | None:
-        """The cursor of the run that this process had claimed when it wrote last; ``None`` if it had let it go."""
+        """The cursor of the run that this process held at its last write; ``None`` if it had released the run."""
         sql = "SELECT key, cursor FROM ledger WHERE what = 'syncrun UPDATE' AND writer = %s ORDER BY entry DESC"
         for token, cursor in self._ask(sql, str(pid)):
             if not token:
@@ -42,21 +42,21 @@ class Ledger:
         return None
 
     def writes(self, token: str, *, by: int) -> int:
-        """How often this process has written the run while it had this token."""
+        """How often this process wrote the run while it had this token."""
         sql = "SELECT count(*) FROM ledger WHERE what = 'syncrun UPDATE' AND key = %s AND writer = %s"
         return int(self._ask(sql, token, str(by))[0][0])
 
     def inserted(self) -> list[int]:
-        """How many conversations were inserted, for each transaction in which some were."""
+        """The number of inserted conversations per transaction that inserted some."""
         sql = "SELECT count(*) FROM ledger WHERE what = 'conversation INSERT' GROUP BY transaction"
         return [count for (count,) in self._ask(sql)]
 
     def changed(self) -> int:
-        """How often a row of a conversation that was there already was written."""
+        """How often existing rows of conversations were written."""
         return int(self._ask("SELECT count(*) FROM ledger WHERE what = 'conversation UPDATE'")[0][0])
 
     def is_connected(self, pid: int) -> bool:
-        """Whether the database still works for this process; it may do so after the process is dead."""
+        """Whether the database still has a connection of this process, possibly after its death."""
         return bool(self._ask("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", str(pid)))
 
     def _ask(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

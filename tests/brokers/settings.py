@@ -1,4 +1,4 @@
-"""Of the workers, beats and commands that the tests here start; the tests say what they need by the environment."""
+"""The settings of the workers, beats and commands started here, configured by environment variables."""
 
 import json
 import os

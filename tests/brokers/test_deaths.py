@@ -1,4 +1,4 @@
-"""Walkers that are killed, or suspended for too long, in the middle of a run."""
+"""Workers that are killed, or suspended for too long, in the middle of a run."""
 
 import os
 import random
@@ -23,7 +23,7 @@ LONGEST_LIFE = 0.4
 
 @pytest.fixture
 def only_run():
-    """The first run that beat has called for, as it stands."""
+    """The first run that beat requested, in its current state."""
 
     def read():
         return SyncRun.objects.order_by("pk").first()
@@ -32,7 +32,7 @@ def only_run():
 
 
 def holder_of(run, ledger):
-    """The process that has claimed the run, dead or alive."""
+    """The process that claimed the run, dead or alive."""
     return ledger.holder(run.token) if run is not None and run.token else None
 
 
@@ -42,7 +42,7 @@ def living_holder(only_run, ledger):
 
 
 def kill_holder(only_run, ledger):
-    """SIGKILL at a random moment; returns the cursors where that struck: none if the run was let go before."""
+    """Send SIGKILL at a random moment; return the cursors at that time, none if the run had been released."""
     assert wait_until(lambda: living_holder(only_run, ledger)), "nobody walks"
     time.sleep(random.uniform(0, LONGEST_LIFE))  # noqa: S311 # no secret
     pid = living_holder(only_run, ledger)
@@ -54,7 +54,7 @@ def kill_holder(only_run, ledger):
 
 
 def cursors_of_first_run(requests):
-    """What was asked for, up to the next run that beat calls for: that one begins at the head again."""
+    """The requested cursors up to the next run that beat requests, which begins at the head again."""
     cursors = [request.query.get("starting_after") for request in requests if request.operation == "list"]
     last_page = cursors.index(min(filter(None, cursors)))
     return cursors[: cursors.index(None, last_page) if None in cursors[last_page:] else None]
@@ -86,7 +86,7 @@ def test_run_is_whole_after_ten_of_its_walkers_were_killed(new_fleet, ledger, on
 
 
 class Gate:
-    """Holds one request back, before it is carried out."""
+    """Holds a request back before it is handled."""
 
     def __init__(self, *, number):
         self.reached, self.opened = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""Messages that come twice, late or never, and commands that meet."""
+"""Messages that arrive twice, late or never, and commands that run at the same time."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What people order for many conversations, while the workers that do it are killed."""
+"""Bulk operations whose workers are killed."""
 
 import os
 import random
@@ -36,7 +36,7 @@ def rows(remote, settings, ledger):
 
 
 def holder(operation: Operation) -> int | None:
-    """The process that works on it now."""
+    """The process that is working on it."""
     operation.refresh_from_db()
     return int(operation.worker.split()[1]) if operation.token else None
 
@@ -50,7 +50,7 @@ def kill_holder(operation: Operation) -> None:
 
 
 def work_off_under_fire(fleet, operation: Operation) -> None:
-    """Have workers do it, and kill them while they do."""
+    """Run the operation with workers, and kill them while it runs."""
     with fleet.worker() as worker, fleet.beat():
         for _ in range(KILLS):
             kill_holder(operation)
@@ -59,7 +59,7 @@ def work_off_under_fire(fleet, operation: Operation) -> None:
 
 
 def carried_out(remote: OrqSandbox, operation: str) -> Counter[str]:
-    """How often Orq did it, for each name."""
+    """How often Orq performed it, by name."""
     done = [request for request in remote.requests if request.operation == operation and request.status in (200, 201)]
     return Counter(request.body["displayName"] for request in done)
 

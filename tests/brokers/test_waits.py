@@ -1,4 +1,4 @@
-"""What workers do while Orq asks to be left alone: something else."""
+"""While Orq asks to wait, workers do other work."""
 
 import re
 import time
@@ -18,7 +18,7 @@ LATENESS = 4.0
 
 
 class Remote:
-    """A sandbox that refuses the first request, and remembers when each came (Unix seconds)."""
+    """A sandbox that rejects the first request, and records when each arrived (Unix seconds)."""
 
     def __init__(self, sandbox, headers):
         self.sandbox = sandbox
@@ -42,7 +42,7 @@ def has_succeeded(workspace):
 
 @pytest.fixture
 def date():
-    """A whole second, soon after the workers have got to work."""
+    """A whole second shortly after the workers have begun."""
     return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=12)
 
 

@@ -1,4 +1,4 @@
-"""A real browser, and the example project over a sandbox: `make browser`."""
+"""A real browser, and the example project with a sandbox: `make browser`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def _shared_site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 def mirrored_site(
     folder: Path, template: Path, *, conversations: int, groups: bool = False, **options: Any
 ) -> Iterator[Site]:
-    """A running site that has mirrored all of a new sandbox; ``options`` are the workspace's."""
+    """A running site with a full mirror of a new sandbox; ``options`` are the workspace's."""
     with OrqSandbox(conversations=conversations) as sandbox:
         site = Site(folder, sandbox=sandbox, options=options)
         site.prepare(template)
@@ -71,7 +71,7 @@ def mirrored_site(
 
 @pytest.fixture
 def site(_shared_site: Site) -> Iterator[Site]:
-    """A running site that all tests share; each takes conversations of its own."""
+    """A running site that all tests share; each test uses its own conversations."""
     sandbox = _shared_site.sandbox
     sandbox.clear_requests()
     yield _shared_site
@@ -87,7 +87,7 @@ def _persons_context(chromium: "Browser", _shared_site: Site) -> "Iterator[Brows
 
 @pytest.fixture
 def page(site: Site, _persons_context: "BrowserContext") -> "Iterator[Page]":
-    """A new page in the browser of a person who may do everything, in the shared site."""
+    """A new page in the shared site, in the browser of a superuser."""
     page = _persons_context.new_page()
     watch = Watch(page)
     yield page
@@ -98,7 +98,7 @@ def page(site: Site, _persons_context: "BrowserContext") -> "Iterator[Page]":
 
 @pytest.fixture
 def open_browser(chromium: "Browser") -> "Iterator[Callable[..., Page]]":
-    """Opens a page of a site in a browser of its own, as another person does; ``options`` are Playwright's."""
+    """Opens a page of a site in a separate browser, as another user; ``options`` are Playwright's."""
     with ExitStack() as opened:
 
         def open_(site: Site, *, forgives: str | None = None, **options: Any) -> "Page":
@@ -125,7 +125,7 @@ def watched(chromium: "Browser", site: Site, login: tuple[str, str] = LOGIN) -> 
 
 
 def new_context(chromium: "Browser", site: Site, **options: Any) -> "BrowserContext":
-    """A browser, so to speak, that is logged in."""
+    """A logged-in browser context."""
     options = {"base_url": site.url, "locale": "en", "viewport": DESKTOP, "storage_state": site.login, **options}
     context = chromium.new_context(**options)
     context.set_default_timeout(30_000)

@@ -1,4 +1,4 @@
-"""What can be told mechanically of how a page looks, and whether everybody can use it."""
+"""Automatic checks of the layout and accessibility of a page."""
 
 from typing import TYPE_CHECKING
 
@@ -84,13 +84,13 @@ _MEASURE = """
 
 
 def flaws(page: "Page") -> list[str]:
-    """What overflows, is clipped, overlaps or has no label; empty if nothing does."""
+    """What overflows, is clipped, overlaps or has no label; empty if there is nothing."""
     measured: list[str] = page.evaluate(_MEASURE)
     return measured
 
 
 def barriers(page: "Page") -> list[str]:
-    """What axe-core finds against WCAG 2.1 A and AA, a line for each element."""
+    """The violations of WCAG 2.1 A and AA that axe-core finds, one line per element."""
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 # installed by `make browser` alone
 
     options = {

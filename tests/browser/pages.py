@@ -1,4 +1,4 @@
-"""The admin's pages, in a person's words."""
+"""The admin's pages, in a user's terms."""
 
 import re
 from urllib.parse import urlencode
@@ -50,7 +50,7 @@ def rename(page: Page, row: Row, name: str) -> None:
 
 
 def middle_of(element: Locator) -> tuple[float, float]:
-    """Where a hand clicks that does not wait for the page, as clicks of Playwright's do."""
+    """Where to click at once, without waiting for the page as Playwright's own clicks do."""
     element.scroll_into_view_if_needed()
     box = element.bounding_box()
     assert box is not None
@@ -62,14 +62,14 @@ def confirm(page: Page) -> None:
 
 
 def choose_action(page: Page, action: str, *, search: str, **filters: str) -> None:
-    """Run an action on all that the list shows for this search."""
+    """Run an action on all rows that the list shows for this search."""
     page.goto(f"{LIST}?{urlencode({'q': search, **filters})}")
     page.get_by_label("Select all").check()
     _run(page, action)
 
 
 def run_action(page: Page, action: str, rows: list[Row]) -> None:
-    """Run it on these rows of the list that is shown."""
+    """Run an action on these rows of the current list."""
     for row in rows:
         page.locator(f'input[name="_selected_action"][value="{row["id"]}"]').check()
     _run(page, action)
@@ -81,7 +81,7 @@ def _run(page: Page, action: str) -> None:
 
 
 def go(page: Page) -> Locator:
-    """The button that runs an action; from Django 6.1 on, it says “Run”."""
+    """The button that runs an action, labelled “Run” since Django 6.1."""
     return page.get_by_role("button", name=re.compile("^(Go|Run)$"))
 
 
@@ -91,12 +91,12 @@ def full_sync(page: Page) -> None:
 
 
 def quoted(name: str) -> str:
-    """As names are within sentences: isolated, whatever their direction."""
+    """A name as it is shown within sentences: isolated, whatever its direction."""
     return f"“\u2068{name}\u2069”"
 
 
 def state(page: Page) -> Locator:
-    """Of a run or an operation, as its page renews it."""
+    """The state of a run or an operation, as its page updates it."""
     return page.locator("h2 [data-field=state]")
 
 
@@ -108,6 +108,6 @@ def expect_success(page: Page, *words: str) -> None:
 
 
 def expect_failure(page: Page, words: str) -> None:
-    """A message that says so, and no word of success."""
+    """Expect an error message with this text, and no success message."""
     expect(page.locator(".messagelist .error, .errornote, .errorlist").filter(has_text=words).first).to_be_visible()
     expect(page.locator(".messagelist .success")).to_have_count(0)

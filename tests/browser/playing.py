@@ -1,4 +1,4 @@
-"""Playwright, where `make browser` has installed it; a module that imports this one is skipped elsewhere."""
+"""Playwright, if `make browser` has installed it; otherwise modules that import this one are skipped."""
 
 import os
 

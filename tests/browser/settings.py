@@ -1,4 +1,4 @@
-"""The example project's, for the server, the worker and the commands that the tests here start."""
+"""The example project's settings, for the server, the worker and the commands that the tests start."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The example project as its owner runs it: web server, worker, database and folder of messages, over a sandbox."""
+"""The example project as its owner runs it: web server, worker, database and message folder, with a sandbox."""
 
 import json
 import secrets
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 class Site:
-    """One world; ``folder`` is its own, and holds all that it writes."""
+    """One running site; ``folder`` has all files that it writes."""
 
     def __init__(
         self, folder: Path, *, sandbox: OrqSandbox, options: Mapping[str, Any] | None = None, theme: str = "stock"
@@ -56,7 +56,7 @@ class Site:
         return f"http://{HOST}:{self.port}"
 
     def prepare(self, template: Path | None = None) -> None:
-        """A migrated database with one user: that of another site, or a new one."""
+        """Provide a migrated database with one user: a copy of another site's, or a new one."""
         if template is not None:
             shutil.copy(template, self.database)
             return
@@ -82,11 +82,11 @@ class Site:
             yield
 
     def manage(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Run a command of the project; returns what it printed."""
+        """Run a management command of the project; return its output."""
         return run(sys.executable, "manage.py", *words, cwd=ROOT, environment=self._environment, codes=codes)
 
     def fill(self) -> None:
-        """Mirror all that is in the sandbox."""
+        """Mirror the whole sandbox."""
         self.sync("--full")
         self._pool = [row for row in self.conversations() if row["remote_id"] in self._believable]
 
@@ -100,7 +100,7 @@ class Site:
         return self.folder / "db.sqlite3"
 
     def rows(self, table: str, where: str = "1", *values: Any) -> list[Row]:
-        """Newest first."""
+        """The rows, newest first."""
         with closing(sqlite3.connect(self.database, timeout=20)) as connection:
             connection.row_factory = sqlite3.Row
             found = connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY id DESC", values)  # noqa: S608 # ours
@@ -113,25 +113,25 @@ class Site:
         return self.rows("django_orq_syncrun")
 
     def again(self, row: Row) -> Row:
-        """This conversation's row as it is now."""
+        """This conversation's row, read again."""
         return self.conversations("id = ?", row["id"])[0]
 
     def history(self, row: Row) -> list[Row]:
-        """What the admin's log says of a conversation."""
+        """The admin log entries of a conversation."""
         conversations = "content_type_id = (SELECT id FROM django_content_type WHERE model = 'conversation')"
         return self.rows("django_admin_log", f"object_id = ? AND {conversations}", str(row["id"]))
 
     def forget_waits(self) -> None:
-        """As if the time that Orq asked for were over."""
+        """End all waits that Orq asked for."""
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
             connection.execute("DELETE FROM django_orq_workspacewait")
 
     def take(self) -> Row:
-        """A conversation as it was mirrored at the beginning, that no other test has touched."""
+        """A conversation from the initial mirror that no other test uses."""
         return self._pool.pop()
 
     def add_groups(self, count: int, *, of: int) -> None:
-        """Before all is mirrored, so many groups of conversations with a word of their own in their names."""
+        """Before the initial sync, add groups of conversations with a common word in their names."""
         words = [uuid.uuid4().hex[:8] for _ in range(count)]
         self._groups[of] = words
         for word in words:
@@ -139,11 +139,11 @@ class Site:
                 self.sandbox.add(f"{word} {number:02}")
 
     def take_group(self, of: int) -> list[Row]:
-        """A group that no other test has touched."""
+        """A group that no other test uses."""
         return self.conversations("display_name LIKE ?", f"{self._groups[of].pop()} %")
 
     def mirror_new(self, *names: str) -> list[Row]:
-        """Conversations that somebody else has just created."""
+        """Mirror conversations that another user has just created."""
         ids = [self.sandbox.add(name)["_id"] for name in names]
         self.sync()
         return [self.conversations("remote_id = ?", remote_id)[0] for remote_id in ids]
@@ -155,7 +155,7 @@ class Site:
 
 @contextmanager
 def held_requests(sandbox: OrqSandbox, operation: str) -> Iterator[threading.Event]:
-    """Requests to Orq that wait at its door until the block is left; the event says that one is there."""
+    """Requests to Orq are held back until the block ends; the event is set once one has arrived."""
     arrived, released = threading.Event(), threading.Event()
 
     def hold(asked: str | None, phase: str) -> None:
@@ -172,7 +172,7 @@ def held_requests(sandbox: OrqSandbox, operation: str) -> Iterator[threading.Eve
 
 
 class Turnstile:
-    """Lets as many list requests through as it is told to."""
+    """Lets a given number of list requests through."""
 
     def __init__(self) -> None:
         self._turns = threading.Semaphore(0)
@@ -187,7 +187,7 @@ class Turnstile:
 
 @contextmanager
 def turnstile(sandbox: OrqSandbox) -> Iterator[Turnstile]:
-    """At the door of Orq, until the block is left."""
+    """Holds requests to Orq back until the block ends."""
     turnstile = Turnstile()
     sandbox.on_request = turnstile.hold
     try:

@@ -1,4 +1,4 @@
-"""Several conversations at once, worked off by a worker, with Orq well and with Orq in trouble."""
+"""Bulk operations done by a worker, with and without failures of Orq."""
 
 import pytest
 
@@ -33,12 +33,12 @@ def few(site):
 
 
 def choose(page, action, rows, **filters):
-    """Run an action on all of a group, which have a word of their own in their names."""
+    """Run an action on a whole group, found by the common word in its names."""
     choose_action(page, action, search=rows[0]["display_name"].split()[0], **filters)
 
 
 def field(page, row):
-    """The one for a conversation's new name."""
+    """The field for a conversation's new name."""
     return page.get_by_label(row["display_name"], exact=True)
 
 
@@ -55,20 +55,20 @@ def order_deletions(page, rows):
 
 
 def expect_outcome(page, words):
-    """Once the operation is finished; its page says so by itself."""
+    """Wait until the page shows by itself that the operation is finished, and check its outcome."""
     expect(state(page)).to_have_text("finished")
     expect(page.locator("section.orq-standing")).to_contain_text(words)
 
 
 def done(site):
-    """The ids of the conversations that the newest operation says it has done."""
+    """The ids of the conversations that the newest operation reports as done."""
     operation = site.rows("django_orq_operation")[0]
     items = site.rows("django_orq_operationitem", "operation_id = ? AND state = 'done'", operation["id"])
     return {item["conversation_id"] for item in items}
 
 
 def assert_as_told(site, rows, *, count, column, wanted):
-    """``count`` of the rows are as was wanted, and noted in the history; the others are as they were."""
+    """``count`` of the rows are as requested, with a log entry; the others are unchanged."""
     ids = done(site)
     assert len(ids) == count
     for row in rows:

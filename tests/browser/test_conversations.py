@@ -1,4 +1,4 @@
-"""One conversation at a time: created, renamed and deleted by a person, with Orq well and with Orq in trouble."""
+"""Single conversations created, renamed and deleted by a user, with and without failures of Orq."""
 
 import pytest
 
@@ -27,7 +27,7 @@ each_fault = pytest.mark.parametrize("fault", FAULTS)
 
 
 def mirrored_values(row):
-    """All but the mark that a 404 leaves."""
+    """All values except the mark that a 404 leaves."""
     return {name: value for name, value in row.items() if name not in ("missing_since", "indexed_state")}
 
 
@@ -78,7 +78,7 @@ def test_bad_name_is_refused_beside_its_field(site, page):
 
 
 def click_twice(site, page, button, operation):
-    """Again once the first click has brought a request to the door of Orq."""
+    """Click again once the first click's request has reached Orq."""
     middle = middle_of(page.get_by_role("button", name=button, exact=True))
     with held_requests(site.sandbox, operation) as arrived:
         page.mouse.click(*middle)

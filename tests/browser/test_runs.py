@@ -1,4 +1,4 @@
-"""Syncing from the admin: started, watched, stopped for review and approved, with Orq well and in trouble."""
+"""Syncs in the admin: started, monitored, stopped for review and approved, with and without failures of Orq."""
 
 import re
 
@@ -26,7 +26,7 @@ def _walked_site(template, tmp_path_factory):
 
 @pytest.fixture
 def walked_site(_walked_site):
-    """A site of these tests alone: its pages are small, its guard soon holds, and it waits long for an answer."""
+    """A site for these tests only, with small pages, a low guard threshold and a long timeout."""
     yield _walked_site
     sandbox = _walked_site.sandbox
     sandbox.clear_faults()
@@ -45,7 +45,7 @@ def cancel(page):
 
 
 def lost_rows(site):
-    """Some of the oldest that are there, here and in Orq."""
+    """Some of the oldest rows, whose conversations are removed in Orq."""
     return site.conversations("deleted_at IS NULL")[:LOST]
 
 

@@ -1,4 +1,4 @@
-"""How the pages look, on a desk and in a hand, by day and by night; the pictures are kept in ORQ_SCREENSHOTS."""
+"""The layout of the pages on desktop and mobile screens, light and dark; screenshots are in ORQ_SCREENSHOTS."""
 
 import os
 from pathlib import Path
@@ -59,7 +59,7 @@ def _pictured_site(template, tmp_path_factory):
 
 @pytest.fixture
 def site(_pictured_site):
-    """A site of these pictures alone."""
+    """A site for the screenshots only."""
     yield _pictured_site
     _pictured_site.sandbox.clear_faults()
     _pictured_site.sandbox.hidden = set()
@@ -69,7 +69,7 @@ def site(_pictured_site):
 # Those of a look share a site, which takes long to fill.
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOOKS])
 def look(request, site, open_browser, album):
-    """A page in one of the looks, and what takes its picture and finds fault with it."""
+    """A page in one of these layouts; takes the screenshot and checks the page."""
     page = open_browser(site, **LOOKS[request.param])
 
     def take(name: str) -> list[str]:
@@ -253,7 +253,7 @@ NAMES = (
 
 
 def test_pictures_of_the_readme(template, tmp_path, open_browser, album):
-    """Of a window, not of the whole page; whoever has looked at them puts them into docs/images."""
+    """Screenshots of the window, not of the whole page; after a review they are copied to docs/images."""
     options = {"PAGE_SIZE": 10, "READ_TIMEOUT": 60}
     with mirrored_site(tmp_path, template, conversations=240, **options) as site:
         for row in site.conversations("display_name IN (?, ?)", AWKWARD, RIGHT_TO_LEFT):

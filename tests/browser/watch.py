@@ -1,4 +1,4 @@
-"""What no page may do while a test visits it."""
+"""What must not happen on any page while a test visits it."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ document.addEventListener("securitypolicyviolation", (violation) => {
 
 
 class Watch:
-    """Collects what must not happen: violations of the policy, errors of scripts, refused requests, dialogs."""
+    """Collects violations of the Content-Security-Policy, script errors, failed requests and dialogs."""
 
     def __init__(self, page: "Page", *, forgives: str | None = None, has_policy: bool = True) -> None:
         """``forgives``: a part of the URLs that the test itself blocks; ``has_policy``: whether the site has one."""

@@ -1,4 +1,4 @@
-"""The vendor's SDK as a client, in a process of its own: it pins old versions of `requests`."""
+"""The vendor's SDK as a client, in a separate process because it pins old versions of `requests`."""
 
 import json
 import os
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).with_name("sdk_client.py")
 
 
 class SdkError(Exception):
-    """What the SDK raised: `type`, `status`, `message` and `body` (see `sdk_client`)."""
+    """The exception that the SDK raised: `type`, `status`, `message` and `body` (see `sdk_client`)."""
 
     def __init__(self, error):
         super().__init__(f"{error['type']}: {error['message']}")
@@ -24,7 +24,7 @@ class SdkError(Exception):
 
 
 class SdkClient:
-    """Calls the SDK as its own users do: `client.list(limit=5)`, `client.delete(…)`, …"""
+    """Calls the SDK as its users do: `client.list(limit=5)`, `client.delete(…)`, …"""
 
     def __init__(self, process, sandbox):
         self._process = process
@@ -32,7 +32,7 @@ class SdkClient:
         self.api_key = sandbox.api_key
 
     def call(self, operation, **arguments):
-        """What the SDK returned, dumped as `sdk_client` says; raises SdkError."""
+        """Return what the SDK returned, dumped as described in `sdk_client`; raises SdkError."""
         call = {
             "base_url": self._sandbox.base_url,
             "api_key": self.api_key,
@@ -76,13 +76,13 @@ def _sdk_4320_process():
 
 @pytest.fixture
 def sdk_rc29(_sdk_rc29_process, orq_sandbox):
-    """SDK 4.1.0rc29, the default dialect, on `orq_sandbox`."""
+    """SDK 4.1.0rc29, which uses the default dialect, with `orq_sandbox`."""
     return SdkClient(_sdk_rc29_process, orq_sandbox)
 
 
 @pytest.fixture
 def sdk_4320(_sdk_4320_process, camel_sandbox):
-    """SDK 4.3.20, the last dialect, on `camel_sandbox`."""
+    """SDK 4.3.20, which uses the “camel” dialect, with `camel_sandbox`."""
     return SdkClient(_sdk_4320_process, camel_sandbox)
 
 

@@ -1,4 +1,4 @@
-"""300 names that a mirror must keep to the letter: six scripts, emoji, quotes and HTML."""
+"""300 names that the mirror must preserve exactly: six scripts, emoji, quotes and HTML."""
 
 PHRASES = {
     "Latin": ("Where is my order", "Rückerstattung für Jürgen", "Déjà payé, été 2025", "¿Mañana?"),

@@ -1,4 +1,4 @@
-"""The SDK 4.3.20 finds in the sandbox what it expects of Orq: the last dialect."""
+"""The sandbox behaves as SDK 4.3.20 expects of Orq, in the “camel” dialect."""
 
 import pytest
 

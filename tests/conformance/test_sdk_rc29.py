@@ -1,4 +1,4 @@
-"""The SDK 4.1.0rc29 finds in the sandbox what it expects of Orq: the default dialect."""
+"""The sandbox behaves as SDK 4.1.0rc29 expects of Orq, in the default dialect."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Our service and the vendor's SDK 4.1.0rc29 return the same for the same calls, field by field."""
+"""The service and the vendor's SDK 4.1.0rc29 return the same fields for the same calls."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +30,7 @@ def service(orq_sandbox):
 
 @pytest.fixture
 def ids(orq_sandbox):
-    """25 conversations with names of all kinds, some without authors; newest first."""
+    """25 conversations with various names, some without authors; newest first."""
     for number, name in enumerate(NAMES[::12]):
         orq_sandbox.add(name, **({"createdById": None, "updatedById": None} if number % 3 else {}))
     return [item["_id"] for item in orq_sandbox.conversations]
@@ -41,7 +41,7 @@ def milliseconds(moment):
 
 
 def as_the_sdk_has_it(conversation):
-    """All fields that the SDK has; it drops the rest, of which we keep `metadata` and `extra`."""
+    """All fields that the SDK has. It drops the others, of which the service keeps `metadata` and `extra`."""
     return {
         "_id": conversation.remote_id,
         "kind": "conversation",
@@ -54,7 +54,7 @@ def as_the_sdk_has_it(conversation):
 
 
 def filled(dumped):
-    """The SDK leaves an absent optional field out."""
+    """The SDK omits optional fields that are absent."""
     return {"createdById": None, "updatedById": None} | dumped
 
 
@@ -65,7 +65,7 @@ def assert_same_page(ours, sdks):
 
 
 def last_two(orq_sandbox):
-    """What went over the wire for each of the two."""
+    """The last request of each of the two, as sent."""
     return [(one.method, one.path, one.query, one.body) for one in orq_sandbox.requests[-2:]]
 
 

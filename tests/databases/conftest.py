@@ -15,14 +15,14 @@ collect_ignore_glob = [] if "replica" in django_settings.DATABASES else ["test_*
 
 @pytest.fixture
 def told() -> Iterator[Heard]:
-    """What each database has been told so far."""
+    """The statements that each database has received so far."""
     with heard() as told:
         yield told
 
 
 @pytest.fixture(autouse=True)
 def apart(told) -> Iterator[None]:
-    """What is ours and the rest are never in the same database."""
+    """Our tables are in one database, all others in another."""
     yield
     assert told.ours_in("default") == []
     assert told.of_the_rest_in("orq") == []
@@ -30,13 +30,13 @@ def apart(told) -> Iterator[None]:
 
 @pytest.fixture
 def rows(remote) -> list[Conversation]:
-    """Three conversations, the newest first."""
+    """Three conversations, newest first."""
     return [mirrored(remote, name) for name in ("One", "Two", "Three")][::-1]
 
 
 @pytest.fixture
 def reader(admin_user) -> APIClient:
-    """A program at the REST door that may do everything."""
+    """A REST client that has all permissions."""
     client = APIClient()
     client.force_authenticate(admin_user)
     return client

@@ -1,4 +1,4 @@
-"""What the tests here do over and over."""
+"""Steps that several of these tests take."""
 
 from django.urls import reverse
 
@@ -17,7 +17,7 @@ def page_of(work: SyncRun | Operation, name: str = "change") -> str:
 
 
 def one(row: Conversation) -> str:
-    """Its address at the REST door."""
+    """The conversation's URL in the REST API."""
     return f"{REST}{row.remote_id}/"
 
 

@@ -1,4 +1,4 @@
-"""Where a project may keep what."""
+"""Database routers that a project may have."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ OF_THE_REST = ("label",)
 
 
 class Apart:
-    """What is ours in a database of its own, with what refers to it; the rest in the default one."""
+    """Our tables, and those that refer to them, are in a separate database; the others are in the default one."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return self.db_for_write(model, **hints)
@@ -21,7 +21,7 @@ class Apart:
 
 
 class Replicated(Apart):
-    """And what is ours is read from another than it is written to, wherever the rows at hand came from."""
+    """As above, but our tables are read from a replica, whatever database the rows at hand came from."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "replica" if _is_ours(model._meta.app_label, model._meta.model_name) else None

@@ -1,4 +1,4 @@
-"""The tests', in three databases: ``default``, ``orq``, and ``replica``, which no test lets write."""
+"""The tests' settings, with three databases: ``default``, ``orq``, and ``replica``, which is read-only."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Which database hears of what."""
+"""Which database receives which statements."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ READING = ("SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET
 
 
 class Heard(dict[str, list[str]]):
-    """The statements that each database heard."""
+    """The statements that each database received."""
 
     def ours_in(self, alias: str) -> list[str]:
         return [sql for sql in self[alias] if OURS.search(sql)]
@@ -27,7 +27,7 @@ class Heard(dict[str, list[str]]):
 
 @contextmanager
 def heard() -> Iterator[Heard]:
-    """Collects what this thread says to each database while the block runs."""
+    """Collects the statements that this thread sends to each database during the block."""
     heard = Heard({alias: [] for alias in connections})
 
     def listen(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

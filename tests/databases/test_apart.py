@@ -1,4 +1,4 @@
-"""Our tables in ``orq``; users, their sessions, content types and the admin's history in ``default``."""
+"""Our tables are in ``orq``; users, sessions, content types and the admin log are in ``default``."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Written to ``orq``, read from ``replica``, which lags behind: it has what `replicate` last copied."""
+"""Written to ``orq``, read from ``replica``, which only has what `replicate` last copied."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def replicated(settings, told) -> Iterator[Heard]:
 
 @pytest.fixture
 def rows(replicated, rows) -> list[Conversation]:
-    """These, as the replica has them."""
+    """Three conversations, as the replica has them."""
     replicate()
     rows = [Conversation.objects.get(pk=row.pk) for row in rows]
     replicated["replica"].clear()
@@ -183,7 +183,7 @@ def test_run_is_approved_once_though_the_replica_does_not_know_yet(settings, rem
 
 
 def replicate() -> None:
-    """Let the replica catch up with ours."""
+    """Copy our rows to the replica."""
     for model in reversed(list(apps.get_app_config("django_orq").get_models())):
         QuerySet(model, using="replica").delete()
     for model in apps.get_app_config("django_orq").get_models():

@@ -1,4 +1,4 @@
-"""What our commands have in common, in processes of their own, as people and cron run them."""
+"""What all commands have in common, tested in separate processes, as users and cron run them."""
 
 import os
 import subprocess

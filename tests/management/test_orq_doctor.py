@@ -1,4 +1,4 @@
-"""Each finding of the doctor, over the sandbox: what it says, what it advises, and how it ends."""
+"""Each finding of orq_doctor, with the sandbox: its message, its advice, and the exit code."""
 
 import io
 import json
@@ -26,7 +26,7 @@ ECHO = f'{{"message": "no key {KEY} here"}}'
 
 
 class Verdict(list[str]):
-    """The lines of a call, and with what code it ended."""
+    """The output lines of a call, and its exit code."""
 
     def __init__(self, *words: str) -> None:
         stdout = io.StringIO()
@@ -41,7 +41,7 @@ class Verdict(list[str]):
         return (self.code, self[-1], self.failing()) == (0, "No problems found.", [])
 
     def failing(self) -> list[str]:
-        """The failing lines, once it is sure that each advises something and that the command failed."""
+        """The failing lines; also checks that each gives advice and that the command failed."""
         lines = [line for line in self if line.startswith("  FAIL  ")]
         assert all(re.search(r" → [A-Z].*\.$", line) for line in lines)
         assert bool(lines) == (self.code == 1)
@@ -63,7 +63,7 @@ def filled(remote: OrqSandbox) -> OrqSandbox:
 
 @pytest.fixture
 def camel(settings):
-    """A server of the last dialect, with three standalone conversations."""
+    """A server of the “camel” dialect, with three standalone conversations."""
     with OrqSandbox(style="camel") as sandbox:
         settings.ORQ_WORKSPACES = sandbox.settings()
         for number in range(3):
@@ -72,7 +72,7 @@ def camel(settings):
 
 
 def spoil(*changes: tuple[int, dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A ``transform_list`` that changes items by their place; ``None`` takes a key away."""
+    """A ``transform_list`` that changes items by their position; ``None`` removes a key."""
 
     def transform(answer: dict[str, Any]) -> dict[str, Any]:
         for place, change in changes:
@@ -171,7 +171,7 @@ def test_address_that_is_no_orq_names_the_vendors(remote, settings):
     ("base_url", "other"), [("https://my.orq.ai", "https://api.orq.ai"), ("https://API.orq.ai/", "https://my.orq.ai")]
 )
 def test_vendors_own_address_names_the_other_one(remote, settings, monkeypatch, base_url, other):
-    """The name is led to the sandbox, at the true boundary; it speaks no TLS, so http stands for https."""
+    """The name is resolved to the sandbox, the only thing patched; it has no TLS, so http stands for https."""
     url = base_url.replace("https://", "http://").rstrip("/") + f":{remote.port}"
     configure(settings, API_KEY=KEY, BASE_URL=url)
     look_up = socket.getaddrinfo
@@ -262,7 +262,7 @@ def test_mirror_of_another_workspace_is_said(filled, settings):
 
 
 def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
-    """As of a server that takes both paths, and knows the camelCase name alone."""
+    """As with a server that accepts both paths, but only the camelCase name of the cursor."""
     configure(settings, API_STYLE="snake")
     page_one = json.dumps({"object": "list", "data": camel.conversations, "has_more": False})
     camel.fail(status=200, body=page_one)

@@ -21,7 +21,7 @@ ALL = (
 
 
 def orq_prune(*arguments: str) -> list[str]:
-    """The lines that it writes."""
+    """Run the command; return its output lines."""
     stdout = io.StringIO()
     call_command("orq_prune", *arguments, stdout=stdout, no_color=True)
     return stdout.getvalue().splitlines()

@@ -206,7 +206,7 @@ def test_doubted_run_says_how_to_approve_it(remote):
 
 @pytest.fixture
 def left(four_pages) -> None:
-    """A full run that has one page behind it, and has spent its budget."""
+    """A full run that has read one page and used up its budget."""
     exit_code("--full", "--max-seconds", "0.000001")
 
 

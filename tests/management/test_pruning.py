@@ -1,4 +1,4 @@
-"""What is pruned and what is kept, kind by kind."""
+"""What is pruned and what is kept, for each kind."""
 
 import logging
 import threading
@@ -38,7 +38,7 @@ def now() -> datetime:
 
 
 def prune(*, apply: bool = True, workspace: str | None = None, **ages: int) -> dict[str, tuple[int, int]]:
-    """How many of each kind were pruned, and kept."""
+    """How many of each kind were pruned and kept."""
     tallies = [tally for tally in pruning.prune(ages, apply=apply, workspace=workspace) if tally.is_complete]
     models = [tally.kind.old(now(), None).model._meta.model_name for tally in tallies]
     return {
@@ -47,7 +47,7 @@ def prune(*, apply: bool = True, workspace: str | None = None, **ages: int) -> d
 
 
 def remove(**options: Any) -> tuple[int, int]:
-    """Of tombstones older than a day."""
+    """Prune tombstones older than a day."""
     return prune(tombstones=1, **options)["tombstones.conversation"]
 
 
@@ -67,19 +67,19 @@ def exists(*rows: Model) -> list[bool]:
 
 
 def age(rows: Any, *, days: float) -> None:
-    """As if these had ended so many days ago."""
+    """Set the end of these to so many days ago."""
     rows.update(finished_at=now() - timedelta(days=days))
 
 
 def rejected(key: str, *, workspace: str = "default", days: float | None = None) -> RejectedPayload:
-    """Resolved so many days ago, or not."""
+    """A rejected payload, resolved so many days ago, or unresolved."""
     resolved_at = None if days is None else now() - timedelta(days=days)
     times = {"first_seen_at": now(), "last_seen_at": now(), "resolved_at": resolved_at}
     return RejectedPayload.objects.create(workspace=workspace, key=key, reason="x", excerpt="Secret", **times)
 
 
 def operation(*rows: Conversation, days: float | None = 10) -> Operation:
-    """An order to rename these, finished so many days ago, or not."""
+    """An operation that renames these, finished so many days ago, or unfinished."""
     placed, _is_new = operations.create_operation(
         "rename", [ItemRequest(conversation=row, new_name="Wanted") for row in rows], by=Requester()
     )
@@ -92,7 +92,7 @@ def operation(*rows: Conversation, days: float | None = 10) -> Operation:
 class TestRuns:
     @pytest.fixture
     def ended(self, remote) -> list[SyncRun]:
-        """Two full runs and two incremental ones, in turn, of long ago."""
+        """Two full and two incremental runs, alternating, that ended long ago."""
         remote.add("Ticket")
         ended = [walk() for _time in range(2) for walk in (full_run, incremental_run)]
         age(SyncRun.objects, days=10)
@@ -198,7 +198,7 @@ class TestScrub:
         assert Conversation.objects.get().display_name == "Ticket 1"
 
     def test_older_answer_does_not_bring_the_name_back(self):
-        """A page that Orq was asked for before the deletion, and that is written only now."""
+        """A page requested before the deletion is written after it."""
         row = scrub(tombstone())
         page = self.answer(row, asked_at=row.mirrored_at - timedelta(seconds=1), received_at=now())
 
@@ -292,7 +292,7 @@ class TestTombstones:
     @pytest.mark.parametrize("deferred", WHEN)
     @pytest.mark.parametrize("columns", ["id", "workspace, remote_id"])
     def test_constraint_that_no_model_tells_of_keeps_its_row_and_no_other(self, columns, deferred):
-        """A table of another program in the same database, of which only the database knows."""
+        """A table of another program, whose foreign key only the database knows."""
         rows = [tombstone(number) for number in range(1, 8)]
         with foreign_table(columns=columns, deferred=deferred) as refer:
             refer(rows[3])
@@ -344,7 +344,7 @@ class TestTombstones:
         assert (remove(), exists(kept, gone)) == ((1, 1), [True, False])
 
     def test_reference_made_after_the_last_look_keeps_its_row_whatever_it_does_on_delete(self, monkeypatch):
-        """The database is the last to say no."""
+        """The database has the last word."""
         row = tombstone()
         between(monkeypatch, "_payloads_of", lambda: WAYS["one to one"](row))
 
@@ -385,7 +385,7 @@ class TestTombstones:
         assert "FOR UPDATE" in writing[0] if connection.vendor != "sqlite" else writing[0].startswith("UPDATE")
 
     def test_late_answer_to_a_question_from_before_is_found_out_by_the_next_full_run(self, remote):
-        """A process that was suspended for longer than a tombstone is kept."""
+        """The answer of a process that was suspended for longer than tombstones are kept."""
         remote.add("Another")
         id_ = remote.add("Ticket")["_id"]
         full_run()
@@ -407,7 +407,7 @@ class TestTombstones:
 
     @pytest.mark.volume
     def test_a_hundred_thousand_with_one_refused_in_each_thousand(self):
-        """By the database or by a relation, in turn; the names and ids tell nothing of which it is."""
+        """Refused by the database or by a relation, alternating; names and ids do not show by which."""
         one = tombstone()
         values = {
             field.attname: getattr(one, field.attname) for field in one._meta.concrete_fields if not field.generated
@@ -432,7 +432,7 @@ class TestAtTheSameMoment:
 
     @pytest.mark.parametrize("checked", [True, False])
     def test_reference_that_is_not_committed_yet_keeps_its_row_or_fails(self, checked):
-        """PostgreSQL looks at a constraint of Django's when the transaction ends, or when it is told to."""
+        """PostgreSQL checks Django's constraints at the end of the transaction, or when asked to."""
         row, other = tombstone(1), tombstone(2)
         inserted, removed, ended = threading.Event(), threading.Event(), []
 
@@ -483,7 +483,7 @@ class TestAtTheSameMoment:
 class TestAll:
     @pytest.fixture
     def filled(self, remote) -> None:
-        """Something of each kind to be pruned, and something of each to be kept."""
+        """Rows of each kind, some to be pruned and some to be kept."""
         remote.add("Ticket")
         for _time in range(3):
             full_run()
@@ -551,7 +551,7 @@ def test_age_is_a_day_at_least(kind, days):
 
 
 def between(monkeypatch: Any, name: str, work: Callable[[], object]) -> None:
-    """Have this done once: right before a step of the pruning, or, of ``_batches``, after the first was read."""
+    """Run this once, right before a step of the pruning or, for ``_batches``, after the first batch was read."""
     original = getattr(pruning, name)
 
     def meanwhile(*args: Any, **options: Any) -> Any:
@@ -574,7 +574,7 @@ _TYPES = {
 
 @contextmanager
 def foreign_table(*, columns: str = "id", deferred: str = "") -> Iterator[Callable[[Conversation], None]]:
-    """A table of which Django knows nothing; yields what has a row of it refer to a conversation."""
+    """A table unknown to Django; yields a function that inserts a row referring to a conversation."""
     names = columns.split(", ")
     own = ", ".join(f"its_{name} {_TYPES[name]}" for name in names)
     ours = ", ".join(f"its_{name}" for name in names)

@@ -1,4 +1,4 @@
-"""What we do while a page is under way is not undone by it: the verbs run on a connection of their own."""
+"""Our changes while a page is being fetched are not undone by it. The verbs run on a separate connection."""
 
 import threading
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def row(remote: OrqSandbox) -> Conversation:
 
 
 def while_a_page_is_under_way(remote: OrqSandbox, work: Callable[[], object]) -> None:
-    """Once Orq has read the next page, and before we receive it."""
+    """Run this after Orq has read the next page, but before we receive it."""
 
     def act(operation: str | None, phase: str) -> None:
         if (operation, phase) == ("list", "after"):
@@ -77,7 +77,7 @@ def test_create_is_not_taken_for_missing(remote, row, walk):
 
 
 def test_rename_in_orq_that_the_page_brings_is_not_lost_to_our_older_answer(remote, row):
-    """Our answer is older than the page's: it arrives after a newer rename was mirrored."""
+    """Our answer is older than the page's, but arrives after a newer rename was mirrored."""
 
     def rename_elsewhere(operation: str | None, phase: str) -> None:
         if (operation, phase) == ("update", "after"):
@@ -109,7 +109,7 @@ def test_delete_that_is_under_way_while_a_run_confirms_is_done_once(remote, row)
 
 
 def test_connections_of_threads_are_their_own(remote, row):
-    """Or these tests would prove nothing."""
+    """Otherwise these tests would prove nothing."""
     seen = []
     in_thread(lambda: seen.append(connection.connection)).join()
 
@@ -117,7 +117,7 @@ def test_connections_of_threads_are_their_own(remote, row):
 
 
 def rename_both_at_once(remote: OrqSandbox, row: Conversation) -> dict[str, verbs.Renamed]:
-    """Two people's renames, each of which had asked before either wrote; what each was told."""
+    """Two users rename, and both read before either writes; returns the result of each."""
     both_asked = threading.Barrier(2)
     outcomes = {}
 

@@ -88,7 +88,7 @@ class TestCreate:
         assert not Conversation.objects.exists()
 
     def test_row_that_cannot_follow_is_not_taken_for_a_failed_create(self, remote, monkeypatch):
-        """Patched at the database's side: two writers that collide three times running can't be staged."""
+        """The database is patched: three collisions of two writers in a row cannot be staged."""
 
         def contend(*args: Any, **kwargs: Any) -> None:
             raise MirrorContended
@@ -277,7 +277,7 @@ class TestRename:
 
     @pytest.mark.django_db(transaction=True)
     def test_row_that_cannot_follow_still_says_which_name_was_replaced(self, remote, row, monkeypatch):
-        """Patched at the database's side: two writers that collide again and again can't be staged."""
+        """The database is patched: repeated collisions of two writers cannot be staged."""
         other = Conversation.objects.get()
 
         def contend(*args: Any, **kwargs: Any) -> None:
@@ -297,7 +297,7 @@ class TestRename:
 
     @pytest.mark.django_db(transaction=True)
     def test_row_that_cannot_follow_does_not_take_a_later_name_for_a_replaced_one(self, remote, row, monkeypatch):
-        """Patched at the database's side, as above."""
+        """The database is patched, as above."""
         other = Conversation.objects.get()
 
         def contend(*args: Any, **kwargs: Any) -> None:
@@ -322,7 +322,7 @@ class TestRename:
 
     @pytest.mark.django_db(transaction=True)
     def test_rename_says_that_another_has_replaced_it_already(self, remote, row):
-        """Both ask, we rename, they rename, and their answer is mirrored before ours."""
+        """Both read; we rename, then they do, and their response is mirrored before ours."""
         script = Overtaking(remote, Conversation.objects.get())
         renamed = verbs.rename_conversation(row, display_name="Mine")
 
@@ -332,7 +332,7 @@ class TestRename:
 
     @pytest.mark.django_db(transaction=True)
     def test_rename_says_what_it_replaced_though_a_sync_mirrored_ours_first(self, remote, row):
-        """We ask, they rename and are mirrored, we rename, and a sync brings our name before our answer is here."""
+        """We read; they rename and are mirrored; we rename, and a sync mirrors our name before our answer arrives."""
         other = Conversation.objects.get()
 
         def interfere(operation: str | None, phase: str) -> None:
@@ -342,7 +342,7 @@ class TestRename:
                 remote.on_request = sync_after_ours
 
         def sync_after(operation: str | None, phase: str) -> None:
-            """Theirs goes through."""
+            """Their request passes."""
 
         def sync_after_ours(operation: str | None, phase: str) -> None:
             if (operation, phase) == ("update", "after"):
@@ -356,7 +356,7 @@ class TestRename:
 
 
 class Overtaking:
-    """Holds our PATCH until the other one has asked, and its answer until the other one is mirrored."""
+    """Holds our PATCH until the other has read, and its response until the other is mirrored."""
 
     def __init__(self, remote: OrqSandbox, other: Conversation) -> None:
         self.other = other
@@ -398,14 +398,14 @@ class Overtaking:
 
 
 def fail_to_keep_waits(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    """As a database that is locked, or died."""
+    """As if the database were locked or dead."""
     if "workspacewait" in sql and not sql.startswith("SELECT"):
         raise OperationalError("database is locked")
     return run(sql, params, many, context)
 
 
 def test_rename_asks_again_after_a_long_sleep_between_question_and_answer(remote, row, monkeypatch):
-    """As of a process that was suspended: what it was told before may be long past."""
+    """As in a suspended process, whose first read may be long out of date."""
     monkeypatch.setattr(verbs, "FRESH", timedelta(milliseconds=200))
     look = verbs._has_changed
 
@@ -520,7 +520,7 @@ def test_interactive_verbs_try_once_and_background_ones_as_configured(remote, se
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("verb", ["create", "rename", "delete", "refresh", "fetch"])
 def test_no_request_goes_out_inside_a_transaction_of_ours(remote, row, verb, monkeypatch):
-    """Watched at the socket, the true boundary."""
+    """Observed at the socket."""
     from urllib3.connection import HTTPConnection  # noqa: PLC0415 # the service alone may know it
 
     in_transaction = []

@@ -1,4 +1,4 @@
-"""Operations recorded and worked off, without the admin."""
+"""Operations, created and run without the admin."""
 
 import logging
 from datetime import timedelta
@@ -413,11 +413,11 @@ class TestCreateOnce:
 
 
 class TestDeadProcesses:
-    """What a killed process leaves as sent is settled by the next one."""
+    """The next process resolves the items that a killed one left as sent."""
 
     @pytest.fixture
     def killed(self, remote, rows):
-        """Makes an operation of that verb, whose process was killed when Orq had carried out its first request."""
+        """An operation whose process was killed after Orq had performed its first request."""
 
         def kill(verb):
             operation = place(verb, rows)

@@ -71,7 +71,7 @@ def environment(folder: str, sandbox: OrqSandbox) -> dict[str, str]:
 
 @contextmanager
 def server(environ: Mapping[str, str]) -> Iterator[str]:
-    """The example project's, with its mirror filled; yields its address."""
+    """The example project's server with a full mirror; yields its address."""
     manage("migrate", "--verbosity=0", environ=environ)
     manage("createsuperuser", "--no-input", f"--username={USER}", "--email=admin@example.com", environ=environ)
     manage("orq_sync", "--full", environ=environ)
@@ -120,7 +120,7 @@ def hold_to_its_schema(address: str, folder: str) -> int:
 
 
 def logged_in(address: str) -> dict[str, str]:
-    """Headers of a session: to check a password takes a good part of a second, as it should."""
+    """The headers of a session, because checking a password for each request is slow."""
     url = f"{address}/admin/login/"
     with requests.Session() as browser:
         browser.trust_env = False

@@ -1,4 +1,4 @@
-"""The ways in which models of a project refer to conversations, and to what we keep besides."""
+"""The ways in which a project's models refer to conversations and to our other models."""
 
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
@@ -39,13 +39,13 @@ class Ticket(Conversation):
 
 
 class TicketReference(Row):
-    """Refers to a proxy of the model, and the database knows nothing of it."""
+    """Refers to a proxy of the model, without a constraint in the database."""
 
     ticket = models.ForeignKey(Ticket, models.DO_NOTHING, db_constraint=False, related_name="+")
 
 
 class Report(Row):
-    """Lets go of neither the run nor the operation that it is about."""
+    """Protects both the run and the operation that it refers to."""
 
     run = models.ForeignKey(SyncRun, models.PROTECT, null=True, related_name="+")
     operation = models.ForeignKey(Operation, models.PROTECT, null=True, related_name="+")

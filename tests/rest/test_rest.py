@@ -1,4 +1,4 @@
-"""The conversations over REST: listed, paged, filtered, searched and shown."""
+"""Conversations over REST: listed, paginated, filtered, searched and retrieved."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -44,7 +44,7 @@ def listed(reader: APIClient, **query: object) -> list[str]:
 
 
 def walk(reader: APIClient, **query: object):
-    """The answers of all pages, one after another."""
+    """Yield the responses of all pages, in order."""
     page = reader.get(LIST, query).json()
     yield page
     while page["next"]:
@@ -263,7 +263,7 @@ def test_pages_for_people_can_be_browsed():
 def test_run_started_within_a_transaction_is_handed_over_once_that_is_committed(
     settings, queue, django_capture_on_commit_callbacks
 ):
-    """As in a project's own tests, each of which is rolled back."""
+    """As in a project's tests, which are rolled back."""
     settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key"}}
     client = APIClient()
     client.force_authenticate(user_with(*ALL))

@@ -1,4 +1,4 @@
-"""Every error of the REST API, provoked through the sandbox and asked for over real sockets."""
+"""Every error of the REST API, provoked through the sandbox and requested over real sockets."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -388,7 +388,7 @@ class TestThisSideInTrouble:
     def test_mirror_that_others_keep_changing_is_no_failure_of_what_orq_did(
         self, program, remote, row, monkeypatch, verb, status, code
     ):
-        """Patched at the database's side: two writers that collide three times running can't be staged."""
+        """The database is patched: three collisions of two writers in a row cannot be staged."""
 
         def contend(*args: Any, **kwargs: Any) -> None:
             raise MirrorContended
@@ -413,7 +413,7 @@ class TestThisSideInTrouble:
         ids=["rows", "user"],
     )
     def test_database_in_trouble_is_503(self, program, monkeypatch, kind, accept, owner, name):
-        """Patched at the database's side: no lock of ours lasts as long as the database waits for one."""
+        """The database is patched: no lock of ours lasts as long as its lock timeout."""
 
         def fail(*args: Any, **kwargs: Any) -> None:
             raise kind("database is locked")
@@ -615,7 +615,7 @@ class OwnThrottle(ScopedRateThrottle):
 class TestThrottling:
     @pytest.fixture(autouse=True)
     def rates(self, settings, monkeypatch):
-        """What ``DEFAULT_THROTTLE_RATES`` is: REST framework reads it once."""
+        """Set ``DEFAULT_THROTTLE_RATES``, which REST framework reads only once."""
         cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(id(self))}
         settings.CACHES = {"default": cache}
         rates: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Who may do what at the REST door: every method of every URL pattern, so that none is forgotten."""
+"""Permissions in the REST API: every method of every URL pattern."""
 
 import itertools
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ def url_of(pattern: URLPattern) -> str:
 
 
 def demanded(pattern: URLPattern, method: str) -> str:
-    """What is demanded beside the permission to view, or that one."""
+    """The permission that this request requires, besides the permission to view."""
     model = pattern.name.partition("-")[0]
     if (pattern.name, method) in WRITING or (model, method) == ("syncrun", "post"):
         return WRITING.get((pattern.name, method), "run_sync")

@@ -1,4 +1,4 @@
-"""The views without and with drf-spectacular; `make schema` holds them to what is described."""
+"""The views with and without drf-spectacular; `make schema` tests them against the schema."""
 
 import json
 import os

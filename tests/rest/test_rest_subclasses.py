@@ -1,4 +1,4 @@
-"""A project's subclasses, by REST framework's own hooks: what they leave out stays out, what they show is shown."""
+"""A project's subclasses use REST framework's own hooks: what they exclude stays excluded, what they add is shown."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def mirrored(remote, name: str) -> Conversation:
     [(HIDDEN, 404, "not_found"), (OTHERS, 404, "not_found"), (SECRET, 403, "permission_denied")],
 )
 def test_row_that_is_left_out_is_out_of_reach_of_every_verb(program, remote, name, status, code, is_known):
-    """By the queryset, by a filter, and by a permission on single rows; a known one before Orq is asked."""
+    """Excluded by the queryset, a filter or an object permission; if it is mirrored, Orq is not asked."""
     remote_id = mirrored(remote, name).remote_id if is_known else remote.add(name)["_id"]
     page = f"{OWN}{remote_id}/"
     responses = [program.post(f"{OWN}fetch/", json={"remote_id": remote_id})]

@@ -1,4 +1,4 @@
-"""Conversations and runs changed over REST, over real sockets."""
+"""Conversations and runs changed over REST, through real sockets."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +52,7 @@ class TestConversations:
         assert mirror_equals(remote)
 
     def test_rename_says_whom_it_replaced(self, program, remote, row):
-        """Somebody renames, and a sync mirrors it, between our question and our rename."""
+        """Another user renames, and a sync mirrors it, between our read and our rename."""
 
         def rename_and_sync(operation, phase):
             if (operation, phase) == ("update", "before"):
@@ -212,7 +212,7 @@ class TestRuns:
 
     @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
     def test_runs_started_at_once_come_to_one(self, program, queue):
-        """Both find none; one of them opens it and calls a worker."""
+        """Neither finds a run; one of them opens it and notifies a worker."""
         barrier = threading.Barrier(4)
 
         def start(_number: int) -> int:

@@ -1,4 +1,4 @@
-"""The API key appears nowhere: each test plants it, makes something go wrong, and searches."""
+"""The API key appears nowhere: each test provokes a failure and searches for the key."""
 
 import json
 import logging
@@ -49,13 +49,13 @@ def keyed(remote, settings):
 
 @pytest.fixture
 def logged(caplog):
-    """Everything that any logger says, at any level."""
+    """All records of all loggers, at any level."""
     caplog.set_level(logging.DEBUG)
     return caplog
 
 
 def stored() -> str:
-    """Every column of every row of ours."""
+    """All columns of all our rows."""
     rows = [*SyncRun.objects.values(), *Conversation.objects.values(), *RejectedPayload.objects.values()]
     return repr(rows)
 
@@ -157,7 +157,7 @@ def test_key_is_not_in_any_repr(keyed):
 
 
 def test_key_is_not_on_the_debug_page_of_a_broken_view(keyed, settings):
-    """The settings are on that page too; Django hides what is called API_KEY."""
+    """The page shows the settings too, where Django hides API_KEY."""
     settings.DEBUG = True
     settings.ROOT_URLCONF = "tests.broken_urls"
 
@@ -186,7 +186,7 @@ def test_key_is_not_in_the_admin(keyed):
 
 
 def test_key_is_sent_to_no_other_host(keyed, settings):
-    """Orq's answer sends us elsewhere; nothing follows it."""
+    """Orq's response is a redirect, which is not followed."""
 
     with OrqSandbox(api_key=KEY) as other:
         keyed.fail(times=None, status=307, headers={"Location": f"{other.base_url}/v2/conversations"})

@@ -1,4 +1,4 @@
-"""The operations by API style, the arguments that are refused, and the walk over pages."""
+"""The operations in each API style, invalid arguments, and iteration over pages."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def camel() -> Iterator[OrqSandbox]:
 
 
 def fill(sandbox: OrqSandbox, count: int) -> list[str]:
-    """The ids, newest first."""
+    """Add conversations; return their ids, newest first."""
     return [sandbox.add(display_name=f"Order {number}")["_id"] for number in range(count)][::-1]
 
 

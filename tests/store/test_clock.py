@@ -45,7 +45,7 @@ def test_time_zone_of_the_database_session_does_not_matter():
 
 
 def test_times_enclose_the_true_one_however_slow_the_database_is(monkeypatch):
-    """A question is not dated too late, nor an answer too early."""
+    """A request is not dated too late, nor a response too early."""
     read = database._read
     lag = timedelta(seconds=0.2)
 

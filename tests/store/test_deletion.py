@@ -1,4 +1,4 @@
-"""Rows deleted, but for those that something refuses to let go."""
+"""Rows are deleted, except those that something protects."""
 
 import pytest
 from django.db import connection, transaction

@@ -276,7 +276,7 @@ def test_rows_about_to_change_are_locked(statements):
 
 
 def test_transaction_of_a_verb_begins_with_a_write(statements):
-    """On SQLite one that begins by reading can't always go on to write."""
+    """In SQLite a transaction that begins with a read cannot always write later."""
     mirror(answer(conversation()))
     with statements() as executed:
         reconcile(answer(conversation(updated_at=at(5)), asked=200, listed=False), workspace="default")

@@ -40,7 +40,7 @@ EVENTS = ("create", "rename", "delete", "delete the cursor", "hide", "show")
 
 
 class Died(BaseException):
-    """A process ends in the middle of a statement; it does nothing more."""
+    """A process dies in the middle of a statement and does nothing more."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def live_through(world: World) -> None:
 
 
 def time_passes() -> None:
-    """Leases run out, waits are over, and what was held is let go on."""
+    """Leases and waits expire, and runs stopped for review are approved."""
     let_the_wait_pass()
     SyncRun.objects.filter(lease_until__isnull=False).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
     for run in SyncRun.objects.all():
@@ -173,7 +173,7 @@ def time_passes() -> None:
 
 @contextmanager
 def breaking(plan: tuple[int, type[BaseException]] | None) -> Iterator[None]:
-    """Let the n-th statement fail; a process that died there executes no other."""
+    """Make the n-th statement fail; a process that dies there executes no further one."""
     executed = 0
 
     def execute(run: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -188,7 +188,7 @@ def breaking(plan: tuple[int, type[BaseException]] | None) -> Iterator[None]:
 
 
 def let_all_be_well(remote: OrqSandbox) -> None:
-    """Full runs until a new one succeeds, as a schedule would start them, and a person would let them go on."""
+    """Start full runs, as a schedule would, and approve them, as a user would, until a new one succeeds."""
     remote.clear_faults()
     remote.on_request = remote.transform_list = None
     remote.hidden = set()

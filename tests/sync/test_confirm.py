@@ -1,4 +1,4 @@
-"""Missing, confirmed, tombstoned, restored: what becomes of rows that the list leaves out."""
+"""Rows that the list leaves out: missing, confirmed, deleted, restored."""
 
 import time
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ def ids(remote: OrqSandbox) -> list[str]:
 
 @pytest.fixture
 def held(remote: OrqSandbox, ids: list[str]) -> SyncRun:
-    """A full run after 51 of them were deleted, one more than it may take for true."""
+    """A full run after 51 conversations were deleted, one more than the guard allows."""
     remove(remote, ids[10:61])
     return full_run()
 
@@ -171,7 +171,9 @@ def test_approved_run_takes_only_what_was_missing_when_its_walk_ended(remote, id
 
 
 def test_rows_missing_from_the_last_page_are_approved_too_however_slow_the_database(remote, ids, monkeypatch):
-    """A slow answer dates what was received later than what is done now; the walk must still end after both."""
+    """If the database is slow, what is received is dated later than what is done now; the walk must still end after
+    both.
+    """
     remove(remote, ids[-60:])
     read = database._read
 
@@ -209,7 +211,7 @@ def test_guard_counts_against_the_rows_that_were_there_before(remote, ids, setti
 
 
 def test_without_a_canary_nothing_is_tombstoned(remote, ids):
-    """The key loses its sight of single conversations after the walk."""
+    """After the walk, the key no longer finds single conversations."""
     remote.remove(ids[5])
     remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
 
@@ -223,7 +225,7 @@ def test_without_a_canary_nothing_is_tombstoned(remote, ids):
 
 
 def test_conversation_mirrored_in_this_very_run_is_no_canary(remote):
-    """It may be of another workspace, whose key it answers to."""
+    """It may belong to another workspace, to which the key now belongs."""
     gone, renamed = (remote.add(f"Ticket {number}")["_id"] for number in range(2))
     full_run()
     remote.remove(gone)
@@ -292,7 +294,7 @@ def test_conversation_that_answers_with_rubbish_is_neither_deleted_nor_confirmed
 
 
 def test_row_mirrored_since_the_page_was_asked_for_is_not_missing(remote, ids):
-    """Created by us while the page was under way: the page can't know it."""
+    """We created it while the page was being fetched, so the page cannot contain it."""
     created = []
 
     def create(operation: str | None, phase: str) -> None:
@@ -320,7 +322,7 @@ def test_mirror_far_longer_than_the_list_is_gone_through_in_chunks(remote, ids, 
 
 
 class TestDoubtfulWorkspace:
-    """No tombstone, no foreign row, and a message that says what to do."""
+    """No tombstone, no row of another workspace, and a message that says what to do."""
 
     def check(self, run: SyncRun, count: int) -> None:
         assert run.state in ("partial", "failed")
@@ -376,12 +378,12 @@ class TestDoubtfulWorkspace:
 
 
 def foreign(count: int = 300) -> OrqSandbox:
-    """Another workspace, whose conversations are not ours."""
+    """Another workspace, with other conversations."""
     return OrqSandbox(conversations=count, seed=7)
 
 
 class TestKeySwappedOnTheWay:
-    """The key, or where it points to, changes while a run waits, between its slices, or in the middle of one."""
+    """The key or the base URL changes while a run waits, between its slices, or during one."""
 
     @pytest.mark.parametrize("unknown", ["404", "400", "empty", "first_page"])
     @pytest.mark.parametrize("mode", ["full", "incremental"])
@@ -404,7 +406,7 @@ class TestKeySwappedOnTheWay:
 
     @pytest.mark.parametrize("unknown", ["404", "400", "empty", "first_page"])
     def test_swap_within_a_slice_stores_nothing_either(self, remote, ids, settings, unknown):
-        """The same server answers for another workspace from its second page on."""
+        """The same server returns another workspace's list from the second page on."""
         configure(settings, PAGE_SIZE=10)
         strangers = foreign().conversations
 
@@ -444,7 +446,7 @@ def test_what_a_doubted_run_left_missing_waits_for_approval_in_later_runs_too(re
 @pytest.mark.parametrize("end", ["complete", "cancelled", "failed"])
 @pytest.mark.parametrize("modes", [["full"], ["incremental"], ["full", "incremental"]])
 def test_approved_doubt_holds_deletions_until_they_are_settled(remote, ids, settings, one_run_is_kept, modes, end):
-    """Of fewer conversations than the guard lets go, whichever run was approved and however it ended."""
+    """With fewer conversations than the guard allows, whichever run was approved and however it ended."""
     with foreign(20) as other:
         configure(settings, BASE_URL=other.base_url, PAGE_SIZE=10)
         doubted, *_newer = [work_on(runs.open_run("default", mode)) for mode in modes]
@@ -466,7 +468,7 @@ def test_approved_doubt_holds_deletions_until_they_are_settled(remote, ids, sett
 
 @pytest.mark.django_db(transaction=True)
 def test_refresh_that_found_it_alive_beats_the_404_of_the_confirmation(remote, ids):
-    """It was restored in Orq between the question of the confirmation and its tombstone."""
+    """It was restored in Orq after the confirmation's request and before its tombstone."""
     lost = remote.get(ids[7])
     remote.remove(ids[7])
     row = Conversation.objects.get(remote_id=ids[7])
@@ -510,7 +512,7 @@ def test_another_approval_does_not_widen_what_is_confirmed(remote, ids, held):
 
 
 def test_confirmation_under_a_rate_limit_comes_to_its_end(remote, ids):
-    """Orq allows ten requests, and then asks to wait."""
+    """Orq allows ten requests, then asks to wait."""
     remove(remote, ids[10:50])
     for _turn in range(40):
         remote.clear_faults()
@@ -570,7 +572,7 @@ def test_hiccup_makes_batches_small_for_a_while_only(remote, ids, settings):
 
 
 def test_id_that_a_page_shows_far_from_its_place_is_not_missing_there(remote, ids, settings, monkeypatch):
-    """Though there are more rows where the page is than are looked at together."""
+    """There are more rows in the page's range than are read at once."""
     configure(settings, PAGE_SIZE=50)
     monkeypatch.setattr(rules, "CHUNK", 20)
     remote.hidden = set(ids[20:80])
@@ -583,7 +585,7 @@ def test_id_that_a_page_shows_far_from_its_place_is_not_missing_there(remote, id
 
 
 def shown_far_from_its_place(remote: OrqSandbox, stray: str):
-    """The list with this conversation on its first page, and nowhere else."""
+    """The list shows this conversation on its first page and nowhere else."""
     item = next(item for item in remote.conversations if item["_id"] == stray)
 
     def transform(answer):

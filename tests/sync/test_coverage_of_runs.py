@@ -1,4 +1,4 @@
-"""Incremental and full runs: how far each walks, and what rests on what."""
+"""Incremental and full runs: how far each reads, and which run relies on which."""
 
 import pytest
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def full(remote, settings) -> SyncRun:
-    """A full run that has one page of five behind it; then three conversations were created."""
+    """A full run that has read one page of five; then three conversations were created."""
     configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
     fill(remote, 50)
     full = runs.open_run("default", "full")

@@ -21,7 +21,7 @@ DAY = 86_400
 
 
 def orq_health(*arguments: str) -> tuple[int, str]:
-    """Exit code and output."""
+    """Return the exit code and the output."""
     stdout = io.StringIO()
     try:
         call_command("orq_health", *arguments, stdout=stdout, no_color=True)
@@ -40,7 +40,7 @@ def finding(code: str) -> dict[str, Any]:
 
 
 def age(run: SyncRun, **columns: timedelta) -> None:
-    """As if these times of a run had been that much earlier."""
+    """Move these times of a run into the past."""
     SyncRun.objects.filter(pk=run.pk).update(**{name: F(name) - span for name, span in columns.items()})
 
 

@@ -310,7 +310,7 @@ def test_times_of_a_run_are_in_order(remote):
 
 
 def test_run_that_did_not_see_everything_never_succeeds(remote, four_pages):
-    """Whatever fails, wherever it fails: one request after another is spoilt."""
+    """One request after another is made to fail."""
     for after in range(4):
         for fault in ({"status": 500}, {"drop": "reset"}, {"raw": b"rubbish\r\n\r\n"}, {"status": 200, "body": "[]"}):
             remote.fail("list", after=after, **fault)
@@ -467,7 +467,7 @@ def test_runs_of_another_workspace_are_not_pruned(remote, settings, monkeypatch)
 
 
 def test_trouble_long_after_the_last_page_is_waited_out_all_the_same(remote, four_pages):
-    """A run that waited for its budget or for a person may be older than a day."""
+    """A run that waited for its budget or for approval may be older than a day."""
     run = walk_pages(1)
     SyncRun.objects.update(checkpoint_at=run.checkpoint_at - timedelta(days=3))
     remote.fail("list", status=503)
@@ -523,7 +523,7 @@ def test_quick_pace_is_slept_through(remote, four_pages, settings):
 
 
 def test_walk_whose_pages_outlast_its_slices_ends_all_the_same_when_it_goes_in_a_circle(remote, settings, monkeypatch):
-    """What guards one slice is forgotten by the next; the rows that don't become more are not."""
+    """The guard within a slice is reset by the next slice, but the number of rows does not increase."""
     monkeypatch.setattr(walk, "PAGES_BETWEEN_LOOKS", 5)
     configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
     fill(remote, 30)

@@ -62,7 +62,7 @@ def test_both_dialects_are_walked(settings, style):
 
 
 def _entity_of(conversation: dict[str, Any]) -> str | None:
-    """In the camelCase dialect the list shows only conversations that belong to no entity."""
+    """In the “camel” dialect the list shows only conversations that belong to no entity."""
     return conversation.get("metadata", {}).get("entityId")
 
 
@@ -148,7 +148,7 @@ def test_page_that_can_not_be_after_a_living_cursor_is_asked_for_once_more(
 
 
 def test_steps_back_are_numbered(remote, ids, monkeypatch):
-    """A server that lists conversations and then knows none of them."""
+    """A server that lists conversations, but does not know them as cursors."""
     monkeypatch.setattr(walk, "MAX_STEPS_BACK", 3)
     remote.fail("retrieve", times=None, status=404, body='{"message": "no"}')
     remote.fail("list", after=1, times=None, status=404, body='{"message": "no"}')
@@ -188,7 +188,7 @@ def test_conversation_that_is_listed_out_of_place_is_not_taken_for_missing(remot
 
 
 def test_walk_in_a_circle_ends(remote, ids):
-    """Two pages that answer each other, in a disorder that makes something older always seem to follow."""
+    """Two pages that refer to each other, in an order in which something older always seems to follow."""
     first, second = ([remote.get(id_) for id_ in [*page[1:], page[0]]] for page in (ids[:10], ids[5:15]))
     pages = itertools.cycle([first, second])
     remote.transform_list = lambda answer: answer | {"data": next(pages), "has_more": True}
@@ -320,7 +320,7 @@ def _statements_of_second_page(statements) -> list[str]:
 
 @pytest.mark.django_db(transaction=True)
 def test_unchanged_rows_are_not_written_as_the_database_itself_says(remote):
-    """Triggers count every INSERT, UPDATE and DELETE of a conversation's row."""
+    """Triggers count all INSERTs, UPDATEs and DELETEs of conversations."""
     fill(remote, 120)
     with written_rows() as count:
         full_run()

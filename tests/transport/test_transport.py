@@ -1,4 +1,4 @@
-"""What the wire can do to us, over real sockets: malformed answers, silence, proxies, TLS, echoes."""
+"""What can go wrong in HTTP, over real sockets: malformed responses, silence, proxies, TLS, echoes."""
 
 import gzip
 import importlib.util
@@ -75,7 +75,7 @@ def service(orq_sandbox: OrqSandbox) -> Iterator[ConversationService]:
 
 
 class ScriptedServer:
-    """Calls ``talk(socket, number)`` for each connection, in turn; for what no HTTP server would do."""
+    """Calls ``talk(socket, number)`` for each connection, to do what no HTTP server would."""
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
@@ -113,13 +113,13 @@ def scripted(talk: Talk) -> Iterator[ScriptedServer]:
 
 @contextmanager
 def answering(talk: Talk | bytes, **options: object) -> Iterator[ConversationService]:
-    """A client of a server that talks like this, or always says this."""
+    """A service whose server talks like this, or always sends this."""
     with scripted(always(talk) if isinstance(talk, bytes) else talk) as server, connect(server, **options) as service:
         yield service
 
 
 def read_request(sock: socket.socket) -> bytes:
-    """All of it: closing a socket that holds unread bytes resets the connection, and the answer may be lost."""
+    """Read all of it: closing a socket with unread bytes resets the connection, and the response may be lost."""
     request = b""
     while not _is_whole(request):
         more = sock.recv(65_536)
@@ -325,7 +325,7 @@ def test_without_time_left_nothing_is_sent(orq_sandbox):
 
 @contextmanager
 def full_backlog() -> Iterator[int]:
-    """A port that takes no connection and refuses none, as behind a firewall that drops packets."""
+    """A port that neither accepts nor refuses connections, like a firewall that drops packets."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
         socket.socket() as first,
@@ -451,7 +451,7 @@ def test_reads_of_a_thread_share_one_connection_which_no_other_thread_uses():
 
 
 def secure_talk(talk: Talk, *, connect_first: bool = False) -> Talk:
-    """The same over TLS; behind a proxy's CONNECT, where there is one."""
+    """The same over TLS, after a proxy's CONNECT if there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
 
@@ -466,7 +466,7 @@ def secure_talk(talk: Talk, *, connect_first: bool = False) -> Talk:
 
 
 def break_tls(sock: socket.socket, _: int) -> None:
-    """Read the whole request, then say what is no TLS."""
+    """Read the whole request, then send something that is not TLS."""
     assert b"Parcel" in read_request(sock)
     with socket.socket(fileno=os.dup(sock.fileno())) as below:
         below.sendall(b"this is no record of TLS")
@@ -745,7 +745,7 @@ def test_key_that_no_header_can_carry_is_refused_unsaid(orq_sandbox, key):
 
 
 def echo(sock: socket.socket, _: int) -> None:
-    """Says the Authorization header back in all places of the answer."""
+    """Send the Authorization header back in all parts of the response."""
     line = next(line for line in read_request(sock).decode().splitlines() if line.startswith("Authorization"))
     body = json.dumps({"message": f"I got {line}", "raw": line})
     head = f"HTTP/1.1 418 {line}\r\nX-Echo: {line}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -773,7 +773,7 @@ def stall(sock: socket.socket, _: int) -> None:
 
 
 def renderings(error: BaseException) -> Iterator[str]:
-    """All that Django's debug page, a log, Celery or a person may show of an exception."""
+    """Everything that Django's debug page, a log or Celery may show of an exception."""
     reporter = ExceptionReporter(None, type(error), error, error.__traceback__)
     yield reporter.get_traceback_html()
     yield reporter.get_traceback_text()
@@ -819,7 +819,7 @@ def test_key_appears_nowhere(talk, caplog):
 
 
 class TimeLimit(Exception):
-    """Stands for what interrupts a worker, such as Celery's soft time limit."""
+    """Stands for an exception that interrupts a worker, such as Celery's soft time limit."""
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
