@@ -37,7 +37,7 @@ _ANY_DATABASE = {
     "test_troubleshooting",
     "test_vendor_operations",
 }
-"""Modules that ask no database, or one of their own, or nothing that another one could answer otherwise."""
+"""Modules that use no database, or their own, or nothing that depends on which database it is."""
 _TRANSACTION_CONTROL = re.compile(r"(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET )")
 
 

@@ -1,15 +1,15 @@
-"""README and docs/, followed by Sybil: every fenced block is run or read by what it is for.
+"""Tests README and docs/ with Sybil: every fenced block is run or parsed, depending on its language.
 
 | language | what is done with the block |
 |---|---|
 | `python`, `ini` that begins with `# some/file.py` | becomes that file of a new project `mysite`, or is added to it |
-| `python`, other | is run, one after another, in one namespace for each page |
-| `pycon` | is a doctest in the same namespace; `...` stands for anything |
-| `console` | is typed into a shell; what the block shows as its output must come of it (`…`: anything) |
-| `cron`, `http`, `json`, `yaml` | is parsed: commands and their options must be there, paths must lead to views |
+| `python`, other | is run; all blocks of a page share a namespace |
+| `pycon` | is run as a doctest in the same namespace; `...` stands for anything |
+| `console` | is typed into a shell and must print the output shown (`…`: anything) |
+| `cron`, `http`, `json`, `yaml` | is parsed: commands and their options must exist, paths must resolve to views |
 
-A comment before a block may say why it is not run, or what a command that goes on until Ctrl-C says when it is
-ready; `tests/acceptance/test_quick_start.py` runs both kinds in the quick start. Another has what is done before:
+A comment before a block may say why it is not run, or what a command that runs until Ctrl-C prints when it is ready;
+`tests/acceptance/test_quick_start.py` runs both kinds in the quick start. Another contains code to be run first:
 
     <!-- not run: it needs PostgreSQL -->
     <!-- terminal: ready. -->
@@ -17,9 +17,9 @@ ready; `tests/acceptance/test_quick_start.py` runs both kinds in the quick start
     call_command("orq_sync", full=True)
     -->
 
-`python -m tests.documentation PAGE`, in the folder of a new project, follows one page: it adds the page's files, has
-tables in SQLite, and makes all workspaces one sandbox with 2,500 conversations, called `sandbox`. It is a process of
-its own, because pages make Celery's current app, define models and connect receivers.
+`python -m tests.documentation PAGE`, in the folder of a new project, follows one page: it adds the page's files,
+creates the tables in SQLite, and uses one sandbox with 2,500 conversations, called `sandbox`, for all workspaces. Each
+page has its own process, because pages set Celery's current app, define models and connect receivers.
 """
 
 import doctest
@@ -53,7 +53,7 @@ from .acceptance.terminals import Terminal
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "mysite"
-# After what the page says: where it is followed there is no server.
+# Appended to the page's settings: the test has no database server.
 SETTINGS = """
 INSTALLED_APPS = list(dict.fromkeys([*INSTALLED_APPS, "rest_framework", "django_orq", *{apps!r}]))
 DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}}}
@@ -63,14 +63,14 @@ ORQ_WORKSPACES = {{
     for alias, options in {{"default": {{}}, **globals().get("ORQ_WORKSPACES", {{}})}}.items()
 }}
 """
-# Where the page does not have them.
+# Used if the page does not define them.
 FILES = {
     f"{PROJECT}/celery.py": CELERY.replace("project", PROJECT),
     f"{PROJECT}/__init__.py": "from .celery import app as celery_app\n",
 }
 _LEXERS = LexerCollection([FencedCodeBlockLexer("[^{\n]*"), DirectiveInHTMLCommentLexer("not run|terminal|run first")])
 _PROGRESS = re.compile(r"[\d,]+ conversations?, [\d,]+ pages?.*, \d+ s")
-"""What a sync says in between where it takes long."""
+"""The progress that a long sync prints."""
 _RUNNABLE = re.compile(r"([A-Z_]+=\S+ )*(python|export) ")
 
 
@@ -85,7 +85,7 @@ class Block:
     mark: str = ""
     """``not run`` or ``terminal``, if a comment before it says so."""
     reason: str = ""
-    """Why it is not run; or what a command that goes on until Ctrl-C says when it is ready."""
+    """Why it is not run, or what a command that runs until Ctrl-C prints when it is ready."""
 
     @property
     def file(self) -> str | None:
@@ -193,7 +193,7 @@ def parser(document: Document) -> Iterator[Region]:
             yield Region(block.region.start, block.region.end, source, EVALUATORS[block.language])
 
 
-# A project as a page has its reader make it
+# A project as the pages tell readers to create it
 
 
 def follow(page: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-# They find their settings, their packages and their workspace by what a test gives them alone.
+# Their settings, packages and workspace depend only on what a test passes.
 FOREIGN = ("CELERY_", "COV", "DATABASE_URL", "DJANGO_", "ORQ_", "PYTEST", "PYTHON", "VIRTUAL_ENV")
 GRACE = 30.0
 

@@ -8,9 +8,9 @@ from django.contrib.auth.models import Permission, User
 from django_orq.models import Conversation
 
 LIST, RUNS = "/conversations/", "/sync-runs/"
-"""Below the address of a `Program`."""
+"""Relative to the base URL of a `Program`."""
 ERROR = {"code", "message", "remote_status"}
-"""What every error answer holds."""
+"""The keys of every error response."""
 ALL = (
     "view_conversation",
     "add_conversation",

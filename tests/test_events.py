@@ -31,9 +31,9 @@ LOGGED_BY_HELPERS = (
     *(f"SYNC_RUN_{what}" for what in ("STARTED", "ADOPTED", "WAITS", "FINISHED", "FAILED")),
     *(f"OPERATION_{what}" for what in ("ADOPTED", "WAITS", "FINISHED", "GIVEN_UP", "ITEM_FAILED", "ITEM_UNKNOWN")),
 )
-"""What no call names; their values are looked at where they are logged."""
+"""Events that no call names directly; their values are checked where they are logged."""
 ROOT_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-"""What a record has of its own: ``extra`` may not name it."""
+"""The attributes of every record, which ``extra`` must not replace."""
 
 
 def calls_of_log() -> Iterator[tuple[str, frozenset[str]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# The example's package makes its Celery app the current one, so it stays out of this process.
+# The example's package sets Celery's current app, so it is not imported in this process.
 ENDING = """
 import os, sys
 from pathlib import Path

@@ -16,7 +16,7 @@ MESSAGES = [
 _SOURCES = [path for suffix in ("py", "html") for path in Path(django_orq.__file__).parent.rglob(f"*.{suffix}")]
 _TEXT = "\n".join(path.read_text() for path in _SOURCES)
 SAID = " ".join(re.sub(r'"\s+f?"', "", _TEXT).split())
-"""The sources, with texts that go on in the next line as one."""
+"""The sources, with string literals that continue on the next line joined."""
 
 
 @pytest.mark.parametrize("message", MESSAGES)

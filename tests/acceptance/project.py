@@ -10,8 +10,8 @@ from typing import Any
 from ..programs import Program, environment, program, run
 
 README = Path(__file__).parents[2] / "README.md"
-# Beside what the README says: where Orq is, and a broker that needs no server. Its messages are
-# kept when processed, for else they pass through the system's temporary folder.
+# In addition to the README: Orq's address, and a broker that needs no server. Its messages are
+# stored when processed, because otherwise they pass through the system's temporary folder.
 SETTINGS = """
 ORQ_WORKSPACES = {{"default": {{"BASE_URL": {base_url!r}}}}}  # the key is in the environment
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # not what django_orq has

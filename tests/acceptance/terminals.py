@@ -11,7 +11,7 @@ from typing import TextIO
 from ..programs import GRACE, end_group, group_exists, wait_until
 
 PATIENCE = 300.0
-"""Seconds that a command may take."""
+"""Seconds after which a command has timed out."""
 
 
 def _heed_control_c() -> None:

@@ -68,7 +68,7 @@ def test_project_uses_the_wheel_and_not_this_folder(project, programs):
 
 def test_checks_pass_and_no_migration_is_missing(project):
     assert project.manage("check") == "System check identified no issues (0 silenced).\n"
-    # Whatever the project's own DEFAULT_AUTO_FIELD is, it has no part in our tables.
+    # The project's DEFAULT_AUTO_FIELD does not apply to our tables.
     assert project.manage("makemigrations", "--check", "--dry-run") == "No changes detected\n"
 
 

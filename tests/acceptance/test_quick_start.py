@@ -20,7 +20,7 @@ from .terminals import Terminal
 
 PAGE = "docs/quick-start.md"
 PORTS = ("8000", "8900")
-"""As the page has them: where one is in use, another stands in for it."""
+"""The ports on the page; a free one replaces any that is in use."""
 ADMIN = ("admin", "admin")
 DATABASE = "orq_trial"
 

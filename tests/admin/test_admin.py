@@ -480,7 +480,7 @@ def test_confirmation_names_what_goes_and_asks_nothing_of_orq(remote, admin_clie
     assert remote.count() == 0
 
 
-# No transaction while Orq is asked
+# No transaction during requests to Orq
 
 
 def watch_transactions(remote) -> list[bool]:

@@ -197,7 +197,7 @@ def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_cli
     assert names_listed(admin_client, q="conv_01") == ["Refund 2", "Refund 1", "Refund, old"]
 
 
-# Query strings without sense
+# Invalid query strings
 
 
 @pytest.mark.parametrize("model", ["conversation", "syncrun", "rejectedpayload"])

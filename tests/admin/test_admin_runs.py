@@ -392,7 +392,7 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
     assert answer["text"].endswith("2 looked up by id")
 
 
-# In words that people understand
+# Texts that users understand
 
 JARGON = re.compile(
     r"\b(?:cursor|phase|walk\w*|payload\w*|tombstone\w*|canary|checkpoint|lease\w*|upsert\w*|reconcile\w*|rests on|"
@@ -635,7 +635,7 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
     assert admin_client.get(url.replace(name, "progress")).status_code == 404
 
 
-# Runs that nobody takes
+# Runs without a worker
 
 
 @pytest.mark.parametrize(

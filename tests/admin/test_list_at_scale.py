@@ -24,12 +24,12 @@ LIST = reverse("admin:django_orq_conversation_changelist")
 AUTOCOMPLETE = reverse("admin:autocomplete")
 LARGE = 1_000_000
 SPARE = 1_000
-"""Rows of sessions, users, and a page that is fetched by its keys."""
+"""Rows of sessions and users, and of a page that is fetched by primary keys."""
 MOST_SEARCHED = 2 * MAX_SEARCHED + SPARE
-"""Each once in an index and once in the table."""
+"""Each is read once in an index and once in the table."""
 
 WORKSPACE = "CASE WHEN n <= 20 THEN 'tiny' WHEN n % 20 = 0 THEN 'sales' ELSE 'default' END"
-# Whatever walks through the list in its order alone meets what it looks for at the very end.
+# A query that only follows the list's order finds its rows at the very end.
 MOSTLY_DELETED = Shares(
     workspace=WORKSPACE,
     deleted="n > 90000",
@@ -140,7 +140,7 @@ def test_completion_reads_no_more_than_it_may_offer_or_search(mirror, admin_clie
 REST_LIST = "/orq/conversations/"
 MOST_ON_A_PAGE = 100
 MOST_READ_FOR_A_PAGE = 2 * (MOST_ON_A_PAGE + 1)
-"""Each once in an index and once in the table."""
+"""Each is read once in an index and once in the table."""
 RECENTLY = {"created_after": "2000-01-01T00:00:00Z"}
 
 

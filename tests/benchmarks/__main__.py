@@ -1,11 +1,11 @@
-"""Speed and memory of full syncs, and of the lists in admin and REST: `make benchmark`.
+"""Measures the speed and memory of full syncs and of the admin and REST lists: `make benchmark`.
 
 Mirrors 1,000 and 100,000 conversations of a sandbox into SQLite files, each twice, each time in a
-fresh process. Ends with code 1 unless every page was asked for exactly once, every conversation
-is there, and the large mirror's peak memory lies within 30 MB of the small one's.
+new process. Exits with 1 unless every page was requested exactly once, all conversations were
+mirrored, and the peak memory of the large sync is within 30 MB of the small one's.
 
-If `DATABASE_URL` names a PostgreSQL server, the lists of 1,000,000 conversations are compared there with
-the lists of 1,000, and must take less than five times as long.
+If `DATABASE_URL` names a PostgreSQL database, the lists of 1,000,000 conversations are compared with those of
+1,000, and must take less than five times as long.
 """
 
 import json
@@ -24,7 +24,7 @@ SMALL, LARGE = 1_000, 100_000
 PAGE_SIZE = 100
 ALLOWANCE_MB = 30.0
 MOST_TIMES = 5.0
-"""Pages are of one size, but up to 10,000 conversations are counted."""
+"""Pages have the same size, but only up to 10,000 conversations are counted."""
 ROOT = Path(__file__).parents[2]
 COLUMNS = "{:>13}  {:<9}  {:>8}  {:>7}  {:>10}  {:>11}"
 
@@ -34,7 +34,7 @@ class Measurement:
     conversations: int
     run: str
     list_requests: int
-    """As the sandbox counted them."""
+    """Counted by the sandbox."""
     rows: int
     written: int
     seconds: float
@@ -145,7 +145,7 @@ def doubts(measurements: list[Measurement]) -> Iterator[str]:
     """On Linux a process starts with its parent's peak memory, which must not hide its own."""
     ours = megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     if ours >= min(one.peak_mb for one in measurements):
-        yield f"nothing is known of memory: the sandbox itself took {ours:.1f} MB"
+        yield f"memory could not be measured: the sandbox itself used {ours:.1f} MB"
 
 
 def megabytes(kibibytes: float) -> float:

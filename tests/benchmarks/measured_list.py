@@ -1,10 +1,10 @@
-"""The lists of admin and REST over a small and a large mirror on PostgreSQL: prints the times as one line of JSON.
+"""Measures the admin and REST lists of a small and a large mirror on PostgreSQL; prints one line of JSON.
 
     {"small": {"the list": …, …}, "large": {…}}
 
-Each is the shortest of some requests, in seconds, so that other work of the machine counts little.
-`DATABASE_URL` names the server; the mirrors are in a test database of their own there, which is made
-and dropped.
+Each time is the shortest of several requests, in seconds, so that other load on the machine matters
+little. `DATABASE_URL` names the server; the mirrors are in a test database, which is created and
+dropped.
 """
 
 import json

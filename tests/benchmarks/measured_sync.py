@@ -1,4 +1,4 @@
-"""One full sync in a process of its own: prints what it took as one line of JSON.
+"""Runs one full sync in its own process and prints the measurements as one line of JSON.
 
     {"seen": …, "unchanged": …, "rows": …, "seconds": …, "peak_rss": …}
 

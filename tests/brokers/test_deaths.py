@@ -18,7 +18,7 @@ from .fleet import exists
 
 KILLS = 10
 LONGEST_LIFE = 0.4
-"""Seconds that a worker has at most before it is killed: the run must last for ten of them."""
+"""Maximum seconds before a worker is killed. The run must last longer than ten of them."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def living_holder(only_run, ledger):
 
 def kill_holder(only_run, ledger):
     """Send SIGKILL at a random moment; return the cursors at that time, none if the run had been released."""
-    assert wait_until(lambda: living_holder(only_run, ledger)), "nobody walks"
+    assert wait_until(lambda: living_holder(only_run, ledger)), "no worker is processing the run"
     time.sleep(random.uniform(0, LONGEST_LIFE))  # noqa: S311 # no secret
     pid = living_holder(only_run, ledger)
     if pid is None:

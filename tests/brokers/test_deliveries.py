@@ -12,7 +12,7 @@ from ..walking import mirror_equals
 SYNC, WALK = "django_orq.sync_conversations", "django_orq.walk_conversations"
 CALLS = 2
 EXPIRE = 2.0
-"""Seconds after which beat has its calls expire (see `settings`)."""
+"""Seconds after which beat's messages expire (see `settings`)."""
 
 
 def test_message_delivered_twice_does_its_work_once(new_fleet, broker, ledger):
@@ -37,7 +37,7 @@ def test_without_a_worker_calls_expire_and_the_run_stays_for_the_next_one(new_fl
     with fleet.beat() as beat:
         assert wait_until(lambda: beat.text.count("Sending due task") > CALLS), beat.text
     time.sleep(EXPIRE)
-    # RabbitMQ drops what has expired; Redis keeps it, for the worker to drop.
+    # RabbitMQ drops expired messages; with Redis, the worker does.
     assert broker.messages() == (CALLS + 1 if broker.is_redis else 0)
 
     with fleet.worker() as worker:

@@ -14,7 +14,7 @@ from django_orq.testing import OrqSandbox
 from ..programs import wait_until
 
 LATENESS = 4.0
-"""Seconds: a message on its way, or the next call of beat, and the work of two busy children."""
+"""Seconds for the delivery of a message, or beat's next call, and the work of two busy child processes."""
 
 
 class Remote:

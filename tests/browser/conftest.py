@@ -20,9 +20,9 @@ DESKTOP = {"width": 1280, "height": 900}
 AWKWARD = """<img src=x onerror=alert(1)>"'&lt;{{ 7 }}<script>alert(2)</script>"""
 RIGHT_TO_LEFT = "שלום <b>עולם</b>"
 POOL = 53
-"""Conversations that tests take for themselves, one by one."""
+"""The number of conversations that tests take individually."""
 MANY, FEW = 30, 3
-"""Those that they take as groups."""
+"""The number of those that they take in groups."""
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def chromium() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 # installed by `make browser` alone
 
     with sync_playwright() as playwright:
-        # Without a sandbox of its own, as root in containers; all that it visits is ours.
+        # Without Chromium's sandbox, which does not work as root in containers; it visits only our pages.
         browser = playwright.chromium.launch(executable_path=os.environ["ORQ_BROWSER"], args=["--no-sandbox"])
         yield browser
         browser.close()

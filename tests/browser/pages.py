@@ -18,7 +18,7 @@ FAULTS = {
     "500": {"status": 500, "body": "<h1>Broken</h1>"},
     "timeout": {"delay": 3},
 }
-"""What goes wrong with a request to Orq; the last leaves open whether it took effect."""
+"""Failures of a request to Orq; after the last one it is unknown whether it took effect."""
 
 
 def change(row: Row) -> str:

@@ -20,7 +20,7 @@ from ..programs import ROOT, environment, program, run, wait_until
 HOST = "127.0.0.1"
 LOGIN = ("admin", "admin")
 PATIENCE = {"READ_TIMEOUT": 2, "RETRIES": {"attempts": 1}}
-"""Faults that delay an answer need not delay a test much longer."""
+"""Faults that delay a response need not delay a test for much longer."""
 
 Row = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ class Site:
             "PYTHONUNBUFFERED": "1",
         }
         self.login: Any = None
-        """What a browser keeps of its login here, once one has logged in."""
+        """The browser's login state, once a browser has logged in."""
         self._believable = {each["_id"] for each in sandbox.conversations}
         self._pool: list[Row] = []
         self._groups: dict[int, list[str]] = {}
@@ -93,7 +93,7 @@ class Site:
     def sync(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
         return self.manage("orq_sync", *words, codes=codes)
 
-    # What the database holds, without the ORM in between.
+    # The rows in the database, read without the ORM.
 
     @property
     def database(self) -> Path:

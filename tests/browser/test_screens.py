@@ -66,16 +66,16 @@ def site(_pictured_site):
     _pictured_site.sandbox.transform_list = None
 
 
-# Those of a look share a site, which takes long to fill.
+# Tests with the same look share a site, because filling it takes long.
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOOKS])
 def look(request, site, open_browser, album):
     """A page in one of these layouts; takes the screenshot and checks the page."""
     page = open_browser(site, **LOOKS[request.param])
 
     def take(name: str) -> list[str]:
-        # To hide the caret, a style would be written into the page, against the policy.
+        # Hiding the caret would add an inline style, which the policy forbids.
         page.screenshot(path=album / f"{name}-{request.param}.png", full_page=True, caret="initial")
-        # Of size, axe-core knows nothing.
+        # axe-core does not check sizes.
         found = (*flaws(page), *(() if request.param == "phone" else barriers(page)))
         return [f"{name}: {flaw}" for flaw in found]
 

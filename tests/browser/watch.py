@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Dialog, Error, Page, Request, Response
 
 POLICY = "default-src 'self'"
-# Chromium prints most violations; the event tells of all.
+# Chromium prints most violations; the event reports all of them.
 TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (violation) => {
   console.error(`policy: ${violation.violatedDirective} against ${violation.blockedURI} ${violation.sample}`);

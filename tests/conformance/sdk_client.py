@@ -1,14 +1,14 @@
-"""Makes calls with the vendor's SDK: run by the Python of an environment that has `orq-ai-sdk`.
+"""Calls the vendor's SDK. It is run by the Python of an environment that has `orq-ai-sdk`.
 
-Reads one call per line of standard input and answers each with one line of standard output:
+Reads one call per line from standard input and writes one line per call to standard output:
 
     {"base_url": "http://…", "api_key": "…", "operation": "list", "arguments": {"limit": 5}}
 
     {"result": …}   what the SDK returned, dumped by its own models: the names are those of the
-                    wire ("_id", "displayName"), the values as the SDK parsed them (times are
-                    floats, an absent optional field is null or left out); null for delete
+                    API's JSON ("_id", "displayName"), the values as parsed by the SDK (times are
+                    floats, an absent optional field is null or omitted); null for delete
     {"error": {"type": …, "status": …, "message": …, "body": …}}   what the SDK raised; status and
-                    body are null when it is no answer of the server
+                    body are null if the server did not respond
 
 `operation` is list, create, retrieve, update or delete; `arguments` are the SDK's own keyword
 arguments. `retries` is an object {"initial_interval", "max_interval", "exponent",

@@ -13,7 +13,7 @@ RETRIES = {
     "max_elapsed_time": 5_000,
     "retry_connection_errors": True,
 }
-# This SDK has no field for the metadata that conversations may carry.
+# This SDK has no field for the metadata of conversations.
 UNKNOWN_TO_IT = {"metadata"}
 
 

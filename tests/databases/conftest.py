@@ -9,7 +9,7 @@ from django_orq.models import Conversation
 from ..admin.test_admin import mirrored
 from .statements import Heard, heard
 
-# They run with settings of their own: test_databases sees to it.
+# They run with their own settings, through test_databases.
 collect_ignore_glob = [] if "replica" in django_settings.DATABASES else ["test_*.py"]
 
 

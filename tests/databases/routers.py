@@ -4,7 +4,7 @@ from typing import Any
 
 OURS = ("django_orq", "references")
 OF_THE_REST = ("label",)
-"""Models of ``references`` that refer to a conversation by its content type, and so live where content types do."""
+"""Models of ``references`` that refer to a conversation by content type, and so are in the same database as those."""
 
 
 class Apart:

@@ -1,8 +1,7 @@
-"""The REST API held to its own description: `make schema`.
+"""Tests the REST API against its OpenAPI schema: `make schema`.
 
-Starts the example project's server over a sandbox that fails now and then, and has schemathesis ask it what its
-OpenAPI schema allows, and what it does not. Ends with code 1 after a server error, a status that is not described, or
-an answer that is not as described.
+Starts the example project's server with a sandbox that fails now and then, and has schemathesis send requests that
+the schema allows, and others. Exits with 1 after a server error, or a status or response that is not in the schema.
 """
 
 import os
@@ -25,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USER = PASSWORD = "admin"
 EXAMPLES = 40
-"""For each of the fourteen operations, beside the cases that the schema itself suggests."""
+"""For each of the fourteen operations, in addition to the schema's examples."""
 LEAST_CASES = 500
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 FAULTS: tuple[dict[str, Any], ...] = (

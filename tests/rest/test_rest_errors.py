@@ -59,7 +59,7 @@ def write(program: Program, row: Conversation, verb: str) -> Any:
 
 VERBS = ("create", "rename", "delete", "refresh", "fetch")
 FIRST_ASKED = dict.fromkeys(VERBS, "retrieve") | {"create": "create", "delete": "delete"}
-"""The operation that each begins with."""
+"""The first remote operation of each."""
 HINTS = {
     "create": ("create", "Look for it before you create it again"),
     "rename": ("update", "You can rename it again"),

@@ -20,12 +20,11 @@ from ..values import REMOTE_ID, answer, conversation
 
 pytestmark = pytest.mark.django_db
 RUN = 1_000_000_000
-"""The key of a run, far from those that the database gives."""
+"""The primary key of a run, far from those that the database assigns."""
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 WRITES = {"post", "put", "patch", "delete"}
 READ = {"conversation": "view_conversation", "syncrun": "view_syncrun"}
-# What is demanded for writing, beside the permission to view, by the names of the patterns; a method that is not here
-# is not offered.
+# The permission required for each method that writes, besides the one to view. Other methods are not allowed.
 WRITING = {
     ("conversation-list", "post"): "add_conversation",
     ("conversation-detail", "patch"): "change_conversation",
@@ -42,7 +41,7 @@ STOCK = {"post": "add", "put": "change", "patch": "change", "delete": "delete"}
 EVERY = {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in READ} | {"run_sync"}
 
 ROOT = "api-root"
-"""The page that names the lists: for everybody who is logged in."""
+"""The API root, which every logged-in user may view."""
 rows_patterns = [pattern for pattern in urlpatterns if pattern.name != ROOT]
 
 

@@ -47,7 +47,7 @@ class Operation:
     name: str
     call: Callable[..., Any]
     repeats: bool
-    """Whether 5XX answers are tried again."""
+    """Whether 5XX responses are retried."""
 
 
 OPERATIONS = {

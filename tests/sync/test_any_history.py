@@ -1,7 +1,7 @@
-"""Whatever happens in Orq, on the wire and in our processes: in the end the mirror equals the remote.
+"""Whatever happens in Orq, in the network and in our processes, in the end the mirror equals the remote.
 
 Each case is a random history: conversations come, go and change before, between and during pages; cursors vanish;
-requests and statements fail; processes die. Runs that the workspace proof, the guard or the canary held are let go on.
+requests and statements fail; processes die. Runs that were stopped for review are approved.
 """
 
 import os
@@ -50,10 +50,10 @@ class History:
     unknown_cursor: str
     modes: list[str]
     events: list[tuple[int, str, str, int]]
-    """At the n-th request, before or after it: what, to which."""
+    """What happens before or after the n-th request, and to which conversation."""
     faults: list[tuple[int, int]]
     breaks: list[tuple[int, type[BaseException]]]
-    """At the n-th statement of each slice in turn."""
+    """What happens at the n-th statement of each slice."""
 
 
 histories = st.builds(
@@ -192,7 +192,7 @@ def let_all_be_well(remote: OrqSandbox) -> None:
     remote.clear_faults()
     remote.on_request = remote.transform_list = None
     remote.hidden = set()
-    # What answered while the list left it out is asked for again only a day later, and may have been deleted since.
+    # An unlisted conversation is retrieved again only a day later, and may have been deleted since.
     QuerySet(Conversation).update(confirmed_at=F("confirmed_at") - timedelta(days=2))
     before = SyncRun.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     for _attempt in range(12):

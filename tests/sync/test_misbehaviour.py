@@ -1,6 +1,6 @@
-"""Each switch and fault in the sandbox's table ends in a state and, if not all is well, in a message for a person.
+"""Each failure in the sandbox's tables leads to a state of the run and, if there is a problem, to a message for users.
 
-None loops, and none leaves a lock: the next run starts without anybody's help.
+None causes a loop or leaves a lock: the next run starts by itself.
 """
 
 import re
@@ -56,7 +56,7 @@ MISBEHAVIOURS: dict[str, tuple[Misbehave, set[str]]] = {
     "chunked": (fault(chunked=True), {"succeeded"}),
 }
 SLOW = {"delay", "drip"}
-"""What only the patience of a client brings to light."""
+"""Those that only a client with longer timeouts notices."""
 
 
 def named_in(text: str) -> set[str]:

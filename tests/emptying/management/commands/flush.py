@@ -9,9 +9,9 @@ _rows_after_flush: dict[str, list[list[tuple]]] = {}
 
 
 class Command(flush.Command):
-    """Django's own makes all content types and permissions anew, which is a third of the time of a small test.
+    """Keeps content types and permissions as long as they are unchanged.
 
-    Here they stay, as long as they are as that made them.
+    Django's own command creates all of them again, which takes a third of the time of a small test.
     """
 
     def handle(self, **options):
