@@ -42,7 +42,7 @@ class ConversationAdmin(BulkAdmin):
     ordering = ("-remote_id",)  # newest first, for ids sort by creation
     sortable_by = ("created",)
     paginator = BoundedPaginator
-    actions = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
+    actions: Any = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
 
     delete_confirmation_template = "admin/django_orq/conversation/delete_confirmation.html"
 
@@ -50,11 +50,12 @@ class ConversationAdmin(BulkAdmin):
         super().__init__(*args)
         # Also if a theme's class with its own list comes first in a subclass.
         vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Replace the stock delete action, which would delete rows, also in subclasses with other actions."""
-        actions: dict[str, Any] = super().get_actions(request)
-        return actions | {name: self.get_action(name) for name in actions.keys() & {"delete_selected"}}
+        # In a subclass with other actions, the site's own would delete rows.
+        if (
+            "delete_selected" in {*dict(self.admin_site.actions)} - {*(self.actions or ())}
+            and self.actions is not None
+        ):
+            self.actions = ("delete_selected", *self.actions)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """Read lists and autocompletion where the router says; everything else from the write database."""

@@ -19,7 +19,7 @@ OF_EACH_KIND = {
     "django_orq/py.typed",
     "django_orq/migrations/0001_initial.py",
     "django_orq/static/django_orq/admin.css",
-    "django_orq/templates/admin/django_orq/conversation/change_list.html",
+    "django_orq/templates/admin/django_orq/conversation/list.html",
     "django_orq/management/commands/orq_sync.py",
     "django_orq/testing/plugin.py",
 }

@@ -139,9 +139,10 @@ def test_page_of_a_subclass_shows_its_fields_and_saves_its_inlines_with_the_name
     assert rename(admin_client, url, rows[0], "Four", **noted("note")).status_code == 302
 
     assert remote.get(rows[0].remote_id)["displayName"] == "Four"
-    assert Reference.objects.get().conversation == rows[0]
+    reference = Reference.objects.get()
+    assert reference.conversation == rows[0]
     changes = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
-    assert changes == ["Changed Name.", "Added reference “Reference 1”."]
+    assert changes == ["Changed Name.", f"Added reference “{reference}”."]
 
 
 def test_inlines_are_saved_with_a_new_conversation_and_not_without_it(remote, admin_client):

@@ -19,6 +19,13 @@ from ..programs import ROOT, environment, program, run, wait_until
 
 HOST = "127.0.0.1"
 LOGIN = ("admin", "admin")
+VIEWER = ("viewer", "viewer")
+_MAKE_VIEWER = """
+from django.contrib.auth.models import Permission, User
+user = User.objects.create_user("viewer", password="viewer", is_staff=True)
+of_ours = Permission.objects.filter(content_type__app_label="django_orq")
+user.user_permissions.set(of_ours.filter(codename__startswith="view_"))
+"""
 PATIENCE = {"READ_TIMEOUT": 2, "RETRIES": {"attempts": 1}}
 """Faults that delay a response need not delay a test for much longer."""
 
@@ -56,7 +63,7 @@ class Site:
         return f"http://{HOST}:{self.port}"
 
     def prepare(self, template: Path | None = None) -> None:
-        """Provide a migrated database with one user: a copy of another site's, or a new one."""
+        """Provide a migrated database with a superuser and a viewer: a copy of another site's, or a new one."""
         if template is not None:
             shutil.copy(template, self.database)
             return
@@ -64,6 +71,7 @@ class Site:
         user, password = LOGIN
         self._environment["DJANGO_SUPERUSER_PASSWORD"] = password
         self.manage("createsuperuser", "--no-input", f"--username={user}", "--email=admin@example.com")
+        self.manage("shell", "-v0", "-c", _MAKE_VIEWER)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
