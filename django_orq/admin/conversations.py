@@ -51,10 +51,8 @@ class ConversationAdmin(BulkAdmin):
         # Also if a theme's class with its own list comes first in a subclass.
         vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
         # In a subclass with other actions, the site's own would delete rows.
-        if (
-            "delete_selected" in {*dict(self.admin_site.actions)} - {*(self.actions or ())}
-            and self.actions is not None
-        ):
+        of_site = {name for name, _action in self.admin_site.actions}
+        if self.actions is not None and "delete_selected" in of_site - {*self.actions}:
             self.actions = ("delete_selected", *self.actions)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:

@@ -126,7 +126,7 @@ def test_what_was_just_deleted_is_deleted_on_its_page_and_at_the_rest_door(rows,
 
     assert "_save" not in text_of(admin_client.get(page(rows[0])))
     (warning,) = said(confirm_deletion(admin_client, rows[0]), constants.WARNING)
-    assert "Deleted already" in warning
+    assert "Already deleted" in warning
     assert reader.get(one(rows[0])).json()["state"] == "deleted"
 
 
@@ -150,7 +150,7 @@ def test_action_acts_on_what_is_written_not_on_what_the_list_showed(remote, rows
 
     (warning,) = said(choose(admin_client, "delete_selected", rows[:1]), constants.WARNING)
 
-    assert "Deleted already" in warning
+    assert "Already deleted" in warning
 
 
 def test_run_that_was_just_started_is_there(remote, admin_client, reader, queue):
