@@ -73,12 +73,12 @@ _READ: dict[int, Any] = {
     401: _error(_("The request is not authenticated, or its credentials are wrong")),
     403: _error(_("The request is not authenticated, or the user lacks a permission")),
     404: _error(_("There is no such conversation, sync run, page or workspace")),
-    406: _error(_("No renderer produces the media type that the client accepts")),
+    406: _error(_("The requested response format is not available")),
     429: _error(_("Too many requests, to this API or to Orq: see Retry-After")),
     500: _error(_("The settings of this workspace are missing or invalid")),
     503: _error(_("The database or Orq is unavailable: see Retry-After")),
 }
-_WRITE = _READ | {415: _error(_("No parser reads the media type of the body"))}
+_WRITE = _READ | {415: _error(_("The format of the body is not supported"))}
 _ASKS_ORQ = _WRITE | {
     502: _error(
         _("Orq rejected the request or the server's API key, or its response is invalid; nothing was changed")
@@ -90,7 +90,7 @@ _ASKS_ORQ = _WRITE | {
 _BEHIND = _("Orq carried out the request, but the local copy is out of date: do not repeat the request")
 _CHANGES_ORQ = _ASKS_ORQ | {202: _error(_BEHIND, "MirrorBehind", remote_id=_REMOTE_ID, replaced=_REPLACED)}
 _CURRENT = serializers.CurrentConversationSerializer()
-_CHANGED = _error(_("Someone renamed the conversation since you read it"), "ConversationChanged", current=_CURRENT)
+_CHANGED = _error(_("Someone has renamed the conversation since you read it"), "ConversationChanged", current=_CURRENT)
 _RUN = serializers.SyncRunDetailSerializer(required=False)
 _CONFLICT = _error(_("The state of the run does not allow this"), "RunConflict", run=_RUN)
 _NOT_ENQUEUED = _error(_("The message broker or the database is unavailable"), "WorkerNotNotified", run=_RUN)

@@ -56,8 +56,7 @@ class TimeField(serializers.DateTimeField):
 
 
 # The stock fields of big integers show them as strings if the project sets COERCE_BIGINT_TO_STRING.
-_INTEGERS = dict.fromkeys((BigAutoField, BigIntegerField), serializers.IntegerField)
-_FIELDS: dict[Any, Any] = {DateTimeField: TimeField, **_INTEGERS}
+_FIELDS: Any = {DateTimeField: TimeField} | dict.fromkeys((BigAutoField, BigIntegerField), serializers.IntegerField)
 
 
 class MirrorSerializer(serializers.ModelSerializer[Any]):

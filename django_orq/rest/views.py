@@ -85,8 +85,8 @@ class ConversationViewSet(
     def fetch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Retrieve a conversation from Orq by its id, and add it to the mirror or update it there."""
         serializer = self.read()
-        # get_object() reads the id from here. A user whom it refuses a conversation must learn nothing about it: one
-        # that is mirrored is checked before the request to Orq, and each before it is shown.
+        # get_object() reads the id from here. A user who may not see a conversation must learn nothing about it, so a
+        # mirrored one is checked before the request to Orq, and every one before it is shown.
         self.kwargs[self.lookup_url_kwarg or self.lookup_field] = serializer.validated_data["remote_id"]
         if all_rows().filter(workspace=self.workspace, **serializer.validated_data).exists():
             self.get_object()

@@ -1,4 +1,4 @@
-"""Permissions in the REST API: every method of every URL pattern."""
+"""The permissions of the REST API: every method of every URL pattern."""
 
 import itertools
 from datetime import UTC, datetime
@@ -20,11 +20,12 @@ from ..values import REMOTE_ID, answer, conversation
 
 pytestmark = pytest.mark.django_db
 RUN = 1_000_000_000
-"""The primary key of a run, far from those that the database assigns."""
+"""The key of a run, far from those that the database gives."""
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 WRITES = {"post", "put", "patch", "delete"}
 READ = {"conversation": "view_conversation", "syncrun": "view_syncrun"}
-# The permission required for each method that writes, besides the one to view. Other methods are not allowed.
+# What is demanded for writing, beside the permission to view, by the names of the patterns; a method that is not here
+# is not offered.
 WRITING = {
     ("conversation-list", "post"): "add_conversation",
     ("conversation-detail", "patch"): "change_conversation",
@@ -41,7 +42,7 @@ STOCK = {"post": "add", "put": "change", "patch": "change", "delete": "delete"}
 EVERY = {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in READ} | {"run_sync"}
 
 ROOT = "api-root"
-"""The API root, which every logged-in user may view."""
+"""The page that names the lists: for everybody who is logged in."""
 rows_patterns = [pattern for pattern in urlpatterns if pattern.name != ROOT]
 
 
@@ -65,7 +66,7 @@ def url_of(pattern: URLPattern) -> str:
 
 
 def demanded(pattern: URLPattern, method: str) -> str:
-    """The permission that this request requires, besides the permission to view."""
+    """What is demanded beside the permission to view, or that one."""
     model = pattern.name.partition("-")[0]
     if (pattern.name, method) in WRITING or (model, method) == ("syncrun", "post"):
         return WRITING.get((pattern.name, method), "run_sync")
