@@ -94,7 +94,7 @@ def test_thirty_are_renamed_by_a_worker(site, page, many):
 
     expect_success(page)
     expect_outcome(page, "30 of 30: 30 done")
-    assert_as_told(site, many, count=30, column="display_name", new_name=is_renamed)
+    assert_as_told(site, many, count=30, column="display_name", wanted=is_renamed)
     renamed = {site.sandbox.get(row["remote_id"])["displayName"] for row in many}
     assert renamed == {f"New {row['display_name']}" for row in many}
 
@@ -107,7 +107,7 @@ def test_of_thirty_renames_those_that_fail_change_nothing_and_are_named(site, pa
 
     expect_outcome(page, f"30 of 30: {count} done, {30 - count} failed")
     expect(page.get_by_role("cell", name="The name was not changed.")).to_have_count(30 - count)
-    assert_as_told(site, many, count=count, column="display_name", new_name=is_renamed)
+    assert_as_told(site, many, count=count, column="display_name", wanted=is_renamed)
 
 
 def test_of_thirty_renames_the_one_in_conflict_is_left_alone(site, page, many):
@@ -162,7 +162,7 @@ def test_thirty_are_deleted_by_a_worker(site, page, many):
     confirm(page)
 
     expect_outcome(page, "30 of 30: 30 done")
-    assert_as_told(site, many, count=30, column="deleted_at", new_name=is_deleted)
+    assert_as_told(site, many, count=30, column="deleted_at", wanted=is_deleted)
     assert not any(site.sandbox.get(row["remote_id"]) for row in many)
 
 
@@ -181,7 +181,7 @@ def test_of_thirty_deletions_those_that_fail_change_nothing_and_are_named(site, 
     order_deletions(page, many)
 
     expect_outcome(page, f"30 of 30: {told}")
-    assert_as_told(site, many, count=count, column="deleted_at", new_name=is_deleted)
+    assert_as_told(site, many, count=count, column="deleted_at", wanted=is_deleted)
 
 
 def test_double_click_on_the_last_question_orders_once(site, page, few):

@@ -223,7 +223,7 @@ def test_deletion_can_be_called_off(site, page):
     page.goto(change(row))
     page.get_by_role("link", name="Delete").click()
 
-    page.get_by_role("button", name="No, take me back").click()
+    page.get_by_role("link", name="No, take me back").click()
 
     page.wait_for_url(f"**{change(row)}")
     assert_untouched(site, row)
