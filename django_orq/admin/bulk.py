@@ -46,11 +46,9 @@ _DONE = {
 
 class BulkAdmin(EditingAdmin):
     def own_urls(self) -> list[URLPattern]:
-        return [
-            self._own_url("rename_selected", self.rename_selected_view),
-            self._own_url("delete_selected", partial(self.confirmed_view, verb=Verb.DELETE)),
-            self._own_url("create_again", partial(self.confirmed_view, verb=Verb.CREATE)),
-        ]
+        confirmed = {"delete_selected": Verb.DELETE, "create_again": Verb.CREATE}
+        views = [self._own_url(name, partial(self.confirmed_view, verb=verb)) for name, verb in confirmed.items()]
+        return [self._own_url("rename_selected", self.rename_selected_view), *views]
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:

@@ -62,9 +62,7 @@ class ConversationAdmin(BulkAdmin):
         is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith("_changelist"))
         return rows if is_listing else rows.using(write_database())
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
-    ) -> tuple[QuerySet[Conversation], bool]:
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         if _view(request) == "autocomplete":  # for a new reference; in the order of the index
             queryset = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
         term = search_term.strip()[: searching.MAX_TERM]
@@ -76,11 +74,12 @@ class ConversationAdmin(BulkAdmin):
         chosen, now = chosen_workspace(request), DatabaseClock(write_database()).now()
         shown = [chosen] if chosen else known_aliases()
         freshness = [_freshness(alias, now) for alias in shown] if request.method == "GET" else []
-        links = {
-            "run_page": page_of(request, self.admin_site, SyncRun),
+        context = {
+            "chosen_workspace": chosen,
+            "freshness": freshness,
             "start_url": start_url(request, self.admin_site),
         }
-        context = {"chosen_workspace": chosen, "freshness": freshness, **links}
+        context["run_page"] = page_of(request, self.admin_site, SyncRun)
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:

@@ -32,6 +32,7 @@ from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
 Verb, State = Operation.Verb, OperationItem.State
+_Ask = Callable[..., Renamed | None]
 
 
 class Outcome(Enum):
@@ -177,9 +178,7 @@ class EditingAdmin(OrqAdmin):
         ask = partial(delete_conversation if verb == Verb.DELETE else refresh_conversation, row)
         return self._perform(request, verb, row, ask, HISTORY[verb])
 
-    def _perform(
-        self, request: HttpRequest, verb: str, row: Conversation, ask: Callable[..., Renamed | None], entry: Any
-    ) -> Outcome:
+    def _perform(self, request: HttpRequest, verb: str, row: Conversation, ask: _Ask, entry: Any) -> Outcome:
         """Make the change in Orq, record it in the history, and report anything unusual."""
         behind, names = False, {}
         try:
