@@ -198,28 +198,7 @@ def test_double_click_on_the_last_question_orders_once(site, page, few):
     assert site.sandbox.count("delete") == 3
 
 
-def test_what_failed_can_be_tried_again(site, page, few):
-    site.sandbox.fail("delete", **FAULTS["401"])
-    order_deletions(page, few)
-    expect_outcome(page, "3 of 3: 3 failed")
-
-    page.get_by_role("button", name="Try failed ones again").click()
-
-    expect_outcome(page, "3 of 3: 3 done")
-    assert all(is_deleted(site.again(row)) for row in few)
-
-
 # Refresh
-
-
-def test_refresh_takes_what_orq_has(site, page, few):
-    for row in few:
-        site.sandbox.rename(row["remote_id"], f"Renamed there {row['id']}")
-
-    choose(page, REFRESH, few)
-
-    expect_outcome(page, "3 of 3: 3 done")
-    assert [site.again(row)["display_name"] for row in few] == [f"Renamed there {row['id']}" for row in few]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -244,17 +223,6 @@ def few_deleted(site, page, few):
     order_deletions(page, few)
     expect_outcome(page, "3 of 3: 3 done")
     return few
-
-
-def test_deleted_ones_are_created_again_as_new_ones(site, page, few_deleted):
-    choose(page, CREATE_AGAIN, few_deleted, state="deleted")
-    expect(page.get_by_text("Do you want to create 3 new conversations with the same names?")).to_be_visible()
-    confirm(page)
-
-    expect_outcome(page, "3 of 3: 3 done")
-    for row in few_deleted:
-        (new,) = site.conversations("display_name = ? AND deleted_at IS NULL", row["display_name"])
-        assert site.sandbox.get(new["remote_id"])["displayName"] == row["display_name"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

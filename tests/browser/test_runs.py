@@ -1,11 +1,9 @@
 """Syncs in the admin: started, monitored, stopped for review and approved, with and without failures of Orq."""
 
-import re
-
 import pytest
 
 from .conftest import mirrored_site
-from .pages import FAULTS, LIST, confirm, expect_success, full_sync, state
+from .pages import FAULTS, confirm, expect_success, full_sync, state
 from .playing import expect
 from .site import turnstile
 
@@ -53,20 +51,6 @@ def deleted(site, rows):
     return [site.again(row)["deleted_at"] is not None for row in rows]
 
 
-def test_sync_now_mirrors_what_is_new_and_shows_how_it_ended(site, page):
-    remote = site.sandbox.add("Created by somebody else")
-    page.goto(LIST)
-
-    page.get_by_role("button", name="Fetch new").click()
-
-    expect(page).to_have_url(re.compile(r"/syncrun/\d+/change/"))
-    expect(state(page)).to_have_text("completed")
-    (row,) = site.conversations("remote_id = ?", remote["_id"])
-    assert row["display_name"] == "Created by somebody else"
-    page.goto(LIST)
-    expect(page.get_by_role("link", name="Created by somebody else").first).to_be_visible()
-
-
 def test_bar_moves_page_by_page_and_the_page_tells_the_end(walked_site, walked_page):
     bar = walked_page.get_by_role("progressbar", name="Progress")
     with turnstile(walked_site.sandbox) as turns:
@@ -94,22 +78,6 @@ def test_sync_that_orq_refuses_changes_nothing_and_says_so(site, page, fault):
     assert site.conversations() == before
     if fault not in FAILS_AT_ONCE:
         cancel(page)
-
-
-def test_run_stopped_for_review_deletes_nothing_until_a_person_approves_it(walked_site, walked_page):
-    lost = lost_rows(walked_site)
-    for row in lost:
-        walked_site.sandbox.remove(row["remote_id"])
-    full_sync(walked_page)
-    expect(state(walked_page)).to_have_text("completed with problems")
-    assert not any(deleted(walked_site, lost))
-    walked_page.get_by_role("link", name="Approve…").click()
-    expect(walked_page.get_by_text(f"{LOST} missing conversations need review")).to_be_visible()
-
-    confirm(walked_page)
-
-    expect(state(walked_page)).to_have_text("completed")
-    assert all(deleted(walked_site, lost))
 
 
 @pytest.mark.parametrize("fault", ["401", "500"])
