@@ -138,13 +138,10 @@ class ConversationAdmin(BulkAdmin):
 def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
     """The times of the last syncs of a workspace, for the panel above the list."""
     fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
-    told = {name: _as_of(moment, now) for name, moment in vars(fresh).items()}
+    as_of, never = gettext("as of {}"), gettext("never")
+    told: dict[str, Any] = {k: format_html(as_of, ago(t, now=now)) if t else never for k, t in vars(fresh).items()}
     told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
     return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
-
-
-def _as_of(moment: datetime | None, now: datetime) -> str:
-    return gettext("never") if moment is None else format_html(gettext("as of {}"), ago(moment, now=now))
 
 
 def _view(request: HttpRequest) -> str:

@@ -45,7 +45,7 @@ class Confirmation:
 
     def process_batch(self, *, stop: float) -> bool:
         """Confirm one batch, or a part of it if ``stop`` (monotonic seconds) is reached; ``True`` if none is left."""
-        batch = self._batch()
+        batch = list(self._due().filter(_ahead(self.run)).order_by("remote_id")[: self.run.batch])
         if self.run.needs_approval or not batch:
             return True
         if stopped := self._guard():  # a refresh may have marked more rows as missing since
@@ -58,9 +58,6 @@ class Confirmation:
             return True
         self._tombstone(gone, asked_at=asked_at, upto=asked[-1])
         return False
-
-    def _batch(self) -> list[Conversation]:
-        return list(self._due().filter(_ahead(self.run)).order_by("remote_id")[: self.run.batch])
 
     def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
         """Request rows one by one; returns the requested ones, and those among them that Orq answered with 404."""

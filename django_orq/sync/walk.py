@@ -249,7 +249,7 @@ class Walk:
     def _progress(self, page: Page, plan: Plan) -> dict[str, Any]:
         """The run's columns after this page."""
         run, counts = self.run, plan.counts
-        at_stop = self._reaches_stop(page)
+        at_stop = run.stop_id is not None and page.cursor is not None and page.cursor <= run.stop_id
         values = self._claim.checkpoint(plan.answer.received_at) | {
             "cursor": page.cursor or run.cursor,
             "reached_end": not page.has_more or at_stop,
@@ -265,9 +265,6 @@ class Walk:
         for counter, verdicts in _COUNTERS.items():
             values[counter] = getattr(run, counter) + sum(counts[verdict] for verdict in verdicts)
         return values
-
-    def _reaches_stop(self, page: Page) -> bool:
-        return self.run.stop_id is not None and page.cursor is not None and page.cursor <= self.run.stop_id
 
     def _record_rejected(self, page: Page, now: datetime) -> None:
         if page.rejected:
