@@ -195,7 +195,7 @@ def test_run_with_its_bar(site, look):
         expect(page.locator("[data-progress-text]")).to_contain_text("40 conversations")
         found = take("run")
         page.get_by_text("Technical details").click()
-        expect(page.get_by_text("Place in the list:")).to_be_visible()
+        expect(page.get_by_text("Position in Orq’s list:")).to_be_visible()
         found += take("run-details")
         page.get_by_role("link", name="Cancel…").click()
         expect(page.get_by_role("button", name="Yes, I’m sure")).to_be_visible()
