@@ -304,7 +304,7 @@ class _Kind(NamedTuple):
 
 PROBLEMS = {
     "pace_kept": _Kind(_("REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds."), retryable=True),
-    "workers_crashed": _Kind(_("{crashes} workers in a row died on the same page. Check the system's log.")),
+    "workers_crashed": _Kind(_("{crashes} workers in a row died at the same point. Check the system's log.")),
     "database_trouble": _Kind(_("The database failed ({error}). See the log for details."), retryable=True),
     "internal_error": _Kind(_("The run failed with {error}. See the log. The next run starts from the beginning.")),
     "not_configured": _Kind(_("Orq is not configured in this project's settings: {problem}"), concerns_all=True),

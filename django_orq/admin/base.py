@@ -47,7 +47,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return [column for column in shown if not isinstance(column, IfSeveral) or are_several()]
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
-        """The fieldsets of a page, unless a subclass sets its own."""
+        """The fieldsets of a page; a subclass's own replace them, except on the add page."""
         return []
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -74,7 +74,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return patterns
 
     def _own_url(self, name: str, view: Callable[..., HttpResponse], *, below: str = "") -> URLPattern:
-        """``go_on`` is at ``go-on/``, ``below`` a route that ends with a slash."""
+        """``rename_selected`` is at ``rename-selected/``; ``below`` is a prefix that ends with a slash."""
         route = f"{below}{name.replace('_', '-')}/"
         return path(route, self.admin_site.admin_view(view), name=_url_name(self.model, name))
 
@@ -101,7 +101,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return response
 
     def _template(self, name: str) -> str:
-        """The template's path, also if a proxy of the model is registered."""
+        """The template's path, even if a proxy of the model is registered."""
         model: Any = self.opts.concrete_model
         return f"admin/{model._meta.label_lower.replace('.', '/')}/{name}.html"
 

@@ -39,7 +39,7 @@ class ConversationAdmin(BulkAdmin):
 
     search_fields = ("display_name",)
     search_help_text = _("Words from the name, or the beginning of an Orq id (conv_…).")
-    ordering = ("-remote_id",)  # newest first, for ids sort by creation
+    ordering = ("-remote_id",)  # newest first, because ids sort by creation time
     sortable_by = ("created",)
     paginator = BoundedPaginator
     actions: Any = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
@@ -50,7 +50,7 @@ class ConversationAdmin(BulkAdmin):
         super().__init__(*args)
         # Also if a theme's class with its own list comes first in a subclass.
         vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
-        # In a subclass with other actions, the site's own would delete rows.
+        # If a subclass replaces ``actions``, keep ours: the site's ``delete_selected`` would delete rows.
         of_site = {name for name, _action in self.admin_site.actions}
         if self.actions is not None and "delete_selected" in of_site - {*self.actions}:
             self.actions = ("delete_selected", *self.actions)

@@ -67,7 +67,7 @@ class EditingAdmin(OrqAdmin):
             raise PermissionDenied
         form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
         formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined]
-        if not all([form.is_valid(), all_valid(formsets)]):  # both, for each shows its own errors
+        if not all([form.is_valid(), all_valid(formsets)]):  # both, because each shows its own errors
             return render(form, inlines)
         item = self._create_once(request, form.item_request)
         if item is None or item.state in (State.FAILED, State.UNKNOWN):
@@ -229,7 +229,7 @@ class EditingAdmin(OrqAdmin):
         add, told = conversation is None, conversation and as_told(conversation)
         fieldsets: Any = list(self.get_fieldsets(request, conversation))
         readonly = self.get_readonly_fields(request, conversation)
-        # By the module: a theme puts its own into it.
+        # Looked up in the module, because a theme replaces the class there.
         admin_form = helpers.AdminForm(form, fieldsets, {}, readonly, model_admin=self)
         formsets: Any = self.get_inline_formsets(request, *inlines, conversation)  # type: ignore[call-arg]
         context = self._page(request, self._title(request, conversation))

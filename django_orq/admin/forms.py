@@ -23,7 +23,7 @@ from .texts import explain_conflict
 
 
 class NameField(forms.CharField):
-    """A conversation's name, validated as it is before a request."""
+    """A conversation's name, validated by the same rules as before a request to Orq."""
 
     def __init__(self, **options: Any) -> None:
         # "auto" suits names in any writing direction. No maxlength, because browsers count some characters twice, and
@@ -105,7 +105,7 @@ class RenameForm(_NameForm):
         return ItemRequest(conversation=self.instance, new_name=wanted, expected_updated_at=_parse_moment(seen))
 
     def ask_again(self, change: ConversationChanged) -> None:
-        """Show the new name as an error; submitting the form again replaces that name."""
+        """Show the name that Orq has now as an error; submitting the form again replaces it."""
         self.add_error("display_name", ValidationError(explain_conflict(change), code=change.code))
         seen = {
             self.add_prefix("expected_updated_at"): change.updated_at.isoformat(),

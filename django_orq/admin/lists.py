@@ -71,7 +71,7 @@ class WorkspaceFilter(KnownChoiceFilter):
         return [(alias, alias) for alias in known_aliases()]
 
     def has_output(self) -> bool:
-        """Hidden if there is only one choice."""
+        """Hidden if there is only one choice, unless it is selected."""
         return len(self.lookup_choices) > 1 or self.value() is not None
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -144,9 +144,11 @@ class ConversationList(ChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         first, *_others = asked = super().get_ordering(request, queryset)
-        if first not in ("remote_id", "-remote_id"):  # an ordering of the project
+        columns = map(self.get_ordering_field, self.model_admin.get_sortable_by(request))
+        offered = {*columns, *self.model_admin.get_ordering(request)}
+        if {first, str(first).removeprefix("-")} & offered - {"remote_id", "-remote_id"}:  # an ordering of the project
             return [*asked, "pk"]
-        sign = first.removesuffix("remote_id")
+        sign = "" if first == "remote_id" else "-"
         # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
         pinned = ("deleted_at",) if self._choice(StateFilter, else_="any") is None else ()
         unique = ("remote_id",) if self._choice(WorkspaceFilter) else ("remote_id", "pk")
@@ -188,7 +190,8 @@ def own_list(get_changelist: Callable[..., type[ChangeList]], request: HttpReque
 def searched(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
     """The newest conversations, as many as a search covers; the list says if there are more."""
     names = [str(name).removeprefix("-") for name in conversations.query.order_by]
-    newest_first = names if "remote_id" in names else ["remote_id", "pk"]  # otherwise in the project's ordering
+    # The second if the project has another ordering.
+    newest_first = names if "remote_id" in names else ["remote_id", "pk"]
     oldest = searching.oldest_searched(conversations.order_by(*(f"-{name}" for name in newest_first)))
     if oldest is None:
         return conversations

@@ -29,7 +29,7 @@ _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 def enqueue(operation: Operation) -> tuple[str, int]:
     """Notify a worker, unless one is processing it; returns the message to show and its level."""
-    if is_being_done(operation):  # another message would end the chain of messages, one of which follows each slice
+    if is_being_done(operation):  # a new message would break the chain, in which each slice enqueues the next
         return gettext("A worker is processing it now."), messages.INFO
     enqueue_operation(operation.pk)
     operation.refresh_from_db(using=write_database())
@@ -170,7 +170,7 @@ class OperationAdmin(ReadOnlyAdmin):
 _LONE_NAME = Case(
     When(total=1, then=Subquery(OperationItem.objects.filter(operation=OuterRef("pk")).order_by().values("name")[:1]))
 )
-"""The name of the conversation, in a list of operations, if there is only one."""
+"""For lists of operations: the conversation's name, if an operation has only one."""
 
 
 def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:

@@ -78,7 +78,7 @@ def create_operation(
 
     If the form with this token was submitted before, returns the operation recorded then. ``claim`` has the lease
     columns of an operation that the caller carries out itself, at once; its items count as sent. Raises ``ValueError``
-    for no items, for more than ``MAX_ITEMS``, and for creating a conversation again whose name was scrubbed.
+    for no items, for more than ``MAX_ITEMS``, and for re-creating a conversation whose name was scrubbed.
     """
     if not 1 <= len(item_requests) <= MAX_ITEMS:
         raise ValueError(f"an operation takes 1 to {MAX_ITEMS:,} conversations, not {len(item_requests):,}")
@@ -243,7 +243,7 @@ class Execution(Lease[Operation]):
             self._give_up(error, workspace=item.workspace)
 
     def _end(self, item: OperationItem, state: OperationItem.State, error: OrqError | None = None) -> None:
-        """Record an outcome; of a success also in the admin's history."""
+        """Record an outcome; a success is also recorded in the admin's history."""
         item.state = state
         if error is not None:
             item.error_code, item.error_params = error.code, error.params
@@ -341,7 +341,7 @@ def _record_history(item: OperationItem, conversation: Conversation) -> None:
             users: Any = get_user_model()._default_manager
             if user_pk and users.filter(pk=user_pk).exists():
                 LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
-    except (DatabaseError, ValueError, ValidationError):  # the key's type is not that of today's user model
+    except (DatabaseError, ValueError, ValidationError):  # the key's type is not that of the current user model
         logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
 
 

@@ -19,7 +19,7 @@ class SyncRun(Work):
         RUNNING = "running", _("running")
         WAITING = "waiting", _("waiting")
         PAUSED = "paused", _("paused")
-        # In lower case, because the labels also stand in sentences: “Sync run 5 completed with problems 1 hour ago.”
+        # In lower case, because the labels also appear in sentences: “Sync run 5 completed with problems 1 hour ago.”
         SUCCEEDED = "succeeded", _("completed")
         PARTIAL = "partial", _("completed with problems")
         FAILED = "failed", _("failed")

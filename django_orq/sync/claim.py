@@ -65,7 +65,7 @@ class Claim(Lease[SyncRun]):
     def save(self, values: dict[str, Any]) -> None:
         """The fence: save the columns; ``LeaseLost`` if another worker has the run, or its cursor has moved.
 
-        The run's attributes do not change until ``apply``, so that they are still right after a rollback.
+        The run's attributes do not change until ``apply``, so that they are still correct after a rollback.
         """
         if not self.ours.filter(cursor=self.run.cursor).update(**values):
             raise LeaseLost

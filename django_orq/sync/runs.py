@@ -177,7 +177,7 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
                 stopped.filter(workspace=run.workspace).update(needs_approval="")
     except IntegrityError:
         other = unfinished(run.workspace, run.mode)
-        text = _("Sync run {other} of that mode is unfinished. Wait for its end or cancel it, then approve again.")
+        text = _("Sync run {other} of that mode is unfinished. Wait until it ends, or cancel it, then approve again.")
         raise ValueError(format_lazy(text, other=other.pk if other else "?")) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
     return run
@@ -185,10 +185,8 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
 
 def _superseding(run: SyncRun) -> SyncRun | None:
     """The later run that has superseded this stopped one."""
-    later = _all_complete(run.workspace).filter(started_at__gt=run.started_at)
-    if run.needs_approval != Approval.WORKSPACE:
-        later = later.filter(FULLY_CONFIRMED)
-    return later.order_by("-pk").first()
+    kind = Q() if run.needs_approval == Approval.WORKSPACE else FULLY_CONFIRMED
+    return _all_complete(run.workspace).filter(kind, started_at__gt=run.started_at).order_by("-pk").first()
 
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:

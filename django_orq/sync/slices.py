@@ -154,7 +154,7 @@ def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: 
 
 
 def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
-    """Whether the confirmation is finished, or its rest needs approval."""
+    """Whether the confirmation is finished, or the rest needs approval."""
     confirmation = Confirmation(claim, service=service)
     while not confirmation.process_batch(stop=stop):
         on_progress(claim.run)
