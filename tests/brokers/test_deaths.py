@@ -61,7 +61,7 @@ def cursors_of_first_run(requests):
 
 
 def test_run_is_whole_after_ten_of_its_walkers_were_killed(new_fleet, ledger, only_run):
-    with OrqSandbox(conversations=20_000, latency=0.02) as sandbox:
+    with OrqSandbox(conversations=30_000, latency=0.02) as sandbox:
         fleet = new_fleet(sandbox.settings())
         with fleet.worker() as worker, fleet.beat():
             struck = []
@@ -73,13 +73,13 @@ def test_run_is_whole_after_ten_of_its_walkers_were_killed(new_fleet, ledger, on
 
         run = only_run()
         assert run.state == "succeeded"
-        assert (run.seen, run.created, run.pages) == (20_000, 20_000, 200)
+        assert (run.seen, run.created, run.pages) == (30_000, 30_000, 300)
         assert (run.updated, run.unchanged, run.missing, run.rejected) == (0, 0, 0, 0)
-        assert 200 <= asked.total() <= 200 + KILLS
-        assert 200 <= run.requests <= sandbox.count()  # besides the pages, a question for each slice's first one
+        assert 300 <= asked.total() <= 300 + KILLS
+        assert 300 <= run.requests <= sandbox.count()  # besides the pages, a question for each slice's first one
         allowed = Counter(struck)
         assert not {cursor: times for cursor, times in asked.items() if times > 1 + allowed[cursor]}
-        assert ledger.inserted() == [100] * 200
+        assert ledger.inserted() == [100] * 300
         assert ledger.changed() == 0
         assert mirror_equals(sandbox)
     assert worker.text.count("Worker exited prematurely: signal 9") >= KILLS

@@ -74,7 +74,9 @@ def click_twice(site, page, button, operation):
     with held_requests(site.sandbox, operation) as arrived:
         page.mouse.click(*middle)
         assert arrived.wait(50)
-        page.mouse.click(*middle)
+        with page.expect_request(lambda request: request.method == "POST"):
+            page.mouse.click(*middle)
+        page.wait_for_timeout(1_000)  # until the site has seen that it is the second
 
 
 def test_double_click_on_save_creates_one_conversation(site, page):
