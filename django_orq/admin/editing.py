@@ -66,7 +66,7 @@ class EditingAdmin(OrqAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
-        formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined]
+        formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined] # not in the stubs
         if not all([form.is_valid(), all_valid(formsets)]):  # both, because each shows its own errors
             return render(form, inlines)
         item = self._create_once(request, form.item_request)
@@ -107,7 +107,7 @@ class EditingAdmin(OrqAdmin):
 
     def _change(self, request: HttpRequest, conversation: Conversation, render: Callable[..., Any]) -> Any:
         form = RenameForm(request.POST or None, instance=conversation)
-        formsets, _inlines = inlines = self._create_formsets(request, conversation, change=True)  # type: ignore[attr-defined]
+        formsets, _inlines = inlines = self._create_formsets(request, conversation, change=True)  # type: ignore[attr-defined] # not in the stubs
         shown = flatten_fieldsets(self.get_fieldsets(request, conversation))
         renames = "display_name" in {*shown} - {*self.get_readonly_fields(request, conversation)}
         if not renames:
@@ -231,7 +231,7 @@ class EditingAdmin(OrqAdmin):
         readonly = self.get_readonly_fields(request, conversation)
         # Looked up in the module, because a theme replaces the class there.
         admin_form = helpers.AdminForm(form, fieldsets, {}, readonly, model_admin=self)
-        formsets: Any = self.get_inline_formsets(request, *inlines, conversation)  # type: ignore[call-arg]
+        formsets: Any = self.get_inline_formsets(request, *inlines, conversation)  # type: ignore[call-arg] # no types of inlines
         context = self._page(request, self._title(request, conversation))
         context |= {"original": told, "subtitle": told and str(told), "object_id": told and str(told.pk)}
         context |= {

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def orq_sandbox() -> "Iterator[OrqSandbox]":
     """A running sandbox with an empty workspace."""
-    # pytest imports this module in every run; the server is imported only if it is used.
-    from . import OrqSandbox  # noqa: PLC0415
+    from . import OrqSandbox  # noqa: PLC0415 # pytest imports this module in every run, but few need the server
 
     with OrqSandbox() as sandbox:
         yield sandbox

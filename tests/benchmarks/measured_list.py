@@ -43,7 +43,7 @@ def measure() -> dict[str, dict[str, float]]:
 def times_at(rows: int) -> dict[str, float]:
     from django.contrib.auth.models import User  # noqa: PLC0415 # Django must be set up first
 
-    from tests.scale import Shares, fill  # noqa: PLC0415
+    from tests.scale import Shares, fill  # noqa: PLC0415 # Django must be set up first
 
     fill(rows, Shares(missing="n % 5 = 1", deleted="n % 10 = 2"))
     client = Client()
