@@ -1,4 +1,4 @@
-"""The vendor's five operations: every parameter and every kind of response, over a real socket."""
+"""The vendor's five operations, clause by clause: every parameter, and every kind of answer, over a real socket."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ def ids(orq_sandbox: OrqSandbox) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One way to call an operation; its name includes the parameter under test."""
+    """One way to call an operation. The parameter that the case is about is in its name."""
 
     name: str
     call: Callable[..., Any]
     repeats: bool
-    """Whether 5XX responses are retried."""
+    """Whether 5XX answers are tried again."""
 
 
 OPERATIONS = {
