@@ -35,14 +35,15 @@ def test_without_a_worker_calls_expire_and_the_run_stays_for_the_next_one(new_fl
     fleet = new_fleet(orq_sandbox.settings())
     run = runs.open_run("default", "full")
     with fleet.beat() as beat:
+        # Beat logs a call before it sends it: a third line means that two messages are there.
         assert wait_until(lambda: beat.text.count("Sending due task") > CALLS), beat.text
     time.sleep(EXPIRE)
     # RabbitMQ drops expired messages; with Redis, the worker does.
-    assert broker.messages() == (CALLS + 1 if broker.is_redis else 0)
+    sent = broker.messages()
+    assert sent >= CALLS if broker.is_redis else sent == 0
 
     with fleet.worker() as worker:
-        if broker.is_redis:
-            assert wait_until(lambda: worker.text.count("Discarding revoked task") == CALLS + 1), worker.text
+        assert wait_until(lambda: worker.text.count("Discarding revoked task") == sent), worker.text
         run.refresh_from_db()
         assert (run.state, orq_sandbox.count()) == ("queued", 0)
 
