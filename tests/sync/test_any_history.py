@@ -162,11 +162,14 @@ def live_through(world: World) -> None:
 
 
 def time_passes() -> None:
-    """Leases and waits expire, and runs stopped for review are approved."""
+    """Leases and waits expire, and runs stopped for review are approved, once for each reason.
+
+    A run that stops again, because none of its canaries is left, is superseded by the next one.
+    """
     let_the_wait_pass()
     SyncRun.objects.filter(lease_until__isnull=False).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
     for run in SyncRun.objects.all():
-        if runs.can_be_approved(run):
+        if runs.can_be_approved(run) and not run.is_approved(run.needs_approval):
             with suppress(Exception):
                 approve(run)
 
@@ -204,7 +207,7 @@ def let_all_be_well(remote: OrqSandbox) -> None:
         if SyncRun.objects.filter(pk__gt=before, mode="full", state=SyncRun.State.SUCCEEDED).exists():
             return
     raise AssertionError(
-        f"no full run succeeds: {list(SyncRun.objects.values('mode', 'state', 'error_code', 'hold'))}"
+        f"no full run succeeds: {list(SyncRun.objects.values('mode', 'state', 'error_code', 'needs_approval'))}"
     )
 
 
