@@ -27,7 +27,7 @@ from django.core.exceptions import ImproperlyConfigured
 from .conf import MAX_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
 
 WRITING_SECONDS = 15.0
-"""The longest time that writing a batch may take on a busy database."""
+"""The time that we allow for writing a batch to a busy database."""
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -94,8 +94,8 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
 
 
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
-    # Each checkpoint renews the lease. The longest time between two is a batch of confirmations at the end of a slice:
-    # the request in progress may still use its full time, and then the batch is written.
+    # Each checkpoint renews the lease. The longest time between two of them is that of a batch of confirmations which
+    # lasts until the slice ends: the request in progress may still use its full time, and then the batch is written.
     slot_wait = 0 if workspace.requests_per_minute is None else MAX_SLEEP
     required = workspace.slice_seconds + slot_wait + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < required:

@@ -1,4 +1,4 @@
-"""Settings, read whenever they are used: one frozen ``Workspace`` for each alias in ``ORQ_WORKSPACES``.
+"""The settings, read whenever they are used: one frozen ``Workspace`` for each alias in ``ORQ_WORKSPACES``.
 
 ``ORQ_WORKSPACES`` has the structure of ``CACHES``. For a single workspace ``ORQ_API_KEY``, as a setting or an
 environment variable, is enough. Invalid settings raise ``ImproperlyConfigured``, whose message says what to write.
@@ -23,11 +23,11 @@ MAX_ALIAS = 100
 """Characters. The alias is stored in each row of the workspace."""
 MAX_PAGE_SIZE = 100
 TOTAL_SECONDS = 60.0
-"""Time limit of one operation on Orq, including its retries."""
+"""The time limit of one operation on Orq, including its retries."""
 INTERACTIVE_SECONDS = 15.0
-"""Time limit of all operations together that a user waits for."""
+"""The time limit of all operations together that a user is waiting for."""
 MAX_SLEEP = 15.0
-"""Seconds that a worker sleeps at most to respect REQUESTS_PER_MINUTE. For a longer wait it releases its work."""
+"""The longest time, in seconds, that a worker sleeps for REQUESTS_PER_MINUTE. A longer wait ends its slice."""
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -41,18 +41,21 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """How often an idempotent request is attempted, and how long to pause between two attempts."""
+    """How often a request is attempted, and how long to pause between two attempts.
+
+    A create or an update is attempted again only if nothing of it was sent.
+    """
 
     attempts: int = 3
     """The maximum number of requests, including the first."""
     initial_interval: float = 0.5
-    """Seconds before the second attempt; doubled for each further one, with jitter."""
+    """Seconds before the second attempt; the interval doubles before each further one, with jitter."""
     max_interval: float = 8.0
     """The longest pause, in seconds."""
     max_elapsed: float = 30.0
-    """Seconds after the start of the first attempt; no further attempt starts later."""
+    """No further attempt starts later than this number of seconds after the start of the first."""
     connection_errors: bool = True
-    """Whether to retry after connection errors, as after 500, 502, 503 and 504."""
+    """Whether to retry after connection errors, and not only after 500, 502, 503 and 504."""
 
     def __post_init__(self) -> None:
         if not is_whole(self.attempts) or self.attempts < 1:
@@ -65,9 +68,9 @@ class RetryConfig:
 
 
 class KeyCallableFailed(ImproperlyConfigured):
-    """A callable returned no usable API key, but may do so later.
+    """A callable raised an exception or returned no usable API key, but may return one later.
 
-    The message names the exception that the callable raised, without its text, which may contain the key.
+    The message names the type of the exception, without its text, which may contain the key.
     """
 
 
@@ -89,8 +92,8 @@ class ApiKey:
     def read(self) -> str:
         """Return the current key.
 
-        ``ImproperlyConfigured`` is raised if it is missing or can't be sent in a header; if a callable is the source,
-        this is the subclass ``KeyCallableFailed``.
+        Raises ``ImproperlyConfigured`` if the key is missing or can't be sent in a header, or its subclass
+        ``KeyCallableFailed`` if the source is a callable.
         """
         key = self._call(self._source) if callable(self._source) else self._source
         if problem := _problem_with_key(key):
@@ -100,7 +103,7 @@ class ApiKey:
         return str(key).strip()
 
     def _call(self, source: Callable[[], object]) -> object:
-        """Call ``source``; an error is replaced by one without its frames and text, which may contain the key."""
+        """Call ``source``. Its error is replaced by one without the frames and the text, which may contain the key."""
         try:
             return source()
         except Exception as error:
@@ -118,7 +121,7 @@ def _problem_with_key(key: object) -> str | None:
 
 
 def problem_with(option: str, value: object) -> str | None:
-    """Return what is wrong with the value of a ``Workspace`` field, as a predicate of its name, or ``None``."""
+    """Return what is wrong with the value of a ``Workspace`` field, such as “must be a string”, or ``None``."""
     is_valid, expected = _CHECKS[option]
     return None if is_valid(value) else f"must be {expected}"
 
@@ -172,9 +175,9 @@ class Workspace:
     requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
     """The limit for background work. Requests that a user waits for are not delayed."""
     mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")
-    """The number of missing rows that a full run may always confirm without approval."""
+    """The number of missing rows that a full run may confirm without approval."""
     mass_delete_share: float = _option(0.2, lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
-    """How many more it may confirm, as a share of the rows that existed before the run."""
+    """The same limit as a share of the rows that existed before the run. The larger of the two limits applies."""
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}
@@ -193,7 +196,7 @@ _OPTIONS = {option.name.upper(): option.name for option in fields(Workspace) if 
 def workspace_aliases() -> list[str]:
     """Return the aliases of all configured workspaces, in the order of the setting.
 
-    ``ImproperlyConfigured`` is raised if the setting is not a dictionary with valid aliases.
+    Raises ``ImproperlyConfigured`` if the setting is not a dictionary with valid aliases.
     """
     return list(_configured())
 
@@ -201,7 +204,7 @@ def workspace_aliases() -> list[str]:
 def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
     """Return the workspace called ``alias``.
 
-    ``ImproperlyConfigured`` is raised if there is none, or if its options are invalid.
+    Raises ``ImproperlyConfigured`` if there is no such workspace, or if its settings are invalid.
     """
     configured = _configured()
     if alias not in configured:
@@ -217,7 +220,7 @@ def _configured() -> dict[str, "_Options"]:
     if configured is None:
         return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _default_key() else {}
     if not isinstance(configured, Mapping):
-        del configured  # it may be the key
+        del configured  # it may be the key, and debug pages show local variables
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
     for alias in configured:
         if not is_alias(alias):
@@ -226,7 +229,7 @@ def _configured() -> dict[str, "_Options"]:
 
 
 def is_alias(alias: object) -> bool:
-    """Return whether ``alias`` is a valid alias of a workspace."""
+    """Return whether ``alias`` is valid as the alias of a workspace: 1 to 100 printable characters."""
     return isinstance(alias, str) and 1 <= len(alias) <= MAX_ALIAS and alias.isprintable()
 
 

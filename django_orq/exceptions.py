@@ -1,9 +1,9 @@
-"""The exceptions that this app raises, in one hierarchy.
+"""The exceptions that this app raises: ``OrqError`` with its subclasses, and ``StrayWrite``.
 
-Each has a stable ``code``, a ``message`` in the active language, and ``str(error)``, the same message in English for
-logs and tracebacks. ``retryable`` says whether the same call may be tried again later; ``retry_after`` is the number
-of seconds that Orq asked to wait, or ``None``. Technical values in a message, such as ``reason``, are always English.
-All of them can be pickled.
+Each ``OrqError`` has a stable ``code``, a ``message`` in the active language, and ``str(error)``, the same message in
+English for logs and tracebacks. ``retryable`` says whether the same call may be tried again later; ``retry_after`` is
+the number of seconds that Orq asked us to wait, or ``None``. Technical details in a message, such as the ``reason`` of
+a ``TransportError``, are not translated. All of these exceptions can be pickled.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ class OrqError(Exception):
     template = _GENERAL
     retryable = False
     concerns_all = False
-    """Whether the same request for another conversation would fail too, so that a bulk operation should stop."""
+    """Whether the same request for another conversation would probably fail too, so a bulk operation should stop."""
     private = frozenset({"retry_after"})
     """Fields that are not stored in the database."""
 
@@ -107,8 +107,9 @@ class OrqError(Exception):
 class APIError(OrqError):
     """Orq returned a 4XX or 5XX status.
 
-    ``status`` is the HTTP status, ``headers`` are the response's, ``body`` is the beginning of its body (at most 500
-    characters), and ``server_message`` the ``message`` of a JSON body, if it has one. ``hint`` says what to check.
+    ``status`` is the HTTP status of the response, ``headers`` are its headers, ``body`` is the beginning of its body
+    (at most 500 characters), and ``server_message`` is the ``message`` of a JSON body, or ``None``. ``hint`` says what
+    to check.
     """
 
     code = "api_error"
@@ -157,7 +158,7 @@ class RateLimited(APIError):
 
 
 class MustWait(RateLimited):
-    """Orq asked to wait until ``time`` (``HH:MM:SS``, UTC) when it answered an earlier request; nothing was sent."""
+    """Nothing was sent: Orq asked us, after an earlier request, to wait until ``time`` (``HH:MM:SS``, UTC)."""
 
     code = "must_wait"
     template = _("Orq accepts no requests until {time} UTC.")
@@ -198,7 +199,7 @@ class TransportError(OrqError):
 
 
 class MalformedResponse(OrqError):
-    """The response is not what the API documents. ``status`` is its HTTP status, or ``None`` if it has none."""
+    """The response is not as the API documents. ``status`` is its HTTP status, or ``None`` if it was not recorded."""
 
     code = "malformed_response"
     template = _("Invalid response from Orq to {operation}: {reason}.")
@@ -214,7 +215,10 @@ class MalformedResponse(OrqError):
 
 
 class CursorIgnored(MalformedResponse):
-    """A page had nothing older than its cursor: the server does not know this dialect's query parameter."""
+    """The list does not advance: a page has nothing older than its cursor, or the pages repeat.
+
+    Usually the server does not know the query parameter of the dialect in ``API_STYLE``.
+    """
 
     code = "cursor_ignored"
     template = _("Orq ignores the cursor: the next page has nothing older. Check API_STYLE (now {api_style!r}).")
@@ -224,7 +228,11 @@ class CursorIgnored(MalformedResponse):
 
 
 class WorkspaceDoubted(OrqError):
-    """The API key does not seem to belong to the workspace that is mirrored; nothing was stored."""
+    """The API key does not seem to belong to the workspace that is mirrored.
+
+    A page of the list shared no id with the mirror, and Orq found none of the ``asked`` newest mirrored conversations.
+    Nothing from that page was stored.
+    """
 
     code = "workspace_doubted"
     template = _("This API key finds none of the {asked} newest mirrored conversations. Check API_KEY and BASE_URL.")
@@ -242,7 +250,7 @@ class InvalidName(OrqError):
 
 
 class ConversationChanged(OrqError):
-    """The conversation was renamed after the caller had read it; nothing was written.
+    """The conversation was changed after the caller had read it, so it was not renamed. The mirror has been updated.
 
     ``display_name``, ``updated_at`` (aware) and ``updated_by_id`` are the current values in Orq.
     """
@@ -257,7 +265,7 @@ class ConversationChanged(OrqError):
 
 
 class OutcomeUnknown(OrqError):
-    """The request may or may not have taken effect. It is not sent again; the next full sync shows the outcome."""
+    """The request may or may not have taken effect. We do not send it again; the next full sync shows the outcome."""
 
     code = "outcome_unknown"
     template = _("Orq may or may not have completed the {operation}: {reason}. The next full sync will show it.")
@@ -281,7 +289,8 @@ class MirrorContended(OrqError):
 class MirrorBehind(OrqError):
     """Orq completed the operation, but the mirror could not be updated. The operation must not be repeated.
 
-    ``remote_id`` is the conversation's id; ``replaced`` is a new name given in Orq that our rename has overwritten.
+    ``remote_id`` is the conversation's id. ``replaced`` is a name that someone else set in Orq and that our rename
+    replaced, or ``None``.
     """
 
     code = "mirror_behind"
@@ -310,7 +319,7 @@ PROBLEMS = {
     "not_configured": _Kind(_("Orq is not configured in this project's settings: {problem}"), concerns_all=True),
     "row_deleted": _Kind(_("The local row of this conversation has been deleted. Nothing was changed in Orq.")),
 }
-"""By code, the errors that delay or end work but do not come from Orq."""
+"""The errors, by code, that delay or end work but do not come from Orq."""
 _TEMPLATES.update({code: kind.template for code, kind in PROBLEMS.items()})
 
 

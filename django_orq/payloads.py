@@ -52,7 +52,7 @@ class RemoteConversation:
     metadata: dict[str, Any] | None
     """``None`` if the payload has none."""
     extra: dict[str, Any]
-    """All other fields, unchanged."""
+    """All other fields except ``kind``, unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Page:
 
 
 def parse_page(body: Any) -> Page:
-    """Parse a list response; ``Rejected`` if it is not one. An invalid item does not invalidate its page."""
+    """Parse a list response, or raise ``Rejected`` if it is not one. An invalid item does not invalidate its page."""
     if not isinstance(body, dict):
         raise Rejected("it is not a JSON object")
     items, has_more = body.get("data"), body.get("has_more")
@@ -112,7 +112,7 @@ def parse_page(body: Any) -> Page:
 
 
 def parse_conversation(payload: Any) -> RemoteConversation:
-    """Parse a conversation object of either dialect; ``Rejected`` says why it can't be mirrored."""
+    """Parse a conversation object of either dialect, or raise ``Rejected``, which says why it can't be mirrored."""
     if not isinstance(payload, dict):
         raise Rejected("it is not a JSON object")
     _check_storable(payload)
@@ -137,7 +137,7 @@ def parse_conversation(payload: Any) -> RemoteConversation:
 def clean_display_name(display_name: str) -> str:
     """Return the name as it will be sent, without surrounding white space.
 
-    ``InvalidName`` is raised unless it has 1 to 100 characters, one of them visible, and no control characters.
+    Raises ``InvalidName`` unless it has 1 to 100 characters, at least one of them visible, and no control characters.
     """
     if not isinstance(display_name, str):
         raise InvalidName(reason=_("A name must be a string."))
@@ -192,7 +192,7 @@ def _rejected_item(payload: Any, reason: str) -> RejectedItem:
 
 
 def _take(rest: dict[str, Any], camel: str, snake: str, kind: type | UnionType, expected: str) -> Any:
-    """Remove the field from ``rest`` and return its value; ``Rejected`` unless it has this type."""
+    """Remove the field from ``rest`` and return its value, or raise ``Rejected`` if it does not have this type."""
     value = rest.pop(camel if camel in rest else snake, None)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise Rejected(f"“{camel}” must be {expected}")
@@ -207,7 +207,7 @@ def _take_time(rest: dict[str, Any], camel: str, snake: str) -> datetime:
 
 
 def _check_storable(value: Any, depth: int = 1) -> None:
-    """Reject values that some database can't store, so that the result is the same on all of them."""
+    """Raise ``Rejected`` for values that some databases can't store, so that the result is the same on all of them."""
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
             raise Rejected("it contains text with a NUL character or an unpaired surrogate")

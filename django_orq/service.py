@@ -38,11 +38,12 @@ class ConversationService:
     """The conversations of one workspace in Orq. Times are in seconds.
 
     ``api_key`` may be a callable; it is called for each request. ``retries`` is the default for all calls. A call
-    takes at most ``total_seconds``, including its retries, and all calls together take at most ``lifetime_seconds``.
-    Close the service after use, or use it as a context manager.
+    takes at most ``total_seconds``, including its retries, and ends at most ``lifetime_seconds`` after the service was
+    created. Close the service after use, or use it as a context manager.
 
     Every operation raises subclasses of ``OrqError``: ``APIError`` (any 4XX or 5XX, with ``retry_after`` if Orq sent
-    it), ``TransportError`` and ``MalformedResponse``. Invalid arguments raise ``ValueError`` before anything is sent.
+    it), ``TransportError`` and ``MalformedResponse``. Before anything is sent, invalid arguments raise ``ValueError``,
+    and an invalid API key raises ``ImproperlyConfigured``, or ``TransportError`` if it comes from a callable.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class ConversationService:
     def for_workspace(cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False) -> Self:
         """Return the service of a configured workspace.
 
-        ``interactive`` is for calls that a user waits for: one attempt each, and 15 s for all of them together.
+        ``interactive`` is for calls that a user is waiting for: it allows one attempt each, and 15 s for all of them
+        together. Raises ``ImproperlyConfigured`` if the workspace is not configured.
         """
         workspace = get_workspace(alias)
         return cls(
@@ -111,8 +113,10 @@ class ConversationService:
         ending_before: str | None = None,
         retries: RetryConfig | None = None,
     ) -> Page:
-        """Return one page, newest first: at most ``limit`` (1–100) conversations, older than ``starting_after`` or
-        newer than ``ending_before``, both of which are conversation ids."""
+        """Return one page of at most ``limit`` (1–100) conversations, newest first.
+
+        They are older than ``starting_after`` or newer than ``ending_before``, both of which are conversation ids.
+        """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE_SIZE:
             raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
         cursors = zip(_CURSORS[self._api_style], (starting_after, ending_before), strict=True)
@@ -124,7 +128,8 @@ class ConversationService:
     def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """Create a conversation and return it.
 
-        ``InvalidName`` is raised before anything is sent, ``OutcomeUnknown`` if it may or may not have been created.
+        Raises ``InvalidName``, before anything is sent, if Orq would reject the name; ``OutcomeUnknown`` if the
+        conversation may or may not have been created.
         """
         body = {"displayName": clean_display_name(display_name)}
         if self._api_style == "camel" and self._project_id:
@@ -138,7 +143,10 @@ class ConversationService:
             raise _outcome_unknown(call, error, error.retry_after) from None
 
     def retrieve(self, *, conversation_id: str, retries: RetryConfig | None = None) -> RemoteConversation:
-        """Return a conversation; ``ConversationNotFound`` if it does not exist or this API key has no access to it."""
+        """Return a conversation.
+
+        Raises ``ConversationNotFound`` if it does not exist or this API key has no access to it.
+        """
         return self._fetch(_call("retrieve", "GET", conversation_id), retries)
 
     def update(
@@ -146,8 +154,8 @@ class ConversationService:
     ) -> RemoteConversation:
         """Change the given fields and return the conversation.
 
-        ``OutcomeUnknown`` is raised if no valid response arrived and retrieving the conversation does not show the
-        change.
+        Raises ``InvalidName``, before anything is sent, if Orq would reject the name; ``OutcomeUnknown`` if the update
+        may have taken effect and retrieving the conversation does not confirm that.
         """
         body = {} if display_name is None else {"displayName": clean_display_name(display_name)}
         call = _call("update", "PATCH", conversation_id, body)
@@ -163,7 +171,7 @@ class ConversationService:
     def delete(self, *, conversation_id: str, retries: RetryConfig | None = None) -> None:
         """Delete a conversation permanently.
 
-        ``ConversationNotFound`` is raised if it does not exist, even if an earlier attempt of this call deleted it.
+        Raises ``ConversationNotFound`` if it does not exist, even if an earlier attempt of this call deleted it.
         """
         self._send(_call("delete", "DELETE", conversation_id), retries, 204)
 
@@ -172,7 +180,7 @@ class ConversationService:
     ) -> Iterator[Page]:
         """Yield all pages, newest first, or those after ``starting_after``.
 
-        ``CursorIgnored`` is raised if they do not advance, ``MalformedResponse`` if there is no id to continue from.
+        Raises ``CursorIgnored`` if they do not advance, ``MalformedResponse`` if there is no id to continue from.
         """
         cursor, requested = starting_after, {starting_after}
         while True:

@@ -1,9 +1,9 @@
 """The Celery tasks. Their names are public: schedules and routes refer to them.
 
 We limit the time that publishing takes. By default (Celery 5.7, kombu 5.7, redis-py 8.1) it gives up after 0.7 s on a
-broker that refuses connections and after 4 s on a RabbitMQ that accepts them but never responds; on such a Redis it
-blocks forever, because `broker_connection_timeout` does not apply to Redis and `retry_policy` does not limit the
-duration of a single attempt.
+broker that refuses connections and after 4 s on a RabbitMQ that accepts them but never responds. On a Redis that never
+responds it blocks forever, because `broker_connection_timeout` does not apply to Redis and `retry_policy` does not
+limit the duration of a single attempt.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ else:
     _Task = Task  # takes no parameters before Celery 5.7
 
 MAX_COUNTDOWN = 300.0
-"""Seconds. Brokers may redeliver a message with a longer delay, so the next scheduled sync enqueues such work."""
+"""Seconds. Brokers may redeliver messages with a longer delay, so longer waits are left to the next scheduled sync."""
 _TIMEOUT = 1.0
 """Seconds for each step of publishing: connecting, and each response."""
 _NAMES: dict[type[Work], str] = {SyncRun: "sync run", Operation: "operation"}
@@ -52,7 +52,7 @@ class BoundedTask(_Task):
     """A task that raises ``Task.OperationalError`` within 3 s if ``delay`` or ``apply_async`` cannot reach the broker.
 
     Each message uses its own connection (a few milliseconds on a local network), because connections from Celery's
-    pool have the project's timeouts. Calls that pass a ``producer`` or ``connection``, as beat's do, are unaffected.
+    pool have the project's timeouts. Calls with a ``producer`` or ``connection``, such as beat's, are unaffected.
     """
 
     abstract = True
@@ -106,9 +106,9 @@ def sync_conversations(
 def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str = "") -> None:
     """Process one slice of a run, starting at its checkpoint, and enqueue the next slice.
 
-    Does nothing if the run is finished, paused or waiting, or if another worker has it. Enqueues nothing if a newer
-    message than this one, which ``ticket`` identifies, is under way. If the run fails, the task fails. In eager mode
-    only one slice runs, because the caller waits for it.
+    Does nothing if the run is finished, paused or waiting, or if another worker has it. ``ticket`` identifies the
+    message that called the task: if a newer one is under way, the task enqueues nothing. If the run fails, the task
+    fails. In eager mode only one slice runs, because the caller waits for it.
     """
     run = slices.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
@@ -128,7 +128,7 @@ def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
     """Enqueue the next slice of a run when the caller's transaction is committed.
 
-    If the broker is unreachable, the failure is logged within 3 s and the run stays unchanged for the next call.
+    If the broker is unreachable, the failure is logged within 3 s, and the next scheduled sync enqueues the run.
     """
     transaction.on_commit(lambda: _publish(walk_conversations, SyncRun, run_id, countdown), using=write_database())
 
@@ -165,6 +165,8 @@ def _seconds_left(work: Work) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Enqueued:
+    """A run, and why it was not enqueued if that is so."""
+
     run: SyncRun
     is_not_enqueued: bool = False
     """The broker is unreachable, so no worker was notified."""
@@ -193,8 +195,8 @@ class Enqueued:
 def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | ImproperlyConfigured]:
     """Open a run in each workspace, or resume the unfinished one, and enqueue it.
 
-    Yields the result for each workspace, or the error if the workspace is not configured. Once the broker is
-    unreachable, it is not tried again: each attempt takes seconds, and a user is waiting.
+    Yields the result for each workspace, or the error if the workspace is not configured. Once the broker was
+    unreachable, it is not tried again, because each attempt takes seconds and a user is waiting.
     """
     not_enqueued = False
     for workspace in workspaces:
@@ -224,7 +226,7 @@ def _open(workspace: str, mode: str) -> SyncRun:
 def enqueue(run: SyncRun) -> Enqueued:
     """Enqueue the run, unless a worker is processing it, a message is under way, or the run has to wait.
 
-    Inside the caller's transaction, the run is enqueued when that is committed.
+    Inside a transaction of the caller, the run is enqueued when the transaction is committed.
     """
     publishes = run in runs.adoptable(run.workspace)
     if publishes:
