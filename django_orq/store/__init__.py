@@ -1,1 +1,1 @@
-"""The database side: clock and leases, the rules of order, and the one writer of mirrored rows. No HTTP."""
+"""The database side: the clock, leases, the ordering rules, and the writer of mirrored rows. No HTTP."""

@@ -1,4 +1,8 @@
-"""The database that the mirror is written to. This app also reads its tables there, never from a lagging replica."""
+"""The database that the mirror is written to.
+
+This app reads its tables there too, because a replica may lag behind. Only the lists of conversations in the admin and
+the REST API are read from the database that the project's router returns for reading.
+"""
 
 import time
 from collections.abc import Callable
@@ -31,7 +35,7 @@ def leave_broken_connection() -> None:
 
 
 def all_rows() -> QuerySet[Conversation]:
-    """All conversations, as a query set that may write them; the model's own one refuses to."""
+    """All conversations, in a query set that can write them; the one of the model's manager refuses to."""
     return QuerySet(Conversation, using=write_database())
 
 

@@ -11,18 +11,18 @@ from django.db.models import F, QuerySet
 
 
 def delete_rows(rows: QuerySet[Any]) -> int:
-    """Delete rows with Django's cascades; returns how many of the rows themselves were deleted."""
+    """Delete rows with Django's cascades, and return how many of the rows themselves were deleted."""
     return rows.delete()[1].get(rows.model._meta.label, 0)
 
 
 def delete_unless_refused(
     rows: QuerySet[Any], pks: Sequence[int], *, delete: Callable[[QuerySet[Any]], int] = delete_rows
 ) -> int:
-    """Delete the rows with these keys, except protected ones; returns how many were deleted.
+    """Delete the rows with these primary keys, except protected ones, and return how many were deleted.
 
-    The rows are locked first, and ``delete`` gets the locked ones. A row that ``rows`` no longer contains is kept, and
-    so is one that another process has locked. If the deletion is refused, each half of the keys is tried separately,
-    and so on, until only the protected rows are left.
+    The rows are locked first; ``delete`` is called with the locked ones and returns how many it has deleted. A row
+    that ``rows`` no longer contains is kept, and so is one that another process has locked. If the deletion is
+    refused, each half of the keys is tried separately, and so on, until only the protected rows are left.
     """
     connection = connections[rows.db]
     ends_later = connection.in_atomic_block
@@ -30,8 +30,8 @@ def delete_unless_refused(
         with transaction.atomic(using=rows.db):
             locked = _lock(rows.filter(pk__in=pks))
             count = delete(QuerySet(rows.model, using=rows.db).filter(pk__in=locked))
-            # A deferred constraint is checked at COMMIT: too late inside a transaction of the caller. (MariaDB has
-            # none, and SQLite would have to read all of its tables.)
+            # A deferred constraint is checked at COMMIT, which is too late inside a transaction of the caller.
+            # (MariaDB has no deferred constraints, and SQLite would have to read all of its tables.)
             if ends_later and connection.vendor == "postgresql":
                 connection.check_constraints()
     except DatabaseError as error:
@@ -54,7 +54,7 @@ def _lock(rows: QuerySet[Any]) -> list[int]:
 
 
 def _is_refusal(error: DatabaseError) -> bool:
-    """Whether a model or the database protects the rows; any other error is a failure of the database.
+    """Whether the error says that a model or the database protects the rows; any other is a failure of the database.
 
     PROTECT and RESTRICT raise an ``IntegrityError``, as do constraints, and triggers on SQLite. On other databases the
     code identifies a trigger: P0001 of PL/pgSQL's RAISE, 1644 of MariaDB's SIGNAL.

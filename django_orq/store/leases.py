@@ -1,4 +1,4 @@
-"""Which process works on a run or an operation: a lease that expires, and a token that its every write requires."""
+"""Which process works on a run or an operation: it has a lease that expires, and a token that its writes require."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ class LeaseLost(Exception):
 
 
 class Lease(Generic[W]):
-    """The right to work on a run or an operation; ``work`` is its row as last saved."""
+    """The right to work on a run or an operation. ``work`` is its row as of taking the lease or releasing it."""
 
     def __init__(self, work: W, *, seconds: float, clock: DatabaseClock) -> None:
         self.work = work
@@ -37,12 +37,12 @@ class Lease(Generic[W]):
         return rows.filter(pk=self.work.pk, token=self._token)
 
     def renew(self, **values: Any) -> None:
-        """Extend the lease and save these columns; ``LeaseLost`` if another process has it."""
+        """Extend the lease and save these columns, or raise ``LeaseLost`` if this process no longer has it."""
         if not self.ours.update(lease_until=self.clock.now() + self._length, **values):
             raise LeaseLost
 
     def release(self, **values: Any) -> None:
-        """Give the lease back and save these columns; ``LeaseLost`` if another process has it."""
+        """Give the lease back and save these columns, or raise ``LeaseLost`` if this process no longer has it."""
         if not self.ours.update(token="", lease_until=None, **values):
             raise LeaseLost
         self.work.refresh_from_db(using=write_database())
@@ -51,7 +51,7 @@ class Lease(Generic[W]):
 def take(rows: QuerySet[W], *, seconds: float, now: datetime, **values: Any) -> W | None:
     """Take the lease of the one row in ``rows``, set these columns, and return the row.
 
-    ``None`` if there is no such row, if another process holds its lease, or if it has to wait.
+    Returns ``None`` if there is no such row, if another process holds its lease, or if it has to wait.
     """
     ours = claimed(seconds=seconds, now=now)
     # These values come first: they may depend on the previous lease, and MariaDB assigns from left to right.
@@ -61,7 +61,7 @@ def take(rows: QuerySet[W], *, seconds: float, now: datetime, **values: Any) -> 
 
 
 def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
-    """The columns of a row whose lease this process takes, or of a new row that it creates with a lease."""
+    """The columns to save in a row whose lease this process takes, or in a new row that it creates with a lease."""
     return {
         "token": uuid.uuid4().hex,
         "worker": this_process(),
@@ -74,22 +74,22 @@ def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
 
 
 def unclaimed(now: datetime) -> Q:
-    """Work without a lease, or whose lease has expired."""
+    """Selects work that has no lease, or whose lease has expired."""
     return Q(lease_until=None) | Q(lease_until__lt=now)
 
 
 def due(now: datetime) -> Q:
-    """Work whose wait is over."""
+    """Selects work that does not have to wait, or no longer."""
     return Q(resume_at=None) | Q(resume_at__lte=now)
 
 
 def this_process() -> str:
-    """The name of this process, for people who look for it; stored, therefore in English."""
+    """The id of this process and its host, for operators. It is in English, because it is stored."""
     return f"process {os.getpid()} on {socket.gethostname()}"[:150]
 
 
 def issue(work: type[Work], pk: int, *, delay: float) -> str:
-    """Record that a message is about to be enqueued, to run in ``delay`` seconds; returns the message's ticket."""
+    """Record that a message is about to be enqueued, to run in ``delay`` seconds, and return the message's ticket."""
     now = DatabaseClock(write_database()).now()
     ticket = uuid.uuid4().hex
     _row(work, pk).update(ticket=ticket, enqueued_at=now + timedelta(seconds=delay))
@@ -97,23 +97,29 @@ def issue(work: type[Work], pk: int, *, delay: float) -> str:
 
 
 def void(work: type[Work], pk: int, ticket: str) -> None:
-    """Take the record back: the message could not be enqueued."""
+    """Undo ``issue``, because the message could not be enqueued."""
     _row(work, pk).filter(ticket=ticket).update(ticket="", enqueued_at=None)
 
 
 def is_newest(work: type[Work], pk: int, ticket: str) -> bool:
-    """Whether the message with this ticket is the newest one that was enqueued for the work."""
+    """Whether the message with this ticket is the newest one that was enqueued for the work.
+
+    Also ``True`` if the message has no ticket, as when the task is called by hand, or if the row has none.
+    """
     return not ticket or _row(work, pk).filter(ticket__in=("", ticket)).exists()
 
 
 def idle(now: datetime, *, patience: timedelta) -> Q:
-    """Work without a lease whose wait is over, and for which no message was enqueued within ``patience``."""
+    """Selects work that no process works on, that does not have to wait, and for which no message is expected.
+
+    A message is expected until ``patience`` has passed since the time at which a worker should have taken it.
+    """
     unannounced = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience)
     return unclaimed(now) & due(now) & unannounced
 
 
 def max_lease() -> float:
-    """The longest lease of all workspaces in seconds, for operations, which may be about several of them."""
+    """The longest lease of all workspaces, in seconds, for operations, whose items may be in several workspaces."""
     try:
         return max(
             (get_workspace(alias).lease_seconds for alias in workspace_aliases()), default=Workspace.lease_seconds
@@ -123,7 +129,7 @@ def max_lease() -> float:
 
 
 def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
-    """Unfinished operations, the oldest first; if a workspace is given, those about its conversations."""
+    """Unfinished operations, the oldest first; if a workspace is given, those that have items in it."""
     operations = all_operations().filter(finished_at=None).order_by("pk")
     if workspace is None:
         return operations

@@ -13,7 +13,7 @@ MAX_WAIT = timedelta(hours=1)
 
 
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
-    """Raise ``MustWait`` until the time that Orq's last Retry-After asked for."""
+    """Raise ``MustWait`` as long as a Retry-After that Orq sent is in force."""
     now = clock.now()
     until = all_waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
     if until is not None:
@@ -22,7 +22,7 @@ def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
 
 
 def record_retry_after(workspace: str, error: OrqError, *, clock: DatabaseClock) -> None:
-    """Store the error's Retry-After, if it has one, for all users of the workspace; an hour at most."""
+    """Store the error's Retry-After, if it has one, for all users of the workspace: at most an hour."""
     if error.retry_after is None or isinstance(error, MustWait):
         return
     until = clock.now() + min(timedelta(seconds=min(error.retry_after, 86_400)), MAX_WAIT)
@@ -50,7 +50,7 @@ def acquire(workspace: str, *, per_minute: float, patience: float, clock: Databa
 def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
     """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request.
 
-    ``Problem`` with the code ``pace_kept`` if that takes longer than ``MAX_SLEEP`` seconds.
+    Raises a ``Problem`` with the code ``pace_kept`` if that would take longer than ``MAX_SLEEP`` seconds.
     """
     if workspace.requests_per_minute is None:
         return

@@ -1,6 +1,6 @@
-"""Writes Orq's values into rows. This is the only writer, whichever request an answer belongs to.
+"""Writes Orq's values into rows. No other module does, whichever request an answer belongs to.
 
-``rules`` decides what is written. ``orq_prune`` scrubs and deletes old tombstones.
+``rules`` decides what is written. Only ``orq_prune`` changes rows as well: it scrubs and deletes old tombstones.
 """
 
 import random
@@ -44,8 +44,9 @@ def reconcile(
 ) -> Plan:
     """Apply an answer to the rows in one short transaction, and return what was changed.
 
-    ``fence`` is called as the transaction's first statement; if it raises, nothing is written. Raises
-    ``MirrorContended`` if the rows changed between comparison and writing in each of ``attempts`` attempts.
+    ``fence`` is called first in the transaction; if it raises an exception, nothing is written. Raises
+    ``MirrorContended`` if the rows changed between comparing and writing in each of ``attempts`` attempts, and
+    ``IdRangeTooLong`` as ``compare`` does.
     """
     using = write_database()
     for attempt in range(1, attempts + 1):
@@ -68,7 +69,7 @@ def reconcile(
 
 
 def _make_way(attempt: int) -> None:
-    """After a collision, let other writers finish; the random time keeps two of them from colliding again."""
+    """After a collision, let other writers finish. The random time keeps two writers from colliding again."""
     if attempt > 1:
         time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
 
@@ -83,9 +84,9 @@ def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
 def mark_confirmed_gone(
     rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
 ) -> int:
-    """Turn missing rows that Orq answered with 404 into tombstones; returns how many.
+    """Turn missing rows for whose ids Orq returned 404 into tombstones, and return how many.
 
-    A row that was mirrored or found by its id since ``asked_at`` is left alone.
+    A row that was mirrored or found by its id since ``asked_at`` stays unchanged. Call it inside a transaction.
     """
     still = all_rows().filter(
         Q(confirmed_at=None) | Q(confirmed_at__lt=asked_at),  # a refresh may have found it in the meantime
@@ -104,16 +105,16 @@ def mark_confirmed_gone(
 
 
 def mark_absent(pks: Sequence[int], answer: Answer) -> None:
-    """Mark rows that a page omitted as missing; the confirmation asks Orq for each of them."""
+    """Mark rows that a page omitted as missing; the confirmation requests each of them by its id."""
     all_rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
         missing_since=answer.received_at
     )
 
 
 def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at: datetime) -> None:
-    """Mark a conversation as missing that Orq answered with 404; the next full run confirms it.
+    """Mark a conversation as missing after Orq returned 404 for its id; the next full run confirms it.
 
-    Does nothing if the row was mirrored after ``asked_at``.
+    Does nothing if the row was mirrored since ``asked_at``.
     """
     unmarked = Q(missing_since=None) | Q(confirmed_at__isnull=False)
     all_rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at).update(

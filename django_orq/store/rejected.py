@@ -1,4 +1,7 @@
-"""List items that could not be mirrored: stored with the reason until the same conversation arrives intact."""
+"""Records list items that could not be mirrored, with the reason.
+
+They are unresolved until the same conversation can be mirrored, or until a full run no longer finds them in the list.
+"""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -39,7 +42,7 @@ def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
 
 
 def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
-    """Mark as resolved what a run through the whole list did not see again."""
+    """Mark the rejected items as resolved that this full run did not see again."""
     _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
 
 

@@ -1,16 +1,18 @@
 """Decides whether and how an answer from Orq changes a row. Reads only; ``reconcile`` writes.
 
-The rules of order. Times of Orq are compared with times of Orq only, and our times with our times:
+These are the ordering rules. Orq's times are compared only with Orq's, and ours only with ours. “Later” means that the
+answer was requested after the row was last mirrored:
 
-==============================================  ====================================================
-``updated_at`` of the answer against the row's  what happens
-==============================================  ====================================================
-newer                                           take
-equal, content differs                          take if requested after the row was last mirrored
-older, from a list                              skip; ``OUTDATED`` if requested after that
-older, from an answer for this id               take if requested after that
-any, and the row is a tombstone                 take and restore if requested after that, else skip
-==============================================  ====================================================
+==================================================  ==============================================
+``updated_at`` of the answer, compared to the row's  what happens to the row
+==================================================  ==============================================
+newer                                               updated
+equal, and the content differs                      updated if later, otherwise skipped
+equal, and the content is the same                  unchanged; if it was missing, it has reappeared
+older, in a list                                    outdated if later, otherwise skipped
+older, in an answer for this id                     updated if later, otherwise skipped
+any, and the row is a tombstone                     restored if later, otherwise skipped
+==================================================  ==============================================
 """
 
 from collections import Counter
@@ -29,7 +31,7 @@ from .database import all_rows
 CONFIRMED_FOR = timedelta(days=1)
 """How long a missing conversation counts as alive after Orq returned it by its id."""
 CHUNK = 1_000
-"""How many rows of a range are loaded at once."""
+"""The maximum number of rows of a range that are loaded at once."""
 REMOTE_COLUMNS = {
     "display_name": "display_name",
     "remote_created_at": "created_at",
@@ -56,12 +58,12 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class IdRange:
-    """The ids older than ``after`` (``None``: from the newest), down to ``to`` inclusive (``None``: to the oldest)."""
+    """The ids older than ``after`` (``None``: from the newest), down to and including ``to`` (``None``: the oldest)."""
 
     after: str | None
     to: str | None
     met: frozenset[str]
-    """Ids not marked as missing: on this page (rejected items too), on the previous one, or seen out of place."""
+    """Ids not to be marked as missing: on this page (even if rejected), on the previous one, or seen out of place."""
 
     @property
     def condition(self) -> Q:
@@ -77,10 +79,10 @@ class Verdict(Enum):
     UPDATED = auto()
     RESTORED = auto()
     REAPPEARED = auto()
-    """Unchanged, but no longer missing."""
+    """The same values, but the row was missing and was found again."""
     UNCHANGED = auto()
     SKIPPED = auto()
-    """An older answer that arrived late."""
+    """Not applied, because the answer was requested before the row was last mirrored."""
     OUTDATED = auto()
     """Older values in a list that was requested after newer ones had been mirrored."""
 
@@ -106,7 +108,7 @@ class Plan:
     answer: Answer
     changes: Sequence[Change]
     absent: Sequence[Conversation] = ()
-    """Rows in the page's range that the page omits."""
+    """Rows in the page's range that the page omits, to be marked as missing."""
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -128,7 +130,7 @@ class IdRangeTooLong(Exception):
 
 
 def compare(answer: Answer, *, workspace: str) -> Plan:
-    """Compare an answer with the rows as they are now; writes nothing."""
+    """Compare an answer with the rows as they are now, without writing. May raise ``IdRangeTooLong``."""
     newest = _newest_of_each(answer.conversations)
     rows, absent = _rows_for(newest.keys(), answer, workspace)
     changes = [
@@ -149,7 +151,7 @@ def is_absent(row: Conversation, answer: Answer) -> bool:
 
 
 def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:
-    """Apply the rules of order to one conversation."""
+    """Apply the ordering rules to one conversation."""
     if row is None:
         return Verdict.CREATED
     asked_since = answer.asked_at > row.mirrored_at
@@ -165,7 +167,7 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
 
 
 def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
-    """Yield the keys of all absent rows of a long range, at most ``CHUNK`` at a time."""
+    """Yield the primary keys of all absent rows of a long range, at most ``CHUNK`` at a time."""
     id_range = answer.id_range
     while id_range is not None:
         rows = list(all_rows().filter(id_range.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
@@ -176,7 +178,7 @@ def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
 def _rows_for(
     ids: Collection[str], answer: Answer, workspace: str
 ) -> tuple[dict[str, Conversation], list[Conversation]]:
-    """The rows with these ids, and the absent rows of the range: one query, or two if ids lie outside of the range."""
+    """The rows with these ids, and the absent rows of the range, in one query, or two if ids lie outside the range."""
     rows = all_rows().filter(workspace=workspace)
     id_range = answer.id_range
     if id_range is None:
@@ -219,7 +221,7 @@ def _differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool)
 
 
 def _same_json(ours: Any, theirs: Any) -> bool:
-    """Whether two JSON values are equal although the database rewrote a number.
+    """Whether two JSON values are equal, even if the database has rewritten a number.
 
     PostgreSQL returns a large float as an integer.
     """

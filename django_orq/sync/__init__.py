@@ -1,4 +1,4 @@
-"""Sync runs: opened, worked on slice by slice, and judged."""
+"""Sync runs: their states, their slices of work, and reports on them."""
 
 from .runs import Freshness, freshness, newest_finished, under_way
 

@@ -1,4 +1,4 @@
-"""A worker's claim on a run: its lease, and the fence, which is the first statement of every write."""
+"""A worker's claim on a run: its lease, and the fence, which is the first statement of each transaction."""
 
 import math
 import time
@@ -18,7 +18,7 @@ CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
 class Claim(Lease[SyncRun]):
-    """The right to work on one run. The attributes of ``run`` are those last saved."""
+    """The right to work on one run. Except for counters, ``run`` has the values that were last saved."""
 
     def __init__(self, run: SyncRun, *, workspace: Workspace, clock: DatabaseClock) -> None:
         super().__init__(run, seconds=workspace.lease_seconds, clock=clock)
@@ -28,7 +28,7 @@ class Claim(Lease[SyncRun]):
 
     @classmethod
     def take(cls, run_id: int, *, workspace: Workspace, clock: DatabaseClock) -> Self | None:
-        """Claim a run; ``None`` if it is finished, paused or waiting, or if another worker has it."""
+        """Claim a run. Returns ``None`` if it is finished or paused or has to wait, or if another worker has it."""
         out_of_budget = Q(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
         run = leases.take(
             all_runs().filter(~out_of_budget, pk=run_id, state__in=CLAIMABLE),
@@ -41,9 +41,10 @@ class Claim(Lease[SyncRun]):
         return cls(run, workspace=workspace, clock=clock) if run else None
 
     def acquire_slot(self, operation: str) -> None:
-        """Wait before a request as ``REQUESTS_PER_MINUTE`` demands.
+        """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request.
 
-        ``MustWait`` while Orq's Retry-After lasts, which is read from the database every few seconds.
+        Raises ``MustWait`` as long as a Retry-After of Orq is in force, for which the database is read every few
+        seconds, and a ``Problem`` if the sleep would be too long.
         """
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)
@@ -63,7 +64,7 @@ class Claim(Lease[SyncRun]):
         }
 
     def save(self, values: dict[str, Any]) -> None:
-        """The fence: save the columns; ``LeaseLost`` if another worker has the run, or its cursor has moved.
+        """The fence: save the columns, or raise ``LeaseLost`` if another worker has the run or its cursor has moved.
 
         The run's attributes do not change until ``apply``, so that they are still correct after a rollback.
         """
@@ -79,6 +80,6 @@ class Claim(Lease[SyncRun]):
 
 
 def end_of(claim: Claim) -> datetime:
-    """The current time, but not before the run's last checkpoint: all its marks of missing rows are older."""
+    """The current time, but not before the run's last checkpoint, which may have marked rows as missing."""
     now = claim.clock.latest()
     return now if claim.run.checkpoint_at is None else max(now, claim.run.checkpoint_at)

@@ -1,8 +1,8 @@
 """The confirmation: a missing row becomes a tombstone only on Orq's own 404 for its id, while the key works.
 
 First comes the *guard*: if more rows are missing than one run may delete by itself, the run stops for review. Before
-each tombstone comes the *canary*: Orq has to find a conversation that must exist. After an approval, each id is
-still requested, and a canary that is not found stops the run again.
+the tombstones of each batch comes the *canary*: Orq has to return a conversation that must exist. After an approval,
+each id is still requested, and a canary that is not found stops the run again.
 """
 
 import time
@@ -44,7 +44,10 @@ class Confirmation:
         self._save(values | {"confirm_until": self.run.confirm_until} | self._guard())
 
     def process_batch(self, *, stop: float) -> bool:
-        """Confirm one batch, or a part of it if ``stop`` (monotonic seconds) is reached; ``True`` if none is left."""
+        """Confirm one batch, or only the first part of it if ``stop`` (monotonic seconds) is reached.
+
+        Returns ``True`` if there is nothing left to do, because no rows are left or the run was stopped for review.
+        """
         batch = list(self._due().filter(_ahead(self.run)).order_by("remote_id")[: self.run.batch])
         if self.run.needs_approval or not batch:
             return True
@@ -60,7 +63,7 @@ class Confirmation:
         return False
 
     def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
-        """Request rows one by one; returns the requested ones, and those among them that Orq answered with 404."""
+        """Request rows one by one; return the requested ones, and those of them for which Orq returned 404."""
         asked: list[Conversation] = []
         gone: list[Conversation] = []
         for row in batch:
@@ -68,7 +71,7 @@ class Confirmation:
                 lives = self._exists(row)
             except OrqError:
                 if asked:
-                    self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next one can be completed
+                    self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next batch can be completed
                 raise
             asked.append(row)
             if not lives:
@@ -113,10 +116,10 @@ class Confirmation:
         self._claim.apply(values | {"tombstoned": self.run.tombstoned + count})
 
     def _canary_exists(self) -> bool:
-        """Whether Orq still finds a conversation that must exist."""
+        """Whether Orq still returns a conversation that must exist, or there is none but the run is approved."""
         rows = kept_rows(self.run.workspace).filter(missing_since=None, mirrored_at__lt=self.run.started_at)
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
-        if not candidates:  # an approval replaces a canary that is lacking
+        if not candidates:  # then only an approval can replace the canary
             return self._is_approved
         return any(map(self._finds, candidates))
 
@@ -138,14 +141,14 @@ class Confirmation:
         return self.run.is_approved(Approval.MASS_DELETE, Approval.NO_CANARY)
 
     def _guard(self) -> dict[str, Any]:
-        """The columns that stop the run if more rows are missing than it may delete by itself; else none."""
+        """The columns that stop the run if more rows are missing than it may delete by itself; otherwise none."""
         count = 0 if self._is_approved else self._never_confirmed().count()
         if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
         return {"needs_approval": Approval.MASS_DELETE, "to_approve": count}
 
     def _max_missing(self) -> int:
-        """How many rows may be missing without a review."""
+        """How many rows may be missing without a review; none while an approved doubt about the workspace is open."""
         if runs.approved_doubts(self.run.workspace):
             return 0
         workspace = self._claim.workspace
@@ -169,7 +172,7 @@ def left_to_confirm(run: SyncRun) -> int:
 
 
 def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
-    """Missing rows that Orq did not return by their id within the last day."""
+    """Rows that were missing when the walk ended and that Orq did not return by their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
     absent = (ConversationState.MISSING, ConversationState.UNLISTED)
     until = Q() if run.confirm_until is None else Q(missing_since__lte=run.confirm_until)

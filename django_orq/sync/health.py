@@ -24,9 +24,9 @@ from . import runs
 from .report import PATIENCE, counted_in_words, counts, database_in_words, not_taken_operation, not_taken_run, remarks
 
 MAX_AGE = 900.0
-"""Seconds."""
+"""The default limit for the newest complete run of any mode, in seconds."""
 MAX_FULL_AGE = 26 * 3600.0
-"""Seconds: a full run every day, which may take two hours."""
+"""The same for full runs: they are expected once a day and may take two hours."""
 MAX_LIMIT = 36_500 * 86_400.0
 """The highest limit, in seconds: a hundred years."""
 MAX_AHEAD = timedelta(days=1)
@@ -99,7 +99,7 @@ class Limits:
 
 
 def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:
-    """Yield the findings for one workspace, or for all that are configured; stop at a database error.
+    """Yield the findings for one workspace, or for all that are configured. A database error is the last finding.
 
     Raises ``ImproperlyConfigured`` if the workspace is not configured, or if none is.
     """

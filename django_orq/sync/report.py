@@ -118,7 +118,7 @@ def _working(run: SyncRun, until: datetime, format_time: FormatTime | None) -> l
 
 
 def _needs_worker(run: SyncRun) -> bool:
-    """Return whether a worker should be processing the run: it is not paused, out of budget, or leased."""
+    """Return whether a worker should take the run: it is not finished, paused, out of budget or already leased."""
     if run.is_finished or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
         return False
     return run.state in (State.QUEUED, State.RUNNING, State.WAITING)
@@ -138,7 +138,7 @@ def _error(operation: Operation, format_time: FormatTime) -> list[str]:
 
 
 def is_being_done(work: Work) -> bool:
-    """Return whether a worker has it; the worker may have died within the length of its lease."""
+    """Return whether a worker holds the lease. That worker may have died in the meantime."""
     return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
 
 
@@ -149,7 +149,7 @@ def not_taken_operation(operation: Operation) -> list[str]:
 
 
 def _not_taken(work: Work, *, task: str, due: datetime) -> list[str]:
-    """Return why no worker has taken work that has been due since then."""
+    """Return why no worker has taken work that has been due since ``due``."""
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
         return [] if now - due < PATIENCE else [_not_enqueued()]
@@ -165,7 +165,7 @@ def _not_taken(work: Work, *, task: str, due: datetime) -> list[str]:
 
 
 def not_taken_run(run: SyncRun) -> list[str]:
-    """Return why no worker has taken the run, if it is overdue by more than ``PATIENCE``."""
+    """Return why no worker has taken the run, if none was notified or it is overdue by more than ``PATIENCE``."""
     if not _needs_worker(run):
         return []
     if run.enqueued_at is None and run.state == State.QUEUED:
@@ -237,7 +237,7 @@ def _waiting(run: SyncRun, format_time: FormatTime) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The progress of a run: conversations ``done`` out of ``total``."""
+    """The progress of a run or an operation: conversations ``done`` out of ``total``."""
 
     done: int
     total: int | None

@@ -1,4 +1,4 @@
-"""The states of sync runs as users and schedules change them, and how fresh the mirror is.
+"""Changes the states of sync runs for users and schedules, and reads how fresh the mirror is.
 
 Runs are opened, paused, resumed, approved, cancelled and pruned here; ``slices`` decides when they wait, fail or end.
 """
@@ -31,7 +31,7 @@ KEPT = 500
 KEPT_UNCHANGED = 100
 """How many finished runs that changed nothing are kept."""
 PRUNED_AT_ONCE = 50
-"""How many of the others are deleted at once, the newest first: older ones may be left because they are protected."""
+"""How many older ones are deleted at a time, newest first, because the database may refuse to delete the oldest."""
 FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Full runs that confirmed all rows that were missing after their walk."""
 _NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}
@@ -62,7 +62,7 @@ _RESTART: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """When the newest complete runs began; ``None`` where there was none yet."""
+    """When the newest complete runs began (aware, UTC); ``None`` if there was none yet."""
 
     last_incremental: datetime | None
     """Every conversation created up to then is mirrored. Full runs count as well."""
@@ -71,14 +71,14 @@ class Freshness:
 
 
 def check_mode(mode: str) -> SyncRun.Mode:
-    """The mode with that name; ``ValueError``, which names the modes, if there is none."""
+    """Return the mode with that name, or raise ``ValueError``, which names the modes, if there is none."""
     if mode not in Mode.values:
         raise ValueError(format_lazy(_("mode must be 'incremental' or 'full', not {mode!r}"), mode=mode))
     return Mode(mode)
 
 
 def check_budget(max_seconds: float | None) -> None:
-    """``ValueError`` unless the budget is valid; a task's arguments are not validated before."""
+    """Raise ``ValueError`` if the budget, in seconds, is invalid. Celery does not validate the arguments of tasks."""
     if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= MAX_BUDGET):
         text = _("max_seconds must be a number above 0 and at most {most}")
         raise ValueError(format_lazy(text, most=number_lazy(MAX_BUDGET)))
@@ -87,8 +87,9 @@ def check_budget(max_seconds: float | None) -> None:
 def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> SyncRun:
     """Return the unfinished run of that workspace and mode, or a new one if there is none.
 
-    ``max_seconds`` is the budget of this call: when it is used up, the run waits for the next call. ``ValueError`` if
-    the mode or the budget is invalid; ``ImproperlyConfigured`` if the workspace is not configured.
+    ``max_seconds`` is the budget of this call: when it is used up, the run waits for the next call. Raises
+    ``ValueError`` if the mode or the budget is invalid, and ``ImproperlyConfigured`` if the workspace is not
+    configured.
     """
     get_workspace(workspace)
     mode = check_mode(mode)
@@ -114,9 +115,10 @@ def can_be_resumed(run: SyncRun) -> bool:
 
 
 def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
-    """Resume a paused run from its last checkpoint, with the budget of this call.
+    """Let a run that is paused or out of budget resume at its last checkpoint; the caller enqueues it.
 
-    ``ImproperlyConfigured`` if the run's workspace is no longer configured.
+    ``max_seconds`` is the budget of this call. Raises ``ImproperlyConfigured`` if the run's workspace is no longer
+    configured.
     """
     get_workspace(run.workspace)
     all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_RESET)
@@ -125,7 +127,7 @@ def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
 
 
 def pause(run: SyncRun) -> bool:
-    """Pause an unfinished run; ``False`` if it is finished or already paused."""
+    """Pause an unfinished run. Returns ``False`` if it is finished or already paused."""
     paused = all_runs().filter(pk=run.pk, state__in=UNFINISHED).exclude(state=State.PAUSED)
     if not paused.update(state=State.PAUSED, token="", lease_until=None, resume_at=None, wait=""):
         return False
@@ -134,7 +136,7 @@ def pause(run: SyncRun) -> bool:
 
 
 def cancel(run: SyncRun) -> bool:
-    """Cancel an unfinished run; ``False`` if it has already ended."""
+    """Cancel an unfinished run. Returns ``False`` if it has already ended."""
     if not end(run.pk, state=State.CANCELLED, now=DatabaseClock(write_database()).now()):
         return False
     logs.log(logs.SYNC_RUN_CANCELLED, run=run.pk, workspace=run.workspace, mode=run.mode)
@@ -142,12 +144,13 @@ def cancel(run: SyncRun) -> bool:
 
 
 def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
-    """Reopen a run that was stopped for review, and return it; ``None`` if it is not stopped for that reason now.
+    """Reopen a run that was stopped for review, and return it, or ``None`` if it is not stopped for that reason now.
 
     Approving a stopped confirmation waives the guard and the lack of a canary for the rows that were missing when the
-    walk ended. If several runs could not verify their workspace, approving any of them reopens the newest: it restarts
-    at the head without the proof. ``ValueError`` if a later run has superseded this one, or if another of that mode
-    is unfinished; ``ImproperlyConfigured`` if the workspace is no longer configured. ``by`` is cut at 255 characters.
+    walk ended. If several runs could not verify their workspace, approving any of them reopens the newest, which
+    restarts at the head of the list without verifying it. ``by`` is truncated to 255 characters. Raises ``ValueError``
+    if a later run has superseded this one, or if another run of that mode is unfinished, and ``ImproperlyConfigured``
+    if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
     stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")
@@ -157,7 +160,7 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
         text = _("Sync run {run} is superseded: the later run {later} is complete.")
         raise ValueError(format_lazy(text, run=run.pk, later=later.pk))
     newest = stopped.first() if reason == Approval.WORKSPACE else known
-    return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # as databases can store it
+    return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # without lone surrogates
 
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
@@ -206,9 +209,10 @@ def can_be_approved(run: SyncRun) -> bool:
 
 
 def approved_doubts(workspace: str) -> list[int]:
-    """Keys of the runs whose doubted workspace was approved, until a later full run has confirmed everything.
+    """Primary keys of the runs that were approved although they could not verify their workspace.
 
-    While there are any, missing rows may belong to another workspace, so every deletion needs approval.
+    They count until a later full run has confirmed everything. Until then, missing rows may belong to another
+    workspace, so every deletion needs approval.
     """
     last_full = freshness(workspace).last_full
     later = Q() if last_full is None else Q(started_at__gt=last_full)
@@ -217,7 +221,7 @@ def approved_doubts(workspace: str) -> list[int]:
 
 
 def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None = None, **values: object) -> bool:
-    """End an unfinished run if it still has this token, and send ``sync_run_finished``; returns whether it did."""
+    """End an unfinished run if it still has this token, and send ``sync_run_finished``; return whether it ended."""
     using = write_database()
     ours = all_runs().filter(pk=run_id, state__in=UNFINISHED)
     if token is not None:
@@ -236,7 +240,7 @@ def _notify(run_id: int) -> None:
 
 
 def adoptable(workspace: str) -> list[SyncRun]:
-    """Unfinished runs that could be worked on now, but that no process works on and no recent message was sent for."""
+    """Unfinished runs that a worker could process now, but that no worker has and for which no message is expected."""
     now = DatabaseClock(write_database()).now()
     idle = leases.idle(now, patience=timedelta(seconds=get_workspace(workspace).lease_seconds))
     runs = all_runs().filter(idle, workspace=workspace, state__in=UNFINISHED).order_by("pk")
@@ -244,7 +248,7 @@ def adoptable(workspace: str) -> list[SyncRun]:
 
 
 def freshness(workspace: str) -> Freshness:
-    """How fresh the mirror of that workspace is; it need not be configured."""
+    """How fresh the mirror of that workspace is. The workspace need not be configured."""
     return Freshness(**_all_complete(workspace).aggregate(**_NEWEST))
 
 
@@ -276,7 +280,7 @@ def set_stop(run: SyncRun) -> None:
 
 
 def is_known_below_stop(run: SyncRun) -> bool:
-    """Whether a complete run has read everything below the stop of this incremental run."""
+    """Whether this incremental run has no stop, or a complete run has read everything below its stop."""
     return run.stop_id is None or _all_complete(run.workspace).filter(head_id=run.stop_id).exists()
 
 
@@ -289,7 +293,7 @@ def complete_incrementals(full: SyncRun) -> None:
 def prune(workspace: str, *, ended_run: int) -> None:
     """Delete old finished runs, those that changed nothing first, except those that are still needed.
 
-    A failure of the database is logged only: the run itself has ended, and the end of the next one tries again.
+    A database error is only logged: the run itself has ended, and the end of the next one tries again.
     """
     try:
         _prune(workspace, ended_run)
@@ -317,7 +321,7 @@ def unneeded(workspace: str) -> QuerySet[SyncRun]:
 
 
 def _set_budget(run: SyncRun, max_seconds: float | None) -> None:
-    """Set the budget, unless a worker works on the run right now under the budget of an earlier call."""
+    """Set the budget, unless a worker is processing the run under the budget of an earlier call."""
     now = DatabaseClock(write_database()).now()
     until = None if max_seconds is None else now + timedelta(seconds=max_seconds)
     all_runs().filter(unclaimed(now), pk=run.pk).update(budget_until=until)
@@ -327,5 +331,5 @@ def _set_budget(run: SyncRun, max_seconds: float | None) -> None:
 
 
 def _slot_of(workspace: str, mode: str) -> str:
-    """The unique value that makes sure there is only one unfinished run of each workspace and mode."""
+    """The unique value that allows only one unfinished run of each workspace and mode."""
     return f"{workspace}:{mode}"

@@ -84,7 +84,7 @@ def run_slice(
 
 
 def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
-    """Work until the slice ends, and record an error on the run; ``LeaseLost`` if another worker has the run now."""
+    """Work until the slice ends, and record an error in the run. Raises ``LeaseLost`` if another worker has it now."""
     run = claim.run
     try:
         _work(claim, stop=stop, on_progress=on_progress)
@@ -143,7 +143,7 @@ def _begin(claim: Claim) -> None:
 
 
 def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
-    """Whether the walk reached its end."""
+    """Read pages until the slice ends, and return whether the walk has reached its end."""
     walk = Walk(claim, service=service)
     while not claim.run.reached_end:
         walk.process_page()
@@ -154,7 +154,7 @@ def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: 
 
 
 def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
-    """Whether the confirmation is finished, or the rest needs approval."""
+    """Confirm batches until the slice ends, and return whether none are left or the rest needs approval."""
     confirmation = Confirmation(claim, service=service)
     while not confirmation.process_batch(stop=stop):
         on_progress(claim.run)
@@ -164,7 +164,7 @@ def _confirm(claim: Claim, service: ConversationService, stop: float, on_progres
 
 
 def _must_stop(claim: Claim, stop: float) -> bool:
-    """Release the run if the slice's time or the call's budget is used up; returns whether that is so."""
+    """Release the run if the slice's time or the call's budget is used up; return whether that is so."""
     run = claim.run
     if run.budget_until is not None and claim.clock.now() >= run.budget_until:
         claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
@@ -217,7 +217,7 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run.failures += error.retry_after is None and error.code != "pace_kept"
     if isinstance(error, MalformedResponse):
         run.malformed += 1
-    elif not isinstance(error, (Problem, MustWait)):  # these two are not answers of Orq
+    elif not isinstance(error, (Problem, MustWait)):  # these two are not responses from Orq
         run.malformed = 0
     run.trouble_since = run.trouble_since or now
     if not _may_pass(error, run) or now - run.trouble_since > MAX_TROUBLE:
@@ -254,7 +254,7 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
 
 
 def _asked_for(error: OrqError) -> float:
-    """The seconds of Retry-After: at most an hour, and at least one, so that 0 does not cause a busy loop."""
+    """The seconds of Retry-After, at most an hour; at least one second, so that 0 does not cause a busy loop."""
     return min(max(error.retry_after or 0.0, 1.0), rate_limits.MAX_WAIT.total_seconds())
 
 

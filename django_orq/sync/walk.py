@@ -1,7 +1,8 @@
-"""The walk: requests one page after another, checks it, and writes it together with its checkpoint.
+"""The walk: requests one page after another, and checks each and writes it together with its checkpoint.
 
-A page *advances* if it has an id that is older than the cursor and was not on the previous page. If it does not, the
-cursor's conversation may have been deleted: then the walk steps back to a newer id that the mirror knows.
+A page *advances* if it has an id that is older than the cursor and was not on the previous page, and if its last id
+has not been the cursor before. If it does not advance, the cursor's conversation may have been deleted: then the walk
+steps back to a newer id that the mirror knows.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ MAX_STEPS_BACK = 20
 MAX_OUT_OF_PLACE = 1_000
 PAGES_BETWEEN_LOOKS = 50
 PROOFS = 3
-"""How many known conversations are requested before a list of unknown ones counts as another workspace's."""
+"""How many known conversations are requested before a list without known ones counts as another workspace's."""
 _COUNTERS = {
     "created": (Verdict.CREATED,),
     "updated": (Verdict.UPDATED, Verdict.REAPPEARED),
@@ -37,7 +38,7 @@ _COUNTERS = {
 
 
 class _SharesNoIds(Exception):
-    """The page shares no id with the mirror. Nothing was written; the workspace has to be proved first."""
+    """The page shares no id with the mirror. Nothing was written; first the workspace has to be verified."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class _ReceivedPage:
 
 
 class Walk:
-    """The walk of a claimed run; it holds one page at a time."""
+    """The walk of a claimed run. It processes one page at a time."""
 
     def __init__(self, claim: Claim, *, service: ConversationService) -> None:
         self.run = claim.run
@@ -92,7 +93,7 @@ class Walk:
             self._write(_ReceivedPage(page=answer, asked_at=asked_at, received_at=received_at))
 
     def _list(self) -> Page | APIError:
-        """The page after the cursor, or a 400 or 404 that the cursor may have caused."""
+        """Return the page after the cursor, or a 400 or 404 that the cursor may have caused."""
         cursor = self.run.cursor
         self.run.requests += 1
         try:
@@ -179,12 +180,12 @@ class Walk:
             return reconcile(replace(answer, id_range=None), workspace=self.run.workspace, fence=fence, run=self.run)
 
     def _check_known(self, answer: Answer) -> None:
-        """Prove the workspace before the marks of a long range, which are written before the page itself."""
+        """Raise ``_SharesNoIds`` if the workspace has to be verified before rows of a long range are marked as missing."""
         if self._shares_no_ids(compare(replace(answer, id_range=None), workspace=self.run.workspace)):
             raise _SharesNoIds
 
     def _mark_long_range(self, answer: Answer) -> None:
-        """Mark absent rows before the page is written, in separate transactions: marking them twice does no harm."""
+        """Mark absent rows in separate transactions before the page is written; marking them twice does no harm."""
         for pks in absent_in_chunks(answer, workspace=self.run.workspace):
             values = self._claim.checkpoint(self._clock.now()) | {"missing": self.run.missing + len(pks)}
             with transaction.atomic(using=write_database()):
@@ -207,9 +208,10 @@ class Walk:
         return {"out_of_place": [*known, *more][:MAX_OUT_OF_PLACE]} if more else {}
 
     def _shares_no_ids(self, plan: Plan) -> bool:
-        """Whether the workspace has to be proved, because the page shares no id with the mirror.
+        """Whether the workspace has to be verified first, because the page shares no id with the mirror.
 
-        That is so for a slice's first page, the first one after a step back, and any page of a full run.
+        This is so for a slice's first page, for the first one after a step back, and for every page of a full run
+        whose mirror was not empty, unless an approval has waived it.
         """
         if self._proved_now or any(change.row is not None for change in plan.changes):
             return False
@@ -218,7 +220,7 @@ class Walk:
         return not self._is_proved or bool(self.run.mode == SyncRun.Mode.FULL and self.run.mirrored_before)
 
     def _prove_workspace(self) -> None:
-        """Request known conversations; ``WorkspaceDoubted`` if Orq finds none of them."""
+        """Request known conversations, and raise ``WorkspaceDoubted`` if Orq returns none of them."""
         newest = kept_rows(self.run.workspace).order_by("-remote_id").values_list("remote_id", flat=True)
         known = list(newest[:PROOFS])
         if known and not any(map(self._knows, known)):
@@ -234,7 +236,7 @@ class Walk:
             self._lost_at, self._steps_back = None, 0
 
     def _check_that_it_ends(self) -> None:
-        """``CursorIgnored`` if the run has seen far more items than there are rows: the list runs in a circle.
+        """Raise ``CursorIgnored`` if the run has seen far more items than there are rows: then the pages repeat.
 
         Counting rows takes time, so this is checked after 50, 100, 200, 400 … pages.
         """
@@ -275,5 +277,5 @@ class Walk:
 
 
 def _newest(page: Page, now: datetime) -> str | None:
-    """The newest id on a page, ids from the future aside: below one of these, all later ones would look old."""
+    """The newest id on a page, except ids from the future: a run that stopped at one would miss the ids below it."""
     return max((id_ for id_ in page.ids if created_at(id_) <= now + timedelta(days=1)), default=None)
