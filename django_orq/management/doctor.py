@@ -1,4 +1,4 @@
-"""Checks whether the mirror can work with a workspace's Orq server. Reads from the server and the database only."""
+"""Checks whether the mirror can work with a workspace's Orq server. Only reads from the server and the database."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Finding:
 
 
 def examine(workspace: Workspace) -> Iterator[Finding]:
-    """Yield the finding of each check; end with the first one after which no other check makes sense."""
+    """Yield the finding of each check. An error after which no further check makes sense is the last finding."""
     with _service(workspace, workspace.api_style) as service:
         yield from _Examination(workspace=workspace, service=service).findings()
 
@@ -62,7 +62,7 @@ class _Examination:
             yield Finding(text=error.message, remedy=self._remedy(error, newest))
 
     def _check_wait(self) -> Finding:
-        """Raise ``MustWait`` while Orq has asked us to wait: this command sends no requests then, either."""
+        """Raise ``MustWait`` if Orq has asked us to wait, because then this command sends no requests either."""
         try:
             rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
         except DatabaseError as error:
@@ -205,7 +205,7 @@ def _check_order(page: Page) -> Finding:
 
 
 def _dialect(page: Page, retrieved: RemoteConversation | None, api_style: str) -> str:
-    """Recognize the dialect by the fields that differ between those of ``docs/remote-api.md``."""
+    """Recognize the dialect by the fields that distinguish those in ``docs/remote-api.md``."""
     fields = {name for conversation in page.conversations for name in conversation.extra}
     if "entity_id" in fields:
         return _("SDK 4.1.0-rc.35 (“entity_id” at the top level)")

@@ -12,7 +12,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Write a run's progress to a stream."""
+    """Writes a run's progress to a stream."""
 
     def __init__(self, stream: OutputWrapper) -> None:
         self._stream = stream

@@ -65,7 +65,7 @@ class Tally:
 
 
 def prune(ages: Mapping[str, int | None], *, workspace: str | None = None, apply: bool = False) -> Iterator[Tally]:
-    """Prune old rows; yield a ``Tally`` after each batch and at the end of each kind. Only counts without ``apply``.
+    """Prune old rows, or without ``apply`` only count them; yield a ``Tally`` after each batch and after each kind.
 
     ``ages`` maps the options of ``KINDS`` to the minimum age of the rows in days; ``None`` skips these kinds.
     ``workspace`` is an alias that is configured or has rows; ``None`` prunes all workspaces. To continue after an
@@ -233,4 +233,4 @@ KINDS = (
     Kind(option="operations", label=_("operations"), old=_operations),
     Kind(option="rejected", label=_("resolved rejected items"), old=_rejected),
 )
-"""Scrubbing comes first, so that it counts as many rows as a call without ``apply`` did."""
+"""Scrubbing comes first, so that its numbers are the same with and without ``apply``."""

@@ -1,8 +1,8 @@
 """Operations: a change that a user requests for several conversations, or one creation in the admin.
 
-A process may die at any moment, so each item is marked as sent before its request goes to Orq. The next process
-repeats an item that a dead process left as sent if that is idempotent: a rename first checks the current name, and
-deleting a conversation that is already gone counts as done. A creation left as sent ends as unknown.
+A process may die at any moment, so each item is marked as sent before its request goes to Orq. If a process dies and
+leaves an item as sent, the next process repeats the item if that is safe: a rename first checks the current name, and
+deleting a conversation that is already gone counts as done. A creation that was left as sent ends as unknown.
 """
 
 import time
@@ -77,7 +77,7 @@ def create_operation(
     """Record an operation for the caller to enqueue; return the operation, and whether it is new.
 
     If the form with this token was submitted before, returns the operation recorded then. ``claim`` has the lease
-    columns of an operation that the caller carries out itself, at once; its items count as sent. Raises ``ValueError``
+    columns of an operation that the caller carries out itself, now; its items count as sent. Raises ``ValueError``
     for no items, for more than ``MAX_ITEMS``, and for re-creating a conversation whose name was scrubbed.
     """
     if not 1 <= len(item_requests) <= MAX_ITEMS:
@@ -115,10 +115,11 @@ def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | N
 
 
 def retry(operation: Operation, *, by: Requester) -> bool:
-    """Reset the items that failed, so that they are tried again; the caller enqueues the operation.
+    """Reset the items that failed or whose outcome is unknown, to be tried again; the caller enqueues the operation.
 
     A rename that stopped because the name had changed may now replace that name. A creation whose outcome is unknown
-    is never tried again, nor is an item whose name was scrubbed. Returns ``False`` if there is nothing to try again.
+    is never tried again, nor is an item whose name was scrubbed. Returns ``False`` if there is nothing to try again or
+    the operation is unfinished.
     """
     reset = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
     with transaction.atomic(using=write_database()):
@@ -139,7 +140,10 @@ def pending_items(operation: Operation) -> QuerySet[OperationItem]:
 
 
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
-    """Return the items that can be tried again: those that failed, unless they need a name that was scrubbed."""
+    """Return the items that can be tried again: those that failed or, except for creations, have an unknown outcome.
+
+    Items that need a name that was scrubbed are excluded.
+    """
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
     items = all_items().filter(operation=operation, state__in=failed)
     wanted = {Verb.CREATE: "name", Verb.RENAME: "new_name"}.get(Verb(operation.verb))
@@ -149,8 +153,8 @@ def retryable(operation: Operation) -> QuerySet[OperationItem]:
 def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operation | None:
     """Work on an operation until it ends, or for about ``seconds``, and return it as it is then.
 
-    Returns ``None`` if the operation cannot be claimed (it is finished, waits, or another worker has it), or if
-    another worker took it over in the meantime.
+    Returns ``None`` if the operation cannot be claimed (it is finished or has to wait, or another worker has it), or
+    if another worker took it over in the meantime.
     """
     execution = Execution.take(operation_id, clock=DatabaseClock(write_database()))
     if execution is None:
@@ -188,13 +192,13 @@ class Execution(Lease[Operation]):
 
     @classmethod
     def take(cls, operation_id: int, *, clock: DatabaseClock) -> Self | None:
-        """Claim an operation; ``None`` if it is finished, waits, or another worker has it."""
+        """Claim an operation. Returns ``None`` if it is finished or has to wait, or if another worker has it."""
         unfinished, seconds = all_operations().filter(pk=operation_id, finished_at=None), max_lease()
         operation = leases.take(unfinished, seconds=seconds, now=clock.now())
         return cls(operation, seconds=seconds, clock=clock) if operation else None
 
     def process(self, item: OperationItem) -> None:
-        """Process one item until it has an outcome. Raises ``RateLimited`` or a ``Problem`` if it has to wait."""
+        """Process one item until it has an outcome. Raises ``RateLimited`` or ``Problem`` if it has to wait."""
         if item.state == State.SENT:
             self._log(logs.OPERATION_ADOPTED, item=item.pk)
         if item.state == State.SENT and self.work.verb == Verb.CREATE:
@@ -268,7 +272,7 @@ class Execution(Lease[Operation]):
             self._log(logs.OPERATION_GIVEN_UP, items=count, error_code=error.code)
 
     def wait(self, error: OrqError) -> None:
-        """Release the operation until it may resume; after ``MAX_TROUBLE`` of failures, skip the remaining items."""
+        """Release the operation until it may resume; after ``MAX_TROUBLE`` without success, skip the remaining items."""
         now = self.clock.now()
         since = self.work.trouble_since or now
         if now - since > MAX_TROUBLE:
@@ -292,7 +296,7 @@ class Execution(Lease[Operation]):
 
 
 def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
-    """Make the item's change in Orq; returns other names that the user should know of, for the item's ``note``."""
+    """Make the item's change in Orq, and return other names that the user should know of, for the item's ``note``."""
     verb, row = item.operation.verb, item.conversation
     if verb == Verb.CREATE:
         wanted = {"display_name": item.name, "workspace": item.workspace}
@@ -327,7 +331,7 @@ def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
 def _record_history(item: OperationItem, conversation: Conversation) -> None:
     """Record the change in the admin's history, if the admin is installed, for the user who last requested it.
 
-    If that fails, the item counts as done nevertheless.
+    The item counts as done even if that fails.
     """
     if not apps.is_installed("django.contrib.admin"):
         return
@@ -346,7 +350,7 @@ def _record_history(item: OperationItem, conversation: Conversation) -> None:
 
 
 def _prune(*, ended: Operation) -> None:
-    """Delete the oldest finished operations, but not the one that has just ended.
+    """Delete some of the finished operations beyond the newest ``KEPT``, but not the one that has just ended.
 
     A database error is only logged: the operation has ended anyway, and the end of the next one tries again.
     """

@@ -1,9 +1,9 @@
 """Functions that change a conversation in Orq first and then write Orq's response to the row; we call them verbs.
 
 Each verb sends its requests outside any transaction of ours. If Orq did not make the change, the verb raises an
-``OrqError`` and the mirrored values stay as they were. Pass ``interactive=True`` in web requests: it allows one
-attempt and at most 15 seconds, where background work has 60. Afterwards the instance passed to a verb has the new
-values.
+``OrqError``, and the row changes only if Orq's response shows that it was out of date. Pass ``interactive=True`` in web
+requests: it allows one attempt and at most 15 seconds, where background work has 60. Afterwards the instance passed to
+a verb has the new values.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ MAX_COMPARISONS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Renamed:
-    """The result of a rename, with the other name if another user renamed the conversation at the same moment."""
+    """The result of a rename. The other names are ``None`` unless someone else renamed it at the same moment."""
 
     conversation: Conversation
     replaced: str | None
@@ -47,8 +47,9 @@ def create_conversation(
 ) -> Conversation:
     """Create a conversation in Orq and mirror it.
 
-    Raises ``InvalidName`` before anything is sent, and ``OutcomeUnknown`` if the conversation may have been created.
-    Like every verb that writes, raises ``MirrorBehind`` if Orq made the change but the row could not be updated.
+    Raises ``InvalidName``, before anything is sent, if Orq would reject the name, and ``OutcomeUnknown`` if the
+    conversation may have been created. Like every verb that changes something in Orq, raises ``MirrorBehind`` if Orq
+    made the change but the row could not be updated.
     """
     clock = DatabaseClock(write_database())
     with _service_for(workspace, "create", clock, interactive=interactive) as service:
@@ -66,12 +67,13 @@ def rename_conversation(
     expected_updated_at: datetime | None = None,
     interactive: bool = False,
 ) -> Renamed:
-    """Rename a conversation in Orq, unless it was renamed since the caller last saw it, and mirror it.
+    """Rename a conversation in Orq, unless it was changed since the caller last saw it, and mirror it.
 
-    ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. If both the
-    time and the name in Orq differ from what the caller saw, mirrors the remote values and raises
-    ``ConversationChanged`` with them. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``,
-    and ``OutcomeUnknown`` if the conversation may have been renamed.
+    ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. If Orq has a
+    different time, mirrors the remote values and raises ``ConversationChanged`` with them. The difference does not
+    matter if Orq already has the new name, or if the caller saw the instance's time and Orq still has the instance's
+    name. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``, and ``OutcomeUnknown`` if the
+    conversation may have been renamed.
     """
     name = clean_display_name(display_name)
     clock = DatabaseClock(write_database())
@@ -89,7 +91,7 @@ def rename_conversation(
 
 
 def delete_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
-    """Delete a conversation in Orq permanently; its row becomes a tombstone. Succeeds if it is already gone."""
+    """Delete a conversation in Orq permanently; its row becomes a tombstone. Succeeds if Orq no longer has it."""
     clock = DatabaseClock(write_database())
     with (
         _service_for(conversation.workspace, "delete", clock, interactive=interactive) as service,
@@ -116,7 +118,8 @@ def refresh_conversation(conversation: Conversation, *, interactive: bool = Fals
 def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False) -> Conversation:
     """Mirror one conversation by its Orq id, whether or not it is mirrored already, and return its row.
 
-    Raises ``ValueError`` before anything is sent if ``remote_id`` is not a conversation id.
+    Raises ``ValueError``, before anything is sent, if ``remote_id`` is not a conversation id, and
+    ``ConversationNotFound`` if Orq does not have it.
     """
     if not is_remote_id(remote_id):
         text = gettext("remote_id must be “conv_” and 26 lower-case letters or digits, not %(given)s")
@@ -138,9 +141,9 @@ def _retrieve(workspace: str, remote_id: str, clock: DatabaseClock, *, interacti
 def _rename_unless_changed(
     conversation: Conversation, name: str, expected: datetime, *, service: ConversationService, clock: DatabaseClock
 ) -> tuple[RemoteConversation, Answer]:
-    """Retrieve the conversation and rename it immediately; returns what Orq had before, and its last response.
+    """Retrieve the conversation and rename it immediately; return what Orq had before, and its last response.
 
-    Raises ``ConversationChanged`` if it is not what the caller saw.
+    Raises ``ConversationChanged`` if the conversation is not as the caller saw it.
     """
     remote_id = conversation.remote_id
     while True:
@@ -160,7 +163,7 @@ def _rename_unless_changed(
 def _service_for(
     workspace: str, operation: str, clock: DatabaseClock, *, interactive: bool
 ) -> Iterator[ConversationService]:
-    """Yield the workspace's service, unless Orq asked us to wait; record a wait that it asks for now."""
+    """Yield the workspace's service, or raise ``MustWait``. If Orq asks us to wait in its response, record that."""
     rate_limits.check(workspace, operation=operation, clock=clock)
     try:
         with ConversationService.for_workspace(workspace, interactive=interactive) as service:
@@ -191,7 +194,7 @@ def _behind_if_not_written(
 ) -> Iterator[None]:
     """Raise ``MirrorBehind`` if the row cannot be updated: Orq made the change, so the request has not failed.
 
-    ``renamed`` is the conversation before and after a rename; a third name in the row was replaced by the rename.
+    ``renamed`` is the conversation before and after a rename; if the row has a third name, the rename replaced it.
     """
     try:
         yield
@@ -225,9 +228,9 @@ def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> I
 def _has_changed(seen: RemoteConversation, conversation: Conversation, expected: datetime) -> bool:
     """Return whether the conversation in Orq is not the one that the caller saw.
 
-    If the row has the time that the caller saw, the name decides, because a change of other fields does not matter. A
-    remote time older than expected also counts as a change: Orq's data was restored from a backup, or the expected
-    time never existed.
+    If the row has the time that the caller saw, only the name is compared, because a change of other fields does not
+    matter. A remote time older than expected also counts as a change: Orq's data was restored from a backup, or the
+    expected time never existed.
     """
     if seen.updated_at == expected:
         return False
@@ -244,12 +247,16 @@ def _changed(seen: RemoteConversation) -> ConversationChanged:
 
 
 def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
-    """Compare our response with the row as it was before, if the row changed after our check."""
+    """Return the result, with the names that other users set.
+
+    They are only known if a sync changed the row after our check: then the row as it was before our response is
+    compared with that response.
+    """
     (change,) = plan.changes
     before, ours = change.row, change.remote
     replaced = overtaken_by = None
     if before is not None and before.remote_updated_at > seen.updated_at:
-        if before.display_name == ours.display_name:  # a sync wrote our rename first; what did the rename replace?
+        if before.display_name == ours.display_name:  # a sync mirrored our rename before we did
             replaced = before.previous_name
         elif before.remote_updated_at > ours.updated_at:
             overtaken_by = before.display_name

@@ -35,7 +35,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(_ALIVE).exclude(_UNCONFIRMED)
 
     def missing(self) -> "ConversationQuerySet":
-        """Return the conversations that the last sync did not find and that are not confirmed as deleted yet."""
+        """Return the conversations that were not found when last looked for and are not confirmed as deleted yet."""
         return self.filter(_ALIVE & _UNCONFIRMED)
 
     def deleted(self) -> "ConversationQuerySet":

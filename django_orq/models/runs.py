@@ -48,7 +48,7 @@ class SyncRun(Work):
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.QUEUED)
     phase = models.CharField(_("step"), max_length=20, choices=Phase, default=Phase.WALK)
     slot = BytewiseCharField(max_length=130, null=True, unique=True, editable=False)
-    """``workspace:mode`` while the run is unfinished, so that there is at most one unfinished run of each mode."""
+    """``workspace:mode`` while the run is unfinished, so that there is at most one unfinished run of each."""
 
     cursor = BytewiseCharField(
         _("position in Orq’s list"), max_length=64, null=True, help_text=_("The next page begins after this Orq id.")
@@ -70,7 +70,7 @@ class SyncRun(Work):
         default=False,
         help_text=_("All conversations up to the newest one were read, by this run or by earlier ones."),
     )
-    """Whether this run and the one at whose head it stopped have together read the whole list from ``head_id`` on."""
+    """Whether this run and the one at whose head it stopped have together read the whole list from ``head_id``."""
     out_of_place = models.JSONField(default=list, editable=False)
     """Ids that the list showed out of order. They do not count as missing on the page where they belong by age."""
     ended_early = models.BooleanField(_("list ended early"), default=False)
@@ -93,7 +93,7 @@ class SyncRun(Work):
         default=0,
         help_text=_("Orq’s list showed older values than Orq returned before; the newer ones were kept."),
     )
-    """Items that the list showed with an older ``updatedAt`` than a response from before this run."""
+    """Items that the list showed with an older ``updatedAt`` than a response that we had received before."""
     rejected = models.PositiveBigIntegerField(
         _("rejected"), default=0, help_text=_("Items of Orq’s list that could not be mirrored.")
     )
@@ -118,14 +118,14 @@ class SyncRun(Work):
     approvals = models.JSONField(_("approvals"), default=list, editable=False)
     """A list of ``{"reason", "by", "at", "to_approve"}``; ``at`` is in ISO 8601, ``to_approve`` a number of rows."""
     confirm_until = models.DateTimeField(null=True, editable=False)
-    """When the walk ended. Rows that went missing later are left to the next run."""
+    """When the walk ended. Rows that went missing later are left to the next full run."""
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
     checkpoint_at = models.DateTimeField(_("last progress"), null=True)
 
     wait = models.CharField(_("waiting because"), max_length=20, choices=Wait, default="", blank=True)
     failures = models.PositiveIntegerField(default=0, editable=False)
-    """Failed requests since the last checkpoint, not counting those for which Orq said how long to wait."""
+    """Failures since the last checkpoint, not counting those for which Orq said how long to wait."""
     malformed = models.PositiveIntegerField(default=0, editable=False)
     """Malformed responses in a row."""
     batch = models.PositiveIntegerField(default=100, editable=False)

@@ -7,7 +7,7 @@ from . import Conversation
 MAX_SEARCHED = 100_000
 """How many names a search reads, newest first: no index serves a search for part of a name."""
 MAX_TERM = 100
-"""Characters; no name is longer."""
+"""Characters; names in Orq are not longer."""
 _LAST_CHARACTER = "~"
 """Sorts after every character of an id."""
 
@@ -25,7 +25,7 @@ def is_id(term: str) -> bool:
 
 
 def by_id(conversations: QuerySet[Conversation], prefix: str) -> QuerySet[Conversation]:
-    """Return the conversations whose id begins with the prefix, in either case."""
+    """Return the conversations whose id begins with the prefix, in upper or lower case."""
     prefix = prefix.lower()
     return conversations.filter(remote_id__gte=prefix, remote_id__lt=prefix + _LAST_CHARACTER)
 

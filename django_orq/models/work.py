@@ -16,7 +16,7 @@ class Work(models.Model):
     """The process that claimed it last: ``process 4711 on host``."""
     resume_at = models.DateTimeField(_("resumes at"), null=True)
     enqueued_at = models.DateTimeField(null=True, editable=False)
-    """When the newest message was enqueued; for a delayed message, the earliest time at which a worker takes it."""
+    """When the newest message was enqueued, or if it was delayed, the earliest time at which a worker takes it."""
     ticket = models.CharField(max_length=32, default="", editable=False)
     """Identifies the newest message. Only the slice of that message enqueues the next one, so there is one chain."""
     trouble_since = models.DateTimeField(null=True, editable=False)

@@ -4,7 +4,7 @@ These are the ordering rules. Orq's times are compared only with Orq's, and ours
 answer was requested after the row was last mirrored:
 
 ==================================================  ==============================================
-``updated_at`` of the answer, compared to the row's  what happens to the row
+``updated_at`` of the answer against the row's      what happens to the row
 ==================================================  ==============================================
 newer                                               updated
 equal, and the content differs                      updated if later, otherwise skipped
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class IdRange:
-    """The ids older than ``after`` (``None``: from the newest), down to and including ``to`` (``None``: the oldest)."""
+    """The ids older than ``after`` (``None``: from the newest) down to ``to``, inclusive (``None``: to the oldest)."""
 
     after: str | None
     to: str | None

@@ -180,7 +180,7 @@ class Walk:
             return reconcile(replace(answer, id_range=None), workspace=self.run.workspace, fence=fence, run=self.run)
 
     def _check_known(self, answer: Answer) -> None:
-        """Raise ``_SharesNoIds`` if the workspace has to be verified before rows of a long range are marked as missing."""
+        """Raise ``_SharesNoIds`` if the workspace has to be verified before rows of a long range are marked."""
         if self._shares_no_ids(compare(replace(answer, id_range=None), workspace=self.run.workspace)):
             raise _SharesNoIds
 

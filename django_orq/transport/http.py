@@ -104,9 +104,9 @@ class Transport:
     def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Reply:
         """Send the request, with retries, within ``seconds``, and return the response, whatever its status.
 
-        ``TransportError`` is raised if no response arrived; ``MalformedResponse`` if it is not HTTP, incomplete or too
-        long. No attempt and no read of a body starts after ``seconds``. Headers that arrive slowly are limited only by
-        the read timeout, which applies to each read.
+        Raises ``TransportError`` if no response arrived, and ``MalformedResponse`` if it is incomplete, too long or
+        not HTTP. No attempt and no read of a body starts after ``seconds``. If headers arrive slowly, only the read
+        timeout limits them, which applies to each read.
         """
         started = time.monotonic()
         deadline = started + seconds
