@@ -1,4 +1,4 @@
-"""The admin door: conversations managed in Orq, operations and sync runs watched, rejected payloads to look at."""
+"""The admin classes: to manage conversations in Orq, watch operations and sync runs, and view rejected items."""
 
 from .conversations import ConversationAdmin
 from .operations import OperationAdmin

@@ -1,4 +1,4 @@
-"""Shared by the admin classes: the appearance of their pages, and pages of our own beside the stock ones."""
+"""What the admin classes share: the appearance of their pages, and views in addition to the stock ones."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -27,11 +27,11 @@ class IfSeveral(str):
 
 
 class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stubs alone
-    """Avoids counting whole tables, and adds views of its own.
+    """The base of our admin classes. It avoids counting whole tables, and adds views of its own.
 
-    Its parts of the stock pages are templates that extend the one that would be used otherwise, whether it is the
-    theme's, a mixin's or the project's. They use only blocks that all of these render, and buttons of a form outside
-    of any other form, because browsers drop nested forms.
+    What we add to a stock page is in a template that extends the one that would be used otherwise, whether it is the
+    theme's, a mixin's or the project's. Our templates use only blocks that all of these render. Their buttons belong
+    to a form outside any other form, because browsers drop nested forms.
     """
 
     show_add_link = True  # django-unfold needs it
@@ -47,7 +47,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return [column for column in shown if not isinstance(column, IfSeveral) or are_several()]
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
-        """The fieldsets of a page; a subclass's own replace them, except on the add page."""
+        """The fieldsets of a page. ``fieldsets`` or ``fields`` of a subclass replace them, except on the add page."""
         return []
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -67,14 +67,14 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return []
 
     def get_urls(self) -> list[URLPattern]:
-        """All views run outside of ``ATOMIC_REQUESTS``: no transaction is open during requests to Orq."""
+        """Exempt all views from ``ATOMIC_REQUESTS``, so that no transaction is open during requests to Orq."""
         patterns = [*self.own_urls(), *super().get_urls()]
         for pattern in patterns:
             never_atomic(pattern.callback)
         return patterns
 
     def _own_url(self, name: str, view: Callable[..., HttpResponse], *, below: str = "") -> URLPattern:
-        """``rename_selected`` is at ``rename-selected/``; ``below`` is a prefix that ends with a slash."""
+        """The URL ``rename-selected/`` for ``rename_selected``; ``below`` is a prefix that ends with a slash."""
         route = f"{below}{name.replace('_', '-')}/"
         return path(route, self.admin_site.admin_view(view), name=_url_name(self.model, name))
 
@@ -93,7 +93,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return TemplateResponse(request, self._template(template), {**self._page(request, title), **context})
 
     def _framed(self, response: Any, template: str) -> Any:
-        """Wrap the template of a stock page in ours; other responses of a stock view stay as they are."""
+        """Let our template extend that of a stock page; other responses of a stock view stay as they are."""
         context = getattr(response, "context_data", None) or {}
         if context.keys() & {"cl", "adminform"}:
             context["framed"] = response.resolve_template(response.template_name)
@@ -101,7 +101,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stu
         return response
 
     def _template(self, name: str) -> str:
-        """The template's path, even if a proxy of the model is registered."""
+        """The path of our template, which is the same if a proxy of the model is registered."""
         model: Any = self.opts.concrete_model
         return f"admin/{model._meta.label_lower.replace('.', '/')}/{name}.html"
 
@@ -135,7 +135,7 @@ def _url_name(model: type[Model], page: str) -> str:
 
 
 def page_of(request: HttpRequest, site: admin.AdminSite, model: Any, page: str = "change") -> str:
-    """The name of such a URL, if this site has pages of the model and the user may see them; otherwise empty."""
+    """The name of the page's URL, if this site has pages of the model and the user may see them; otherwise empty."""
     registered = admin_of(site, model)
     may = registered is not None and registered.has_view_permission(request)
     return f"admin:{_url_name(registered.model, page)}" if may else ""

@@ -1,6 +1,7 @@
-"""The actions on selected conversations: on one within the request, on several as an operation for workers.
+"""The actions on selected conversations.
 
-An action that needs confirmation shows a page whose form is sent to a separate view.
+A single conversation is processed within the request, several by a worker as an operation. An action that needs
+confirmation shows a page whose form is sent to a separate view.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ _PAGES = {
     Verb.DELETE: ("delete_selected", _("Delete conversations")),
     Verb.CREATE: ("create_again", _("Create conversations again")),
 }
-"""The name of the template and of the view, and the title."""
+"""The name, which the template and the view share, and the title."""
 _DONE = {
     Verb.RENAME: _("The conversation was renamed to %(names)s."),
     Verb.DELETE: _("%(names)s was deleted."),
@@ -62,7 +63,7 @@ class BulkAdmin(EditingAdmin):
 
     @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        """Replaces the stock action, which would delete rows."""
+        """Delete in Orq. This replaces the stock action, which would delete rows."""
         return self._confirm(request, Verb.DELETE, self._selected(request, queryset))
 
     @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))
@@ -105,7 +106,7 @@ class BulkAdmin(EditingAdmin):
         return self._act(request, verb, rows) or self._back(request)
 
     def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
-        """Process one conversation now, several by a worker. ``None`` leads back to the list."""
+        """Process one conversation now, or several by a worker. ``None`` means: back to the list."""
         if len(rows) > 1:
             return self._place(request, verb, [ItemRequest(conversation=row) for row in rows])
         for row in rows:
@@ -129,7 +130,7 @@ class BulkAdmin(EditingAdmin):
         return self._show_operation(request, operation)
 
     def _selected(self, request: HttpRequest, queryset: QuerySet[Conversation], *, most: int = MAX_ITEMS) -> _Rows:
-        """All of them, or none if there are more than ``most``."""
+        """All rows of the query set, or none if there are more than ``most``."""
         selected = list(queryset[: most + 1])
         if len(selected) <= most:
             return selected
@@ -143,7 +144,7 @@ class BulkAdmin(EditingAdmin):
         return self._selected(request, found)
 
     def _choose(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> _Rows:
-        """The conversations that the user may do this with now; the others are reported."""
+        """The conversations to which the user may apply the action now; the others are reported."""
         if verb == Verb.CREATE:
             text = gettext("Only deleted conversations that still have a name can be created again, not %(names)s.")
             return self._keep(request, rows, lambda row: is_tombstone(row) and not row.is_scrubbed, text)

@@ -30,8 +30,8 @@ _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 class ConversationAdmin(BulkAdmin):
     """Create, rename and delete conversations in Orq, and view the mirrored ones.
 
-    Deleted conversations are listed only if the state filter selects them, and are read-only. What a subclass sets
-    is honoured, but for forms of its own: the page that creates a conversation asks for what Orq takes.
+    Deleted conversations are listed only if the state filter selects them, and are read-only. The attributes of a
+    subclass are honoured, except ``form``: the pages ask only for what can be written to Orq.
     """
 
     list_display = ("name", IfSeveral("workspace"), "created", "remote_updated_at", "shown_state")
@@ -48,22 +48,22 @@ class ConversationAdmin(BulkAdmin):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # Also if a theme's class with its own list comes first in a subclass.
+        # Set on the instance, so that it also applies if the first base of a subclass is a theme's with its own list.
         vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
-        # If a subclass replaces ``actions``, keep ours: the site's ``delete_selected`` would delete rows.
+        # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would delete rows.
         of_site = {name for name, _action in self.admin_site.actions}
         if self.actions is not None and "delete_selected" in of_site - {*self.actions}:
             self.actions = ("delete_selected", *self.actions)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        """Read lists and autocompletion where the router says; everything else from the write database."""
+        """Read lists and autocompletion from the router's read database, everything else from the write database."""
         rows = super().get_queryset(request)
         view = _view(request)
         is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith("_changelist"))
         return rows if is_listing else rows.using(write_database())
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
-        if _view(request) == "autocomplete":  # for a new reference; in the order of the index
+        if _view(request) == "autocomplete":  # choices for a new reference, in the order of the index
             queryset = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
         term = search_term.strip()[: searching.MAX_TERM]
         if searching.is_id(term):

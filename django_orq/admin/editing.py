@@ -1,7 +1,7 @@
-"""The pages that create, rename and delete one conversation, and what they share with the actions on a single one.
+"""The pages that create, rename and delete one conversation, and what they share with the actions.
 
 The stock views of the admin save within a transaction, and an exception becomes a server error that loses the form.
-These views look the same, send the request to Orq first, outside of transactions, and show a failure beside the form.
+These views look the same, but send the request to Orq first, outside any transaction, and show errors in the form.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class EditingAdmin(OrqAdmin):
     def changeform_view(
         self, request: Any, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        """Called by ``add_view`` and ``change_view``; without the transaction of the stock view."""
+        """Handle ``add_view`` and ``change_view``, without the transaction of the stock view."""
         render = partial(self._render_form, request, form_url=form_url, extra_context=extra_context or {})
         if object_id is None:
             return self._create(request, render)
@@ -83,7 +83,7 @@ class EditingAdmin(OrqAdmin):
         """Create the conversation in Orq, once for each form, and report anything unusual.
 
         The item is pending or sent if the form was submitted before and another process is still creating it. Returns
-        ``None`` if the form has already created a conversation with another name, after going back in the browser.
+        ``None`` if the form has already created a conversation with another name: the user went back in the browser.
         """
         item = create_once(item_request, by=requester(request), form_token=posted_token(request))
         template = item_request.conversation
@@ -163,7 +163,7 @@ class EditingAdmin(OrqAdmin):
         return False
 
     def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
-        """Rename one in this request; if someone else has renamed it, the form asks again."""
+        """Rename one conversation in this request; if someone else has renamed it, the form asks again."""
         row, item_request = form.instance, form.item_request
         entry = [] if item_request.new_name == row.display_name else HISTORY[Verb.RENAME]
         ask = partial(rename_conversation, row, expected_updated_at=item_request.expected_updated_at)
@@ -174,7 +174,7 @@ class EditingAdmin(OrqAdmin):
             return Outcome.FAILED
 
     def _do(self, request: HttpRequest, verb: Operation.Verb, row: Conversation) -> Outcome:
-        """Delete or refresh one in this request."""
+        """Delete or refresh one conversation in this request."""
         ask = partial(delete_conversation if verb == Verb.DELETE else refresh_conversation, row)
         return self._perform(request, verb, row, ask, HISTORY[verb])
 
@@ -206,7 +206,7 @@ class EditingAdmin(OrqAdmin):
         return self.get_object(request, unquote(object_id), field)
 
     def _told(self, request: HttpRequest, conversation: Conversation) -> Conversation:
-        """The conversation as messages name it; a popup passes its name to a field of the page that opened it."""
+        """The conversation as messages show it. A popup passes its plain name to the page that opened the popup."""
         told = conversation if IS_POPUP_VAR in request.POST else as_told(conversation)
         told.__class__ = self.model  # perhaps a proxy, which has pages of its own
         return told
@@ -229,7 +229,7 @@ class EditingAdmin(OrqAdmin):
         add, told = conversation is None, conversation and as_told(conversation)
         fieldsets: Any = list(self.get_fieldsets(request, conversation))
         readonly = self.get_readonly_fields(request, conversation)
-        # Looked up in the module, because a theme replaces the class there.
+        # Used by way of its module, because a theme replaces the class there.
         admin_form = helpers.AdminForm(form, fieldsets, {}, readonly, model_admin=self)
         formsets: Any = self.get_inline_formsets(request, *inlines, conversation)  # type: ignore[call-arg] # no types of inlines
         context = self._page(request, self._title(request, conversation))

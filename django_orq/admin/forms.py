@@ -1,4 +1,4 @@
-"""The forms for one conversation and for several. They do not save their instances; answers from Orq do."""
+"""The forms for one conversation and for several. They save nothing: only Orq's responses change the rows."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ class NameField(forms.CharField):
     """A conversation's name, validated by the same rules as before a request to Orq."""
 
     def __init__(self, **options: Any) -> None:
-        # "auto" suits names in any writing direction. No maxlength, because browsers count some characters twice, and
-        # also blanks around the name.
+        # "auto" suits names in any writing direction. There is no maxlength, because browsers count some characters
+        # twice, and also count blanks around the name.
         super().__init__(widget=AdminTextInputWidget(attrs={"dir": "auto"}), **options)
 
     def clean(self, value: Any) -> str:
@@ -37,7 +37,7 @@ class NameField(forms.CharField):
             raise ValidationError(error.message, code=error.code) from None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether the user changed it. Browsers remove line breaks from an input, which does not count."""
+        """Whether the user changed the name. Browsers remove line breaks from an input, which does not count."""
         return "".join((initial or "").splitlines()).strip() != (data or "").strip()
 
 
@@ -52,10 +52,10 @@ class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the stu
         fields = ("display_name",)
 
     def _post_clean(self) -> None:
-        """Does nothing; a stock form writes to its instance here."""
+        """Do nothing. A stock form writes to its instance here."""
 
     def save_m2m(self) -> None:
-        """Called before the inlines of a project are saved."""
+        """Do nothing. The admin calls this before it saves the inlines of a project."""
 
 
 class CreateForm(_NameForm):

@@ -40,7 +40,7 @@ class KnownChoiceFilter(admin.SimpleListFilter):
 
 
 class StateFilter(KnownChoiceFilter):
-    """Which states are listed; deleted conversations only on request."""
+    """Filters by state. Without it, all except deleted conversations are listed."""
 
     title = _("state")
     parameter_name = "state"
@@ -62,7 +62,7 @@ class StateFilter(KnownChoiceFilter):
 
 
 class WorkspaceFilter(KnownChoiceFilter):
-    """One of the configured workspaces; finding those in the table would require reading all of it."""
+    """Offers the configured workspaces; to find those that have rows, the whole table would have to be read."""
 
     title = _("workspace")
     parameter_name = "workspace"
@@ -71,7 +71,7 @@ class WorkspaceFilter(KnownChoiceFilter):
         return [(alias, alias) for alias in known_aliases()]
 
     def has_output(self) -> bool:
-        """Hidden if there is only one choice, unless it is selected."""
+        """Return ``False`` if there is only one choice, unless it is selected."""
         return len(self.lookup_choices) > 1 or self.value() is not None
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -85,7 +85,7 @@ def chosen_workspace(request: HttpRequest) -> str:
 
 
 class CreatedFilter(KnownChoiceFilter):
-    """How many days ago, in the current time zone. Ids sort by creation time, so each choice is a range of ids."""
+    """Filters by days since creation, in the current time zone, as a range of ids: they sort by creation time."""
 
     title = _("created")
     parameter_name = "created"
@@ -101,8 +101,8 @@ class CreatedFilter(KnownChoiceFilter):
 class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the stubs alone
     """Counts at most ``MAX_LISTED`` rows, so that a list costs the same whatever the size of its table.
 
-    The rows of a page are fetched by their keys, the last column of the ordering. The keys alone are read from an
-    index; databases may not use it if they have to fetch the rows before the page as well.
+    The rows of a page are fetched by their keys: the last column of the ordering is unique. The keys alone can be read
+    from an index; databases may not use it if they also have to fetch the rows before the page.
     """
 
     object_list: QuerySet[Any]
@@ -138,7 +138,10 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the st
 
 
 class ConversationList(ChangeList):
-    """Conversations in the order of creation, for which there is an index; others would sort the whole table."""
+    """Conversations in the order of creation, for which there are indexes, or in one that the project offers.
+
+    Without a matching index, the database sorts the whole table for another order.
+    """
 
     paginator: BoundedPaginator
 
@@ -176,7 +179,7 @@ class ConversationList(ChangeList):
 
     @property
     def of_all_pages(self) -> "ConversationList":
-        """A copy for the pagination template, which shows the total of all pages."""
+        """A copy for the template of the pagination, which shows the total number of rows on all pages."""
         shown = copy(self)
         shown.result_count = self.paginator.count
         return shown
@@ -190,7 +193,7 @@ def own_list(get_changelist: Callable[..., type[ChangeList]], request: HttpReque
 def searched(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
     """The newest conversations, as many as a search covers; the list says if there are more."""
     names = [str(name).removeprefix("-") for name in conversations.query.order_by]
-    # The second if the project has another ordering.
+    # If the project has another ordering, the newest have to be found without it.
     newest_first = names if "remote_id" in names else ["remote_id", "pk"]
     oldest = searching.oldest_searched(conversations.order_by(*(f"-{name}" for name in newest_first)))
     if oldest is None:

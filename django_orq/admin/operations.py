@@ -44,7 +44,7 @@ def enqueue(operation: Operation) -> tuple[str, int]:
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnlyAdmin):
-    """Users see the operations that they requested; with the permission to view operations, all of them."""
+    """Shows users the operations that they requested; with the permission to view operations, all of them."""
 
     ordering = ("-pk",)
     list_display = ("name", "standing", "outcome", "requested_by", "requested_at")
@@ -174,7 +174,7 @@ _LONE_NAME = Case(
 
 
 def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:
-    """Annotated with the number of items for each outcome."""
+    """The operations, annotated with the number of items for each outcome."""
     return operations.annotate(**{f"n_{state}": _number(state) for state in _FINISHED})
 
 

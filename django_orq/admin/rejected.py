@@ -12,7 +12,7 @@ from .base import IfSeveral, ReadOnlyAdmin
 from .lists import WorkspaceFilter
 
 _MAX_SHOWN = 20
-"""How many the page of a run shows."""
+"""How many rejected items the page of a run shows."""
 
 
 @admin.display(description=_("reason"))
@@ -22,7 +22,7 @@ def shown_reason(payload: RejectedPayload) -> str:
 
 
 def met_last(run: SyncRun) -> list[tuple[RejectedPayload, str]]:
-    """The first few that this run saw last, with the reasons."""
+    """The first rejected items, in the order of their keys, that this run was the last to see, with the reasons."""
     payloads = all_payloads().filter(last_run=run).order_by("key")
     return [(payload, shown_reason(payload)) for payload in payloads[:_MAX_SHOWN]]
 

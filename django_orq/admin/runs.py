@@ -89,7 +89,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def problem(self, run: SyncRun) -> str:
         return Truncator(" ".join(remarks(run, format_time=local))).chars(_MAX_REMARKS)
 
-    # The page of one
+    # The page of one run
 
     def own_fieldsets(self, request: HttpRequest, obj: SyncRun | None) -> list[Any]:
         place = ("is_complete", "cursor", "head_id", "stop_id", "error_code")
@@ -192,7 +192,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def _act(self, request: HttpRequest, run_id: int, act: Act, entry: str) -> HttpResponse:
         """Perform an action and report the state of the run. ``act`` returns the run, or nothing if it came too late.
 
-        ``entry`` is stored in the history, therefore in English.
+        ``entry`` is for the history, which is stored in English.
         """
         self._check(request)
         run = _find(run_id)

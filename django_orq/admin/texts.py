@@ -140,7 +140,7 @@ def isolated(name: str) -> str:
 
 
 def as_told(conversation: Conversation) -> Conversation:
-    """A copy to be shown, whose name is isolated for sentences and titles."""
+    """A copy to be shown, with its name isolated for sentences and titles."""
     told = copy(conversation)
     told.display_name = isolated(str(conversation))
     return told

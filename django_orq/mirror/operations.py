@@ -62,7 +62,7 @@ class Requester:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemRequest:
-    """The change to make to one conversation. To create one, pass an instance with its name; it need not be saved."""
+    """The change to make to one conversation. For a creation, the instance need only have a workspace and a name."""
 
     conversation: Conversation
     new_name: str = ""
@@ -272,7 +272,7 @@ class Execution(Lease[Operation]):
             self._log(logs.OPERATION_GIVEN_UP, items=count, error_code=error.code)
 
     def wait(self, error: OrqError) -> None:
-        """Release the operation until it may resume; after ``MAX_TROUBLE`` without success, skip the remaining items."""
+        """Release the operation until it may resume; after ``MAX_TROUBLE`` of failures, skip the remaining items."""
         now = self.clock.now()
         since = self.work.trouble_since or now
         if now - since > MAX_TROUBLE:

@@ -1,9 +1,9 @@
 """Functions that change a conversation in Orq first and then write Orq's response to the row; we call them verbs.
 
 Each verb sends its requests outside any transaction of ours. If Orq did not make the change, the verb raises an
-``OrqError``, and the row changes only if Orq's response shows that it was out of date. Pass ``interactive=True`` in web
-requests: it allows one attempt and at most 15 seconds, where background work has 60. Afterwards the instance passed to
-a verb has the new values.
+``OrqError``, and the row changes only if Orq's response shows that it was out of date. Pass ``interactive=True`` in
+web requests: it allows one attempt and at most 15 seconds, where background work has 60. Afterwards the instance
+passed to a verb has the new values.
 """
 
 from collections.abc import Callable, Iterator

@@ -67,7 +67,7 @@ class OrqView(APIView):
 class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
     """Views of one workspace (``?workspace=``, ``default`` if omitted).
 
-    Every response with an object shows it by the class's ``serializer_class``, whichever serializer reads the request.
+    Every response with an object uses the class's ``serializer_class``, whichever serializer reads the request.
     """
 
     permission_classes = with_project_permissions(ModelPermissions)
@@ -79,7 +79,7 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
 
     @cached_property
     def workspace(self) -> str:
-        """The alias in the request. Where no workspace is configured, the mirror of ``default`` can still be read."""
+        """The alias in the request. If no workspace is configured, the mirror of ``default`` can still be read."""
         alias: str = self.request.query_params.get("workspace", DEFAULT_ALIAS)
         if alias not in (workspace_aliases() or [DEFAULT_ALIAS]):
             raise UnknownWorkspace
@@ -87,11 +87,11 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        _ = self.workspace  # raises for an unknown one, whatever the action, once the user's permissions are checked
+        _ = self.workspace  # raises for an unknown one in every action, but after the permissions are checked
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """Return the project's throttles and the one of ``throttle_scope``, which counts writes if it has a rate."""
-        # Not beside a subclass of it in the project: both count under one key, so each request would count twice.
+        """Return the project's throttles and, if ``throttle_scope`` has a rate, that scope's, which counts writes."""
+        # Not in addition to a project's subclass of it: both count under one key, so each request would count twice.
         scoped = next((t for t in self.throttle_classes if issubclass(t, ScopedRateThrottle)), ScopedRateThrottle)
         is_rated = scoped.THROTTLE_RATES.get(self.throttle_scope or "") is not None
         if not is_rated or self.request.method in permissions.SAFE_METHODS:
@@ -108,12 +108,12 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
             raise NotFound(self.not_found) from None
 
     def read(self, row: Model | None = None) -> BaseSerializer[Any]:
-        """Return the serializer of the action with the request's body, validated."""
+        """Return the action's serializer with the validated body of the request."""
         serializer: BaseSerializer[Any] = self.get_serializer(row, data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return serializer
 
     def show(self, row: Model) -> dict[str, Any]:
         """Return ``row`` as every response shows it."""
-        shown: Any = type(self).serializer_class  # the instance's is the one that reads the request in some actions
+        shown: Any = type(self).serializer_class  # in some actions, the one on the instance reads the request
         return dict(shown(row, context=self.get_serializer_context()).data)

@@ -1,7 +1,7 @@
 """Errors in one shape: ``{"code", "message", "remote_status"}``, with more fields for some of them.
 
 ``code`` is stable, ``message`` is a text for people, and ``remote_status`` is the HTTP status of Orq's response, or
-null without one. A project's own ``EXCEPTION_HANDLER`` replaces this shape for every error that is not this app's.
+null if there was none. With a project's own ``EXCEPTION_HANDLER``, only the errors of this app have this shape.
 """
 
 import math
@@ -23,12 +23,12 @@ from ..store.database import DATABASE_TROUBLE
 from .serializers import CurrentConversationSerializer
 
 SECONDS_TO_WAIT = 5
-"""The ``Retry-After`` of an error that does not have one."""
+"""The ``Retry-After`` of an error for which Orq did not send one."""
 _MAX_WAIT = int(rate_limits.MAX_WAIT.total_seconds())
 _CODES = {"authentication_failed": "remote_authentication_failed"}
 """REST framework uses the code for a client's wrong credentials; here Orq rejected the server's API key."""
 _STATUSES = {
-    "mirror_behind": status.HTTP_202_ACCEPTED,  # carried out in Orq: after an error, clients would repeat it
+    "mirror_behind": status.HTTP_202_ACCEPTED,  # carried out in Orq; clients would repeat it after an error
     "invalid_name": status.HTTP_400_BAD_REQUEST,
     "conversation_not_found": status.HTTP_404_NOT_FOUND,
     "conversation_changed": status.HTTP_409_CONFLICT,
@@ -94,7 +94,7 @@ class Failure(APIException):
 
 
 _OURS = (Failure, NotSetUp, RunConflict, UnknownWorkspace, InvalidCursor)
-"""What keeps its shape in a project with an ``EXCEPTION_HANDLER`` of its own."""
+"""The errors that keep our shape in a project with its own ``EXCEPTION_HANDLER``."""
 
 
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -123,13 +123,13 @@ def _as_api_exception(error: Exception) -> Exception:
         trouble = orq.Problem("database_trouble", error=type(error).__name__)
         logs.log(logs.REST_FAILED, error_code=trouble.code, problem="the database is in trouble", exc_info=True)
         return Failure(trouble)
-    if isinstance(error, (SuspiciousOperation, BadRequest)):  # for which Django would render a page
+    if isinstance(error, (SuspiciousOperation, BadRequest)):  # Django would return an HTML page
         return ParseError(_("The request is too large, has too many fields, or is malformed."))
     return error
 
 
 def _shape(data: Any, error: Exception) -> dict[str, Any]:
-    """Convert the body that REST framework would return."""
+    """Convert the body that REST framework would return to our shape."""
     errors = data if isinstance(data, dict) else {api_settings.NON_FIELD_ERRORS_KEY: data}
     detail = errors.get("detail")
     if isinstance(detail, ErrorDetail):
@@ -158,7 +158,7 @@ def _status(error: orq.OrqError) -> int:
 
 
 def _more(error: orq.OrqError) -> dict[str, Any]:
-    """Return the fields beside the usual ones, by the kind of error."""
+    """Return the additional fields for this kind of error."""
     match error:
         case orq.ConversationChanged():
             return {"current": dict(CurrentConversationSerializer(error).data)}

@@ -28,11 +28,11 @@ __all__ = [
 ]
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-"""Times that every database can compare with. No conversation lies outside."""
+"""Times outside this range are not supported by every database. No conversation lies outside it."""
 
 
 class OfLists(filters.BaseFilterBackend):
-    """Filters lists only. Of the filter backends of a view, only other ones apply where the URL names one row."""
+    """Filters lists only: if the URL names one row, the filter does not apply."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         names_one = (view.lookup_url_kwarg or view.lookup_field) in view.kwargs
@@ -43,7 +43,7 @@ class OfLists(filters.BaseFilterBackend):
 
 
 class ListedState(OfLists):
-    """``?state=``. Without it, leaves out deleted conversations and sets ``hides_deleted`` of the view."""
+    """``?state=``. Without it, excludes deleted conversations and sets ``hides_deleted`` of the view to ``True``."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         state = asked(request, ConversationQuery).get("state")
@@ -52,7 +52,7 @@ class ListedState(OfLists):
 
 
 class CreatedAndUpdated(OfLists):
-    """Ranges of time. Ids sort by time of creation, so that the index of ids serves for it."""
+    """Ranges of creation and update times. Ids sort by creation time, so for that a range of ids is used."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         values = asked(request, ConversationQuery)
@@ -66,7 +66,7 @@ class CreatedAndUpdated(OfLists):
 class BoundedSearch(OfLists, filters.SearchFilter):
     """``?search=``: parts of a name, among the newest conversations only, or the start of an Orq id.
 
-    Runs after the other filters: it looks through the newest of what they leave.
+    It runs after the other filters, and searches the newest of the conversations that they return.
     """
 
     search_param = "search"  # whatever SEARCH_PARAM the project sets: ConversationQuery validates this one
@@ -94,7 +94,7 @@ def asked(request: Request, query: type[Any]) -> Any:
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
-    """Limit to the newest that a search may look through; sets ``searched_back_to`` of the view if that is not all."""
+    """Limit to the newest rows that a search covers; if these are not all, set ``searched_back_to`` of the view."""
     pinned = ("-deleted_at",) if getattr(view, "hides_deleted", False) else ()
     oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"))
     if oldest is None:
@@ -113,7 +113,7 @@ class MirrorPagination(pagination.CursorPagination):
     """The form of a cursor's position, which a client may have altered."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
-        # Read before the page, which is then at least as fresh.
+        # Read before the page, so that the page is at least as fresh.
         self.freshness = freshness(view.workspace)
         return super().paginate_queryset(queryset, request, view)
 
@@ -133,7 +133,7 @@ class MirrorPagination(pagination.CursorPagination):
 
 
 class ConversationPagination(MirrorPagination):
-    """By ``remote_id``, which is unique within a workspace: no page skips or repeats a row."""
+    """In the order of ``remote_id``, which is unique within a workspace: no page skips or repeats a row."""
 
     ordering = "-remote_id"
     position = REMOTE_ID
@@ -158,9 +158,9 @@ class SyncRunPagination(MirrorPagination):
 
 @dataclass(frozen=True, kw_only=True)
 class _Pinned:
-    """A queryset that is ordered by a column with the same value in all rows first, like the index to be used.
+    """A query set whose ordering begins with a column that is NULL in all rows, as the index to be used does.
 
-    PostgreSQL does not know that all rows have NULL there, and would otherwise sort the whole table.
+    PostgreSQL does not know that the column is NULL in all rows, and would otherwise sort the whole table.
     """
 
     queryset: QuerySet[Any]

@@ -60,7 +60,7 @@ class ErrorSerializer(Serializer[Any]):
 
 
 def _error(description: Any, name: str = "Error", **fields: Any) -> spectacular.OpenApiResponse:
-    """Return the response for an error; with ``fields`` beside the usual ones, it has a component called ``name``."""
+    """Return the response for an error. If it has additional ``fields``, its component is called ``name``."""
     kind = type(f"{name}Serializer", (ErrorSerializer,), fields) if fields else ErrorSerializer
     return spectacular.OpenApiResponse(kind, description)
 
@@ -103,7 +103,7 @@ _PARAMETERS = [
 
 
 def _operation(summary: Any, responses: dict[int, Any], *parameters: Any, **options: Any) -> Any:
-    """Describe one action. Its description is the docstring of its method, or else of the view."""
+    """Describe one action. Its description is the docstring of its method, or of the view if there is none."""
     described = [*_PARAMETERS, *parameters]
     return spectacular.extend_schema(summary=summary, responses=responses, parameters=described, **options)
 
@@ -133,4 +133,4 @@ sync_runs = spectacular.extend_schema_view(
     approve=_of_runs(_("Approve a sync run"), _STARTS_A_RUN),
     cancel=_of_runs(_("Cancel a sync run"), _STOPS_A_RUN, request=None),
 )
-"""Decorators of the viewsets."""
+"""Decorators for the viewsets."""

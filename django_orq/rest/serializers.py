@@ -28,7 +28,7 @@ MAX_PAGE_SIZE = 100
 
 
 class NothingSerializer(serializers.Serializer[Any]):
-    """The body of an action that takes none."""
+    """The body of a request to an action that takes none."""
 
 
 class NameField(serializers.CharField):
@@ -40,9 +40,9 @@ class NameField(serializers.CharField):
 
 
 class TimeField(serializers.DateTimeField):
-    """A time in ISO 8601 with full precision, in and out, whatever ``DATETIME_FORMAT`` the project has.
+    """A time in ISO 8601 with full precision, in requests and responses, whatever the project's ``DATETIME_FORMAT``.
 
-    A client can send back ``remote_updated_at`` as it is. Input without an offset is in the current time zone.
+    A client can send back ``remote_updated_at`` unchanged. A time without an offset is in the current time zone.
     """
 
     format = ISO_8601
@@ -51,7 +51,7 @@ class TimeField(serializers.DateTimeField):
     def enforce_timezone(self, value: datetime) -> datetime:
         try:
             return super().enforce_timezone(value)
-        except OverflowError:  # the first or last day of the calendar, in a zone where it is outside
+        except OverflowError:  # in the first or last hours of the calendar, depending on the time zone
             self.fail("overflow")
 
 
@@ -223,7 +223,10 @@ class SyncRunQuery(PageQuery):
 
 
 class FreshnessSerializer(serializers.Serializer[Freshness]):
-    """The start of the newest complete run of each kind; null without one."""
+    """The start of the newest complete run, and of the newest complete full run that needs no approval.
+
+    A time is null if there was no such run yet.
+    """
 
     last_incremental = TimeField(allow_null=True, help_text=_("New conversations: as of this time."))
     last_full = TimeField(allow_null=True, help_text=_("Renames and deletions: as of this time."))

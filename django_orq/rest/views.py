@@ -53,7 +53,7 @@ class ConversationViewSet(
         return serializers.RenameSerializer if self.action == "partial_update" else super().get_serializer_class()
 
     def get_queryset(self) -> Any:
-        """Lists come from the router's database for reading; one row may be new, so from the one for writing."""
+        """Read lists from the router's read database, and single rows, which may be new, from the write database."""
         queryset = super().get_queryset()
         return queryset if self.action == "list" else queryset.using(write_database())
 
@@ -85,8 +85,8 @@ class ConversationViewSet(
     def fetch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Retrieve a conversation from Orq by its id, and add it to the mirror or update it there."""
         serializer = self.read()
-        # get_object() reads the id from here. A user who may not see a conversation must learn nothing about it, so a
-        # mirrored one is checked before the request to Orq, and every one before it is shown.
+        # get_object() reads the id from here. A user who may not see a conversation must learn nothing about it, so
+        # the permission is checked before the request to Orq if it is mirrored, and in any case before it is shown.
         self.kwargs[self.lookup_url_kwarg or self.lookup_field] = serializer.validated_data["remote_id"]
         if all_rows().filter(workspace=self.workspace, **serializer.validated_data).exists():
             self.get_object()
@@ -127,7 +127,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         return own.get(self.action or "") or super().get_serializer_class()
 
     def get_queryset(self) -> Any:
-        """Read from the database for writing, which already has a run that was just started."""
+        """Read from the write database, which already has a run that was just started."""
         return super().get_queryset().using(write_database())
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

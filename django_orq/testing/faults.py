@@ -10,7 +10,7 @@ from .protocol import Answer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What goes wrong with one request, by default nothing. The fields are described in `django_orq.testing`."""
+    """What goes wrong with one request; by default nothing. The fields are described in `django_orq.testing`."""
 
     operation: str | None = None
     status: int | None = None

@@ -1,4 +1,4 @@
-"""The five operations of the remote API on a store: from a parsed request to a response."""
+"""The five operations of the remote API on a store: they turn a parsed request into a response."""
 
 import json
 import re
@@ -74,7 +74,7 @@ class _ApiError(Exception):
 
 
 def route(style: Style, method: str, path: str) -> tuple[Operation | None, str]:
-    """Return the operation that method and path stand for in this dialect, and the conversation's id."""
+    """Return the operation of this method and path in this dialect (or None), and the conversation's id (or "")."""
     if match := _ITEM_PATH.fullmatch(path):
         return _ITEM.get(method), unquote(match[1])
     # In the "camel" dialect, as in the vendor's SDK 4.3.20, the path ends in a slash for list but not for create.
@@ -118,7 +118,7 @@ class RemoteApi:
         return self._retrieve(remote_id) if operation == "retrieve" else self._delete(remote_id)
 
     def add(self, fields: Conversation) -> Conversation:
-        """Create a conversation now and return it; `fields` replaces or adds any of its keys."""
+        """Create a conversation now and return it; `fields` replace or add keys."""
         with self.store.lock:
             value = self.clock.next(now_ms())
             created_at = milliseconds_of(value)

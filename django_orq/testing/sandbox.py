@@ -1,4 +1,4 @@
-"""The sandbox: a server, its workspace, and what tests need of both."""
+"""The sandbox: a server and its workspace, with what tests need."""
 
 import math
 import random
@@ -100,11 +100,11 @@ class OrqSandbox(Behaviour):
     # Changes made by other users of the workspace: immediate, without a request, not validated.
 
     def add(self, display_name: str = "Untitled", **fields: Any) -> Conversation:
-        """Create a conversation. `fields` replaces or adds any of its keys, as in the API's JSON."""
+        """Create a conversation and return it. `fields` replace or add keys, named as in the API's JSON."""
         return self._api.add({"displayName": display_name, **fields})
 
     def rename(self, remote_id: str, name: str) -> Conversation:
-        """Raises KeyError if there is no such conversation."""
+        """Rename a conversation and return it. Raises KeyError if there is none with this id."""
         with self._store.lock:
             conversation = self._store.get(remote_id)
             if conversation is None:
@@ -112,7 +112,7 @@ class OrqSandbox(Behaviour):
             return self._store.put(touched(conversation | {"displayName": name}))
 
     def remove(self, remote_id: str) -> None:
-        """Raises KeyError if there is no such conversation."""
+        """Delete a conversation. Raises KeyError if there is none with this id."""
         if not self._store.remove(remote_id):
             raise KeyError(remote_id)
 
@@ -186,6 +186,6 @@ class OrqSandbox(Behaviour):
 
 
 def make_conversation(**overrides: Any) -> Conversation:
-    """Return one realistic conversation as in the API's JSON; `overrides` replaces or adds keys."""
+    """Return one realistic conversation as in the API's JSON; `overrides` replace or add keys."""
     value = _clock.next(now_ms())
     return realistic_conversation(value, random.getrandbits(128), latest_update=value >> 80) | overrides

@@ -107,7 +107,7 @@ class SandboxServer(ThreadingTCPServer):
         self._accepting.start()
 
     def close(self) -> None:
-        """Close all sockets, also those of requests in progress."""
+        """Close all sockets, including those of requests in progress."""
         with suppress(OSError):  # wakes the accepting thread; if it fails, that thread notices within half a second
             self.socket.shutdown(socket.SHUT_RDWR)
         self.shutdown()
@@ -163,7 +163,7 @@ def deliver(answer: Answer, fault: Fault, wire: Wire) -> bool:
 
 
 def _render(answer: Answer, fault: Fault) -> bytes:
-    # Spaces after a JSON value keep it valid, so that only its size is wrong.
+    # A JSON value followed by spaces is still valid, so only its size is wrong.
     body = answer.body.ljust(fault.oversize)
     head = render_head(answer, length=None if fault.chunked else len(body))
     if fault.chunked:

@@ -1,4 +1,4 @@
-"""The conversations of the sandbox's workspace, in memory, in the order of their ids."""
+"""The conversations of the sandbox's workspace, kept in memory and sorted by id."""
 
 import heapq
 import json
