@@ -1,4 +1,4 @@
-// Renews each element with `data-progress-url` until what it shows has ended. The server answers with
+// Updates each element with `data-progress-url` until the work that it shows has ended. The server answers with
 // {"finished": bool, "value": int|null, "max": int|null, "text": str, "fields": {name: str}}.
 "use strict";
 (() => {
