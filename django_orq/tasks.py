@@ -165,7 +165,7 @@ def _seconds_left(work: Work) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Enqueued:
-    """A run, and why it was not enqueued if that is so."""
+    """A run, and whether it was enqueued."""
 
     run: SyncRun
     is_not_enqueued: bool = False
@@ -195,8 +195,8 @@ class Enqueued:
 def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | ImproperlyConfigured]:
     """Open a run in each workspace, or resume the unfinished one, and enqueue it.
 
-    Yields the result for each workspace, or the error if the workspace is not configured. Once the broker was
-    unreachable, it is not tried again, because each attempt takes seconds and a user is waiting.
+    Yields the result for each workspace, or the error if the workspace is not configured. Once the broker has
+    been unreachable, it is not tried again, because each attempt takes seconds and a user is waiting.
     """
     not_enqueued = False
     for workspace in workspaces:

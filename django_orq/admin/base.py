@@ -26,7 +26,7 @@ class IfSeveral(str):
     """A list column that is shown only if there are several workspaces."""
 
 
-class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in the stubs alone
+class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in the stubs
     """The base of our admin classes. It avoids counting whole tables, and adds views of its own.
 
     What we add to a stock page is in a template that extends the one that would be used otherwise, whether it is the
@@ -161,7 +161,7 @@ def requester(request: HttpRequest) -> Requester:
 
 
 def known_aliases() -> list[str]:
-    """All configured workspaces; none if the settings are invalid, which the views that contact Orq report."""
+    """The aliases of all workspaces; none if the settings are invalid, which is reported when Orq is contacted."""
     try:
         return workspace_aliases()
     except ImproperlyConfigured:

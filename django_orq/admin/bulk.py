@@ -30,13 +30,13 @@ from .operations import enqueue
 Verb = Operation.Verb
 _Rows = list[Conversation]
 MAX_RENAMES = 300
-"""On one page: each has three fields, and Django accepts 1,000 fields in a request."""
+"""The maximum on one page: each has three fields, and Django accepts 1,000 fields in a request."""
 _PAGES = {
     Verb.RENAME: ("rename_selected", _("Rename conversations")),
     Verb.DELETE: ("delete_selected", _("Delete conversations")),
     Verb.CREATE: ("create_again", _("Create conversations again")),
 }
-"""The name, which the template and the view share, and the title."""
+"""The name that the template and the view share, and the title."""
 _DONE = {
     Verb.RENAME: _("The conversation was renamed to %(names)s."),
     Verb.DELETE: _("%(names)s was deleted."),
@@ -93,7 +93,7 @@ class BulkAdmin(EditingAdmin):
 
     @method_decorator(require_POST)
     def confirmed_view(self, request: HttpRequest, *, verb: Operation.Verb) -> HttpResponse:
-        """Delete, or create again, after the confirmation."""
+        """Delete conversations, or create them again, after the confirmation."""
         if not (self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission)(request):
             raise PermissionDenied
         found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))

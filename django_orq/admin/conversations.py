@@ -1,4 +1,4 @@
-"""Conversations in the admin: their list, with the times of the last syncs above it, and the page of one."""
+"""Conversations in the admin: their list, with the times of the last syncs above it, and their pages."""
 
 import json
 from datetime import datetime

@@ -83,7 +83,7 @@ class EditingAdmin(OrqAdmin):
         """Create the conversation in Orq, once for each form, and report anything unusual.
 
         The item is pending or sent if the form was submitted before and another process is still creating it. Returns
-        ``None`` if the form has already created a conversation with another name: the user went back in the browser.
+        ``None`` if the form has already created a conversation with another name, because the user went back to it.
         """
         item = create_once(item_request, by=requester(request), form_token=posted_token(request))
         template = item_request.conversation

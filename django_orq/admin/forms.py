@@ -41,7 +41,7 @@ class NameField(forms.CharField):
         return "".join((initial or "").splitlines()).strip() != (data or "").strip()
 
 
-class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the stubs alone
+class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic only in the stubs
     # A name from Orq may be one that we would not send, so a name is validated only if it was changed.
     display_name = NameField(
         label=_("Name"), help_text=_("1 to 100 characters. This is the name in Orq."), show_hidden_initial=True

@@ -40,7 +40,7 @@ class KnownChoiceFilter(admin.SimpleListFilter):
 
 
 class StateFilter(KnownChoiceFilter):
-    """Filters by state. Without it, all except deleted conversations are listed."""
+    """Filters by state; by default, deleted conversations are not listed."""
 
     title = _("state")
     parameter_name = "state"
@@ -85,7 +85,7 @@ def chosen_workspace(request: HttpRequest) -> str:
 
 
 class CreatedFilter(KnownChoiceFilter):
-    """Filters by days since creation, in the current time zone, as a range of ids: they sort by creation time."""
+    """Filters by days since creation (in the current time zone), by a range of ids, which sort by creation time."""
 
     title = _("created")
     parameter_name = "created"
@@ -98,7 +98,7 @@ class CreatedFilter(KnownChoiceFilter):
         return queryset.filter(remote_id__gte=first_id(today - timedelta(days=int(value))))
 
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the stubs alone
+class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic only in the stubs
     """Counts at most ``MAX_LISTED`` rows, so that a list costs the same whatever the size of its table.
 
     The rows of a page are fetched by their keys: the last column of the ordering is unique. The keys alone can be read

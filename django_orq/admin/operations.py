@@ -28,7 +28,7 @@ _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
 def enqueue(operation: Operation) -> tuple[str, int]:
-    """Notify a worker, unless one is processing it; returns the message to show and its level."""
+    """Notify a worker, unless one is processing the operation; return the message to show and its level."""
     if is_being_done(operation):  # a new message would break the chain, in which each slice enqueues the next
         return gettext("A worker is processing it now."), messages.INFO
     enqueue_operation(operation.pk)
@@ -63,7 +63,7 @@ class OperationAdmin(ReadOnlyAdmin):
         return obj.requested_by_pk == str(request.user.pk)
 
     def may_request(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether the user may request the pending or failed items again, for each of the conversations."""
+        """Whether the user may request the pending or retryable items again, for each of their conversations."""
         conversations = admin_of(self.admin_site, Conversation)
         if not self.has_view_permission(request, operation) or conversations is None:
             return False
@@ -102,7 +102,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """Try the failed items again."""
+        """Try the items again that failed or whose outcome is unknown."""
         operation = self._find(request, operation_id, to_request=True)
         return self._enqueue(request, operation, is_open=retry(operation, by=requester(request)))
 
@@ -149,7 +149,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, operation: Operation) -> str:
-        """“12 of 30: 10 done, 2 failed”; for a single conversation, only its state."""
+        """Return, for example, “12 of 30: 10 done, 2 failed”; for a single conversation, only its state."""
         found = _outcomes(operation)
         if operation.total == 1:
             return "".join(str(label) for _count, label in found)
@@ -170,7 +170,7 @@ class OperationAdmin(ReadOnlyAdmin):
 _LONE_NAME = Case(
     When(total=1, then=Subquery(OperationItem.objects.filter(operation=OuterRef("pk")).order_by().values("name")[:1]))
 )
-"""For lists of operations: the conversation's name, if an operation has only one."""
+"""The name of the conversation, if an operation has only one."""
 
 
 def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:

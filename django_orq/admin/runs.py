@@ -1,4 +1,4 @@
-"""Sync runs in the admin: their list, the page of one, and the actions on it."""
+"""Sync runs in the admin: their list, their pages, and the actions on them."""
 
 from collections.abc import Callable
 from functools import partial

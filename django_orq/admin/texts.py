@@ -48,7 +48,7 @@ _SENTENCES = {
 
 
 def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | None = None, behind: bool = False) -> str:
-    """Say that it succeeded, which other names it met, and whether the row is ``behind`` Orq."""
+    """Say that the change succeeded, which names other users gave meanwhile, and whether the row is ``behind`` Orq."""
     said = [str(_SENTENCES[Verb(verb)][0])]
     if replaced:
         text = gettext("Someone else renamed it to “%(name)s” at the same time; your name replaced that one.")
@@ -62,7 +62,7 @@ def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | Non
 
 
 def explain_error(verb: str, error: OrqError | ImproperlyConfigured) -> str:
-    """Say that it failed, or that its outcome is unknown, and why."""
+    """Say that the change failed, or that its outcome is unknown, and why."""
     if isinstance(error, ImproperlyConfigured):
         error = Problem("not_configured", problem=str(error))
     return _explain(verb, error.code, error.params, is_doubtful=error.leaves_doubt, retry_after=error.retry_after)

@@ -220,7 +220,7 @@ def _is_here(model: type[Model]) -> bool:
 
 
 def _rows_of(model: type[Model]) -> _Rows:
-    """Return all rows of a model, without its managers, which may filter."""
+    """Return all rows of a model, bypassing its managers, which may filter them."""
     return QuerySet(model, using=write_database()).order_by()
 
 

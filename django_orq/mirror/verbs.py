@@ -206,7 +206,7 @@ def _behind_if_not_written(
 
 
 def _replaced_name(workspace: str, seen: RemoteConversation, ours: RemoteConversation) -> str | None:
-    """Return the row's name if it is neither of these and no newer than ours; ``None`` also if the database fails."""
+    """Return the row's name if it is neither of these two and not newer than ours. ``None`` if the database fails."""
     with suppress(DatabaseError, Conversation.DoesNotExist):
         row = _get(workspace, ours.remote_id)
         is_other = row.display_name not in (seen.display_name, ours.display_name)
@@ -226,7 +226,7 @@ def _missing_if_not_found(conversation: Conversation, clock: DatabaseClock) -> I
 
 
 def _has_changed(seen: RemoteConversation, conversation: Conversation, expected: datetime) -> bool:
-    """Return whether the conversation in Orq is not the one that the caller saw.
+    """Return whether the conversation in Orq is no longer as the caller saw it.
 
     If the row has the time that the caller saw, only the name is compared, because a change of other fields does not
     matter. A remote time older than expected also counts as a change: Orq's data was restored from a backup, or the

@@ -11,7 +11,7 @@ from .runs import SyncRun
 class RejectedPayload(models.Model):
     """An item of Orq's list that could not be mirrored, and why.
 
-    There is one row per Orq id, or per digest of the item where it has no usable id.
+    There is one row per Orq id, or per digest of the item if it has no usable id.
     """
 
     workspace = BytewiseCharField(_("workspace"), max_length=100)

@@ -39,7 +39,7 @@ _STATUSES = {
     "mirror_contended": status.HTTP_503_SERVICE_UNAVAILABLE,
     "database_trouble": status.HTTP_503_SERVICE_UNAVAILABLE,
 }
-"""By code. Other errors are 502: Orq's response was an error or is invalid."""
+"""The statuses by code. Other errors are 502: Orq's response was an error or is invalid."""
 _HINTS = {
     "create": _("The conversation may have been created in Orq. Look for it before you create it again."),
     "update": _("The conversation may have been renamed. The next full sync shows its name. You can rename it again."),

@@ -22,7 +22,7 @@ class LeaseLost(Exception):
 
 
 class Lease(Generic[W]):
-    """The right to work on a run or an operation. ``work`` is its row as of taking the lease or releasing it."""
+    """The right to work on a run or an operation. ``work`` is its row as read when the lease was taken or released."""
 
     def __init__(self, work: W, *, seconds: float, clock: DatabaseClock) -> None:
         self.work = work
@@ -79,7 +79,7 @@ def unclaimed(now: datetime) -> Q:
 
 
 def due(now: datetime) -> Q:
-    """Selects work that does not have to wait, or no longer."""
+    """Selects work that does not have to wait, or whose wait is over."""
     return Q(resume_at=None) | Q(resume_at__lte=now)
 
 

@@ -1,6 +1,7 @@
 """Writes Orq's values into rows. No other module does, whichever request an answer belongs to.
 
-``rules`` decides what is written. Only ``orq_prune`` changes rows as well: it scrubs and deletes old tombstones.
+``rules`` decides what is written. Apart from this module, only ``orq_prune`` changes rows: it scrubs and deletes old
+tombstones.
 """
 
 import random
@@ -84,7 +85,7 @@ def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
 def mark_confirmed_gone(
     rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
 ) -> int:
-    """Turn missing rows for whose ids Orq returned 404 into tombstones, and return how many.
+    """Turn missing rows into tombstones after Orq returned 404 for their ids, and return how many.
 
     A row that was mirrored or found by its id since ``asked_at`` stays unchanged. Call it inside a transaction.
     """

@@ -42,7 +42,7 @@ def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
 
 
 def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
-    """Mark the rejected items as resolved that this full run did not see again."""
+    """Mark as resolved the rejected items that this full run did not see again."""
     _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
 
 

@@ -116,7 +116,7 @@ class Confirmation:
         self._claim.apply(values | {"tombstoned": self.run.tombstoned + count})
 
     def _canary_exists(self) -> bool:
-        """Whether Orq still returns a conversation that must exist, or there is none but the run is approved."""
+        """Whether Orq still returns a conversation that must exist; if there is none, whether the run is approved."""
         rows = kept_rows(self.run.workspace).filter(missing_since=None, mirrored_at__lt=self.run.started_at)
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
         if not candidates:  # then only an approval can replace the canary

@@ -148,9 +148,9 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
 
     Approving a stopped confirmation waives the guard and the lack of a canary for the rows that were missing when the
     walk ended. If several runs could not verify their workspace, approving any of them reopens the newest, which
-    restarts at the head of the list without verifying it. ``by`` is truncated to 255 characters. Raises ``ValueError``
-    if a later run has superseded this one, or if another run of that mode is unfinished, and ``ImproperlyConfigured``
-    if the workspace is no longer configured.
+    restarts at the head of the list and does not verify the workspace again. ``by`` is truncated to 255 characters.
+    Raises ``ValueError`` if a later run has superseded this one, or if another run of that mode is unfinished, and
+    ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
     stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")

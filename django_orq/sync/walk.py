@@ -1,4 +1,4 @@
-"""The walk: requests one page after another, and checks each and writes it together with its checkpoint.
+"""The walk: requests the pages one after another, checks each one, and writes it together with its checkpoint.
 
 A page *advances* if it has an id that is older than the cursor and was not on the previous page, and if its last id
 has not been the cursor before. If it does not advance, the cursor's conversation may have been deleted: then the walk

@@ -30,5 +30,5 @@ _NAMES = (
 
 
 def display_name(topic: int, number: int) -> str:
-    """Return a name of 1 to 100 characters, chosen by any two numbers ≥ 0."""
+    """Return a name of 1 to 100 characters, chosen by two numbers that are not negative."""
     return _NAMES[topic % len(_NAMES)].format(number=100_000 + number % 900_000)

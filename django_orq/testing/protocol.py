@@ -229,7 +229,7 @@ def _json_object(body: object) -> dict[str, Any]:
 
 
 def touched(conversation: Conversation) -> Conversation:
-    """Return the conversation with the time of a change made now."""
+    """Return the conversation with the current time as the time of its last change."""
     return conversation | {"updatedAt": max(now_ms(), conversation["updatedAt"] + 1)}
 
 

@@ -129,7 +129,7 @@ class SandboxServer(ThreadingTCPServer):
             super().finish_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        # Not shut down first, as the base class does: the client would see the end of the stream before a reset.
+        # Unlike the base class, this does not shut it down first: the client would see the stream end before a reset.
         request.close()
         self._connections.pop(threading.current_thread(), None)
 

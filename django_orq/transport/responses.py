@@ -42,11 +42,11 @@ def malformed(call: Call, reply: Reply, reason: str) -> exceptions.MalformedResp
 
 
 def _decode(text: str) -> Any:
-    """Return the parsed JSON; ``ValueError`` if ``text`` is not JSON."""
+    """Return the parsed JSON, or raise ``ValueError`` if ``text`` is not JSON."""
     with suppress(ValueError, RecursionError):
         return json.loads(text)
-    # Python refuses to parse integers of more than 4,300 digits. As infinity, one makes only its item invalid, not
-    # the whole page.
+    # Python refuses to parse integers of more than 4,300 digits. If such a number is parsed as infinity, only its item
+    # is invalid, not the whole page.
     with suppress(ValueError, RecursionError):
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 400 else math.inf)
     raise ValueError("it is not JSON")
