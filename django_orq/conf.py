@@ -222,9 +222,9 @@ def _configured() -> dict[str, "_Options"]:
     if not isinstance(configured, Mapping):
         del configured  # it may be the key, and debug pages show local variables
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
-    for alias in configured:
-        if not is_alias(alias):
-            raise ImproperlyConfigured(f"ORQ_WORKSPACES: alias {alias!r} must be text of 1 to {MAX_ALIAS} characters.")
+    if wrong := [alias for alias in configured if not is_alias(alias)]:
+        expected = f"text of 1 to {MAX_ALIAS} printable characters"
+        raise ImproperlyConfigured(f"ORQ_WORKSPACES: alias {wrong[0]!r} must be {expected}.")
     return {alias: _Options(alias, values) for alias, values in configured.items()}
 
 

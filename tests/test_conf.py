@@ -80,7 +80,7 @@ def test_unknown_alias_is_answered_with_those_there_are() -> None:
 def test_alias_that_no_row_could_hold_is_refused(alias: Any) -> None:
     with (
         override_settings(ORQ_WORKSPACES={alias: {"API_KEY": "sk-1"}}),
-        pytest.raises(ImproperlyConfigured, match="100 characters"),
+        pytest.raises(ImproperlyConfigured, match="100 printable characters"),
     ):
         workspace_aliases()
 

@@ -27,5 +27,5 @@ class OrqCommand(BaseCommand):
 def alias(text: str) -> str:
     """Check an argument that names a workspace, for argparse's ``type``."""
     if not is_alias(text):
-        raise ArgumentTypeError(gettext("a workspace alias has 1 to %(most)s characters") % {"most": MAX_ALIAS})
+        raise ArgumentTypeError(gettext("a workspace alias has 1 to %s printable characters") % MAX_ALIAS)
     return text

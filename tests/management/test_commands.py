@@ -43,5 +43,5 @@ def test_database_out_of_reach_or_without_our_tables_is_told_plainly(command, ur
 @each_command
 @pytest.mark.parametrize("alias", ["", "a" * 101, "two\nlines"], ids=["empty", "long", "lines"])
 def test_what_can_be_no_alias_is_wrong_usage(command, alias):
-    with pytest.raises(CommandError, match="argument --workspace: a workspace alias has 1 to 100 characters"):
+    with pytest.raises(CommandError, match="--workspace: a workspace alias has 1 to 100 printable characters"):
         call_command(*command.split(), "--workspace", alias)
