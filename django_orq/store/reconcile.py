@@ -45,9 +45,8 @@ def reconcile(
 ) -> Plan:
     """Apply an answer to the rows in one short transaction, and return what was changed.
 
-    ``fence`` is called first in the transaction; if it raises an exception, nothing is written. Raises
-    ``MirrorContended`` if the rows changed between comparing and writing in each of ``attempts`` attempts, and
-    ``IdRangeTooLong`` as ``compare`` does.
+    ``fence`` is called first in the transaction; if it raises, nothing is written. Raises ``IdRangeTooLong``, and
+    ``MirrorContended`` if the rows changed between comparing and writing in each of ``attempts`` attempts.
     """
     using = write_database()
     for attempt in range(1, attempts + 1):
