@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, dataclass_transform
 from django.apps import apps
 from django.utils.translation import gettext
 
+from .text import for_reader
 from .text import marked as _
 
 __all__ = [
@@ -43,24 +44,28 @@ _WRITES = frozenset({"create", "update", "delete"})
 """The remote operations that change something."""
 _GENERAL = _("Something went wrong with Orq.")
 _TEMPLATES: dict[str, str] = {}
-"""The message of each code. Where it is empty, the error's ``reason`` is the whole message."""
+"""The message of each code, with advice to operators on a second line; if empty, ``reason`` is the whole message."""
 
 
-def explain(code: str, params: Mapping[str, Any]) -> str:
-    """Return the message of a stored error, from its ``code`` and ``params``, in the active language."""
+def explain(code: str, params: Mapping[str, Any], *, for_operator: bool = True) -> str:
+    """Return the message of a stored error, from its ``code`` and ``params``, in the active language.
+
+    Only operators read the technical advice; without ``for_operator``, readers are told to ask the administrator.
+    """
     # Without Django's app registry, as in a script that uses only the service, there are no translations.
     translate = gettext if apps.ready else str
     try:
-        return _compose(code, params, translate)
+        return _compose(code, params, translate, for_operator=for_operator)
     except (LookupError, TypeError, ValueError):  # stored by another version
         return f"{translate(_GENERAL)} ({code})"
 
 
-def _compose(code: str, params: Mapping[str, Any], translate: Callable[[str], str]) -> str:
-    message = params.get("server_message")
-    detail = f": {message}" if message else ""
-    template = _TEMPLATES[code]
-    return translate(template).format_map({**params, "detail": detail}) if template else translate(params["reason"])
+def _compose(code: str, params: Mapping[str, Any], translate: Callable[..., str], *, for_operator: bool = True) -> str:
+    template, message = _TEMPLATES[code], params.get("server_message")
+    if not template:
+        return translate(params["reason"])
+    text = for_reader(translate(template), is_operator=for_operator)
+    return text.format_map({**params, "detail": f": {message}" if message else ""}).rstrip()
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -113,7 +118,7 @@ class APIError(OrqError):
     """
 
     code = "api_error"
-    template = _("Orq returned status {status} for {operation}{detail}{hint}.")
+    template = _("Orq returned status {status} for {operation}{detail}.\n{hint}")
     private = OrqError.private | {"headers", "body"}
 
     operation: str
@@ -129,7 +134,7 @@ class AuthenticationFailed(APIError):
 
     code = "authentication_failed"
     concerns_all = True
-    template = _("Orq rejected the API key (401 for {operation}). Check API_KEY and BASE_URL.")
+    template = _("Orq rejects this site's API key.\nCheck API_KEY and BASE_URL (Orq returned 401 for {operation}).")
 
 
 class PermissionRefused(APIError):
@@ -137,14 +142,14 @@ class PermissionRefused(APIError):
 
     code = "permission_refused"
     concerns_all = True
-    template = _("The API key does not permit {operation} (403{detail}). Check the key's permissions in Orq.")
+    template = _("This site's API key does not permit {operation} (403{detail}).\nCheck its permissions in Orq.")
 
 
 class ConversationNotFound(APIError):
     """404 for an id: the conversation does not exist, or this API key has no access to it."""
 
     code = "conversation_not_found"
-    template = _("Orq has no conversation {remote_id}, or this API key has no access to it.")
+    template = _("Orq has no conversation {remote_id}, or this site's API key has no access to it.")
 
     remote_id: str
 
@@ -185,7 +190,7 @@ class TransportError(OrqError):
 
     code = "transport_error"
     concerns_all = True
-    template = _("No response from Orq to {operation}: {reason}. Check the network and BASE_URL.")
+    template = _("No response from Orq to {operation}: {reason}.\nCheck the network and BASE_URL.")
     retryable = True
 
     operation: str
@@ -221,7 +226,7 @@ class CursorIgnored(MalformedResponse):
     """
 
     code = "cursor_ignored"
-    template = _("Orq ignores the cursor: the next page has nothing older. Check API_STYLE (now {api_style!r}).")
+    template = _("Orq ignores the cursor: the next page has nothing older.\nCheck API_STYLE (now {api_style!r}).")
 
     api_style: str
     reason: str = "the cursor is ignored"
@@ -235,7 +240,7 @@ class WorkspaceDoubted(OrqError):
     """
 
     code = "workspace_doubted"
-    template = _("This API key finds none of the {asked} newest mirrored conversations. Check API_KEY and BASE_URL.")
+    template = _("The API key finds none of the {asked} newest mirrored conversations.\nCheck API_KEY and BASE_URL.")
 
     asked: int
 
@@ -268,7 +273,7 @@ class OutcomeUnknown(OrqError):
     """The request may or may not have taken effect. We do not send it again; the next full sync shows the outcome."""
 
     code = "outcome_unknown"
-    template = _("Orq may or may not have completed the {operation}: {reason}. The next full sync will show it.")
+    template = _("Orq may have completed the {operation} request: {reason}. The next full sync will show it.")
 
     operation: str
     reason: str
@@ -294,7 +299,7 @@ class MirrorBehind(OrqError):
     """
 
     code = "mirror_behind"
-    template = _("Orq completed the {operation}. Do not repeat it: the next full sync will update the local copy.")
+    template = _("Orq completed the {operation} request. Do not repeat it: the next full sync updates the local copy.")
 
     operation: str
     remote_id: str
@@ -312,12 +317,12 @@ class _Kind(NamedTuple):
 
 
 PROBLEMS = {
-    "pace_kept": _Kind(_("REQUESTS_PER_MINUTE allows the next request in {seconds:.0f} seconds."), retryable=True),
-    "workers_crashed": _Kind(_("{crashes} workers in a row died at the same point. Check the system's log.")),
-    "database_trouble": _Kind(_("The database failed ({error}). See the log for details."), retryable=True),
-    "internal_error": _Kind(_("The run failed with {error}. See the log. The next run starts from the beginning.")),
-    "not_configured": _Kind(_("Orq is not configured in this project's settings: {problem}"), concerns_all=True),
-    "row_deleted": _Kind(_("The local row of this conversation has been deleted. Nothing was changed in Orq.")),
+    "pace_kept": _Kind(_("The limit per minute allows the next request in {seconds:.0f} seconds."), retryable=True),
+    "workers_crashed": _Kind(_("{crashes} attempts in a row crashed at the same point.\nCheck the system's log.")),
+    "database_trouble": _Kind(_("The database failed ({error}).\nSee the log for details."), retryable=True),
+    "internal_error": _Kind(_("The run failed ({error}). The next run starts from the beginning.\nSee the log.")),
+    "not_configured": _Kind(_("Orq is not configured correctly on this site.\n{problem}"), concerns_all=True),
+    "row_deleted": _Kind(_("This conversation is no longer in the database. Nothing was changed in Orq.")),
 }
 """The errors, by code, that delay or end work but do not come from Orq."""
 _TEMPLATES.update({code: kind.template for code, kind in PROBLEMS.items()})

@@ -35,7 +35,7 @@ SYNC_RUN_ADOPTED = Event(
 SYNC_RUN_LEASE_LOST = Event("sync_run.lease_lost", INFO, "sync run %(run)s: lease lost to another worker")
 SYNC_RUN_WAITS = Event("sync_run.waits", WARNING, "sync run %(run)s waiting for %(seconds).0f s: %(error_code)s")
 SYNC_RUN_LEFT_PAUSED = Event(
-    "sync_run.left_paused", WARNING, "sync run %(run)s of workspace %(workspace)s is paused; orq_sync resumes it"
+    "sync_run.left_paused", WARNING, "sync run %(run)s is paused; run orq_sync --resume %(run)s to resume it"
 )
 SYNC_RUN_PAUSED = Event("sync_run.paused", INFO, "sync run %(run)s paused")
 SYNC_RUN_APPROVED = Event("sync_run.approved", INFO, "sync run %(run)s approved (%(reason)s)")
@@ -47,7 +47,7 @@ SYNC_RUN_FINISHED = Event(
     "rejected %(rejected)s; requests %(requests)s",
 )
 SYNC_RUN_FAILED = Event("sync_run.failed", ERROR, "sync run %(run)s failed after page %(pages)s: %(error_code)s")
-SYNC_RUN_DATABASE_FAILED = Event("sync_run.database_failed", ERROR, "sync run %(run)s: the database failed")
+SYNC_RUN_DATABASE_FAILED = Event("sync_run.database_failed", ERROR, "sync run %(run)s: database error")
 OPERATION_ADOPTED = Event(
     "operation.adopted", WARNING, "operation %(operation)s resumed at item %(item)s after its worker died"
 )
@@ -67,7 +67,7 @@ OPERATION_GIVEN_UP = Event(
 OPERATION_FINISHED = Event(
     "operation.finished", INFO, "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
 )
-OPERATION_DATABASE_FAILED = Event("operation.database_failed", ERROR, "operation %(operation)s: the database failed")
+OPERATION_DATABASE_FAILED = Event("operation.database_failed", ERROR, "operation %(operation)s: database error")
 OPERATION_HISTORY_FAILED = Event(
     "operation.history_failed", ERROR, "operation %(operation)s: admin log entries could not be written"
 )

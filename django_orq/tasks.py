@@ -184,11 +184,10 @@ class Enqueued:
     def _sentence(self) -> str:
         if self.is_not_enqueued:
             return gettext(
-                "Sync run %(run)s of workspace “%(workspace)s” is queued, but no worker was notified: the message "
-                "broker is unreachable. The next scheduled sync will process it."
+                "Sync run %(run)s of workspace “%(workspace)s” could not be queued. The next scheduled sync runs it."
             )
         if self.run.state == SyncRun.State.QUEUED:
-            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued. A worker will process it.")
+            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")
         return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
 
 

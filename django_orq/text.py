@@ -6,12 +6,23 @@ from datetime import datetime, timedelta
 from django.utils.formats import number_format
 from django.utils.functional import lazy
 from django.utils.timesince import timesince
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 
 
 def marked(text: str) -> str:
     """Return ``text`` itself, marked for translation. Django's ``gettext_noop`` would read the settings at import."""
     return text
+
+
+def for_reader(text: str, *, is_operator: bool) -> str:
+    """Return what happened (the first line of ``text``) and what to do about it (the second line, if there is one).
+
+    That advice is for operators. Other readers, such as support staff, are told to ask the site's administrator.
+    """
+    happened, _line_break, advice = text.partition("\n")
+    if advice and not is_operator:
+        advice = gettext("Ask the site's administrator.")
+    return f"{happened} {advice}".rstrip()
 
 
 def number(count: int) -> str:

@@ -86,7 +86,7 @@ def test_conversation_shows_its_name(row):
 def test_runs_and_refusals_say_what_they_are():
     run = SyncRun(pk=7, workspace="default", mode="full")
 
-    assert str(run) == "#7 default full"
+    assert str(run) == "#7 default Full sync"
     assert str(RejectedPayload(key="conv_1")) == "conv_1"
 
 

@@ -26,8 +26,8 @@ from .walking import full_run
 GERMAN = {
     "Something went wrong with Orq.": "Mit Orq ging etwas schief.",
     "A conversation needs a name.": "Eine Konversation braucht einen Namen.",
-    "Orq returned status {status} for {operation}{detail}{hint}.": "Antwort auf {operation}: {status}{detail}{hint}.",
-    "No response from Orq to {operation}: {reason}. Check the network and BASE_URL.": (
+    "Orq returned status {status} for {operation}{detail}.\n{hint}": "Antwort auf {operation}: {status}{detail}.",
+    "No response from Orq to {operation}: {reason}.\nCheck the network and BASE_URL.": (
         "Orq ist nicht erreichbar: {reason}."
     ),
     "“displayName” must be a string": "„displayName“ muss Text sein",

@@ -15,8 +15,8 @@ MESSAGES = [
 ]
 _SOURCES = [path for suffix in ("py", "html") for path in Path(django_orq.__file__).parent.rglob(f"*.{suffix}")]
 _TEXT = "\n".join(path.read_text() for path in _SOURCES)
-SAID = " ".join(re.sub(r'"\s+f?"', "", _TEXT).split())
-"""The sources, with string literals that continue on the next line joined."""
+SAID = " ".join(re.sub(r'"\s+f?"', "", _TEXT).replace(r"\n", " ").split())
+"""The sources, with string literals that continue on the next line joined, and both lines of a message in one."""
 
 
 @pytest.mark.parametrize("message", MESSAGES)

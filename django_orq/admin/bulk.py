@@ -99,7 +99,7 @@ class BulkAdmin(EditingAdmin):
         found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))
         rows = self._choose(request, verb, found)
         if not found:
-            text = gettext("The page was incomplete, so nothing was changed. Select the conversations again.")
+            text = gettext("The selected conversations were not found, so nothing was changed. Select them again.")
             self.message_user(request, text, messages.ERROR)
         if verb == Verb.DELETE and rows and not self._are_as_seen(request, rows):
             return self._confirm(request, verb, rows) or self._back(request)
@@ -125,7 +125,7 @@ class BulkAdmin(EditingAdmin):
         """Record the operation, notify a worker, and redirect to its page."""
         by, token = requester(request), posted_token(request)
         operation, is_new = create_operation(verb, item_requests, by=by, form_token=token)
-        already = gettext("This form has already been submitted. This is the operation that it started.")
+        already = gettext("You have already submitted this form. This page shows the operation that it started.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))
         return self._show_operation(request, operation)
 
@@ -146,11 +146,11 @@ class BulkAdmin(EditingAdmin):
     def _choose(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> _Rows:
         """The conversations to which the user may apply the action now; the others are reported."""
         if verb == Verb.CREATE:
-            text = gettext("Only deleted conversations that still have a name can be created again, not %(names)s.")
+            text = gettext("Not created: %(names)s. Only deleted conversations with a name can be created again.")
             return self._keep(request, rows, lambda row: is_tombstone(row) and not row.is_scrubbed, text)
         may = self.has_delete_permission if verb == Verb.DELETE else self.has_change_permission
         there = self._keep(request, rows, lambda row: not is_tombstone(row), gettext("Already deleted: %(names)s."))
-        refused = gettext("You do not have permission to do this with %(names)s.")
+        refused = gettext("You do not have permission for this action on %(names)s.")
         return self._keep(request, there, partial(may, request), refused)
 
     def _keep(self, request: HttpRequest, rows: _Rows, fits: Callable[[Conversation], bool], text: str) -> _Rows:

@@ -138,8 +138,8 @@ class ConversationAdmin(BulkAdmin):
 def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
     """The times of the last syncs of a workspace, for the panel above the list."""
     fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
-    as_of, never = gettext("as of {}"), gettext("never")
-    told: dict[str, Any] = {k: format_html(as_of, ago(t, now=now)) if t else never for k, t in vars(fresh).items()}
+    never = gettext("not synced yet")
+    told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
     told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
     return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
 

@@ -92,7 +92,7 @@ class EditingAdmin(OrqAdmin):
             self.message_user(request, text % {"name": isolated(item.name)}, messages.WARNING)
             return None
         if item.state in (State.PENDING, State.SENT):
-            text = gettext("This form has already been submitted, and the conversation is still being created.")
+            text = gettext("You have already submitted this form. The conversation is still being created.")
             self.message_user(request, text, messages.INFO)
         elif item.state != State.DONE or item.conversation is None:
             level = messages.WARNING if item.state == State.DONE else messages.ERROR
@@ -158,7 +158,7 @@ class EditingAdmin(OrqAdmin):
         """Whether the names are still those on the page that was confirmed; if not, the user is told."""
         if request.POST.get("seen") in (None, digest_of_names(rows)):
             return True
-        message = gettext("The selection or a name has changed since you opened this page. Check it again.")
+        message = gettext("The selection or a name changed after you opened the page. Check the conversations below.")
         self.message_user(request, message, messages.WARNING)
         return False
 

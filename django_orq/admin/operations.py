@@ -30,16 +30,12 @@ _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 def enqueue(operation: Operation) -> tuple[str, int]:
     """Notify a worker, unless one is processing the operation; return the message to show and its level."""
     if is_being_done(operation):  # a new message would break the chain, in which each slice enqueues the next
-        return gettext("A worker is processing it now."), messages.INFO
+        return gettext("It is being processed now."), messages.INFO
     enqueue_operation(operation.pk)
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
         return gettext("Queued. This page shows the progress."), messages.SUCCESS
-    text = gettext(
-        "Saved, but no worker was notified: the message broker is unreachable. The next scheduled sync will process "
-        "it."
-    )
-    return text, messages.WARNING
+    return gettext("Saved, but not queued. It is waiting for the next scheduled sync."), messages.WARNING
 
 
 @admin.register(Operation)

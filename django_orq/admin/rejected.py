@@ -3,13 +3,15 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
 from ..store.database import all_payloads
 from .base import IfSeveral, ReadOnlyAdmin
-from .lists import WorkspaceFilter
+from .lists import KnownChoiceFilter, WorkspaceFilter
 
 _MAX_SHOWN = 20
 """How many rejected items the page of a run shows."""
@@ -27,6 +29,15 @@ def met_last(run: SyncRun) -> list[tuple[RejectedPayload, str]]:
     return [(payload, shown_reason(payload)) for payload in payloads[:_MAX_SHOWN]]
 
 
+class _StateFilter(KnownChoiceFilter):
+    title = _("state")
+    parameter_name = "resolved_at__isempty"  # the one of the stock filter
+    offered = (("1", _("Open")), ("0", _("Resolved")))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RejectedPayload]) -> QuerySet[RejectedPayload]:
+        return queryset.filter(resolved_at__isnull=self.value() == "1") if self.value() else queryset
+
+
 @admin.register(RejectedPayload)
 class RejectedPayloadAdmin(ReadOnlyAdmin):
     ordering = ("-last_seen_at", "-pk")
@@ -36,4 +47,4 @@ class RejectedPayloadAdmin(ReadOnlyAdmin):
     readonly_fields: ClassVar[Any] = fields
     search_help_text = _("The beginning of an Orq id (conv_…) or of a checksum.")
     list_display = ("key", IfSeveral("workspace"), shown_reason, "last_seen_at", "resolved_at")
-    list_filter = (("resolved_at", admin.EmptyFieldListFilter), WorkspaceFilter)
+    list_filter = (_StateFilter, WorkspaceFilter)

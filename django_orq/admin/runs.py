@@ -30,7 +30,7 @@ from ..text import in_words, number
 from .base import ReadOnlyAdmin, answer_progress, if_several, page_of, start_url, url_to
 from .lists import WorkspaceFilter, chosen_workspace
 from .rejected import met_last
-from .texts import explained, local
+from .texts import explain_refusal, explained, local
 
 State = SyncRun.State
 Act = Callable[[SyncRun], SyncRun | bool | None]
@@ -81,7 +81,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         lines = ((number(getattr(run, name)), label_for_field(name, SyncRun)) for name in names)
         return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
 
-    @admin.display(description=_("took"))
+    @admin.display(description=_("duration"))
     def took(self, run: SyncRun) -> str:
         return in_words(run.finished_at - run.started_at) if run.started_at and run.finished_at else ""
 
@@ -100,7 +100,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             (_("Technical details"), {"fields": (*_TECHNICAL, *place), "classes": ("collapse",)}),
         ]
 
-    @admin.display(description=_("kind"))
+    @admin.display(description=_("mode"))
     def kind(self, run: SyncRun) -> str:
         return explained(run.get_mode_display(), meaning_of_mode(run))
 
@@ -199,7 +199,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         try:
             changed = run and act(run)
         except (ImproperlyConfigured, ValueError) as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, explain_refusal(error), messages.WARNING)
             return self._leave(request, run)
         if not isinstance(changed, SyncRun):
             return self._say_too_late(request, run_id)
@@ -220,16 +220,16 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def _tell(self, request: HttpRequest, one: Enqueued | Exception) -> None:
         if not isinstance(one, Enqueued):
-            return self.message_user(request, str(one), messages.ERROR)
+            return self.message_user(request, explain_refusal(one), messages.ERROR)
         is_well = not one.is_not_enqueued and one.run.state != State.WAITING
         level = messages.SUCCESS if is_well else messages.WARNING
         return self.message_user(request, one.message(format_time=local), level)
 
     def _say_too_late(self, request: HttpRequest, run_id: int) -> HttpResponse:
         run = _find(run_id)
-        text = gettext("There is no sync run %(run)s. Old runs are deleted after a while.")
+        text = gettext("There is no sync run %(run)s. Old runs are deleted automatically.")
         if run is not None:
-            text = gettext("Nothing was changed: sync run %(run)s is already “%(state)s”.")
+            text = gettext("Nothing was changed: sync run %(run)s is in the state “%(state)s”.")
         named = {"run": run_id, "state": run and run.get_state_display()}
         self.message_user(request, text % named, messages.WARNING)
         return self._leave(request, run)

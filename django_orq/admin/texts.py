@@ -27,38 +27,40 @@ _SENTENCES = {
     Verb.CREATE: (
         _("Created."),
         _("The conversation was not created."),
-        _(
-            "The conversation may have been created in Orq; the next sync will show it. Check the list before you "
-            "save again, so that you do not create it twice."
-        ),
+        _("The conversation may have been created. Check the list after the next sync before you create it again."),
     ),
     Verb.RENAME: (
         _("Renamed."),
         _("The name was not changed."),
-        _("The name may have been changed. Refresh the conversation to see it, or save again."),
+        _("The conversation may have been renamed. It is safe to rename it again."),
     ),
     Verb.DELETE: (
         _("Deleted."),
-        _("It was not deleted."),
-        _("It may have been deleted. You can delete it again."),
+        _("The conversation was not deleted."),
+        _("The conversation may have been deleted. It is safe to delete it again."),
     ),
-    Verb.REFRESH: (_("Up to date."), _("It was not refreshed."), ""),
+    Verb.REFRESH: (_("Up to date."), _("The conversation was not refreshed."), ""),
 }
-"""The sentences for a success, a failure and an unknown outcome."""
+"""The sentences for a success, a failure and an unknown outcome, on pages with a form and on those of operations."""
 
 
 def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | None = None, behind: bool = False) -> str:
     """Say that the change succeeded, which names other users gave meanwhile, and whether the row is ``behind`` Orq."""
     said = [str(_SENTENCES[Verb(verb)][0])]
     if replaced:
-        text = gettext("Someone else renamed it to “%(name)s” at the same time; your name replaced that one.")
+        text = gettext("Someone else renamed it to “%(name)s” at the same time; your name has replaced that one.")
         said.append(text % {"name": isolated(replaced)})
     if overtaken:
         text = gettext("Someone else renamed it to “%(name)s” right afterwards.")
         said.append(text % {"name": isolated(overtaken)})
     if behind:
-        said.append(gettext("Changed in Orq, but the local copy is out of date. Refresh it."))
+        said.append(gettext("This is not shown here yet. The next full sync will show it."))
     return " ".join(said)
+
+
+def explain_refusal(error: Exception) -> str:
+    """Say why the request was refused. What is wrong with the settings is for operators."""
+    return _cause("not_configured", {"problem": ""}) if isinstance(error, ImproperlyConfigured) else str(error)
 
 
 def explain_error(verb: str, error: OrqError | ImproperlyConfigured) -> str:
@@ -99,7 +101,7 @@ def _cause(code: str, params: Mapping[str, Any]) -> str:
     if code == ConversationChanged.code:
         name = isolated(params["display_name"])
         return gettext("Someone else has renamed it to “%(name)s”.") % {"name": name}
-    return exceptions.explain(code, params)
+    return exceptions.explain(code, params, for_operator=False)
 
 
 def _rounded_up(seconds: float) -> str:
@@ -110,9 +112,7 @@ def _rounded_up(seconds: float) -> str:
 def explain_conflict(change: ConversationChanged) -> str:
     """The error beside the name field after someone else renamed the conversation."""
     who, ago = change.updated_by_id or gettext("someone else"), in_words(now() - change.updated_at)
-    text = gettext(
-        "Someone else has changed the name to “%(name)s” (%(ago)s ago, by %(who)s). Save again to replace it."
-    )
+    text = gettext("The name was changed to “%(name)s” %(ago)s ago by %(who)s. Save again to replace it.")
     return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
 
 

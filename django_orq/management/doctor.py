@@ -75,7 +75,7 @@ class _Examination:
         text, remedy = _("a listed conversation can be retrieved (%(id)s)"), ""
         if retrieved is None:
             text = _("%(id)s is in the list, but cannot be retrieved by its id")
-            remedy = _("Unless it was just deleted, check the key's permissions: syncs cannot confirm deletions.")
+            remedy = _("If it still exists, check the key's permissions: otherwise syncs cannot confirm deletions.")
         yield Finding(text=text % {"id": newest}, remedy=remedy)
         text = _("the conversations have the format of %(dialect)s")
         yield Finding(text=text % {"dialect": _dialect(page, retrieved, self.workspace.api_style)})
@@ -114,7 +114,7 @@ class _Examination:
             reason = gettext_noop("no item on the page has a valid id")
             raise MalformedResponse(operation="list", reason=reason, status=200)
         if page.has_more or len(page.entries) > 1:
-            remedy = _("Do not schedule syncs: they would end at this page. Ask Orq's support about it.")
+            remedy = _("Do not schedule syncs: they would end at this page. Contact Orq's support.")
             text = _("the page after the newest conversation is empty, although there are older ones")
             return Finding(text=text, remedy=remedy)
         return Finding(text=_("the cursor works: nothing follows the only conversation"))
@@ -129,12 +129,12 @@ class _Examination:
                 raise
             answer = str(error.status)
             if error.status not in (400, 404):
-                remedy = _("A run whose cursor is deleted in Orq fails; then start a new one: orq_sync --fresh.")
+                remedy = _("Runs will fail if the conversation at their cursor is deleted. Then run orq_sync --fresh.")
         return Finding(text=_("response to an unknown cursor: %(answer)s") % {"answer": answer}, remedy=remedy)
 
     def _remedy(self, error: OrqError, newest: str | None) -> str:
         if error.retry_after is not None:
-            text = _("Orq asks us to wait. Run this command again in %(seconds)s seconds.")
+            text = _("Run this command again in %(seconds)s seconds.")
             return text % {"seconds": number(round(error.retry_after))}
         status = error.status if isinstance(error, APIError) else None
         if isinstance(error, CursorIgnored) or status in (400, 404):
@@ -177,10 +177,10 @@ def _check_page(page: Page) -> Iterator[Finding]:
     if page.entries:
         yield Finding(text=_("items on the first page of the list: %(count)s") % {"count": len(page.entries)})
     elif page.has_more:
-        remedy = _("Syncs cannot continue after such a page. Ask Orq's support about it.")
+        remedy = _("Syncs cannot continue after such a page. Contact Orq's support.")
         yield Finding(text=_("the list is empty, but has_more says that there are more items"), remedy=remedy)
     else:
-        yield Finding(text=_("the list is empty (to check its cursor, create a conversation in Orq)"))
+        yield Finding(text=_("the list is empty (to check the cursor too, create a conversation in Orq)"))
     remedy = _("Correct it in Orq. Until then, syncs reject it and end as “completed with problems”.")
     for rejected in page.rejected[:5]:  # after a sync, the admin lists all of them
         named = {"item": rejected.remote_id or _("an item without a valid id"), "reason": _(rejected.reason)}
@@ -191,7 +191,7 @@ def _check_page(page: Page) -> Iterator[Finding]:
 
 def _check_times(page: Page) -> Finding:
     if any(conversation.created_at.year < 2000 for conversation in page.conversations):
-        remedy = _("This server may return times in seconds instead of milliseconds. Ask Orq's support about it.")
+        remedy = _("This server may return times in seconds instead of milliseconds. Contact Orq's support.")
         return Finding(text=_("conversations have creation times before the year 2000"), remedy=remedy)
     text = _("items with valid ids and times: %(count)s of %(total)s")
     return Finding(text=text % {"count": len(page.conversations), "total": len(page.entries)})
@@ -200,7 +200,7 @@ def _check_times(page: Page) -> Finding:
 def _check_order(page: Page) -> Finding:
     if list(page.ids) == sorted(set(page.ids), reverse=True):
         return Finding(text=_("the list is ordered with the newest conversations first"))
-    remedy = _("Incremental runs may miss conversations. Schedule full runs, and ask Orq's support about it.")
+    remedy = _("Incremental runs may miss conversations. Schedule full runs, and contact Orq's support.")
     return Finding(text=_("the list is not ordered by id with the newest conversations first"), remedy=remedy)
 
 

@@ -83,7 +83,9 @@ class Migration(migrations.Migration):
                 (
                     "mode",
                     models.CharField(
-                        choices=[("incremental", "incremental"), ("full", "full")], max_length=20, verbose_name="mode"
+                        choices=[("incremental", "Fetch new"), ("full", "Full sync")],
+                        max_length=20,
+                        verbose_name="mode",
                     ),
                 ),
                 (
@@ -129,7 +131,7 @@ class Migration(migrations.Migration):
                 (
                     "head_id",
                     django_orq.models.fields.BytewiseCharField(
-                        help_text="The first Orq id in the list when this run began.",
+                        help_text="The first Orq id in the list at the start.",
                         max_length=64,
                         null=True,
                         verbose_name="newest conversation",
@@ -166,7 +168,7 @@ class Migration(migrations.Migration):
                     "restored",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Were marked as deleted here, but still exist in Orq.",
+                        help_text="Conversations that were marked as deleted, but exist in Orq.",
                         verbose_name="restored",
                     ),
                 ),
@@ -174,15 +176,15 @@ class Migration(migrations.Migration):
                     "skipped",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Were changed from here during the run; the change was kept.",
-                        verbose_name="our copy was newer",
+                        help_text="Conversations that were changed here during the run.",
+                        verbose_name="local copy was newer",
                     ),
                 ),
                 (
                     "outdated",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Orq’s list showed older values than Orq returned before; the newer ones were kept.",
+                        help_text="Conversations for which Orq’s list had older values. The newer ones were kept.",
                         verbose_name="Orq’s list was out of date",
                     ),
                 ),
@@ -196,7 +198,7 @@ class Migration(migrations.Migration):
                     "missing",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Were no longer in Orq’s list, so each is looked up by its id.",
+                        help_text="Conversations that Orq’s list omits. Each is looked up by its id.",
                         verbose_name="missing",
                     ),
                 ),
@@ -204,21 +206,23 @@ class Migration(migrations.Migration):
                     "unlisted",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Were missing from Orq’s list, but still exist in Orq.",
+                        help_text="Conversations that Orq’s list omits, but that exist in Orq.",
                         verbose_name="unlisted",
                     ),
                 ),
                 (
                     "tombstoned",
                     models.PositiveBigIntegerField(
-                        default=0, help_text="Were missing and no longer exist in Orq.", verbose_name="deleted"
+                        default=0,
+                        help_text="Missing conversations that no longer exist in Orq.",
+                        verbose_name="deleted",
                     ),
                 ),
                 (
                     "to_approve",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Are missing; not marked as deleted unless the run is approved.",
+                        help_text="Missing conversations that are kept unless the run is approved.",
                         verbose_name="need approval",
                     ),
                 ),
@@ -228,7 +232,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         choices=[
                             ("mass_delete", "an unusually large number is missing at once"),
-                            ("no_canary", "Orq did not return even conversations that are known to exist"),
+                            ("no_canary", "Orq did not even return conversations that are known to exist"),
                             ("workspace_doubted", "the API key and base URL may belong to another workspace"),
                         ],
                         default="",
@@ -335,7 +339,7 @@ class Migration(migrations.Migration):
                     "confirmed_at",
                     models.DateTimeField(
                         editable=False,
-                        help_text="When Orq last returned this conversation in response to a request for its id.",
+                        help_text="When Orq last returned it by its id.",
                         null=True,
                         verbose_name="last found by its id",
                     ),
@@ -443,7 +447,7 @@ class Migration(migrations.Migration):
                 (
                     "resolved_at",
                     models.DateTimeField(
-                        help_text="When it could be mirrored, or was no longer in Orq’s list.",
+                        help_text="When the item was mirrored, or was no longer in Orq’s list.",
                         null=True,
                         verbose_name="resolved on",
                     ),
@@ -455,7 +459,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="rejected_payloads",
                         to="django_orq.syncrun",
-                        verbose_name="last seen by",
+                        verbose_name="last seen in run",
                     ),
                 ),
             ],

@@ -85,10 +85,7 @@ class Conversation(models.Model):
     )
     missing_since = models.DateTimeField(_("missing since"), null=True, editable=False)
     confirmed_at = models.DateTimeField(
-        _("last found by its id"),
-        null=True,
-        editable=False,
-        help_text=_("When Orq last returned this conversation in response to a request for its id."),
+        _("last found by its id"), null=True, editable=False, help_text=_("When Orq last returned it by its id.")
     )
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     indexed_state = models.GeneratedField(

@@ -21,11 +21,11 @@ class RejectedPayload(models.Model):
     first_seen_at = models.DateTimeField(_("first seen"))
     last_seen_at = models.DateTimeField(_("last seen"))
     resolved_at = models.DateTimeField(
-        _("resolved on"), null=True, help_text=_("When it could be mirrored, or was no longer in Orq’s list.")
+        _("resolved on"), null=True, help_text=_("When the item was mirrored, or was no longer in Orq’s list.")
     )
     last_run = models.ForeignKey(
         SyncRun,
-        verbose_name=_("last seen by"),
+        verbose_name=_("last seen in run"),
         null=True,
         on_delete=models.SET_NULL,
         related_name="rejected_payloads",

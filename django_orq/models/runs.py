@@ -11,8 +11,8 @@ class SyncRun(Work):
     """One walk through a workspace's list, with the checkpoint from which it resumes."""
 
     class Mode(models.TextChoices):
-        INCREMENTAL = "incremental", _("incremental")
-        FULL = "full", _("full")
+        INCREMENTAL = "incremental", _("Fetch new")
+        FULL = "full", _("Full sync")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
@@ -33,7 +33,7 @@ class SyncRun(Work):
         """Why a run was stopped for review."""
 
         MASS_DELETE = "mass_delete", _("an unusually large number is missing at once")
-        NO_CANARY = "no_canary", _("Orq did not return even conversations that are known to exist")
+        NO_CANARY = "no_canary", _("Orq did not even return conversations that are known to exist")
         WORKSPACE = "workspace_doubted", _("the API key and base URL may belong to another workspace")
 
     class Wait(models.TextChoices):
@@ -54,10 +54,7 @@ class SyncRun(Work):
         _("position in Orq’s list"), max_length=64, null=True, help_text=_("The next page begins after this Orq id.")
     )
     head_id = BytewiseCharField(
-        _("newest conversation"),
-        max_length=64,
-        null=True,
-        help_text=_("The first Orq id in the list when this run began."),
+        _("newest conversation"), max_length=64, null=True, help_text=_("The first Orq id in the list at the start.")
     )
     stop_id = BytewiseCharField(
         _("stops at"), max_length=64, null=True, help_text=_("This and older conversations are already mirrored.")
@@ -83,34 +80,32 @@ class SyncRun(Work):
     updated = models.PositiveBigIntegerField(_("updated"), default=0)
     unchanged = models.PositiveBigIntegerField(_("unchanged"), default=0)
     restored = models.PositiveBigIntegerField(
-        _("restored"), default=0, help_text=_("Were marked as deleted here, but still exist in Orq.")
+        _("restored"), default=0, help_text=_("Conversations that were marked as deleted, but exist in Orq.")
     )
     skipped = models.PositiveBigIntegerField(
-        _("our copy was newer"), default=0, help_text=_("Were changed from here during the run; the change was kept.")
+        _("local copy was newer"), default=0, help_text=_("Conversations that were changed here during the run.")
     )
     outdated = models.PositiveBigIntegerField(
         _("Orq’s list was out of date"),
         default=0,
-        help_text=_("Orq’s list showed older values than Orq returned before; the newer ones were kept."),
+        help_text=_("Conversations for which Orq’s list had older values. The newer ones were kept."),
     )
     """Items that the list showed with an older ``updatedAt`` than a response that we had received before."""
     rejected = models.PositiveBigIntegerField(
         _("rejected"), default=0, help_text=_("Items of Orq’s list that could not be mirrored.")
     )
     missing = models.PositiveBigIntegerField(
-        _("missing"),
-        default=0,
-        help_text=_("Were no longer in Orq’s list, so each is looked up by its id."),
+        _("missing"), default=0, help_text=_("Conversations that Orq’s list omits. Each is looked up by its id.")
     )
     unlisted = models.PositiveBigIntegerField(
-        _("unlisted"), default=0, help_text=_("Were missing from Orq’s list, but still exist in Orq.")
+        _("unlisted"), default=0, help_text=_("Conversations that Orq’s list omits, but that exist in Orq.")
     )
     """Missing rows that were found by their id for the first time."""
     tombstoned = models.PositiveBigIntegerField(
-        _("deleted"), default=0, help_text=_("Were missing and no longer exist in Orq.")
+        _("deleted"), default=0, help_text=_("Missing conversations that no longer exist in Orq.")
     )
     to_approve = models.PositiveBigIntegerField(
-        _("need approval"), default=0, help_text=_("Are missing; not marked as deleted unless the run is approved.")
+        _("need approval"), default=0, help_text=_("Missing conversations that are kept unless the run is approved.")
     )
     needs_approval = models.CharField(
         _("needs approval because"), max_length=20, choices=Approval, default="", blank=True

@@ -1,6 +1,6 @@
 """Errors in one shape: ``{"code", "message", "remote_status"}``, with more fields for some of them.
 
-``code`` is stable, ``message`` is a text for people, and ``remote_status`` is the HTTP status of Orq's response, or
+``code`` is stable, ``message`` is a text for users, and ``remote_status`` is the HTTP status of Orq's response, or
 null if there was none. With a project's own ``EXCEPTION_HANDLER``, only the errors of this app have this shape.
 """
 
@@ -42,8 +42,8 @@ _STATUSES = {
 """The statuses by code. Other errors are 502: Orq's response was an error or is invalid."""
 _HINTS = {
     "create": _("The conversation may have been created in Orq. Look for it before you create it again."),
-    "update": _("The conversation may have been renamed. The next full sync shows its name. You can rename it again."),
-    "delete": _("The conversation may have been deleted. You can delete it again."),
+    "update": _("The conversation may have been renamed. A full sync shows its name. It is safe to rename it again."),
+    "delete": _("The conversation may have been deleted. It is safe to delete it again."),
 }
 
 
@@ -53,7 +53,7 @@ class UnknownWorkspace(NotFound):
 
 
 class InvalidCursor(NotFound):
-    default_detail = _("There is no such page. Start with the first page and follow next and previous.")
+    default_detail = _("There is no such page. Start at the first page, and follow the URLs in next and previous.")
     default_code = "invalid_cursor"
 
 
@@ -76,7 +76,7 @@ class NotSetUp(APIException):
     """Settings are missing or invalid. Only the log says which."""
 
     status_code = status.HTTP_500_INTERNAL_SERVER_ERROR
-    default_detail = _("Orq is not configured for this workspace. See this site's log and manage.py check.")
+    default_detail = _("Orq is not configured correctly for this workspace. Ask the site's administrator.")
     default_code = "not_configured"
 
 
@@ -84,7 +84,7 @@ class Failure(APIException):
     """An ``OrqError``, as REST framework returns it."""
 
     def __init__(self, error: orq.OrqError) -> None:
-        super().__init__(error.message, _CODES.get(error.code, error.code))
+        super().__init__(orq.explain(error.code, error.params, for_operator=False), _CODES.get(error.code, error.code))
         self.status_code = _status(error)
         if self.status_code in (status.HTTP_429_TOO_MANY_REQUESTS, status.HTTP_503_SERVICE_UNAVAILABLE):
             seconds = SECONDS_TO_WAIT if error.retry_after is None else error.retry_after

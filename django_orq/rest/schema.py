@@ -13,15 +13,15 @@ from rest_framework.serializers import CharField, DictField, IntegerField, Seria
 from ..conf import DEFAULT_ALIAS
 from . import serializers
 
-_REPLACED: Any = CharField(allow_null=True, help_text=_("Someone else's new name, which yours replaced."))
+_REPLACED: Any = CharField(allow_null=True, help_text=_("Someone else's new name that yours replaced; null if none."))
 
 
 class RenamedConversationSerializer(serializers.ConversationSerializer):
-    """A renamed conversation, with the names that other people gave it at the same moment."""
+    """A renamed conversation, with the names that others gave it at the same time."""
 
     replaced = _REPLACED
     overtaken_by = CharField(
-        allow_null=True, help_text=_("Someone else's new name, which has already replaced yours.")
+        allow_null=True, help_text=_("Someone else's new name that has already replaced yours; null if none.")
     )
 
     class Meta(serializers.ConversationSerializer.Meta):
@@ -29,8 +29,8 @@ class RenamedConversationSerializer(serializers.ConversationSerializer):
 
 
 class PageSerializer(Serializer[Any]):
-    next = URLField(allow_null=True, help_text=_("The URL of the next page."))
-    previous = URLField(allow_null=True, help_text=_("The URL of the previous page."))
+    next = URLField(allow_null=True, help_text=_("The URL of the next page; null on the last one."))
+    previous = URLField(allow_null=True, help_text=_("The URL of the previous page; null on the first one."))
     freshness = serializers.FreshnessSerializer()
 
 
@@ -40,7 +40,7 @@ class ConversationPageSerializer(PageSerializer):
 
     results = serializers.ConversationSerializer(many=True)
     searched_back_to = serializers.TimeField(
-        allow_null=True, help_text=_("The search covered conversations created since then; null if it covered all.")
+        allow_null=True, help_text=_("Only conversations created since this time were searched; null if all were.")
     )
 
 
@@ -55,8 +55,8 @@ class ErrorSerializer(Serializer[Any]):
     """An error."""
 
     code = CharField(help_text=_("A stable code, for programs."))
-    message = CharField(help_text=_("A text for people."))
-    remote_status = IntegerField(allow_null=True, help_text=_("The HTTP status of Orq's response; null without one."))
+    message = CharField(help_text=_("A message to show to users."))
+    remote_status = IntegerField(allow_null=True, help_text=_("The HTTP status of Orq's response; null if none."))
 
 
 def _error(description: Any, name: str = "Error", **fields: Any) -> spectacular.OpenApiResponse:
@@ -66,7 +66,7 @@ def _error(description: Any, name: str = "Error", **fields: Any) -> spectacular.
 
 
 _ERRORS = DictField(required=False, help_text=_("The messages, by the names of fields or query parameters."))
-_HINT = CharField(required=False, help_text=_("What to do, because the request may have taken effect."))
+_HINT = CharField(required=False, help_text=_("What to do if the request may have taken effect."))
 _REMOTE_ID = CharField(help_text=_("The Orq id of the conversation that was created or changed."))
 _READ: dict[int, Any] = {
     400: _error(_("The body or the query is invalid"), "Invalid", errors=_ERRORS),
@@ -74,7 +74,7 @@ _READ: dict[int, Any] = {
     403: _error(_("The request is not authenticated, or the user lacks a permission")),
     404: _error(_("There is no such conversation, sync run, page or workspace")),
     406: _error(_("The requested response format is not available")),
-    429: _error(_("Too many requests, to this API or to Orq: see Retry-After")),
+    429: _error(_("Too many requests to this API or to Orq: see Retry-After")),
     500: _error(_("The settings of this workspace are missing or invalid")),
     503: _error(_("The database or Orq is unavailable: see Retry-After")),
 }
@@ -87,7 +87,7 @@ _ASKS_ORQ = _WRITE | {
         _("Orq did not respond in time, or the outcome is unknown: see the hint"), "OutcomeUnknown", hint=_HINT
     ),
 }
-_BEHIND = _("Orq carried out the request, but the local copy is out of date: do not repeat the request")
+_BEHIND = _("Orq completed the request, but the local copy is out of date: do not repeat the request")
 _CHANGES_ORQ = _ASKS_ORQ | {202: _error(_BEHIND, "MirrorBehind", remote_id=_REMOTE_ID, replaced=_REPLACED)}
 _CURRENT = serializers.CurrentConversationSerializer()
 _CHANGED = _error(_("Someone has renamed the conversation since you read it"), "ConversationChanged", current=_CURRENT)

@@ -90,7 +90,7 @@ class RenameSerializer(serializers.Serializer[Any]):
     expected_updated_at = TimeField(
         write_only=True,
         required=False,
-        help_text=_("The remote_updated_at that you read. If someone has renamed it since, nothing is changed (409)."),
+        help_text=_("The remote_updated_at that you read. If the name was changed since then, nothing is done (409)."),
     )
 
 
@@ -99,7 +99,7 @@ class CurrentConversationSerializer(serializers.Serializer[Any]):
 
     remote_id = serializers.CharField()
     display_name = serializers.CharField()
-    updated_at = TimeField(help_text=_("To replace this name, send it as expected_updated_at."))
+    updated_at = TimeField(help_text=_("To replace this name, send this time as expected_updated_at."))
     updated_by_id = serializers.CharField(allow_null=True)
 
 
@@ -114,7 +114,7 @@ class FetchSerializer(serializers.Serializer[Any]):
 class PageQuery(serializers.Serializer[Any]):
     """The query parameters of every list."""
 
-    cursor = serializers.CharField(required=False, allow_blank=True, help_text=_("A page, as in next and previous."))
+    cursor = serializers.CharField(required=False, allow_blank=True, help_text=_("The cursor from next or previous."))
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_PAGE_SIZE, help_text=_("Items per page, by default 25.")
     )
@@ -124,16 +124,14 @@ class ConversationQuery(PageQuery):
     """The query parameters of the list of conversations. ``…_after`` includes its time, ``…_before`` does not."""
 
     state = serializers.ChoiceField(
-        [*ConversationState.choices, ("any", _("any"))],
-        required=False,
-        help_text=_("By default, all except deleted conversations."),
+        [*ConversationState.choices, ("any", _("any"))], required=False, help_text=_("By default, all except deleted.")
     )
     created_after = TimeField(required=False, help_text=_("Created at this time or later."))
     created_before = TimeField(required=False, help_text=_("Created before this time."))
     updated_after = TimeField(required=False, help_text=_("Updated at this time or later."))
     updated_before = TimeField(required=False, help_text=_("Updated before this time."))
     search = serializers.CharField(
-        required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Parts of a name, or the start of an id.")
+        required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Part of a name, or the start of an id.")
     )
 
 
@@ -141,8 +139,8 @@ class ProgressSerializer(serializers.Serializer[Any]):
     """The progress of a run."""
 
     done = serializers.IntegerField(help_text=_("The number of conversations processed."))
-    total = serializers.IntegerField(allow_null=True, help_text=_("Null while the length of the list is unknown."))
-    text = serializers.CharField(help_text=_("The progress, for people."))
+    total = serializers.IntegerField(allow_null=True, help_text=_("The expected number; null while it is unknown."))
+    text = serializers.CharField(help_text=_("The progress, in words."))
 
     def to_representation(self, run: SyncRun) -> dict[str, Any]:
         progress = how_far(run)
@@ -150,12 +148,12 @@ class ProgressSerializer(serializers.Serializer[Any]):
 
 
 class ApprovalSerializer(serializers.Serializer[Any]):
-    """An approval of a run that had stopped for review."""
+    """An approval of a run that was stopped for review."""
 
     reason = serializers.ChoiceField(choices=SyncRun.Approval.choices)
-    by = serializers.CharField(help_text=_("The name of the user."))
+    by = serializers.CharField(help_text=_("The name of the user who approved the run."))
     at = TimeField(help_text=_("The time of the approval."))
-    to_approve = serializers.IntegerField(help_text=_("The number of missing conversations that it concerned."))
+    to_approve = serializers.IntegerField(help_text=_("The number of missing conversations that needed approval."))
 
 
 class ChoiceOrNullField(serializers.ChoiceField):
@@ -171,8 +169,8 @@ class ChoiceOrNullField(serializers.ChoiceField):
 class SyncRunSerializer(MirrorSerializer):
     """A sync run in a list."""
 
-    wait = ChoiceOrNullField(choices=SyncRun.Wait.choices, help_text=_("Why it waits."))
-    needs_approval = ChoiceOrNullField(choices=SyncRun.Approval.choices, help_text=_("Why it stopped for review."))
+    wait = ChoiceOrNullField(choices=SyncRun.Wait.choices, help_text=_("Why it is waiting."))
+    needs_approval = ChoiceOrNullField(choices=SyncRun.Approval.choices, help_text=_("Why it was stopped for review."))
     approvals = ApprovalSerializer(many=True, read_only=True)
 
     class Meta:
@@ -188,7 +186,7 @@ class SyncRunSerializer(MirrorSerializer):
 
 
 class SyncRunDetailSerializer(SyncRunSerializer):
-    """A sync run with its progress and with remarks for people."""
+    """A sync run with its progress, and with remarks: sentences about its problems."""
 
     progress = ProgressSerializer(source="*", read_only=True)
     remarks = serializers.SerializerMethodField()
@@ -204,7 +202,7 @@ class StartSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(
         choices=SyncRun.Mode.choices,
         default=SyncRun.Mode.INCREMENTAL.value,
-        help_text=_("incremental fetches new conversations; full checks all, renames and deletions included."),
+        help_text=_("incremental fetches new conversations; full also finds renamed and deleted ones."),
         error_messages={"invalid_choice": _("Must be incremental or full.")},  # the value may not be encodable
     )
 
@@ -212,7 +210,7 @@ class StartSerializer(serializers.Serializer[Any]):
 class ApproveSerializer(serializers.Serializer[Any]):
     reason = serializers.ChoiceField(
         choices=SyncRun.Approval.choices,
-        help_text=_("The needs_approval that you read. If it has changed since, nothing is done (409)."),
+        help_text=_("The needs_approval that you read. If it has changed since then, nothing is done (409)."),
         error_messages={"invalid_choice": _("Must be mass_delete, no_canary or workspace_doubted.")},
     )
 
@@ -223,10 +221,7 @@ class SyncRunQuery(PageQuery):
 
 
 class FreshnessSerializer(serializers.Serializer[Freshness]):
-    """The start of the newest complete run, and of the newest complete full run that needs no approval.
+    """How recent the mirrored data is; null if nothing has been synced yet."""
 
-    A time is null if there was no such run yet.
-    """
-
-    last_incremental = TimeField(allow_null=True, help_text=_("New conversations: as of this time."))
-    last_full = TimeField(allow_null=True, help_text=_("Renames and deletions: as of this time."))
+    last_incremental = TimeField(allow_null=True, help_text=_("Conversations created before this time are mirrored."))
+    last_full = TimeField(allow_null=True, help_text=_("Renames and deletions before this time are mirrored."))

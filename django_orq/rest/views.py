@@ -76,7 +76,7 @@ class ConversationViewSet(
 
     @action(**_WITHOUT_BODY, post_permission="django_orq.change_conversation")
     def refresh(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Update the mirror of a conversation from Orq."""
+        """Update a conversation in the mirror from Orq."""
         conversation = self.get_object()
         self.perform_refresh(conversation)
         return Response(self.show(conversation))
@@ -133,7 +133,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Start a run and notify a worker, or resume the unfinished run of this mode.
 
-        An unfinished run is resumed if it is paused, its budget is used up, or no worker knows of it. Otherwise the
+        An unfinished run is resumed if it is paused, has used up its budget, or is not being processed. Otherwise the
         response is 409.
         """
         return self._answer_enqueued(self.perform_create(self.read()))
@@ -154,7 +154,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
     @action(detail=True, methods=["post"], serializer_class=serializers.ApproveSerializer)
     def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Approve a run that stopped for review, and notify a worker to resume it.
+        """Approve a run that was stopped for review, and notify a worker to resume it.
 
         If the run no longer needs approval for this `reason`, nothing is done and the response is 409.
         """
@@ -169,7 +169,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
     @action(**_WITHOUT_BODY, throttle_scope=None)
     def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Cancel an unfinished run permanently. What it has mirrored is kept."""
+        """Cancel an unfinished run permanently. Changes that it has mirrored are kept."""
         run = self.get_object()
         return self._answer(run, is_done=self.perform_cancel(run), otherwise="sync_run_finished")
 

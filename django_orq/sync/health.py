@@ -40,7 +40,7 @@ MAX_OPERATIONS = 10
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
     "last_incremental": (
-        _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule both modes."),
+        _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule incremental and full runs."),
         _(
             "New conversations: as of %(age)s ago (limit: %(limit)s). Check that sync_conversations is "
             "scheduled and that a worker is running. To sync now, run “%(command)s”."
@@ -61,8 +61,8 @@ _AGES = {
 }
 """The texts for each kind of freshness: for no complete run, for one that is too old, and for a recent one."""
 _FROM_THE_FUTURE = _(
-    "The newest complete run began in the future: the database's clock was ahead then, or is behind now. Until that "
-    "time has passed, the age of the mirror is unknown."
+    "The newest complete run appears to have begun in the future: the database's clock was ahead, or is behind now. "
+    "Until that time has passed, the age of the mirror is unknown."
 )
 
 
@@ -185,8 +185,6 @@ def _judge_ended(run: SyncRun, now: datetime) -> Finding:
 def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
     parts = [gettext("%(name)s is %(state)s (%(counts)s).") % words]
-    if run.lease_until is not None and run.lease_until > now:
-        parts.append(gettext("Worker: %(worker)s.") % {"worker": run.worker})
     if run.state == State.PAUSED:
         text = gettext("Scheduled syncs do not resume it. To resume it, run “manage.py orq_sync --resume %(run)s”.")
         parts.append(text % {"run": run.pk})
@@ -194,7 +192,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
         command = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
         parts += [str(_TOO_FAR_AHEAD), gettext("To start a new run, run “%(command)s”.") % {"command": command}]
     if not _is_fresh(run, now):
-        parts += remarks(run)
+        parts += remarks(run, for_terminal=True)
     level = Level.LOOK if _is_stalled(run, now) else Level.OK
     seconds = {
         f"{name}_seconds": until and (until - now).total_seconds()
@@ -207,7 +205,7 @@ def _is_stalled(run: SyncRun, now: datetime) -> bool:
     """Return whether the run is paused or blocked, or no worker has taken it although one should have by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
     stopped = run.state == State.PAUSED or _is_blocked(run, now)
-    return stopped or abandoned or bool(not _is_fresh(run, now) and not_taken_run(run))
+    return stopped or abandoned or bool(not _is_fresh(run, now) and not_taken_run(run, for_terminal=True))
 
 
 def _is_blocked(run: SyncRun, now: datetime) -> bool:
@@ -221,7 +219,7 @@ def _is_fresh(run: SyncRun, now: datetime) -> bool:
 
 
 def _name(run: SyncRun) -> str:
-    words = {"run": run.pk, "mode": run.get_mode_display()}
+    words = {"run": run.pk, "mode": run.mode}
     return gettext("Sync run %(run)s (%(mode)s)") % words
 
 
@@ -240,7 +238,7 @@ def _count_rejected(alias: str) -> Iterator[Finding]:
 def _examine_operations(workspace: str | None) -> Iterator[Finding]:
     """Report the oldest operations that no worker has taken; an operation may have items of several workspaces."""
     for operation in idle_operations(workspace)[:MAX_OPERATIONS]:
-        if why := not_taken_operation(operation):
-            text = gettext("Operation %(operation)s is unfinished.") % {"operation": operation}
+        if why := not_taken_operation(operation, for_terminal=True):
+            text = gettext("Unfinished operation %(operation)s.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
             yield Finding(code="operation", level=Level.LOOK, text=" ".join([text, *why]), numbers=numbers)

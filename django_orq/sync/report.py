@@ -9,11 +9,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext, ngettext_lazy
 
-from ..exceptions import MustWait
+from ..exceptions import MustWait, explain
 from ..models import Operation, SyncRun, Work
 from ..queues import OPERATE, WALK, queue_of
 from ..store.database import DatabaseClock, write_database
-from ..text import number
+from ..text import for_reader, number
 from .confirm import left_to_confirm
 from .runs import can_be_approved
 
@@ -53,34 +53,35 @@ def in_utc(moment: datetime) -> str:
 def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime = in_utc) -> list[str]:
     """Return sentences on how a run ended or why it does not continue; empty if there is nothing to report.
 
-    ``for_terminal`` adds the commands to run and the worker that has the run; ``format_time`` formats times.
+    ``for_terminal`` adds what only operators need: technical advice, the commands to run, and the worker that has the
+    run. Other readers are told to ask the administrator. ``format_time`` formats times.
     """
     found = []
-    if run.error_message and run.error_code != MustWait.code:  # `_waiting` reports that one
-        found.append(run.error_message)
+    if run.error_code and run.error_code != MustWait.code:  # `_waiting` reports that one
+        found.append(explain(run.error_code, run.error_params, for_operator=for_terminal))
     if run.state == State.WAITING:
         found.append(_waiting(run, format_time))
     elif run.state == State.RUNNING and run.lease_until:
-        found.extend(_working(run, run.lease_until, format_time if for_terminal else None))
-    found.extend(not_taken_run(run))
+        found.extend(_working(run, run.lease_until, format_time, for_terminal=for_terminal))
+    found.extend(not_taken_run(run, for_terminal=for_terminal))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.ended_early:
-        found.append(_("Orq’s list ended early: mirrored conversations are not in it. A full sync checks them."))
+        found.append(_("Orq’s list ended early: some mirrored conversations are not in it. A full sync checks them."))
     if run.needs_approval:
         found.extend(_needs_review(run, for_terminal=for_terminal))
     return found + [_approved(approval, format_time) for approval in run.approvals]
 
 
 _MEANINGS = {
-    State.QUEUED: _lazy("Waiting for a worker."),
+    State.QUEUED: _lazy("Waiting to be processed."),
     State.WAITING: _lazy("Resumes automatically."),
     State.PAUSED: _lazy("Resume it to continue where it stopped."),
     State.SUCCEEDED: _lazy("There were no problems."),
     State.PARTIAL: _lazy("These problems were found:"),
     State.FAILED: _lazy("Changes mirrored before the failure are kept. The next sync starts a new run."),
     State.CANCELLED: _lazy("Changes mirrored before the cancellation are kept."),
-    SyncRun.Phase.WALK: _lazy("A worker is reading Orq’s list."),
-    SyncRun.Phase.CONFIRM: _lazy("A worker is looking up the missing conversations in Orq, one by one."),
+    SyncRun.Phase.WALK: _lazy("Reading Orq’s list."),
+    SyncRun.Phase.CONFIRM: _lazy("Looking up the missing conversations in Orq, one by one."),
     SyncRun.Mode.INCREMENTAL: _lazy("Reads the newest conversations until it reaches those already mirrored."),
     SyncRun.Mode.FULL: _lazy("Reads all of Orq’s list, and also finds renamed and deleted conversations."),
 }
@@ -107,14 +108,15 @@ def database_in_words(error: Exception) -> str:
     return text % {"error": type(error).__name__}
 
 
-def _working(run: SyncRun, until: datetime, format_time: FormatTime | None) -> list[str]:
-    """Return which worker has the run; without ``format_time`` (on web pages) only whether its lease has expired."""
-    if format_time is not None:
-        text = _("Worker: %(worker)s. If it has died, another worker can resume the run after %(time)s.")
-        return [text % {"worker": run.worker, "time": format_time(until)}]
-    if until > DatabaseClock(write_database()).now():
-        return []
-    return [_("The worker processing this run appears to have died. The next scheduled sync resumes it.")]
+def _working(run: SyncRun, until: datetime, format_time: FormatTime, *, for_terminal: bool) -> list[str]:
+    """Return whether the lease of the worker that has the run has expired; for a terminal, also which worker it is."""
+    has_expired = until <= DatabaseClock(write_database()).now()
+    if not for_terminal:
+        return [_("Processing was interrupted. The next scheduled sync resumes it.")] if has_expired else []
+    text = _("Worker: %(worker)s. If it has died, another worker can resume the run after %(time)s.")
+    if has_expired:
+        text = _("The worker (%(worker)s) appears to have died. The next scheduled sync resumes the run.")
+    return [text % {"worker": run.worker, "time": format_time(until)}]
 
 
 def _needs_worker(run: SyncRun) -> bool:
@@ -125,16 +127,17 @@ def _needs_worker(run: SyncRun) -> bool:
 
 
 def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_utc) -> list[str]:
-    """Return why an operation does not continue; empty if it does. ``format_time`` formats times."""
+    """Return to support staff why an operation does not continue; empty if it does. ``format_time`` formats times."""
     if operation.is_finished or is_being_done(operation):
         return []
-    return [*_error(operation, format_time), *not_taken_operation(operation)]
+    return [*_error(operation, format_time), *not_taken_operation(operation, for_terminal=False)]
 
 
 def _error(operation: Operation, format_time: FormatTime) -> list[str]:
     if operation.error_code == MustWait.code and operation.resume_at is not None:
-        return [_("Orq asks us to wait until %(time)s.") % {"time": format_time(operation.resume_at)}]
-    return [operation.error_message] if operation.error_message else []
+        return [_("Orq accepts no requests until %(time)s.") % {"time": format_time(operation.resume_at)}]
+    code, params = operation.error_code, operation.error_params
+    return [explain(code, params, for_operator=False)] if code else []
 
 
 def is_being_done(work: Work) -> bool:
@@ -142,47 +145,48 @@ def is_being_done(work: Work) -> bool:
     return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
 
 
-def not_taken_operation(operation: Operation) -> list[str]:
+def not_taken_operation(operation: Operation, *, for_terminal: bool) -> list[str]:
     """Return why no worker has taken the operation, if it is overdue by more than ``PATIENCE``."""
     due = operation.resume_at or operation.lease_until or operation.started_at or operation.requested_at
-    return _not_taken(operation, task=OPERATE, due=due)
+    return _not_taken(operation, task=OPERATE, due=due, for_terminal=for_terminal)
 
 
-def _not_taken(work: Work, *, task: str, due: datetime) -> list[str]:
+def _not_taken(work: Work, *, task: str, due: datetime, for_terminal: bool) -> list[str]:
     """Return why no worker has taken work that has been due since ``due``."""
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
-        return [] if now - due < PATIENCE else [_not_enqueued()]
+        return [] if now - due < PATIENCE else [_not_enqueued(for_terminal=for_terminal)]
     if now - work.enqueued_at < PATIENCE:
         return []
     minutes = int((now - work.enqueued_at) / timedelta(minutes=1))
     text = ngettext(
-        "No worker has picked it up for %(count)s minute. Is a worker consuming the queue “%(queue)s”?",
-        "No worker has picked it up for %(count)s minutes. Is a worker consuming the queue “%(queue)s”?",
+        "It has been waiting to be processed for %(count)s minute.\nIs a worker consuming the queue “%(queue)s”?",
+        "It has been waiting to be processed for %(count)s minutes.\nIs a worker consuming the queue “%(queue)s”?",
         minutes,
     )
-    return [text % {"count": number(minutes), "queue": queue_of(task)}]
+    return [for_reader(text, is_operator=for_terminal) % {"count": number(minutes), "queue": queue_of(task)}]
 
 
-def not_taken_run(run: SyncRun) -> list[str]:
+def not_taken_run(run: SyncRun, *, for_terminal: bool) -> list[str]:
     """Return why no worker has taken the run, if none was notified or it is overdue by more than ``PATIENCE``."""
     if not _needs_worker(run):
         return []
     if run.enqueued_at is None and run.state == State.QUEUED:
-        return [_not_enqueued()]
+        return [_not_enqueued(for_terminal=for_terminal)]
     # Between two slices, and shortly before a wait is over, a run normally has no message for a moment.
-    return _not_taken(run, task=WALK, due=run.resume_at or run.checkpoint_at or run.started_at or run.queued_at)
+    due = run.resume_at or run.checkpoint_at or run.started_at or run.queued_at
+    return _not_taken(run, task=WALK, due=due, for_terminal=for_terminal)
 
 
-def _not_enqueued() -> str:
-    return _(
-        "No worker was notified. The message broker may have been unreachable. The next scheduled sync processes it."
-    )
+def _not_enqueued(*, for_terminal: bool) -> str:
+    waiting = _("It is waiting for the next scheduled sync.")
+    why = _("No worker was notified. The message broker may have been unreachable.")
+    return f"{why} {waiting}" if for_terminal else waiting
 
 
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
     if not can_be_approved(run):
-        return [_("It was stopped for review. A later sync run has resolved that.")]
+        return [_("This run was stopped for review, but no longer needs approval because of a later run.")]
     found = [_missing_in_words(run)] if run.to_approve else []
     if for_terminal:
         found.append(_("To approve it, run “manage.py orq_sync --approve %(run)s”.") % {"run": run.pk})
@@ -214,7 +218,7 @@ def what_approval_does(run: SyncRun) -> list[str]:
             "Orq’s list again from the beginning and mirrors it. Conversations that the list does not contain are "
             "marked as deleted here only after another approval. Nothing is changed in Orq itself."
         )
-        return [run.error_message, confirmed]
+        return [explain(run.error_code, run.error_params, for_operator=False), confirmed]
     text = ngettext(
         "If you approve this run, it looks up the %(count)s conversation still missing. If it no longer exists "
         "in Orq, it is marked as deleted here; otherwise it is kept. Conversations that went missing later are not "

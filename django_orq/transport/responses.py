@@ -74,8 +74,8 @@ def _kind(call: Call, status: int, message: str | None) -> Callable[..., excepti
 
 def _hint(call: Call) -> str:
     if call.query.keys() - {"limit"}:
-        return " (the conversation used as the cursor may have been deleted)"
-    return " (check BASE_URL and API_STYLE)"
+        return "The conversation used as the cursor may have been deleted."
+    return "Check BASE_URL and API_STYLE."
 
 
 def _server_message(reply: Reply) -> str | None:

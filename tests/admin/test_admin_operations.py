@@ -137,7 +137,7 @@ class TestSeveral:
             operations.work_slice(operation.pk, seconds=0 if name == "notify" else 60)
             response = admin_client.post(page_of(operation, name))
 
-        assert "broker is unreachable" in said(response, constants.WARNING)[-1]
+        assert "It is waiting for the next scheduled sync." in said(response, constants.WARNING)[-1]
         assert list(leases.idle_operations()) == [operation]
 
 
@@ -182,7 +182,7 @@ class TestRename:
         remote.rename(rows[0].remote_id, "Theirs")
 
         conflict = confirm(admin_client, shown, **new_names(rows[:1]))
-        assert "Someone else has changed the name to “Theirs” (0" in text_of(conflict)
+        assert "The name was changed to “Theirs” 0" in text_of(conflict)
         assert names_in_orq(remote)[0] == "Theirs"
         assert not LogEntry.objects.exists()
 
@@ -252,7 +252,7 @@ class TestDelete:
 
         assert said(response, constants.SUCCESS) == []
         (message,) = said(response, constants.ERROR)
-        assert message.startswith("It was not deleted.")
+        assert message.startswith("The conversation was not deleted.")
         assert message.endswith("Try again in 2 minutes.")
         assert not LogEntry.objects.exists()
         assert not Operation.objects.exists()
@@ -272,7 +272,7 @@ class TestDelete:
 
         assert first.url == second.url
         assert Operation.objects.count() == queue.qsize() == 1
-        assert "already been submitted" in said(second)[-1]
+        assert "already submitted" in said(second)[-1]
 
     @pytest.mark.parametrize("page", ["of one", "of the selected"])
     def test_second_click_on_one_says_that_it_is_deleted(self, remote, rows, admin_client, page):
@@ -294,7 +294,7 @@ class TestDelete:
 
         response = confirm(admin_client, shown, selected=selected)
 
-        assert "incomplete" in said(response, constants.ERROR)[0]
+        assert "not found" in said(response, constants.ERROR)[0]
         assert remote.count() == 0
         assert not Operation.objects.exists()
 
@@ -349,7 +349,7 @@ class TestRowsThatOneMayNotTouch:
     def test_action_leaves_it_out_and_says_so(self, remote, guarded, admin_client, action):
         response = choose(admin_client, action, guarded[:1])
 
-        assert said(response, constants.WARNING) == ["You do not have permission to do this with “Three”."]
+        assert said(response, constants.WARNING) == ["You do not have permission for this action on “Three”."]
         assert remote.count() == 0
 
     def test_second_step_leaves_it_out_too(self, remote, guarded, admin_client):
@@ -374,7 +374,7 @@ class TestRowsThatOneMayNotTouch:
 
         response = confirm_by_force(admin_client, "create_again", rows[:1], **token)
 
-        assert "can be created again, not “Three”" in said(response, constants.WARNING)[0]
+        assert "Not created: “Three”." in said(response, constants.WARNING)[0]
         assert remote.count("create") == 1
 
     def test_it_is_not_tried_again_either(self, remote, guarded, admin_client):
@@ -434,8 +434,8 @@ class TestCreateAgain:
         response = choose(admin_client, "create_again", rows[:1])
 
         name = rows[0].remote_id if scrubs else "Three"
-        words = "Only deleted conversations that still have a name can be created again"
-        assert said(response) == [f"{words}, not “{name}”."]
+        words = "Only deleted conversations with a name can be created again."
+        assert said(response) == [f"Not created: “{name}”. {words}"]
         assert remote.count() == 0
 
     @pytest.mark.parametrize("count", [1, 3])
@@ -445,7 +445,7 @@ class TestCreateAgain:
 
         response = confirm(admin_client, page)
 
-        assert "that still have a name" in said(response, constants.WARNING)[0]
+        assert "with a name" in said(response, constants.WARNING)[0]
         assert remote.count("create") == (0 if count == 1 else 1)
 
     def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
@@ -513,7 +513,7 @@ class TestAddOnce:
 
         for response in (admin_client.post(ADD, form), admin_client.post(ADD, form)):
             assert reverse("admin:django_orq_syncrun_start") in text_of(response)
-            assert "may have been created in Orq" in said(response, constants.ERROR)[-1]
+            assert "may have been created" in said(response, constants.ERROR)[-1]
             assert fields_of(response)["display_name"] == "Refund"
             assert fields_of(response)["form_token"] != form["form_token"]
         assert remote.count("create") == 1
@@ -552,7 +552,7 @@ class TestTwice:
 
         again = admin_client.post(url, form)
 
-        assert "name to “Theirs”" in text_of(again)
+        assert "name was changed to “Theirs”" in text_of(again)
         assert said(again, constants.SUCCESS) == []
         assert remote.count("update") == 1
 
@@ -598,13 +598,13 @@ class TestPage:
         assert page_of(operation, "retry") not in text_of(admin_client.get(page_of(operation)))
         assert "There is nothing left to do" in said(admin_client.post(page_of(operation, "retry")))[0]
 
-    def test_what_no_worker_takes_is_told_with_the_queue_and_a_button(self, operation, admin_client, queue):
+    def test_what_no_worker_takes_is_told_with_a_button(self, operation, admin_client, queue):
         long_ago = operation.requested_at - timedelta(minutes=3)
         all_operations().filter(pk=operation.pk).update(enqueued_at=long_ago, ticket="t")
 
         shown = text_of(admin_client.get(page_of(operation)))
 
-        assert "No worker has picked it up for 3 minutes. Is a worker consuming the queue “celery”?" in shown
+        assert "It has been waiting to be processed for 3 minutes. Ask the site" in shown
         assert page_of(operation, "notify") in shown
 
     @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "at it"])
@@ -617,7 +617,7 @@ class TestPage:
         response = admin_client.post(page_of(operation, "notify"))
 
         assert queue.qsize() == is_killed
-        assert is_killed or said(response) == ["A worker is processing it now."]
+        assert is_killed or said(response) == ["It is being processed now."]
 
     def test_another_attempt_says_that_it_replaces_names_and_is_logged_for_who_ordered_it(
         self, remote, rows, operation, admin_client
@@ -667,7 +667,7 @@ class TestPage:
         shown = text_of(admin_client.get(page_of(operation)))
 
         expected = date_format(timezone.localtime(until), "DATETIME_FORMAT")
-        assert f"Orq asks us to wait until {expected}." in shown
+        assert f"Orq accepts no requests until {expected}." in shown
         assert re.search(
             r"limiting the number of requests at the moment\. Try again in [78] minutes\.", said(single)[0]
         )
@@ -742,7 +742,7 @@ class TestNames:
         operation = ordered(confirm(admin_client, later, **new_names([row, other])))
         work_off(operation)
 
-        assert f"name to “{self.OTHER_ISOLATED}”" in conflict.content.decode()
+        assert f"name was changed to “{self.OTHER_ISOLATED}”" in conflict.content.decode()
         assert f"renamed it to “{self.OTHER_ISOLATED}”" in admin_client.get(page_of(operation)).content.decode()
 
 

@@ -104,7 +104,9 @@ def history_of(run: SyncRun) -> list[str]:
 
 
 def test_mirror_that_was_never_synced_says_so(remote, admin_client):
-    assert "New conversations: never. Renames and deletions: never" in words_of(admin_client.get(CONVERSATIONS))
+    assert "New conversations: not synced yet. Renames and deletions: not synced yet" in words_of(
+        admin_client.get(CONVERSATIONS)
+    )
 
 
 def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote, admin_client):
@@ -115,7 +117,7 @@ def test_freshness_is_the_start_of_the_newest_complete_run_of_each_kind(remote, 
     response = admin_client.get(CONVERSATIONS)
 
     shown = words_of(response).replace("\xa0", " ")
-    assert "New conversations: as of 1 minute ago . Renames and deletions: as of 43 minutes ago ." in shown
+    assert "New conversations: 1 minute ago . Renames and deletions: 43 minutes ago ." in shown
     assert re.search(r'<time datetime="2[^"]+" title="[^"]+">1.minute ago</time>', text_of(response))
 
 
@@ -125,8 +127,8 @@ def test_last_run_is_named_with_a_link_to_it_and_the_one_under_way_too(remote, a
 
     shown = text_of(admin_client.get(CONVERSATIONS))
 
-    assert f'<a href="{page(ended)}">full run {ended.pk} completed</a>' in shown
-    assert f'<a href="{page(unfinished)}">incremental run {unfinished.pk} queued</a>' in shown
+    assert f'<a href="{page(ended)}">Full sync #{ended.pk} completed</a>' in shown
+    assert f'<a href="{page(unfinished)}">Fetch new #{unfinished.pk} queued</a>' in shown
 
 
 def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
@@ -134,14 +136,14 @@ def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
 
     shown = text_of(user_with("view_conversation").get(CONVERSATIONS))
 
-    assert f"full run {ended.pk} completed" in shown
+    assert f"Full sync #{ended.pk} completed" in shown
     assert page(ended) not in shown
 
 
 def test_each_workspace_has_its_own_freshness_and_a_filter_leaves_one(two_workspaces, admin_client):
     full_run()
 
-    assert "sales – New conversations: never" in words_of(admin_client.get(CONVERSATIONS))
+    assert "Last synced (sales) – New conversations: not synced yet" in words_of(admin_client.get(CONVERSATIONS))
     assert "default – new: never" not in words_of(admin_client.get(CONVERSATIONS))
     assert "sales –" not in words_of(admin_client.get(CONVERSATIONS, {"workspace": "default"}))
 
@@ -161,7 +163,7 @@ def test_click_starts_a_run_and_tells_that_a_worker_will_take_it(remote, admin_c
     run = SyncRun.objects.get()
     assert (run.mode, run.state) == (mode, "queued")
     assert response.url == page(run)
-    assert "A worker will process it" in said(response)
+    assert "is queued." in said(response)
     assert messages(queue) == [(WALK, [run.pk])]
 
 
@@ -171,14 +173,14 @@ def test_click_tells_that_the_broker_is_out_of_reach(remote, admin_client, broke
 
     run = SyncRun.objects.get()
     assert run.state == "queued"
-    assert "the message broker is unreachable" in said(response)
+    assert "could not be queued" in said(response)
     assert "A worker will process it" not in said(response)
-    assert "No worker was notified" in text_of(admin_client.get(response.url))
+    assert "It is waiting for the next scheduled sync." in text_of(admin_client.get(response.url))
 
 
 def test_several_clicks_are_one_run_and_one_message(remote, admin_client, queue):
     for _click in range(4):
-        assert "A worker will process it" in said(sync_now(admin_client))
+        assert "is queued." in said(sync_now(admin_client))
 
     assert messages(queue) == [(WALK, [SyncRun.objects.get().pk])]
 
@@ -231,7 +233,7 @@ def test_click_without_a_workspace_syncs_all_of_them(two_workspaces, admin_clien
     response = sync_now(admin_client)
 
     listed = words_of(admin_client.get(LIST))
-    assert all(f"#{run.pk} {run.workspace} incremental" in listed for run in SyncRun.objects.all())
+    assert all(f"#{run.pk} {run.workspace} Fetch new" in listed for run in SyncRun.objects.all())
 
     assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
     assert len(messages(queue)) == 2
@@ -248,14 +250,15 @@ def test_workspace_that_is_configured_wrongly_keeps_no_other_from_its_sync(
     shown = said(sync_now(admin_client))
 
     assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
-    assert "['broken']['PAGE_SIZE']" in shown
+    assert "Orq is not configured correctly on this site. Ask the site's administrator." in shown
+    assert "PAGE_SIZE" not in shown
     assert "“sales”" in shown
 
 
 def test_every_workspace_is_queued_though_the_broker_is_tried_once(two_workspaces, admin_client, broker_out_of_reach):
     response = sync_now(admin_client)
 
-    assert said(response).count("the message broker is unreachable") == 2
+    assert said(response).count("could not be queued") == 2
     assert list(SyncRun.objects.values_list("state", flat=True)) == ["queued", "queued"]
 
 
@@ -277,7 +280,7 @@ def test_nonsense_and_wrong_settings_are_answered_with_a_message(remote, setting
     response = sync_now(admin_client, **fields)
 
     assert response.status_code == 302
-    assert re.search("mode must be|no Orq workspace 'other'|PAGE_SIZE", said(response))
+    assert re.search("mode must be|Ask the site's administrator", said(response))
     assert not SyncRun.objects.exists()
 
 
@@ -298,7 +301,7 @@ def test_list_names_counters_duration_and_remarks(remote, admin_client):
 
     shown = words_of(admin_client.get(LIST)).replace("\xa0", " ")
 
-    assert re.search(f"#{run.pk} full completed [^#]+ 3 minutes 1 read 1 created 2 conversations are miss", shown)
+    assert re.search(f"#{run.pk} Full sync completed [^#]+ 3 minutes 1 read 1 created 2 conversations are miss", shown)
 
 
 def test_list_costs_the_same_number_of_queries_however_many_runs_it_shows(remote, admin_client, statements):
@@ -435,16 +438,16 @@ def test_reasons_and_steps_are_no_jargon(kind):
 def test_page_says_what_a_run_of_its_kind_does(remote, admin_client, mode):
     run = new_run(mode=mode)
 
-    assert f"Kind: {run.get_mode_display()} {report.meaning_of_mode(run)}" in words_of(admin_client.get(page(run)))
+    assert f"Mode: {run.get_mode_display()} {report.meaning_of_mode(run)}" in words_of(admin_client.get(page(run)))
 
 
 def test_running_says_what_the_worker_does(remote, admin_client):
     walking = new_run(state="running", lease_until=before(minutes=-2))
-    assert "A worker is reading Orq’s list." in text_of(admin_client.get(page(walking)))
+    assert "Reading Orq’s list." in text_of(admin_client.get(page(walking)))
 
     SyncRun.objects.update(phase="confirm")
     fields = admin_client.get(page(walking, "progress")).json()["fields"]
-    assert fields["meaning"] == "A worker is looking up the missing conversations in Orq, one by one."
+    assert fields["meaning"] == "Looking up the missing conversations in Orq, one by one."
 
 
 def test_technical_details_are_folded_at_the_end(remote, admin_client):
@@ -568,7 +571,7 @@ def test_run_of_a_workspace_that_is_configured_no_more_does_not_go_on_and_says_w
     run = new_run(state="paused")
     settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
 
-    assert "no Orq workspace 'default'" in said(admin_client.post(page(run, "resume")))
+    assert "Ask the site's administrator." in said(admin_client.post(page(run, "resume")))
     run.refresh_from_db()
     assert run.state == "paused"
     assert messages(queue) == []
@@ -637,16 +640,24 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
 
 # Runs without a worker
 
+TAKEN_BY_NONE = "It has been waiting to be processed for"
+
 
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
         ({"enqueued_at": timedelta(seconds=30)}, []),
-        ({"enqueued_at": timedelta(minutes=3, seconds=2)}, ["No worker has picked it up for 3 minutes."]),
-        ({"state": "running", "enqueued_at": timedelta(seconds=62)}, ["No worker has picked it up for 1 minute."]),
+        (
+            {"enqueued_at": timedelta(minutes=3, seconds=2)},
+            ["It has been waiting to be processed for 3 minutes. Ask the site's administrator."],
+        ),
+        (
+            {"state": "running", "enqueued_at": timedelta(seconds=62)},
+            [f"{TAKEN_BY_NONE} 1 minute."],
+        ),
         ({"state": "running", "checkpoint_at": timedelta(seconds=2)}, []),
-        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["No worker was notified"]),
-        ({"enqueued_at": None}, ["No worker was notified"]),
+        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["It is waiting for the next scheduled sync."]),
+        ({"enqueued_at": None}, ["It is waiting for the next scheduled sync."]),
         ({"state": "paused", "enqueued_at": timedelta(hours=3)}, []),
         ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["Its time budget is used up"]),
         ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["It will resume after"]),
@@ -657,12 +668,12 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
                 "resume_at": timedelta(minutes=3),
                 "enqueued_at": timedelta(minutes=3),
             },
-            ["It will resume after", "No worker has picked it up for"],
+            ["It will resume after", TAKEN_BY_NONE],
         ),
         ({"state": "running", "lease_until": timedelta(minutes=-2)}, []),
         (
             {"state": "running", "lease_until": timedelta(minutes=2)},
-            ["The worker processing this run appears to have died"],
+            ["Processing was interrupted. The next scheduled sync resumes it."],
         ),
         ({"state": "cancelled", "finished_at": timedelta(minutes=3), "enqueued_at": timedelta(minutes=9)}, []),
     ],
@@ -684,7 +695,7 @@ def test_queue_is_the_one_that_celery_routes_runs_to(remote, request, queue):
     if queue == "orq":
         request.getfixturevalue("routed")
 
-    assert f"the queue “{queue}”" in " ".join(remarks(new_run(enqueued_at=before(minutes=3))))
+    assert f"the queue “{queue}”" in " ".join(remarks(new_run(enqueued_at=before(minutes=3)), for_terminal=True))
 
 
 # Times

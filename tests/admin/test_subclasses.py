@@ -205,7 +205,7 @@ def test_operation_on_a_proxy_leads_to_its_pages_and_can_be_tried_again(rows, re
     shown = text_of(admin_client.get(operation))
 
     assert f"{PROXIES}{rows[0].pk}/change/" in shown
-    assert "Try failed ones again" in shown
+    assert "Retry failed and unknown" in shown
 
 
 def test_only_those_with_permissions_on_the_proxy_see_it(rows):

@@ -53,7 +53,7 @@ def test_failed_create_keeps_the_text_and_leaves_no_trace(site, page, fault):
     create(page, name)
 
     certain = fault != "timeout"
-    expect_failure(page, "The conversation was not created." if certain else "may have been created in Orq")
+    expect_failure(page, "The conversation was not created." if certain else "The conversation may have been created.")
     expect(page.get_by_label("Name")).to_have_value(name)
     assert site.conversations("display_name = ?", name) == []
     assert site.rows("django_admin_log", "object_repr = ?", name) == []
@@ -117,7 +117,7 @@ def test_failed_rename_keeps_the_text_and_changes_no_value(site, page, operation
     rename(page, row, "Renamed in vain")
 
     certain = operation == "retrieve" or fault != "timeout"
-    expect_failure(page, "The name was not changed." if certain else "The name may have been changed")
+    expect_failure(page, "The name was not changed." if certain else "The conversation may have been renamed.")
     expect(page.get_by_label("Name")).to_have_value("Renamed in vain")
     assert_untouched(site, row, missing=fault == "404")
 
@@ -130,7 +130,7 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(site, page):
 
     save(page)
 
-    expect_failure(page, "changed the name to " + quoted("Theirs"))
+    expect_failure(page, "name was changed to " + quoted("Theirs"))
     expect(page.get_by_label("Name")).to_have_value("Ours")
     assert remote_name(site, row) == "Theirs"
     assert site.history(row) == []
@@ -146,7 +146,7 @@ def test_failure_after_a_conflict_keeps_both_names(site, page, fault):
     site.sandbox.rename(row["remote_id"], "Theirs")
     fill_name(page, "Ours")
     save(page)
-    expect_failure(page, "changed the name to " + quoted("Theirs"))
+    expect_failure(page, "name was changed to " + quoted("Theirs"))
     seen = site.again(row)
     site.sandbox.fail("retrieve", **FAULTS[fault])
 
@@ -169,7 +169,7 @@ def test_of_two_people_who_rename_the_same_one_the_second_is_asked(site, page, o
     fill_name(page, "Mine")
     save(page)
 
-    expect_failure(page, "changed the name to " + quoted("The other's"))
+    expect_failure(page, "name was changed to " + quoted("The other's"))
     expect(page.get_by_label("Name")).to_have_value("Mine")
     assert remote_name(site, row) == "The other's"
 
@@ -196,7 +196,7 @@ def test_failed_delete_changes_nothing_here(site, page, fault):
     confirm(page)
 
     certain = fault != "timeout"
-    expect_failure(page, "It was not deleted." if certain else "It may have been deleted.")
+    expect_failure(page, "The conversation was not deleted." if certain else "may have been deleted.")
     expect(page.get_by_role("button", name="Yes, I’m sure")).to_be_visible()
     assert_untouched(site, row)
 

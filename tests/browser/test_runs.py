@@ -55,7 +55,7 @@ def test_bar_moves_page_by_page_and_the_page_tells_the_end(walked_site, walked_p
     bar = walked_page.get_by_role("progressbar", name="Progress")
     with turnstile(walked_site.sandbox) as turns:
         full_sync(walked_page)
-        expect_success(walked_page, "A worker will process it.")
+        expect_success(walked_page, "is queued.")
         expect(state(walked_page)).to_have_text("running")
         turns.let_through(3)
         expect(bar).to_have_attribute("value", str(3 * PAGE_SIZE))
@@ -103,7 +103,7 @@ def test_page_tells_that_the_server_is_out_of_reach_and_goes_on_once_it_is_back(
         full_sync(page)
         expect(state(page)).to_have_text("running")
         page.route("**/progress/", lambda route: route.fulfill(status=503))
-        expect(page.get_by_text("The server is unreachable")).to_be_visible()
+        expect(page.get_by_text("The server cannot be reached")).to_be_visible()
         page.unroute("**/progress/")
         turns.let_through(100)
         expect(state(page)).to_have_text("completed")

@@ -191,7 +191,7 @@ def transform(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[O
 EMPTY = '{"object": "list", "data": [], "has_more": false}'
 FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
     ("No response from Orq", OrqSandbox.stop),
-    ("Check the key's permissions in Orq", fail(status=403)),
+    ("Check its permissions in Orq", fail(status=403)),
     ("Orq failed with status", fail(status=500)),
     ("too many requests", fail(status=429)),
     ("status 409", fail(status=409)),

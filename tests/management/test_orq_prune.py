@@ -47,10 +47,10 @@ def test_says_of_each_kind_what_it_does_or_would_do(filled, apply, done):
 
     assert lines[:7] == [
         f"contents of deleted conversations: 2 {done}",
-        f"operations about deleted conversations: 1 {done}",
+        f"operations on deleted conversations: 1 {done}",
         f"rejected items of deleted conversations: 1 {done}",
-        f"deleted conversations: 1 {done}, 1 kept, because they are needed or referred to",
-        f"sync runs: 2 {done}, 1 kept, because they are needed or referred to",
+        f"deleted conversations: 1 {done}, 1 kept because they are still needed",
+        f"sync runs: 2 {done}, 1 kept because they are still needed",
         f"operations: {1 if apply else 2} {done}",
         f"resolved rejected items: 1 {done}",
     ]
@@ -94,8 +94,8 @@ def test_progress_is_told_every_few_seconds(filled, monkeypatch):
 
     assert orq_prune("--tombstones-older-than", "90", "--apply") == [
         "… deleted conversations: 1 deleted",
-        "… deleted conversations: 1 deleted, 1 kept, because they are needed or referred to",
-        "deleted conversations: 1 deleted, 1 kept, because they are needed or referred to",
+        "… deleted conversations: 1 deleted, 1 kept because they are still needed",
+        "deleted conversations: 1 deleted, 1 kept because they are still needed",
     ]
 
 

@@ -32,7 +32,7 @@ def test_full_run_mirrors_everything_and_sums_up(remote):
     assert mirror_equals(remote)
     assert (
         "completed: 250 conversations, 3 pages, 3 requests; 250 created, 0 updated, 0 unchanged, "
-        "0 deleted, 0 restored, 0 skipped as older, 0 rejected."
+        "0 deleted, 0 restored, 0 not updated because the local copy was newer, 0 rejected."
     ) in output
 
 
@@ -145,7 +145,7 @@ def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pa
     output = orq_sync("--full")
 
     assert interruption.value.returncode == 4
-    assert "resumes after 2 pages" in output
+    assert "Pages already read: 2." in output
     assert remote.count("list") == 4
     assert mirror_equals(remote)
 
@@ -213,7 +213,7 @@ def left(four_pages) -> None:
 def test_budget_leaves_the_rest_to_the_next_call(remote, four_pages, capsys):
     assert exit_code("--full", "--max-seconds", "0.000001") == 4
     assert "budget" in capsys.readouterr().err
-    assert "resumes after 1 page" in orq_sync("--full", "--max-seconds", "60")
+    assert "Pages already read: 1." in orq_sync("--full", "--max-seconds", "60")
     assert mirror_equals(remote)
 
 

@@ -62,8 +62,8 @@ FIRST_ASKED = dict.fromkeys(VERBS, "retrieve") | {"create": "create", "delete": 
 """The first remote operation of each."""
 HINTS = {
     "create": ("create", "Look for it before you create it again"),
-    "rename": ("update", "You can rename it again"),
-    "delete": ("delete", "You can delete it again"),
+    "rename": ("update", "It is safe to rename it again"),
+    "delete": ("delete", "It is safe to delete it again"),
 }
 each_verb = pytest.mark.parametrize("verb", VERBS)
 each_that_asks_first = pytest.mark.parametrize("verb", ["rename", "refresh", "fetch"])
@@ -452,7 +452,7 @@ class TestThisSideInTrouble:
         assert response.status_code == 500
         assert error_of(response)["code"] == "not_configured"
         assert "cret-key" not in response.text
-        assert "manage.py check" in response.json()["message"]
+        assert "Ask the site's administrator." in response.json()["message"]
 
     def test_mirror_can_be_read_where_no_workspace_is_configured(self, program, settings, row):
         settings.ORQ_WORKSPACES = None
@@ -485,7 +485,7 @@ class TestRuns:
         assert response.headers["Retry-After"] == str(SECONDS_TO_WAIT)
         answer = error_of(response)
         assert answer["code"] == "broker_unreachable"
-        assert "no worker was notified" in answer["message"]
+        assert "could not be queued" in answer["message"]
         assert (answer["run"]["mode"], answer["run"]["state"]) == ("full", "queued")
         assert SyncRun.objects.get().state == "queued"
 

@@ -626,7 +626,7 @@ class TestApproval:
 
         with pytest.raises(ValueError, match=f"superseded: the later run {later.pk}"):
             approve(held)
-        assert "later sync run has resolved" in " ".join(remarks(held))
+        assert "because of a later run" in " ".join(remarks(held))
 
     def test_is_refused_while_another_run_of_that_mode_is_unfinished(self, held):
         other = runs.open_run("default", "full")

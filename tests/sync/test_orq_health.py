@@ -121,7 +121,7 @@ class TestEndedRuns:
         code, output = orq_health()
 
         assert code == 1
-        assert f"FAIL  default: Sync run {failed.pk} (incremental) failed 0 seconds ago. Orq rejected" in output
+        assert f"FAIL  default: Sync run {failed.pk} (incremental) failed 0 seconds ago. Orq rejects" in output
 
     def test_failed_run_that_a_full_one_has_made_up_for_is_not_told(self, remote, synced):
         remote.fail("list", status=401)
@@ -234,7 +234,7 @@ class TestUnfinishedRuns:
         code, output = orq_health()
 
         assert code == 3
-        assert "LOOK  default: " in output
+        assert "WARN  default: " in output
         assert text in finding("unfinished_run")["text"]
 
     def test_live_lease_names_who_works_on_it(self, queued):
@@ -300,7 +300,7 @@ class TestOperationsAndPayloads:
         code, output = orq_health()
 
         assert code == 3
-        assert "is unfinished. No worker was notified" in output
+        assert "conversation. No worker was notified." in output
         assert finding("operation")["operation"] == ordered.pk
 
     def test_operation_about_another_workspace_is_not_told(self, ordered):

@@ -255,7 +255,7 @@ def test_page_that_five_walkers_died_on_fails_the_run(remote):
         assert Claim.take(run.pk, workspace=get_workspace("default"), clock=clock) is not None
         SyncRun.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
 
-    with pytest.raises(Problem, match="workers in a row died"):
+    with pytest.raises(Problem, match="attempts in a row crashed"):
         slices.run_slice(run.pk)
 
     run.refresh_from_db()
@@ -350,7 +350,7 @@ def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, fou
     assert slices.run_slice(run.pk, on_progress=lambda run: runs.pause(run)) is None
 
     assert full_run().state == SyncRun.State.PAUSED
-    assert f"sync run {run.pk} of workspace default is paused" in caplog.text
+    assert f"sync run {run.pk} is paused; run orq_sync --resume {run.pk}" in caplog.text
     assert runs.adoptable("default") == []
 
     runs.resume(run)

@@ -20,7 +20,7 @@ HEALTHY, LOOK = 0, 3
 class Command(OrqCommand):
     help = (
         "Show how fresh the mirror is and which problems it has. Reads only the database; sends no requests to Orq. "
-        "Exit codes: 0 healthy, 1 not healthy, 2 wrong usage, 3 something needs attention."
+        "Exit codes: 0 healthy, 1 not healthy (FAIL), 2 wrong usage, 3 needs attention (WARN)."
     )
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
@@ -31,7 +31,7 @@ class Command(OrqCommand):
         age: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
         text = "maximum age of the newest complete run of any mode (default: %(default)g)"
         parser.add_argument("--max-age", **age, default=MAX_AGE, help=text)
-        text = "the same for the newest complete full run (default: %(default)g)"
+        text = "maximum age of the newest complete full run (default: %(default)g)"
         parser.add_argument("--max-full-age", **age, default=MAX_FULL_AGE, help=text)
         parser.add_argument("--json", action="store_true", dest="as_json", help="write one JSON object, for programs")
 
@@ -56,7 +56,8 @@ class Command(OrqCommand):
         styles = {Level.OK: self.style.SUCCESS, Level.LOOK: self.style.WARNING, Level.FAIL: self.style.ERROR}
         for finding in findings:
             where = f"{finding.workspace}: " if finding.workspace else ""
-            self.stdout.write(styles[finding.level](f"{finding.level.upper():4}  {where}{finding.text}"))
+            word = "WARN" if finding.level == Level.LOOK else finding.level.upper()
+            self.stdout.write(styles[finding.level](f"{word:4}  {where}{finding.text}"))
         if not code:
             self.stdout.write(_("No problems found."))
 

@@ -19,7 +19,7 @@ AGES = {
     "operations": "delete operations that finished more than DAYS days ago",
     "rejected": "delete rejected items that were resolved more than DAYS days ago",
     "tombstones": "delete the rows of conversations that were deleted more than DAYS days ago, except those that your "
-    "models refer to and those that the database refuses to delete (only --apply shows the latter)",
+    "models refer to and those that the database refuses to delete (the latter are counted only with --apply)",
     "scrub": "remove all data except ids and times from the rows of conversations that were deleted more than DAYS "
     "days ago, and delete their rejected items and the operations on them",
 }
@@ -30,7 +30,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 class Command(OrqCommand):
     help = (
         "Delete old rows that are no longer needed, and scrub old tombstones. Without --apply, only report what would "
-        "be done. Specify at least one age, in days. Exit codes: 0 finished, 1 the database failed, 2 wrong usage, "
+        "be done. Specify at least one age, in days. Exit codes: 0 finished, 1 database error, 2 wrong usage, "
         "4 interrupted (changes made before the interruption are kept)."
     )
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
@@ -63,8 +63,8 @@ class Command(OrqCommand):
 
 
 def _describe(tally: Tally, *, apply: bool) -> str:
-    """Return, for example, “sync runs: 12 deleted, 3 kept, because they are needed or referred to”."""
+    """Return, for example, “sync runs: 12 deleted, 3 kept because they are still needed”."""
     text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
     text %= {"kind": tally.kind.label, "count": number(tally.count)}
-    kept = gettext("%(count)s kept, because they are needed or referred to") % {"count": number(tally.kept)}
+    kept = gettext("%(count)s kept because they are still needed") % {"count": number(tally.kept)}
     return f"{text}, {kept}" if tally.kept else text

@@ -34,13 +34,17 @@ _EXIT_CODES = {
 
 
 class Command(OrqCommand):
-    help = "Mirror the conversations of an Orq workspace in this process, without Celery."
+    help = (
+        "Mirror the conversations of an Orq workspace in this process, without Celery. Exit codes: 0 completed, "
+        "1 failed or cancelled, 2 wrong usage or settings, 3 completed with problems, 4 unfinished (paused, waiting "
+        "or out of time), 5 another process is working on the run."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", type=alias, help=f"alias in ORQ_WORKSPACES (default: {DEFAULT_ALIAS})")
-        parser.add_argument("--full", action="store_true", help="read the whole list (default: new conversations)")
-        parser.add_argument("--max-seconds", type=float, metavar="S", help="seconds to work; the next call continues")
-        parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: the system user)")
+        parser.add_argument("--full", action="store_true", help="read the whole list, not only new conversations")
+        parser.add_argument("--max-seconds", type=float, metavar="S", help="seconds to run; the next call resumes")
+        parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: your login name)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--resume", type=int, metavar="RUN", help="resume a run that is paused or out of budget")
         which.add_argument("--approve", type=int, metavar="RUN", help="approve a run that was stopped for review")
@@ -145,9 +149,7 @@ def _approve(run: SyncRun, by: str) -> SyncRun:
 
 
 def _pages_read(run: SyncRun) -> str:
-    text = ngettext(
-        "Sync run %(run)s resumes after %(count)s page.", "Sync run %(run)s resumes after %(count)s pages.", run.pages
-    )
+    text = _("Resuming sync run %(run)s. Pages already read: %(count)s.")
     return text % {"run": run.pk, "count": number(run.pages)}
 
 
@@ -155,7 +157,7 @@ def _summary(run: SyncRun) -> str:
     text = _(
         "Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(created)s created, "
         "%(updated)s updated, %(unchanged)s unchanged, %(tombstoned)s deleted, %(restored)s restored, "
-        "%(skipped)s skipped as older, %(rejected)s rejected."
+        "%(skipped)s not updated because the local copy was newer, %(rejected)s rejected."
     )
     requests = ngettext("%(count)s request", "%(count)s requests", run.requests)
     counted = ("created", "updated", "unchanged", "tombstoned", "restored", "rejected")
