@@ -141,12 +141,12 @@ if CELERY_BROKER_URL == "filesystem://":
 SYNC_SECONDS = float(os.environ.get("ORQ_SYNC_SECONDS", "60"))
 CELERY_BEAT_SCHEDULE = {
     # Messages expire, so that they don't pile up while no worker is running.
-    "mirror-what-is-new": {
+    "orq-incremental": {
         "task": "django_orq.sync_conversations",
         "schedule": SYNC_SECONDS,
         "options": {"expires": SYNC_SECONDS},
     },
-    "mirror-everything": {
+    "orq-full": {
         "task": "django_orq.sync_conversations",
         "kwargs": {"mode": "full"},
         "schedule": 60 * SYNC_SECONDS,

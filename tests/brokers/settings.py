@@ -17,7 +17,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 BEAT_SECONDS = 2.0
 CELERY_BEAT_SCHEDULE = {
-    "everything": {
+    "orq-full": {
         "task": "django_orq.sync_conversations",
         "kwargs": {"workspace": None, "mode": "full"},
         "schedule": BEAT_SECONDS,
