@@ -143,9 +143,11 @@ def limits() -> dict[str, str]:
 
     hours = {slices.MAX_TROUBLE, operations.MAX_TROUBLE}
     return {
-        "one operation on Orq, including retries and reading the body": f"{conf.TOTAL_SECONDS:g} s",
-        "all operations of a call with `interactive=True`": f"{conf.INTERACTIVE_SECONDS:g} s",
-        "the longest waiting time that Orq can ask for": f"{rate_limits.MAX_WAIT.total_seconds() / 3600:g} h",
+        "one call to Orq, including retries and reading the body": f"{conf.TOTAL_SECONDS:g} s",
+        "all calls to Orq of a function with `interactive=True`": f"{conf.INTERACTIVE_SECONDS:g} s",
+        "the longest time that the app waits because Orq asks for it": (
+            f"{rate_limits.MAX_WAIT.total_seconds() / 3600:g} h"
+        ),
         "the waiting time of a run if Orq has problems and names none; doubles each time, with jitter": (
             f"{slices._FIRST_BACKOFF:g} to {slices._MAX_BACKOFF:g} s"
         ),
