@@ -186,7 +186,7 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "counts": counts(run)}
     parts = [gettext("%(name)s is %(state)s (%(counts)s).") % words]
     if run.state == State.PAUSED:
-        text = gettext("Scheduled syncs do not resume it. To resume it, run “manage.py orq_sync --resume %(run)s”.")
+        text = gettext("The Celery task does not resume it. To resume it, run “manage.py orq_sync --resume %(run)s”.")
         parts.append(text % {"run": run.pk})
     if _is_blocked(run, now):
         command = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
