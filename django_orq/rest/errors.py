@@ -121,7 +121,7 @@ def _as_api_exception(error: Exception) -> Exception:
         return NotSetUp()
     if isinstance(error, DATABASE_TROUBLE):
         trouble = orq.Problem("database_trouble", error=type(error).__name__)
-        logs.log(logs.REST_FAILED, error_code=trouble.code, problem="the database is in trouble", exc_info=True)
+        logs.log(logs.REST_FAILED, error_code=trouble.code, problem="the database failed", exc_info=True)
         return Failure(trouble)
     if isinstance(error, (SuspiciousOperation, BadRequest)):  # Django would return an HTML page
         return ParseError(_("The request is too large, has too many fields, or is malformed."))

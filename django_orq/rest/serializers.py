@@ -221,7 +221,10 @@ class SyncRunQuery(PageQuery):
 
 
 class FreshnessSerializer(serializers.Serializer[Freshness]):
-    """How recent the mirrored data is; null if nothing has been synced yet."""
+    """How recent the mirrored data is.
+
+    `last_incremental` is null until a run has completed, `last_full` until a full run has.
+    """
 
     last_incremental = TimeField(allow_null=True, help_text=_("Conversations created before this time are mirrored."))
     last_full = TimeField(allow_null=True, help_text=_("Renames and deletions before this time are mirrored."))

@@ -133,8 +133,8 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Start a run and notify a worker, or resume the unfinished run of this mode.
 
-        An unfinished run is resumed if it is paused, has used up its budget, or is not being processed. Otherwise the
-        response is 409.
+        An unfinished run is resumed if it is paused or its budget is used up, or if it does not have to wait and no
+        worker is processing it or has been notified. Otherwise the response is 409.
         """
         return self._answer_enqueued(self.perform_create(self.read()))
 
