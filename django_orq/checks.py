@@ -73,8 +73,8 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
         return
     if problem := workspace.api_key.problem:
         yield checks.Warning(
-            f"{_option(workspace, 'API_KEY')} {problem}.",
-            hint="Set it, or set ORQ_API_KEY. Until then no request can be sent to Orq.",
+            f"{workspace.api_key.label} {problem}.",
+            hint="Correct it. Until then no request can be sent to Orq.",
             id="django_orq.W002",
         )
     if not _is_secure(workspace.base_url):
@@ -101,7 +101,7 @@ def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
     if workspace.lease_seconds < required:
         yield checks.Warning(
             f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a worker may need "
-            f"{required:g} s between two checkpoints. Another worker could take over while it is still working.",
+            f"{required:g} s between two checkpoints. Another could take over while the first is still working.",
             hint=f"Set it to {required:g} or more, or reduce SLICE_SECONDS. (A request may take {TOTAL_SECONDS:g} s, "
             f"and with REQUESTS_PER_MINUTE it may wait {MAX_SLEEP:g} s for its slot.)",
             id="django_orq.W004",

@@ -79,7 +79,7 @@ class ApiKey:
 
     def __init__(self, source: object, *, label: str = "API_KEY") -> None:
         self._source = source
-        self._label = label
+        self.label = label
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key can't be pickled")
@@ -99,7 +99,7 @@ class ApiKey:
         if problem := _problem_with_key(key):
             del key
             kind = KeyCallableFailed if callable(self._source) else ImproperlyConfigured
-            raise kind(f"{self._label} {problem}.")
+            raise kind(f"{self.label} {problem}.")
         return str(key).strip()
 
     def _call(self, source: Callable[[], object]) -> object:
@@ -108,7 +108,7 @@ class ApiKey:
             return source()
         except Exception as error:
             failure = type(error).__name__
-        raise KeyCallableFailed(f"{self._label} is a callable that raised {failure}.")
+        raise KeyCallableFailed(f"{self.label} is a callable that raised {failure}.")
 
 
 def _problem_with_key(key: object) -> str | None:
@@ -209,8 +209,10 @@ def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
     configured = _configured()
     if alias not in configured:
         known = ", ".join(map(repr, configured)) or "none"
+        key_would_do = alias == DEFAULT_ALIAS and getattr(settings, "ORQ_WORKSPACES", None) is None
+        advice = "Set ORQ_API_KEY, or add" if key_would_do else "Add"
         raise ImproperlyConfigured(
-            f"There is no Orq workspace {alias!r}. Set ORQ_API_KEY, or add it to ORQ_WORKSPACES (configured: {known})."
+            f"There is no Orq workspace {alias!r} (configured: {known}). {advice} this alias to ORQ_WORKSPACES."
         )
     return configured[alias].read()
 
@@ -250,7 +252,8 @@ class _Options:
         for name in self._values:
             if name not in _OPTIONS:
                 raise _invalid(self._alias, str(name), f"is not an option; the options are {', '.join(_OPTIONS)}")
-        label = f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
+        is_default = "API_KEY" not in self._values and bool(_default_key())
+        label = "ORQ_API_KEY" if is_default else f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
         key = ApiKey(self._values.get("API_KEY", _default_key()), label=label)
         options = {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"}
         if "retries" in options:

@@ -142,7 +142,7 @@ class PermissionRefused(APIError):
 
     code = "permission_refused"
     concerns_all = True
-    template = _("This site's API key does not permit {operation} (403{detail}).\nCheck its permissions in Orq.")
+    template = _("This site's API key permits no {operation} requests (403{detail}).\nCheck its permissions in Orq.")
 
 
 class ConversationNotFound(APIError):
@@ -158,7 +158,7 @@ class RateLimited(APIError):
     """429: too many requests. ``retry_after`` is set if Orq said how long to wait."""
 
     code = "rate_limited"
-    template = _("Orq received too many requests (429 for {operation}). Try again later.")
+    template = _("Orq received too many requests (429 for {operation}).")
     retryable = True
 
 
@@ -177,7 +177,7 @@ class ServerError(APIError):
     """5XX: Orq, or a proxy in front of it, failed."""
 
     code = "server_error"
-    template = _("Orq failed with status {status} for {operation}{detail}. Try again later.")
+    template = _("Orq failed with status {status} for {operation}{detail}.")
     retryable = True
 
     @property
@@ -190,7 +190,7 @@ class TransportError(OrqError):
 
     code = "transport_error"
     concerns_all = True
-    template = _("No response from Orq to {operation}: {reason}.\nCheck the network and BASE_URL.")
+    template = _("Orq did not respond to the {operation} request: {reason}.\nCheck the network and BASE_URL.")
     retryable = True
 
     operation: str
@@ -207,7 +207,7 @@ class MalformedResponse(OrqError):
     """The response is not as the API documents. ``status`` is its HTTP status, or ``None`` if it was not recorded."""
 
     code = "malformed_response"
-    template = _("Invalid response from Orq to {operation}: {reason}.")
+    template = _("Orq's response to the {operation} request cannot be used: {reason}.\nCheck BASE_URL and any proxy.")
 
     operation: str
     reason: str
@@ -240,7 +240,7 @@ class WorkspaceDoubted(OrqError):
     """
 
     code = "workspace_doubted"
-    template = _("The API key finds none of the {asked} newest mirrored conversations.\nCheck API_KEY and BASE_URL.")
+    template = _("The API key finds no mirrored conversation (looked up: {asked}).\nCheck API_KEY and BASE_URL.")
 
     asked: int
 
@@ -273,7 +273,7 @@ class OutcomeUnknown(OrqError):
     """The request may or may not have taken effect. We do not send it again; the next full sync shows the outcome."""
 
     code = "outcome_unknown"
-    template = _("Orq may have completed the {operation} request: {reason}. The next full sync will show it.")
+    template = _("Orq may have completed the {operation} request ({reason}). The next full sync will show it.")
 
     operation: str
     reason: str
@@ -284,10 +284,10 @@ class OutcomeUnknown(OrqError):
 
 
 class MirrorContended(OrqError):
-    """Other writers kept changing the same rows; nothing was written."""
+    """Other processes kept changing the same rows; nothing was written."""
 
     code = "mirror_contended"
-    template = _("Other writers kept changing the same conversations. Try again.")
+    template = _("Other processes kept changing the same conversations. Try again.")
     retryable = True
 
 
@@ -317,10 +317,10 @@ class _Kind(NamedTuple):
 
 
 PROBLEMS = {
-    "pace_kept": _Kind(_("The limit per minute allows the next request in {seconds:.0f} seconds."), retryable=True),
+    "pace_kept": _Kind(_("This site's limit of requests per minute is reached."), retryable=True),
     "workers_crashed": _Kind(_("{crashes} attempts in a row crashed at the same point.\nCheck the system's log.")),
     "database_trouble": _Kind(_("The database failed ({error}).\nSee the log for details."), retryable=True),
-    "internal_error": _Kind(_("The run failed ({error}). The next run starts from the beginning.\nSee the log.")),
+    "internal_error": _Kind(_("The run failed ({error}).\nSee the log.")),
     "not_configured": _Kind(_("Orq is not configured correctly on this site.\n{problem}"), concerns_all=True),
     "row_deleted": _Kind(_("This conversation is no longer in the database. Nothing was changed in Orq.")),
 }

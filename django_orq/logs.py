@@ -83,5 +83,5 @@ REQUEST_WAIT_NOT_KEPT = Event(
     "request.wait_not_kept", ERROR, "workspace %(workspace)s: Retry-After of %(error_code)s could not be stored"
 )
 REST_FAILED = Event("rest.failed", ERROR, "a REST view failed: %(problem)s")
-PRUNING_FAILED = Event("pruning.failed", WARNING, "old %(kind)s could not be deleted")
-PRUNED = Event("pruning.done", INFO, "pruned %(count)s %(kind)s; %(kept)s kept")
+PRUNING_FAILED = Event("pruning.failed", WARNING, "old rows of kind %(kind)s could not be deleted")
+PRUNED = Event("pruning.done", INFO, "pruned rows of kind %(kind)s: %(count)s; kept: %(kept)s")

@@ -95,7 +95,9 @@ def sync_conversations(
         for alias in workspace_aliases():
             sync_conversations.delay(alias, mode, max_seconds)
         return
-    runs.open_run(workspace, mode, max_seconds=max_seconds)
+    opened = runs.open_run(workspace, mode, max_seconds=max_seconds)
+    if opened.state == SyncRun.State.PAUSED:
+        logs.log(logs.SYNC_RUN_LEFT_PAUSED, run=opened.pk, workspace=workspace, mode=mode)
     for run in runs.adoptable(workspace):
         enqueue_slice(run.pk)
     for operation in leases.idle_operations():
@@ -188,7 +190,7 @@ class Enqueued:
             )
         if self.run.state == SyncRun.State.QUEUED:
             return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")
-        return gettext("Sync run %(run)s of workspace “%(workspace)s” is %(state)s.")
+        return gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
 
 
 def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | ImproperlyConfigured]:

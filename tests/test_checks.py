@@ -131,6 +131,13 @@ def test_w002_key_that_no_request_can_carry(configure, key: Any) -> None:
     assert "ORQ_WORKSPACES['default']['API_KEY']" in only_message().msg
 
 
+def test_w002_names_the_setting_that_has_the_key(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ORQ_WORKSPACES = None
+    monkeypatch.setenv("ORQ_API_KEY", 'ab"c')
+
+    assert only_message().msg.startswith("ORQ_API_KEY has characters that are not allowed")
+
+
 def test_callable_key_is_not_called(configure) -> None:
     def read_key() -> str:
         raise AssertionError("called")

@@ -16,6 +16,7 @@ from django_orq.management.pruning import prune
 from django_orq.mirror import operations, verbs
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs, slices
+from django_orq.tasks import sync_conversations
 from django_orq.testing import OrqSandbox
 
 from .markdown import code, rows, spans
@@ -115,6 +116,7 @@ def _live_through_much(remote: OrqSandbox) -> None:
     remote.fail("list", status=401)
     full_run()
     slices.run_slice(runs.open_run("default", "full").pk, on_progress=runs.pause)
+    sync_conversations(mode="full")
     paused = runs.open_run("default", "full")
     runs.resume(paused)
     SyncRun.objects.filter(pk=paused.pk).update(state="running", lease_until=NOON)

@@ -98,7 +98,7 @@ def test_codes_are_unique_and_every_problem_is_tested_here() -> None:
     assert set(PROBLEMS) == {error.code for error in ERRORS if type(error) is Problem}
 
 
-@pytest.mark.parametrize("code", ["api_error", "of_another_version", "invalid_name", "pace_kept"])
+@pytest.mark.parametrize("code", ["api_error", "of_another_version", "invalid_name", "workers_crashed"])
 def test_explain_of_what_another_version_stored_names_the_code(code: str) -> None:
     assert explain(code, {"other": 1}).endswith(f"({code})")
 

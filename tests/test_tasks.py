@@ -152,7 +152,7 @@ def test_call_picks_up_every_unfinished_run_that_nobody_works_on(remote, queue):
     assert len(enqueued) == 2
 
 
-def test_call_leaves_paused_waiting_and_busy_runs_alone(remote, queue):
+def test_call_leaves_paused_waiting_and_busy_runs_alone(remote, queue, caplog):
     run = runs.open_run("default", "full")
     soon = datetime.now(UTC) + timedelta(seconds=60)
     for columns in (
@@ -163,6 +163,15 @@ def test_call_leaves_paused_waiting_and_busy_runs_alone(remote, queue):
         SyncRun.objects.filter(pk=run.pk).update(**columns)
         tasks.sync_conversations(mode="full")
         assert messages(queue) == []
+    assert caplog.text.count(f"sync run {run.pk} is paused; run orq_sync --resume {run.pk}") == 1
+
+
+def test_user_who_resumes_a_paused_run_by_starting_one_causes_no_warning(remote, queue, caplog):
+    runs.pause(runs.open_run("default", "full"))
+
+    tasks.start_unless_running("default", "full")
+
+    assert "is paused" not in caplog.text
 
 
 def test_spent_budget_waits_for_the_next_call(remote, settings, queue):

@@ -47,7 +47,7 @@ class StateFilter(KnownChoiceFilter):
     offered = (
         (ConversationState.LIVE, _("Live: exist in Orq")),
         (ConversationState.UNLISTED, _("Unlisted: exist in Orq, but its list omits them")),
-        (ConversationState.MISSING, _("Missing: not found at the last sync")),
+        (ConversationState.MISSING, _("Missing: not found when last looked for")),
         (ConversationState.DELETED, _("Deleted: no longer exist in Orq")),
         ("any", _("All, including deleted")),
     )

@@ -30,12 +30,12 @@ _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 def enqueue(operation: Operation) -> tuple[str, int]:
     """Notify a worker, unless one is processing the operation; return the message to show and its level."""
     if is_being_done(operation):  # a new message would break the chain, in which each slice enqueues the next
-        return gettext("It is being processed now."), messages.INFO
+        return gettext("The request is already being processed."), messages.INFO
     enqueue_operation(operation.pk)
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
         return gettext("Queued. This page shows the progress."), messages.SUCCESS
-    return gettext("Saved, but not queued. It is waiting for the next scheduled sync."), messages.WARNING
+    return gettext("The request is saved, but not queued. The next scheduled sync will process it."), messages.WARNING
 
 
 @admin.register(Operation)

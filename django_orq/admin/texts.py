@@ -90,6 +90,8 @@ def _explain(verb: str, code: str, params: Mapping[str, Any], *, is_doubtful: bo
         said.append(gettext("It is marked as missing here."))
     if retry_after:
         said.append(gettext("Try again in %(time)s.") % {"time": _rounded_up(retry_after)})
+    elif code in (exceptions.RateLimited.code, exceptions.ServerError.code) and not is_doubtful:
+        said.append(gettext("Try again later."))
     return " ".join(str(sentence) for sentence in said if sentence)
 
 
@@ -120,8 +122,8 @@ OF_CONVERSATIONS: dict[str, Any] = {
     ConversationState.LIVE: _("It exists in Orq."),
     ConversationState.UNLISTED: _("It exists in Orq, but Orq's list omits it."),
     ConversationState.MISSING: _(
-        "It was not found at the last sync, so it may have been deleted. The next full sync looks it up in Orq and "
-        "marks it as deleted if it no longer exists."
+        "It was not found when it was last looked for, so it may have been deleted. The next full sync looks it up in "
+        "Orq and marks it as deleted if it no longer exists."
     ),
     ConversationState.DELETED: _(
         "It was deleted in Orq, with its messages. It is kept here, read-only, for the records that refer to it."

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from django.db import DatabaseError
 from django.utils.text import get_text_list
@@ -75,7 +74,7 @@ class _Examination:
         text, remedy = _("a listed conversation can be retrieved (%(id)s)"), ""
         if retrieved is None:
             text = _("%(id)s is in the list, but cannot be retrieved by its id")
-            remedy = _("If it still exists, check the key's permissions: otherwise syncs cannot confirm deletions.")
+            remedy = _("If it still exists, check the key's permissions. Without them syncs cannot confirm deletions.")
         yield Finding(text=text % {"id": newest}, remedy=remedy)
         text = _("the conversations have the format of %(dialect)s")
         yield Finding(text=text % {"dialect": _dialect(page, retrieved, self.workspace.api_style)})
@@ -140,10 +139,8 @@ class _Examination:
         if isinstance(error, CursorIgnored) or status in (400, 404):
             return self._try_other_style(newest)
         if status == 401:
-            text = _("If the key is correct, it may belong to %(urls)s: try that as BASE_URL.")
-            return text % {"urls": _other_urls(self.workspace.base_url)}
-        if isinstance(error, MalformedResponse):
-            return _("Check that BASE_URL is Orq's own address, and that no proxy or login page is in between.")
+            text = _("If the key is correct, try Orq's other address as BASE_URL (%(urls)s).")
+            return text % {"urls": get_text_list([*VENDOR_URLS], _("or"))}
         return _("Run this command again when the problem is solved.")
 
     def _try_other_style(self, newest: str | None) -> str:
@@ -158,7 +155,7 @@ class _Examination:
         if is_understood:
             return _("Set API_STYLE to '%(style)s': this server supports it.") % {"style": other}
         text = _("API_STYLE '%(style)s' does not help. Check BASE_URL (Orq's own: %(urls)s), or ask Orq's support.")
-        return text % {"style": other, "urls": _other_urls(self.workspace.base_url)}
+        return text % {"style": other, "urls": get_text_list([*VENDOR_URLS], _("or"))}
 
 
 def _service(workspace: Workspace, api_style: str) -> ConversationService:
@@ -214,8 +211,3 @@ def _dialect(page: Page, retrieved: RemoteConversation | None, api_style: str) -
     if api_style == "camel" or (retrieved is not None and "messages" in retrieved.extra):
         return _("SDK 4.1.15 to 4.3.20")
     return _("the public API reference")
-
-
-def _other_urls(base_url: str) -> str:
-    host = urlsplit(base_url).hostname
-    return get_text_list([url for url in VENDOR_URLS if urlsplit(url).hostname != host], _("or"))

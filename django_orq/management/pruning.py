@@ -225,7 +225,7 @@ def _rows_of(model: type[Model]) -> _Rows:
 
 
 KINDS = (
-    Kind(option="scrub", label=_("contents of deleted conversations"), old=_unscrubbed, delete=_scrub),
+    Kind(option="scrub", label=_("names and metadata of deleted conversations"), old=_unscrubbed, delete=_scrub),
     Kind(option="scrub", label=_("operations on deleted conversations"), old=_operations_about_tombstones),
     Kind(option="scrub", label=_("rejected items of deleted conversations"), old=_payloads_of_tombstones),
     Kind(option="tombstones", label=_("deleted conversations"), old=_tombstones, unneeded=_unused, delete=_remove),

@@ -122,16 +122,16 @@ class Migration(migrations.Migration):
                 (
                     "cursor",
                     django_orq.models.fields.BytewiseCharField(
-                        help_text="The next page begins after this Orq id.",
+                        help_text="The next page or lookup by id begins after this Orq id.",
                         max_length=64,
                         null=True,
-                        verbose_name="position in Orq’s list",
+                        verbose_name="position",
                     ),
                 ),
                 (
                     "head_id",
                     django_orq.models.fields.BytewiseCharField(
-                        help_text="The first Orq id in the list at the start.",
+                        help_text="The newest Orq id when the run started.",
                         max_length=64,
                         null=True,
                         verbose_name="newest conversation",

@@ -19,7 +19,7 @@ class SyncRun(Work):
         RUNNING = "running", _("running")
         WAITING = "waiting", _("waiting")
         PAUSED = "paused", _("paused")
-        # In lower case, because the labels also appear in sentences: “Sync run 5 completed with problems 1 hour ago.”
+        # In lower case, because the labels also appear in sentences: “Sync run 5 (full): completed 1 hour ago.”
         SUCCEEDED = "succeeded", _("completed")
         PARTIAL = "partial", _("completed with problems")
         FAILED = "failed", _("failed")
@@ -51,10 +51,10 @@ class SyncRun(Work):
     """``workspace:mode`` while the run is unfinished, so that there is at most one unfinished run of each."""
 
     cursor = BytewiseCharField(
-        _("position in Orq’s list"), max_length=64, null=True, help_text=_("The next page begins after this Orq id.")
+        _("position"), max_length=64, null=True, help_text=_("The next page or lookup by id begins after this Orq id.")
     )
     head_id = BytewiseCharField(
-        _("newest conversation"), max_length=64, null=True, help_text=_("The first Orq id in the list at the start.")
+        _("newest conversation"), max_length=64, null=True, help_text=_("The newest Orq id when the run started.")
     )
     stop_id = BytewiseCharField(
         _("stops at"), max_length=64, null=True, help_text=_("This and older conversations are already mirrored.")

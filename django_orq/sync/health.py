@@ -40,7 +40,7 @@ MAX_OPERATIONS = 10
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
     "last_incremental": (
-        _("Nothing has been mirrored yet. Run “%(command)s --full”, and schedule incremental and full runs."),
+        _("No sync run has completed yet. Run “%(command)s --full”, and schedule incremental and full runs."),
         _(
             "New conversations: as of %(age)s ago (limit: %(limit)s). Check that sync_conversations is "
             "scheduled and that a worker is running. To sync now, run “%(command)s”."
@@ -178,7 +178,7 @@ def _end(run: SyncRun) -> datetime:
 def _judge_ended(run: SyncRun, now: datetime) -> Finding:
     words = {"name": _name(run), "state": run.get_state_display(), "age": _long(now - _end(run))}
     level = {State.FAILED: Level.FAIL, State.PARTIAL: Level.LOOK}.get(State(run.state), Level.OK)
-    text = gettext("%(name)s %(state)s %(age)s ago.") % words
+    text = gettext("%(name)s: %(state)s %(age)s ago.") % words
     return _run_finding("last_run", run, level, text, *remarks(run, for_terminal=True))
 
 

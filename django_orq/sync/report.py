@@ -57,7 +57,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime
     run. Other readers are told to ask the administrator. ``format_time`` formats times.
     """
     found = []
-    if run.error_code and run.error_code != MustWait.code:  # `_waiting` reports that one
+    if run.error_code not in ("", MustWait.code, "pace_kept"):  # `_waiting` reports these two
         found.append(explain(run.error_code, run.error_params, for_operator=for_terminal))
     if run.state == State.WAITING:
         found.append(_waiting(run, format_time))
@@ -130,14 +130,12 @@ def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_u
     """Return to support staff why an operation does not continue; empty if it does. ``format_time`` formats times."""
     if operation.is_finished or is_being_done(operation):
         return []
-    return [*_error(operation, format_time), *not_taken_operation(operation, for_terminal=False)]
-
-
-def _error(operation: Operation, format_time: FormatTime) -> list[str]:
-    if operation.error_code == MustWait.code and operation.resume_at is not None:
-        return [_("Orq accepts no requests until %(time)s.") % {"time": format_time(operation.resume_at)}]
-    code, params = operation.error_code, operation.error_params
-    return [explain(code, params, for_operator=False)] if code else []
+    code, resume_at = operation.error_code, operation.resume_at
+    found = [explain(code, operation.error_params, for_operator=False)] if code and code != MustWait.code else []
+    if resume_at is not None:
+        text = _("Orq accepts no requests until %(time)s.") if code == MustWait.code else _("Resumes after %(time)s.")
+        found.append(text % {"time": format_time(resume_at)})
+    return found + not_taken_operation(operation, for_terminal=False)
 
 
 def is_being_done(work: Work) -> bool:
@@ -179,9 +177,9 @@ def not_taken_run(run: SyncRun, *, for_terminal: bool) -> list[str]:
 
 
 def _not_enqueued(*, for_terminal: bool) -> str:
-    waiting = _("It is waiting for the next scheduled sync.")
     why = _("No worker was notified. The message broker may have been unreachable.")
-    return f"{why} {waiting}" if for_terminal else waiting
+    following = _("The next scheduled sync will notify one.")
+    return f"{why} {following}" if for_terminal else _("Waiting for the next scheduled sync.")
 
 
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
@@ -195,17 +193,17 @@ def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
 
 def _missing_in_words(run: SyncRun) -> str:
     text = ngettext(
-        "%(count)s missing conversation needs review (%(reason)s). Nothing was deleted. If the deletion is correct, "
-        "approve this run.",
-        "%(count)s missing conversations need review (%(reason)s). Nothing was deleted. If the deletions are correct, "
-        "approve this run.",
+        "%(count)s missing conversation needs review (%(reason)s). It was not marked as deleted. If the deletion is "
+        "correct, approve this run.",
+        "%(count)s missing conversations need review (%(reason)s). None of them was marked as deleted. If the "
+        "deletions are correct, approve this run.",
         run.to_approve,
     )
     return text % {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
 
 
 def _approved(approval: Mapping[str, Any], format_time: FormatTime) -> str:
-    text = _("Approved by %(by)s at %(time)s (%(reason)s).")
+    text = _("Approved by %(by)s (%(time)s): %(reason)s.")
     time = format_time(datetime.fromisoformat(approval["at"]))
     return text % {"by": approval["by"], "time": time, "reason": SyncRun.Approval(approval["reason"]).label}
 
@@ -234,8 +232,8 @@ def what_approval_does(run: SyncRun) -> list[str]:
 
 def _waiting(run: SyncRun, format_time: FormatTime) -> str:
     if run.wait == SyncRun.Wait.BUDGET or run.resume_at is None:
-        return _("Its time budget is used up. The next sync of the same mode resumes it.")
-    text = _("It will resume after %(time)s (%(reason)s).")
+        return _("The run’s time budget is used up. The next sync of the same mode resumes it.")
+    text = _("The run can resume after %(time)s (%(reason)s).")
     return text % {"time": format_time(run.resume_at), "reason": run.get_wait_display()}
 
 

@@ -98,10 +98,8 @@ def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> 
     run, created = all_runs().get_or_create(slot=_slot_of(workspace, mode), defaults=defaults)
     if created:
         logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
-    elif run.state == State.PAUSED:
-        logs.log(logs.SYNC_RUN_LEFT_PAUSED, run=run.pk, workspace=workspace, mode=mode.value)
-        return run
-    _set_budget(run, max_seconds)
+    if run.state != State.PAUSED:
+        _set_budget(run, max_seconds)
     return run
 
 
@@ -180,7 +178,7 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
                 stopped.filter(workspace=run.workspace).update(needs_approval="")
     except IntegrityError:
         other = unfinished(run.workspace, run.mode)
-        text = _("Sync run {other} of that mode is unfinished. Wait until it ends, or cancel it, then approve again.")
+        text = _("Sync run {other} has the same mode and is unfinished. Let it end or cancel it, then approve again.")
         raise ValueError(format_lazy(text, other=other.pk if other else "?")) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
     return run

@@ -264,8 +264,8 @@ def _backoff(failures: int) -> float:
 
 
 def _describe(error: Exception) -> dict[str, Any]:
-    if isinstance(error, OrqError):
-        return {"error_code": error.code, "error_params": error.params}
-    name = type(error).__name__
-    text = f"{name} ({error})" if isinstance(error, ImproperlyConfigured) else name
-    return {"error_code": "internal_error", "error_params": {"error": text}}
+    if isinstance(error, ImproperlyConfigured):
+        error = Problem("not_configured", problem=str(error))
+    elif not isinstance(error, OrqError):
+        error = Problem("internal_error", error=type(error).__name__)
+    return {"error_code": error.code, "error_params": error.params}

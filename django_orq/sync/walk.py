@@ -130,7 +130,7 @@ class Walk:
     def _step_back(self) -> None:
         lost = self.run.cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            reason = _("every conversation from which the list could be continued has been deleted")
+            reason = _("the list continues after none of the conversations tried; they may have been deleted")
             raise MalformedResponse(operation="list", reason=reason)
         newer = kept_rows(self.run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back

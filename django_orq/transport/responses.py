@@ -24,7 +24,7 @@ def check_reply(call: Call, reply: Reply, expected: Collection[int]) -> None:
         raise _api_error(call, reply)
     if reply.status not in expected:
         is_redirect = 300 <= reply.status < 400
-        reason = "it is a redirect; check BASE_URL" if is_redirect else f"unexpected status {reply.status}"
+        reason = "it is a redirect" if is_redirect else f"unexpected status {reply.status}"
         raise malformed(call, reply, reason)
 
 

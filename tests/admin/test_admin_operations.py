@@ -137,7 +137,7 @@ class TestSeveral:
             operations.work_slice(operation.pk, seconds=0 if name == "notify" else 60)
             response = admin_client.post(page_of(operation, name))
 
-        assert "It is waiting for the next scheduled sync." in said(response, constants.WARNING)[-1]
+        assert "The request is saved, but not queued." in said(response, constants.WARNING)[-1]
         assert list(leases.idle_operations()) == [operation]
 
 
@@ -245,15 +245,16 @@ class TestDelete:
         assert names_in_orq(remote) == ["Two", "One"]
         assert LogEntry.objects.count() == 1
 
-    def test_failure_of_one_is_told_and_changes_nothing(self, remote, rows, admin_client):
-        remote.fail("delete", status=429, headers={"Retry-After": "70"})
+    @pytest.mark.parametrize(("seconds", "when"), [("70", "in 2 minutes"), ("", "later")])
+    def test_failure_of_one_is_told_and_changes_nothing(self, remote, rows, admin_client, seconds, when):
+        remote.fail("delete", status=429, headers={"Retry-After": seconds})
 
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows[:1]))
 
         assert said(response, constants.SUCCESS) == []
         (message,) = said(response, constants.ERROR)
         assert message.startswith("The conversation was not deleted.")
-        assert message.endswith("Try again in 2 minutes.")
+        assert message.endswith(f"(429 for delete). Try again {when}.")
         assert not LogEntry.objects.exists()
         assert not Operation.objects.exists()
 
@@ -617,7 +618,7 @@ class TestPage:
         response = admin_client.post(page_of(operation, "notify"))
 
         assert queue.qsize() == is_killed
-        assert is_killed or said(response) == ["It is being processed now."]
+        assert is_killed or said(response) == ["The request is already being processed."]
 
     def test_another_attempt_says_that_it_replaces_names_and_is_logged_for_who_ordered_it(
         self, remote, rows, operation, admin_client
@@ -672,6 +673,17 @@ class TestPage:
             r"limiting the number of requests at the moment\. Try again in [78] minutes\.", said(single)[0]
         )
         assert "UTC" not in shown + said(single)[0]
+
+    def test_operation_that_waits_says_why_and_until_when(self, remote, operation, admin_client):
+        remote.fail("retrieve", status=429, headers={"Retry-After": "400"})
+        operations.work_slice(operation.pk)
+        operation.refresh_from_db()
+
+        shown = text_of(admin_client.get(page_of(operation)))
+
+        expected = date_format(timezone.localtime(operation.resume_at), "DATETIME_FORMAT")
+        assert f"(429 for retrieve).\nResumes after {expected}." in shown
+        assert "Try again" not in shown
 
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):
         notes = [

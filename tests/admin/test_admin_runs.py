@@ -127,8 +127,8 @@ def test_last_run_is_named_with_a_link_to_it_and_the_one_under_way_too(remote, a
 
     shown = text_of(admin_client.get(CONVERSATIONS))
 
-    assert f'<a href="{page(ended)}">Full sync #{ended.pk} completed</a>' in shown
-    assert f'<a href="{page(unfinished)}">Fetch new #{unfinished.pk} queued</a>' in shown
+    assert f'<a href="{page(ended)}">#{ended.pk} (Full sync), completed</a>' in shown
+    assert f'<a href="{page(unfinished)}">#{unfinished.pk} (Fetch new), queued</a>' in shown
 
 
 def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
@@ -136,7 +136,7 @@ def test_runs_are_named_without_a_link_to_whoever_may_not_see_them(remote):
 
     shown = text_of(user_with("view_conversation").get(CONVERSATIONS))
 
-    assert f"Full sync #{ended.pk} completed" in shown
+    assert f"#{ended.pk} (Full sync), completed" in shown
     assert page(ended) not in shown
 
 
@@ -175,7 +175,7 @@ def test_click_tells_that_the_broker_is_out_of_reach(remote, admin_client, broke
     assert run.state == "queued"
     assert "could not be queued" in said(response)
     assert "A worker will process it" not in said(response)
-    assert "It is waiting for the next scheduled sync." in text_of(admin_client.get(response.url))
+    assert "Waiting for the next scheduled sync." in text_of(admin_client.get(response.url))
 
 
 def test_several_clicks_are_one_run_and_one_message(remote, admin_client, queue):
@@ -217,7 +217,7 @@ def test_click_on_a_run_that_has_to_wait_says_why(remote, admin_client, queue):
 
     response = sync_now(admin_client, "full")
 
-    assert "is waiting" in said(response)
+    assert ": waiting." in said(response)
     assert "Orq asked us to wait" in said(response)
     assert messages(queue) == []
 
@@ -225,7 +225,7 @@ def test_click_on_a_run_that_has_to_wait_says_why(remote, admin_client, queue):
 def test_click_on_a_run_that_is_being_walked_adds_no_message(remote, admin_client, queue):
     new_run(state="running", lease_until=before(minutes=-2))
 
-    assert "is running" in said(sync_now(admin_client, "full"))
+    assert ": running." in said(sync_now(admin_client, "full"))
     assert messages(queue) == []
 
 
@@ -454,8 +454,8 @@ def test_technical_details_are_folded_at_the_end(remote, admin_client):
     shown = text_of(admin_client.get(page(full_run())))
 
     above, details = shown.split("<details")
-    assert all(label in details for label in ("Position in Orq’s list", "Newest conversation", "Requests to Orq"))
-    assert not any(label in above for label in ("Position in Orq’s list", "Newest conversation", "Requests to Orq"))
+    assert all(label in details for label in ("Position", "Newest conversation", "Requests to Orq"))
+    assert not any(label in above for label in ("Position", "Newest conversation", "Requests to Orq"))
     assert "<fieldset" not in details
 
 
@@ -543,7 +543,7 @@ def test_approval_that_another_run_must_precede_says_which(held_run, admin_clien
     response = admin_client.post(page(held_run, "approve"), SURE)
 
     assert response.url == page(held_run)
-    assert f"Sync run {other.pk} of that mode is unfinished" in said(response)
+    assert f"Sync run {other.pk} has the same mode and is unfinished" in said(response)
 
 
 def test_approval_of_what_a_later_full_run_has_settled_is_refused(held_run, settings, admin_client):
@@ -593,7 +593,7 @@ def test_pause_stops_a_run_where_it_is(remote, admin_client):
 
     run.refresh_from_db()
     assert (run.state, run.pages, run.lease_until) == ("paused", 3, None)
-    assert "is paused" in said(response)
+    assert ": paused." in said(response)
 
 
 def test_cancel_asks_first_and_then_ends_the_run(remote, admin_client):
@@ -606,7 +606,7 @@ def test_cancel_asks_first_and_then_ends_the_run(remote, admin_client):
     response = admin_client.post(page(run, "cancel"), {"post": "yes"})
     run.refresh_from_db()
     assert run.state == "cancelled"
-    assert "is cancelled" in said(response)
+    assert ": cancelled." in said(response)
 
 
 @pytest.mark.parametrize(
@@ -656,11 +656,11 @@ TAKEN_BY_NONE = "It has been waiting to be processed for"
             [f"{TAKEN_BY_NONE} 1 minute."],
         ),
         ({"state": "running", "checkpoint_at": timedelta(seconds=2)}, []),
-        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["It is waiting for the next scheduled sync."]),
-        ({"enqueued_at": None}, ["It is waiting for the next scheduled sync."]),
+        ({"state": "running", "checkpoint_at": timedelta(seconds=90)}, ["Waiting for the next scheduled sync."]),
+        ({"enqueued_at": None}, ["Waiting for the next scheduled sync."]),
         ({"state": "paused", "enqueued_at": timedelta(hours=3)}, []),
-        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["Its time budget is used up"]),
-        ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["It will resume after"]),
+        ({"state": "waiting", "wait": "budget", "enqueued_at": None}, ["The run’s time budget is used up"]),
+        ({"state": "waiting", "wait": "backoff", "resume_at": timedelta(minutes=-3)}, ["The run can resume after"]),
         (
             {
                 "state": "waiting",
@@ -668,7 +668,7 @@ TAKEN_BY_NONE = "It has been waiting to be processed for"
                 "resume_at": timedelta(minutes=3),
                 "enqueued_at": timedelta(minutes=3),
             },
-            ["It will resume after", TAKEN_BY_NONE],
+            ["The run can resume after", TAKEN_BY_NONE],
         ),
         ({"state": "running", "lease_until": timedelta(minutes=-2)}, []),
         (

@@ -156,7 +156,7 @@ def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
     assert exit_code("--full") == 4
 
     error = capsys.readouterr().err
-    assert "It will resume after" in error
+    assert "The run can resume after" in error
     assert "Orq asked us to wait" in error
     assert "503" in error
 

@@ -631,7 +631,7 @@ class TestApproval:
     def test_is_refused_while_another_run_of_that_mode_is_unfinished(self, held):
         other = runs.open_run("default", "full")
 
-        with pytest.raises(ValueError, match=f"Sync run {other.pk} of that mode is unfinished"):
+        with pytest.raises(ValueError, match=f"Sync run {other.pk} has the same mode and is unfinished"):
             approve(held)
         runs.cancel(other)
         assert work_on(approve(held)).tombstoned == 51

@@ -60,7 +60,7 @@ class TestFreshness:
         assert output.splitlines() == [
             "OK    default: New conversations: as of 0 seconds ago.",
             "OK    default: Renames and deletions: as of 0 seconds ago.",
-            f"OK    default: Sync run {synced.pk} (full) completed 0 seconds ago.",
+            f"OK    default: Sync run {synced.pk} (full): completed 0 seconds ago.",
             "No problems found.",
         ]
         assert remote.count() == 0
@@ -69,7 +69,7 @@ class TestFreshness:
         code, output = orq_health()
 
         assert code == 1
-        assert "FAIL  default: Nothing has been mirrored yet. Run “manage.py orq_sync --full”" in output
+        assert "FAIL  default: No sync run has completed yet. Run “manage.py orq_sync --full”" in output
         assert "No problems" not in output
 
     def test_advice_names_a_workspace_that_is_not_the_default_one(self, remote, settings):
@@ -121,7 +121,7 @@ class TestEndedRuns:
         code, output = orq_health()
 
         assert code == 1
-        assert f"FAIL  default: Sync run {failed.pk} (incremental) failed 0 seconds ago. Orq rejects" in output
+        assert f"FAIL  default: Sync run {failed.pk} (incremental): failed 0 seconds ago. Orq rejects" in output
 
     def test_failed_run_that_a_full_one_has_made_up_for_is_not_told(self, remote, synced):
         remote.fail("list", status=401)
@@ -265,7 +265,7 @@ class TestUnfinishedRuns:
         work_on(queued)
 
         assert orq_health()[0] == 0
-        assert "It will resume after" in finding("unfinished_run")["text"]
+        assert "The run can resume after" in finding("unfinished_run")["text"]
         assert 590 < finding("unfinished_run")["wait_seconds"] <= 600
 
     def test_wait_that_is_over_and_nobody_goes_on_is_for_a_person(self, remote, queued):
@@ -332,7 +332,7 @@ class TestUsage:
         code, output = orq_health()
 
         assert code == 1
-        assert "FAIL  research: Nothing has been mirrored yet." in output
+        assert "FAIL  research: No sync run has completed yet." in output
         assert orq_health("--workspace", "default")[0] == 0
 
     def test_json_is_one_object(self, synced):

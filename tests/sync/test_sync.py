@@ -15,6 +15,7 @@ from django_orq.store import rate_limits
 from django_orq.store.database import DatabaseClock
 from django_orq.sync import runs, slices, walk
 from django_orq.sync.claim import Claim
+from django_orq.sync.report import remarks
 
 from ..references.models import Report
 from ..threads import in_thread
@@ -115,7 +116,7 @@ TROUBLES = {
     "500": ({"status": 500, "body": "<h1>oops</h1>"}, "server_error", "500"),
     "502": ({"status": 502}, "server_error", "502"),
     "302": ({"status": 302, "headers": {"Location": "/"}}, "malformed_response", "list"),
-    "drop": ({"drop": "before"}, "transport_error", "No response"),
+    "drop": ({"drop": "before"}, "transport_error", "Orq did not respond"),
     "cut": ({"cut": True}, "malformed_response", "list"),
     "shape": ({"status": 200, "body": "{}"}, "malformed_response", "data"),
 }
@@ -271,8 +272,9 @@ def test_missing_key_fails_the_run_with_a_clear_message(remote, settings):
         slices.run_slice(run.pk)
 
     run.refresh_from_db()
-    assert run.state == SyncRun.State.FAILED
-    assert "API_KEY" in run.error_message
+    assert (run.state, run.error_code) == (SyncRun.State.FAILED, "not_configured")
+    assert "API_KEY" in " ".join(remarks(run, for_terminal=True))
+    assert remarks(run) == ["Orq is not configured correctly on this site. Ask the site's administrator."]
 
 
 def test_failing_database_makes_the_run_wait_and_it_goes_on_from_its_last_page(remote, four_pages):
@@ -345,12 +347,11 @@ def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, four
     assert (run.pages, run.state) == (4, "succeeded")
 
 
-def test_paused_run_is_left_alone_with_a_warning_until_it_is_resumed(remote, four_pages, caplog):
+def test_paused_run_is_left_alone_until_it_is_resumed(remote, four_pages):
     run = runs.open_run("default", "full")
     assert slices.run_slice(run.pk, on_progress=lambda run: runs.pause(run)) is None
 
     assert full_run().state == SyncRun.State.PAUSED
-    assert f"sync run {run.pk} is paused; run orq_sync --resume {run.pk}" in caplog.text
     assert runs.adoptable("default") == []
 
     runs.resume(run)

@@ -19,7 +19,7 @@ AGES = {
     "operations": "delete operations that finished more than DAYS days ago",
     "rejected": "delete rejected items that were resolved more than DAYS days ago",
     "tombstones": "delete the rows of conversations that were deleted more than DAYS days ago, except those that your "
-    "models refer to and those that the database refuses to delete (the latter are counted only with --apply)",
+    "models refer to and those that the database refuses to delete (without --apply, the latter count as “to delete”)",
     "scrub": "remove all data except ids and times from the rows of conversations that were deleted more than DAYS "
     "days ago, and delete their rejected items and the operations on them",
 }
@@ -63,8 +63,8 @@ class Command(OrqCommand):
 
 
 def _describe(tally: Tally, *, apply: bool) -> str:
-    """Return, for example, “sync runs: 12 deleted, 3 kept because they are still needed”."""
+    """Return, for example, “sync runs: 12 deleted, 3 kept because they are needed or cannot be deleted”."""
     text = gettext("%(kind)s: %(count)s deleted") if apply else gettext("%(kind)s: %(count)s to delete")
     text %= {"kind": tally.kind.label, "count": number(tally.count)}
-    kept = gettext("%(count)s kept because they are still needed") % {"count": number(tally.kept)}
+    kept = gettext("%(count)s kept because they are needed or cannot be deleted") % {"count": number(tally.kept)}
     return f"{text}, {kept}" if tally.kept else text

@@ -37,13 +37,13 @@ class Command(OrqCommand):
     help = (
         "Mirror the conversations of an Orq workspace in this process, without Celery. Exit codes: 0 completed, "
         "1 failed or cancelled, 2 wrong usage or settings, 3 completed with problems, 4 unfinished (paused, waiting "
-        "or out of time), 5 another process is working on the run."
+        "or out of budget), 5 another process is working on the run."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", type=alias, help=f"alias in ORQ_WORKSPACES (default: {DEFAULT_ALIAS})")
         parser.add_argument("--full", action="store_true", help="read the whole list, not only new conversations")
-        parser.add_argument("--max-seconds", type=float, metavar="S", help="seconds to run; the next call resumes")
+        parser.add_argument("--max-seconds", type=float, metavar="S", help="time budget; a later call resumes the run")
         parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: your login name)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--resume", type=int, metavar="RUN", help="resume a run that is paused or out of budget")
@@ -149,7 +149,7 @@ def _approve(run: SyncRun, by: str) -> SyncRun:
 
 
 def _pages_read(run: SyncRun) -> str:
-    text = _("Resuming sync run %(run)s. Pages already read: %(count)s.")
+    text = _("Sync run %(run)s is unfinished. Pages already read: %(count)s.")
     return text % {"run": run.pk, "count": number(run.pages)}
 
 
