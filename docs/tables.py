@@ -135,6 +135,7 @@ def fields_of(kind: Any, column: str, *, write: Callable[[str], str] = str) -> l
 
 def limits() -> dict[str, str]:
     from django_orq import conf, payloads  # noqa: PLC0415
+    from django_orq.admin.bulk import MAX_RENAMES  # noqa: PLC0415
     from django_orq.mirror import operations  # noqa: PLC0415
     from django_orq.models import searching  # noqa: PLC0415
     from django_orq.store import rate_limits  # noqa: PLC0415
@@ -148,7 +149,7 @@ def limits() -> dict[str, str]:
         "the longest time that the app waits because Orq asks for it": (
             f"{rate_limits.MAX_WAIT.total_seconds() / 3600:g} h"
         ),
-        "the waiting time of a run if Orq has problems and names none; doubles each time, with jitter": (
+        "the waiting time of a run if Orq has problems and names no waiting time; doubles each time, with jitter": (
             f"{slices._FIRST_BACKOFF:g} to {slices._MAX_BACKOFF:g} s"
         ),
         "the time without progress after which a run or an operation fails": " or ".join(
@@ -158,6 +159,7 @@ def limits() -> dict[str, str]:
         "the nesting of a conversation's JSON": f"{payloads.MAX_DEPTH} levels",
         "a name": f"{payloads.MAX_NAME} characters",
         "conversations in one operation of the admin": f"{operations.MAX_ITEMS:,}",
+        "conversations in one operation that renames": f"{MAX_RENAMES}",
         "the newest conversations that a search by name looks at": f"{searching.MAX_SEARCHED:,}",
         "finished runs that are kept per workspace": f"{runs.KEPT}",
         "of these, runs that changed nothing": f"{runs.KEPT_UNCHANGED}",
