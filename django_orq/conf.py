@@ -25,7 +25,7 @@ MAX_PAGE_SIZE = 100
 TOTAL_SECONDS = 60.0
 """The time limit of one operation on Orq, including its retries."""
 INTERACTIVE_SECONDS = 15.0
-"""The time limit of all operations together that a user is waiting for."""
+"""The time limit, in total, of the operations that a user is waiting for."""
 MAX_SLEEP = 15.0
 """The longest time, in seconds, that a worker sleeps for REQUESTS_PER_MINUTE. A longer wait ends its slice."""
 

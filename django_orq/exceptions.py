@@ -118,7 +118,7 @@ class APIError(OrqError):
     """
 
     code = "api_error"
-    template = _("Orq returned status {status} for {operation}{detail}.\n{hint}")
+    template = _("Orq returned status {status} for the {operation} request{detail}.\n{hint}")
     private = OrqError.private | {"headers", "body"}
 
     operation: str
@@ -134,7 +134,7 @@ class AuthenticationFailed(APIError):
 
     code = "authentication_failed"
     concerns_all = True
-    template = _("Orq rejects this site's API key.\nCheck API_KEY and BASE_URL (Orq returned 401 for {operation}).")
+    template = _("Orq rejects this site's API key.\nCheck API_KEY and BASE_URL (401 for the {operation} request).")
 
 
 class PermissionRefused(APIError):
@@ -158,7 +158,7 @@ class RateLimited(APIError):
     """429: too many requests. ``retry_after`` is set if Orq said how long to wait."""
 
     code = "rate_limited"
-    template = _("Orq received too many requests (429 for {operation}).")
+    template = _("Orq received too many requests (429 for the {operation} request).")
     retryable = True
 
 
@@ -177,7 +177,7 @@ class ServerError(APIError):
     """5XX: Orq, or a proxy in front of it, failed."""
 
     code = "server_error"
-    template = _("Orq failed with status {status} for {operation}{detail}.")
+    template = _("Orq failed with status {status} for the {operation} request{detail}.")
     retryable = True
 
     @property
@@ -190,7 +190,7 @@ class TransportError(OrqError):
 
     code = "transport_error"
     concerns_all = True
-    template = _("Orq did not respond to the {operation} request: {reason}.\nCheck the network and BASE_URL.")
+    template = _("The {operation} request to Orq failed: {reason}.\nCheck the network, BASE_URL and API_KEY.")
     retryable = True
 
     operation: str
@@ -240,7 +240,7 @@ class WorkspaceDoubted(OrqError):
     """
 
     code = "workspace_doubted"
-    template = _("The API key finds no mirrored conversation (looked up: {asked}).\nCheck API_KEY and BASE_URL.")
+    template = _("Orq found none of the mirrored conversations looked up ({asked}).\nCheck API_KEY and BASE_URL.")
 
     asked: int
 
@@ -273,7 +273,7 @@ class OutcomeUnknown(OrqError):
     """The request may or may not have taken effect. We do not send it again; the next full sync shows the outcome."""
 
     code = "outcome_unknown"
-    template = _("Orq may have completed the {operation} request ({reason}). The next full sync will show it.")
+    template = _("Orq may have completed the {operation} request ({reason}). The next full sync will show if it did.")
 
     operation: str
     reason: str

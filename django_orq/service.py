@@ -37,9 +37,10 @@ _CURSORS = {"snake": ("starting_after", "ending_before"), "camel": ("startingAft
 class ConversationService:
     """The conversations of one workspace in Orq. Times are in seconds.
 
-    ``api_key`` may be a callable; it is called for each request. ``retries`` is the default for all calls. A call
-    takes at most ``total_seconds``, including its retries, and ends at most ``lifetime_seconds`` after the service was
-    created. Close the service after use, or use it as a context manager.
+    ``api_key`` may be a callable; it is called for each request. ``retries`` is the default for all calls. No attempt
+    and no read of a body starts later than ``total_seconds`` after the beginning of a call, or ``lifetime_seconds``
+    after the service was created; a response that arrives slowly can take longer. Close the service after use, or use
+    it as a context manager.
 
     Every operation raises subclasses of ``OrqError``: ``APIError`` (any 4XX or 5XX, with ``retry_after`` if Orq sent
     it), ``TransportError`` and ``MalformedResponse``. Before anything is sent, invalid arguments raise ``ValueError``,

@@ -33,7 +33,10 @@ else:
     _Task = Task  # takes no parameters before Celery 5.7
 
 MAX_COUNTDOWN = 300.0
-"""Seconds. Brokers may redeliver messages with a longer delay, so longer waits are left to the next scheduled sync."""
+"""Seconds. Longer waits are left to the next scheduled sync.
+
+Brokers may redeliver messages that are delayed for longer.
+"""
 _TIMEOUT = 1.0
 """Seconds for each step of publishing: connecting, and each response."""
 _NAMES: dict[type[Work], str] = {SyncRun: "sync run", Operation: "operation"}
@@ -82,13 +85,13 @@ def sync_conversations(
     mode: str = SyncRun.Mode.INCREMENTAL.value,
     max_seconds: float | None = None,
 ) -> None:
-    """Start a sync run, or resume the unfinished one. This is the task to schedule.
+    """Start a sync run, or continue the unfinished one unless it is paused. This is the task to schedule.
 
     ``mode`` is "incremental" (new conversations) or "full" (all conversations, and deletions); ``workspace=None``
-    means all workspaces; ``max_seconds`` is the time budget of this call. Each call also enqueues every other
-    unfinished run of the workspace, and every unfinished operation, that no worker is processing, so no message needs
-    to be redelivered. Raises ``ValueError`` for an invalid mode or budget, and ``ImproperlyConfigured`` for an unknown
-    workspace.
+    means all workspaces; ``max_seconds`` is the time budget of this call. Each call also enqueues the other unfinished
+    runs of the workspace, and the unfinished operations, that could continue now, but that no worker is processing and
+    for which no message is under way; so no message needs to be redelivered. Raises ``ValueError`` for an invalid mode
+    or budget, and ``ImproperlyConfigured`` for an unknown workspace.
     """
     runs.check_mode(mode)
     if workspace is None:
@@ -108,9 +111,9 @@ def sync_conversations(
 def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str = "") -> None:
     """Process one slice of a run, starting at its checkpoint, and enqueue the next slice.
 
-    Does nothing if the run is finished, paused or waiting, or if another worker has it. ``ticket`` identifies the
-    message that called the task: if a newer one is under way, the task enqueues nothing. If the run fails, the task
-    fails. In eager mode only one slice runs, because the caller waits for it.
+    Does nothing if the run is finished, paused or out of budget, or still has to wait, or if another worker has it.
+    ``ticket`` identifies the message that called the task: if a newer one is under way, the task enqueues nothing. If
+    the run fails, the task fails. In eager mode only one slice runs, because the caller waits for it.
     """
     run = slices.run_slice(run_id)
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:

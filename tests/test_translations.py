@@ -26,8 +26,10 @@ from .walking import full_run
 GERMAN = {
     "Something went wrong with Orq.": "Mit Orq ging etwas schief.",
     "A conversation needs a name.": "Eine Konversation braucht einen Namen.",
-    "Orq returned status {status} for {operation}{detail}.\n{hint}": "Antwort auf {operation}: {status}{detail}.",
-    "Orq did not respond to the {operation} request: {reason}.\nCheck the network and BASE_URL.": (
+    "Orq returned status {status} for the {operation} request{detail}.\n{hint}": (
+        "Antwort auf {operation}: {status}{detail}."
+    ),
+    "The {operation} request to Orq failed: {reason}.\nCheck the network, BASE_URL and API_KEY.": (
         "Orq ist nicht erreichbar: {reason}."
     ),
     "“displayName” must be a string": "„displayName“ muss Text sein",
@@ -82,7 +84,7 @@ def test_error_is_english_for_logs_and_in_the_language_of_who_reads_it():
         assert error.message == explain(error.code, stored) == "Orq ist nicht erreichbar: the connection was refused."
         assert InvalidName(reason="A conversation needs a name.").message == "Eine Konversation braucht einen Namen."
         assert explain("of_another_version", {}) == "Mit Orq ging etwas schief. (of_another_version)"
-        assert str(error).startswith("Orq did not respond")
+        assert str(error).startswith("The list request to Orq failed")
     assert error.message == str(error)
 
 

@@ -48,7 +48,8 @@ class ConversationAdmin(BulkAdmin):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # Set on the instance, so that it also applies if the first base of a subclass is a theme's with its own list.
+        # Set on the instance, so that it also applies if a subclass first inherits from a theme's admin class that has
+        # a change list of its own.
         vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
         # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would delete rows.
         of_site = {name for name, _action in self.admin_site.actions}

@@ -1,4 +1,4 @@
-"""The forms for one conversation and for several. They save nothing: only Orq's responses change the rows."""
+"""The forms for one conversation and for several. They save nothing: a row follows Orq's response."""
 
 import hashlib
 import json

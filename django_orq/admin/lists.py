@@ -1,4 +1,4 @@
-"""The change lists: filters, search and pagination that read only the rows they show."""
+"""The change lists: filters, search and pagination that read a limited number of rows, however large the table is."""
 
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -85,7 +85,10 @@ def chosen_workspace(request: HttpRequest) -> str:
 
 
 class CreatedFilter(KnownChoiceFilter):
-    """Filters by days since creation (in the current time zone), by a range of ids, which sort by creation time."""
+    """Filters by days since creation (in the current time zone), by means of a range of ids.
+
+    Ids sort by creation time.
+    """
 
     title = _("created")
     parameter_name = "created"

@@ -59,7 +59,10 @@ class OperationAdmin(ReadOnlyAdmin):
         return obj.requested_by_pk == str(request.user.pk)
 
     def may_request(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether the user may request the pending or retryable items again, for each of their conversations."""
+        """Whether the user may request the pending or retryable items again.
+
+        This requires the permission for each of their conversations.
+        """
         conversations = admin_of(self.admin_site, Conversation)
         if not self.has_view_permission(request, operation) or conversations is None:
             return False

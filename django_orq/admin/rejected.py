@@ -24,7 +24,7 @@ def shown_reason(payload: RejectedPayload) -> str:
 
 
 def met_last(run: SyncRun) -> list[tuple[RejectedPayload, str]]:
-    """The first rejected items, in the order of their keys, that this run was the last to see, with the reasons."""
+    """The rejected items that no later run has seen, each with its reason: the first ``_MAX_SHOWN`` by key."""
     payloads = all_payloads().filter(last_run=run).order_by("key")
     return [(payload, shown_reason(payload)) for payload in payloads[:_MAX_SHOWN]]
 

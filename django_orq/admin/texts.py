@@ -59,7 +59,7 @@ def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | Non
 
 
 def explain_refusal(error: Exception) -> str:
-    """Say why the request was refused. What is wrong with the settings is for operators."""
+    """Say why the request was refused. Only operators are told what is wrong with the settings."""
     return _cause("not_configured", {"problem": ""}) if isinstance(error, ImproperlyConfigured) else str(error)
 
 

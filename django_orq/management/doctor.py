@@ -39,7 +39,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Examination:
-    """The checks of one workspace. Each sends GET requests to the configured base URL, without retries."""
+    """The checks of one workspace. They send only GET requests, to the configured base URL, without retries."""
 
     workspace: Workspace
     service: ConversationService

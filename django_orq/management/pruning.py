@@ -1,8 +1,8 @@
 """Deletes old rows that are no longer needed and scrubs old tombstones, in batches.
 
-Tombstones are kept for at least a day. Without its tombstone, a response from before the deletion would create the
-conversation's row again, but no request takes a day. If a process that was suspended for that long does write such a
-response, the next full run detects that the conversation is gone.
+Tombstones are kept for at least a day. If there were no tombstone, a response from before the deletion would create
+the conversation's row again; but no request takes a day. If a process that was suspended for that long does write such
+a response, the next full run detects that the conversation is gone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

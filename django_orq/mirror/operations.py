@@ -33,7 +33,7 @@ MAX_ITEMS = 1_000
 KEPT = 500
 """How many finished operations are kept."""
 PRUNED_AT_ONCE = 10
-"""How many older ones are deleted at a time, newest first, because the database may refuse to delete the oldest."""
+"""How many of the others are deleted at a time, newest first, so that old ones that cannot be deleted block none."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
 """How many processes may start an item and die before its outcome is recorded as unknown."""
@@ -188,7 +188,7 @@ def _work_or_wait(execution: "Execution", *, stop: float) -> None:
 
 
 class Execution(Lease[Operation]):
-    """The lease on one operation, its ``work``, while this process carries it out."""
+    """The lease on one operation (``self.work``), held while this process carries it out."""
 
     @classmethod
     def take(cls, operation_id: int, *, clock: DatabaseClock) -> Self | None:

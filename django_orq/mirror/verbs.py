@@ -33,7 +33,10 @@ MAX_COMPARISONS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Renamed:
-    """The result of a rename. The other names are ``None`` unless someone else renamed it at the same moment."""
+    """The result of a rename.
+
+    Both names are ``None`` unless someone else renamed the conversation at the same moment.
+    """
 
     conversation: Conversation
     replaced: str | None
@@ -229,8 +232,8 @@ def _has_changed(seen: RemoteConversation, conversation: Conversation, expected:
     """Return whether the conversation in Orq is no longer as the caller saw it.
 
     If the row has the time that the caller saw, only the name is compared, because a change of other fields does not
-    matter. A remote time older than expected also counts as a change: Orq's data was restored from a backup, or the
-    expected time never existed.
+    matter. Otherwise any other remote time counts as a change, even an older one: Orq's data was restored from a
+    backup, or the expected time never existed.
     """
     if seen.updated_at == expected:
         return False

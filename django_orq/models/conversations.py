@@ -1,4 +1,7 @@
-"""Mirrored conversations, as Orq last described them. Only Orq's responses change these rows."""
+"""Mirrored conversations, as Orq last described them.
+
+Only Orq's responses change these rows, apart from the scrubbing and deletion of old tombstones (``orq_prune``).
+"""
 
 from typing import Any, ClassVar, NoReturn
 
@@ -65,7 +68,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 class Conversation(models.Model):
     """One conversation of an Orq workspace, as Orq last described it.
 
-    Your own models can refer to it with a foreign key. Only Orq's responses change its columns; to change the
+    Your own models can refer to it with a foreign key. Your code cannot write its columns; to change the
     conversation itself, call the functions of ``django_orq.mirror``.
     """
 

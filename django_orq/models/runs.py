@@ -67,7 +67,7 @@ class SyncRun(Work):
         default=False,
         help_text=_("All conversations up to the newest one were read, by this run or by earlier ones."),
     )
-    """Whether this run and the one at whose head it stopped have together read the whole list from ``head_id``."""
+    """Whether this run, together with the earlier runs that it builds on, has read the whole list from ``head_id``."""
     out_of_place = models.JSONField(default=list, editable=False)
     """Ids that the list showed out of order. They do not count as missing on the page where they belong by age."""
     ended_early = models.BooleanField(_("list ended early"), default=False)

@@ -8,7 +8,7 @@ from ..exceptions import explain
 
 
 class Work(models.Model):
-    """Work that is done in slices: one process at a time holds its lease, and a Celery message starts each slice."""
+    """Work that is done in slices: one process at a time holds its lease. With Celery, a message starts each slice."""
 
     token = models.CharField(max_length=32, default="", editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)

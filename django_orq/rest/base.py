@@ -91,7 +91,8 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
 
     def get_throttles(self) -> list[BaseThrottle]:
         """Return the project's throttles and, if ``throttle_scope`` has a rate, that scope's, which counts writes."""
-        # Not in addition to a project's subclass of it: both count under one key, so each request would count twice.
+        # If the project uses a subclass of ScopedRateThrottle, the stock class is not added: both count under one key,
+        # so each request would count twice.
         scoped = next((t for t in self.throttle_classes if issubclass(t, ScopedRateThrottle)), ScopedRateThrottle)
         is_rated = scoped.THROTTLE_RATES.get(self.throttle_scope or "") is not None
         if not is_rated or self.request.method in permissions.SAFE_METHODS:

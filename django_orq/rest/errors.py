@@ -39,7 +39,7 @@ _STATUSES = {
     "mirror_contended": status.HTTP_503_SERVICE_UNAVAILABLE,
     "database_trouble": status.HTTP_503_SERVICE_UNAVAILABLE,
 }
-"""The statuses by code. Other errors are 502: Orq's response was an error or is invalid."""
+"""The statuses by code, where ``_status`` finds nothing more specific. All other errors are 502."""
 _HINTS = {
     "create": _("The conversation may have been created in Orq. Look for it before you create it again."),
     "update": _("The conversation may have been renamed. A full sync shows its name. It is safe to rename it again."),
@@ -81,7 +81,7 @@ class NotSetUp(APIException):
 
 
 class Failure(APIException):
-    """An ``OrqError``, as REST framework returns it."""
+    """An ``OrqError`` as an exception of REST framework."""
 
     def __init__(self, error: orq.OrqError) -> None:
         super().__init__(orq.explain(error.code, error.params, for_operator=False), _CODES.get(error.code, error.code))

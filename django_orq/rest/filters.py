@@ -52,7 +52,7 @@ class ListedState(OfLists):
 
 
 class CreatedAndUpdated(OfLists):
-    """Ranges of creation and update times. Ids sort by creation time, so for that a range of ids is used."""
+    """Ranges of creation and update times. Ids sort by creation time, so creation times become a range of ids."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         values = asked(request, ConversationQuery)
@@ -158,7 +158,7 @@ class SyncRunPagination(MirrorPagination):
 
 @dataclass(frozen=True, kw_only=True)
 class _Pinned:
-    """A query set whose ordering begins with a column that is NULL in all rows, as the index to be used does.
+    """A query set whose ordering begins with a column that is NULL in all rows, because the index begins with it.
 
     PostgreSQL does not know that the column is NULL in all rows, and would otherwise sort the whole table.
     """

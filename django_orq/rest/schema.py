@@ -90,7 +90,7 @@ _ASKS_ORQ = _WRITE | {
 _BEHIND = _("Orq completed the request, but the local copy is out of date: do not repeat the request")
 _CHANGES_ORQ = _ASKS_ORQ | {202: _error(_BEHIND, "MirrorBehind", remote_id=_REMOTE_ID, replaced=_REPLACED)}
 _CURRENT = serializers.CurrentConversationSerializer()
-_CHANGED = _error(_("Someone has renamed the conversation since you read it"), "ConversationChanged", current=_CURRENT)
+_CHANGED = _error(_("The conversation was changed in Orq since you read it"), "ConversationChanged", current=_CURRENT)
 _RUN = serializers.SyncRunDetailSerializer(required=False)
 _CONFLICT = _error(_("The state of the run does not allow this"), "RunConflict", run=_RUN)
 _NOT_ENQUEUED = _error(_("The message broker or the database is unavailable"), "WorkerNotNotified", run=_RUN)

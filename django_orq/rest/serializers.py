@@ -90,7 +90,7 @@ class RenameSerializer(serializers.Serializer[Any]):
     expected_updated_at = TimeField(
         write_only=True,
         required=False,
-        help_text=_("The remote_updated_at that you read. If the name was changed since then, nothing is done (409)."),
+        help_text=_("The remote_updated_at that you read. If Orq has a later change, nothing is renamed (409)."),
     )
 
 

@@ -66,7 +66,8 @@ class ConversationViewSet(
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Rename a conversation in Orq, then in the mirror.
 
-        If someone else has renamed it since `expected_updated_at`, nothing is changed and the response is 409. Without
+        If it was changed in Orq since `expected_updated_at`, it is not renamed, the mirror is updated, and the
+        response is 409. Of the changes that the mirror does not have yet, only a new name counts. Without
         `expected_updated_at`, the time in the mirror is used.
         """
         conversation = self.get_object()

@@ -1,7 +1,7 @@
 """The database that the mirror is written to.
 
 This app reads its tables there too, because a replica may lag behind. Only the lists of conversations in the admin and
-the REST API are read from the database that the project's router returns for reading.
+the REST API, and the admin's autocompletion, are read from the database that the project's router returns for reading.
 """
 
 import time
@@ -35,7 +35,7 @@ def leave_broken_connection() -> None:
 
 
 def all_rows() -> QuerySet[Conversation]:
-    """All conversations, in a query set that can write them; the one of the model's manager refuses to."""
+    """All conversations, in a query set that can write them; the model's manager returns one that refuses to."""
     return QuerySet(Conversation, using=write_database())
 
 

@@ -137,7 +137,7 @@ def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
 
 
 def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
-    """Unfinished operations that no process works on and for which no message is expected to arrive."""
+    """Unfinished operations that need not wait, that no process works on, and for which no message is expected."""
     patience = timedelta(seconds=max_lease())
     return unfinished_operations(workspace).filter(idle(DatabaseClock(write_database()).now(), patience=patience))
 

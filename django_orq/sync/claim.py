@@ -43,8 +43,8 @@ class Claim(Lease[SyncRun]):
     def acquire_slot(self, operation: str) -> None:
         """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request.
 
-        Raises ``MustWait`` as long as a Retry-After of Orq is in force, for which the database is read every few
-        seconds, and a ``Problem`` if the sleep would be too long.
+        Raises ``MustWait`` while a Retry-After of Orq is in force, and a ``Problem`` if the sleep would be too long.
+        To limit queries, the database is asked for a Retry-After only every few seconds.
         """
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)

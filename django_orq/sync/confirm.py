@@ -148,7 +148,11 @@ class Confirmation:
         return {"needs_approval": Approval.MASS_DELETE, "to_approve": count}
 
     def _max_missing(self) -> int:
-        """How many rows may be missing without a review; none while an approved doubt about the workspace is open."""
+        """How many rows may be missing without a review.
+
+        0 if a run was approved although it could not verify its workspace, until a later full run has confirmed
+        everything.
+        """
         if runs.approved_doubts(self.run.workspace):
             return 0
         workspace = self._claim.workspace

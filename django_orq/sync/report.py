@@ -127,7 +127,10 @@ def _needs_worker(run: SyncRun) -> bool:
 
 
 def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_utc) -> list[str]:
-    """Return to support staff why an operation does not continue; empty if it does. ``format_time`` formats times."""
+    """Return the reasons why an operation does not continue, as sentences for support staff; empty if it continues.
+
+    ``format_time`` formats times.
+    """
     if operation.is_finished or is_being_done(operation):
         return []
     code, resume_at = operation.error_code, operation.resume_at

@@ -31,7 +31,7 @@ KEPT = 500
 KEPT_UNCHANGED = 100
 """How many finished runs that changed nothing are kept."""
 PRUNED_AT_ONCE = 50
-"""How many older ones are deleted at a time, newest first, because the database may refuse to delete the oldest."""
+"""How many of the others are deleted at a time, newest first, so that old ones that cannot be deleted block none."""
 FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Full runs that confirmed all rows that were missing after their walk."""
 _NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}
@@ -144,11 +144,11 @@ def cancel(run: SyncRun) -> bool:
 def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
     """Reopen a run that was stopped for review, and return it, or ``None`` if it is not stopped for that reason now.
 
-    Approving a stopped confirmation waives the guard and the lack of a canary for the rows that were missing when the
-    walk ended. If several runs could not verify their workspace, approving any of them reopens the newest, which
-    restarts at the head of the list and does not verify the workspace again. ``by`` is truncated to 255 characters.
-    Raises ``ValueError`` if a later run has superseded this one, or if another run of that mode is unfinished, and
-    ``ImproperlyConfigured`` if the workspace is no longer configured.
+    Approving a stopped confirmation lifts the guard for the rows that were missing when the walk ended, and does
+    without a canary if the mirror has no candidate for one. If several runs could not verify their workspace,
+    approving any of them reopens the newest, which restarts at the head of the list and does not verify the workspace
+    again. ``by`` is truncated to 255 characters. Raises ``ValueError`` if a later run has superseded this one, or if
+    another run of that mode is unfinished, and ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
     stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")

@@ -65,8 +65,8 @@ def run_slice(
     """Work on a run for about ``seconds`` (by default the workspace's ``SLICE_SECONDS``), or until it ends.
 
     Returns the run as it is afterwards: still running, waiting, or finished. Returns ``None`` if the run cannot be
-    claimed or the claim was lost, because it is finished, paused or waiting, or another worker has it. If the run
-    fails, it is recorded as failed and the error is raised.
+    claimed or the claim was lost, because it is finished or paused, has to wait, or is out of budget, or because
+    another worker has it. If the run fails, it is recorded as failed and the error is raised.
     """
     before = all_runs().get(pk=run_id)
     workspace = get_workspace(before.workspace)

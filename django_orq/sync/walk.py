@@ -130,7 +130,7 @@ class Walk:
     def _step_back(self) -> None:
         lost = self.run.cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            reason = _("the list continues after none of the conversations tried; they may have been deleted")
+            reason = _("the list could not be continued after any conversation tried; they may have been deleted")
             raise MalformedResponse(operation="list", reason=reason)
         newer = kept_rows(self.run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back
@@ -210,8 +210,8 @@ class Walk:
     def _shares_no_ids(self, plan: Plan) -> bool:
         """Whether the workspace has to be verified first, because the page shares no id with the mirror.
 
-        This is so for a slice's first page, for the first one after a step back, and for every page of a full run
-        whose mirror was not empty, unless an approval has waived it.
+        This is checked for a slice's first page, for the first one after a step back, and for every page of a full run
+        if the mirror was not empty before the run, unless an approval has waived it.
         """
         if self._proved_now or any(change.row is not None for change in plan.changes):
             return False

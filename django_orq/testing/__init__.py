@@ -22,7 +22,8 @@ These attributes of the sandbox change how it behaves, until they are set again:
 | `unknown_cursor` | "404", "400", "empty",            | responds like this if the cursor is not the |
 |                  | "first_page"                      | id of an existing conversation              |
 | `hidden`         | set of ids                        | omits them from lists, still retrieves them |
-| `transform_list` | callable: response -> response    | sends its return value (any JSON) as a list |
+| `transform_list` | callable: response -> response    | sends its return value, which may be any    |
+|                  |                                   | JSON, as the response to list               |
 | `locked_out`     | bool                              | seems empty: empty lists, 404 for the rest  |
 | `on_request`     | callable: (operation, phase)      | calls it "before" and "after" an operation, |
 |                  |                                   | in the server's thread                      |

@@ -1,4 +1,4 @@
-"""The sandbox: a server and its workspace, with what tests need."""
+"""The sandbox: a server with the conversations of one workspace, faults to inject, and a record of the requests."""
 
 import math
 import random

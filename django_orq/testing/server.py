@@ -134,7 +134,9 @@ class SandboxServer(ThreadingTCPServer):
         self._connections.pop(threading.current_thread(), None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        raise  # so that an exception in a hook ends the thread visibly, instead of being printed
+        # So that an exception in a hook reaches threading.excepthook, which pytest reports. The base class would only
+        # print it.
+        raise
 
 
 def render_head(answer: Answer, *, length: int | None) -> bytes:

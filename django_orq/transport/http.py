@@ -32,7 +32,10 @@ _CHUNK = 16_384
 _GZIP = 16 + zlib.MAX_WBITS
 _FAILURES = (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error)
 _NOT_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError, InvalidSchema)
-"""After any other failure the request counts as sent: a TLS peer may read all of it and then close the connection."""
+"""After any other failure, except a CONNECT that the proxy refused, the request counts as sent.
+
+A TLS peer may read all of it and then close the connection.
+"""
 _REASONS = (
     (InvalidSchema, "a SOCKS proxy needs the package PySocks; run pip install 'requests[socks]'"),
     (socket.gaierror, "the host name could not be resolved"),
@@ -104,9 +107,10 @@ class Transport:
     def send(self, call: Call, *, retries: RetryConfig, seconds: float) -> Reply:
         """Send the request, with retries, within ``seconds``, and return the response, whatever its status.
 
-        Raises ``TransportError`` if no response arrived, and ``MalformedResponse`` if it is incomplete, too long or
-        not HTTP. No attempt and no read of a body starts after ``seconds``. If headers arrive slowly, only the read
-        timeout limits them, which applies to each read.
+        Raises ``TransportError`` if the connection failed or timed out before the response was complete, and
+        ``MalformedResponse`` if the response ends too early, is too long or is not HTTP. No attempt and no read of a
+        body starts after ``seconds``. If headers arrive slowly, only the read timeout limits them, which applies to
+        each read.
         """
         started = time.monotonic()
         deadline = started + seconds
@@ -211,7 +215,7 @@ def _failure(call: Call, error: BaseException, proxy: str | None) -> OrqError:
     # Only this message of the standard library says that a proxy refused a CONNECT, and with which status.
     proxy_status = str(causes[-1]).partition("Tunnel connection failed: ")[2][:3]
     reason = next(
-        (reason for kind, reason in _REASONS if caused_by(kind)), f"it failed with {type(causes[-1]).__name__}"
+        (reason for kind, reason in _REASONS if caused_by(kind)), f"an unexpected {type(causes[-1]).__name__} occurred"
     )
     return TransportError(
         operation=call.operation,

@@ -254,7 +254,7 @@ class TestDelete:
         assert said(response, constants.SUCCESS) == []
         (message,) = said(response, constants.ERROR)
         assert message.startswith("The conversation was not deleted.")
-        assert message.endswith(f"(429 for delete). Try again {when}.")
+        assert message.endswith(f"(429 for the delete request). Try again {when}.")
         assert not LogEntry.objects.exists()
         assert not Operation.objects.exists()
 
@@ -682,7 +682,7 @@ class TestPage:
         shown = text_of(admin_client.get(page_of(operation)))
 
         expected = date_format(timezone.localtime(operation.resume_at), "DATETIME_FORMAT")
-        assert f"(429 for retrieve).\nResumes after {expected}." in shown
+        assert f"(429 for the retrieve request).\nResumes after {expected}." in shown
         assert "Try again" not in shown
 
     def test_each_kind_of_outcome_is_understood(self, operation, admin_client):

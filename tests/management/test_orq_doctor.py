@@ -197,7 +197,7 @@ def transform(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[O
 
 EMPTY = '{"object": "list", "data": [], "has_more": false}'
 FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
-    ("Orq did not respond to the list request", OrqSandbox.stop),
+    ("The list request to Orq failed", OrqSandbox.stop),
     ("Check its permissions in Orq", fail(status=403)),
     ("Orq failed with status", fail(status=500)),
     ("too many requests", fail(status=429)),

@@ -116,7 +116,7 @@ TROUBLES = {
     "500": ({"status": 500, "body": "<h1>oops</h1>"}, "server_error", "500"),
     "502": ({"status": 502}, "server_error", "502"),
     "302": ({"status": 302, "headers": {"Location": "/"}}, "malformed_response", "list"),
-    "drop": ({"drop": "before"}, "transport_error", "Orq did not respond"),
+    "drop": ({"drop": "before"}, "transport_error", "request to Orq failed"),
     "cut": ({"cut": True}, "malformed_response", "list"),
     "shape": ({"status": 200, "body": "{}"}, "malformed_response", "data"),
 }
