@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from types import UnionType
 from typing import Any
 
@@ -18,6 +19,9 @@ from .text import is_blank
 from .text import marked as _
 
 __all__ = ["Page", "RejectedItem", "RemoteConversation"]
+
+PAYLOAD_VERSION = 1
+"""Changes whenever a new version of this module reads more of a payload, so that each row is compared once more."""
 
 REMOTE_ID = re.compile(r"conv_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 MAX_NAME = 100
@@ -30,6 +34,10 @@ _LAST_MILLISECOND = 253_402_128_000_000
 """9999-12-30T00:00Z. Later times overflow when they are converted to a time zone east of Greenwich."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_LARGE = 10**400
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_DOUBTFUL = ("\\u0000", "\\ud", "NaN", "Infinity")
+"""In canonical JSON, what may be unstorable. JSON without these, long numbers and many brackets is storable."""
+_LONG_NUMBER = re.compile("[0-9]{400}")
 
 
 class Rejected(ValueError):
@@ -73,25 +81,76 @@ class RejectedItem:
         return self.remote_id or self.digest
 
 
+@dataclass(frozen=True)
+class ListItem:
+    """One item of a list response, not parsed yet."""
+
+    payload: Any = field(repr=False)
+
+    @cached_property
+    def remote_id(self) -> str | None:
+        """The item's id, if it is well formed."""
+        remote_id = self.payload.get("_id") if isinstance(self.payload, dict) else None
+        return remote_id if is_remote_id(remote_id) else None
+
+    @property
+    def fingerprint(self) -> int | None:
+        """A signed 64-bit hash of the whole item; ``None`` if it is nested too deeply to be hashed."""
+        return self._examined[0]
+
+    @cached_property
+    def parsed(self) -> RemoteConversation | RejectedItem:
+        try:
+            return _parse(self.payload, search=self._examined[1])
+        except Rejected as error:
+            return self.rejected(str(error))
+
+    def rejected(self, reason: str) -> RejectedItem:
+        """This item as one that can't be mirrored for this reason, in English."""
+        text = self._json() or "nested too deeply to show"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return RejectedItem(remote_id=self.remote_id, digest=digest, reason=reason, excerpt=text[:MAX_EXCERPT])
+
+    @cached_property
+    def _examined(self) -> tuple[int | None, bool]:
+        """The fingerprint, and whether the item has to be searched for what can't be stored."""
+        text = self._json()
+        if text is None:
+            return None, True
+        versioned = f"[{PAYLOAD_VERSION},{text}]".encode()
+        fingerprint = int.from_bytes(hashlib.blake2b(versioned, digest_size=8).digest(), signed=True)
+        is_doubtful = any(part in text for part in _DOUBTFUL) or text.count("{") + text.count("[") > MAX_DEPTH
+        return fingerprint, is_doubtful or (len(text) >= 400 and bool(_LONG_NUMBER.search(text)))
+
+    def _json(self) -> str | None:
+        """The item as canonical ASCII JSON. Not kept: it may be as long as the whole response."""
+        try:
+            return _canonical(self.payload)
+        except RecursionError:
+            return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """One page of the list, in the server's order."""
 
-    entries: tuple[RemoteConversation | RejectedItem, ...]
+    items: tuple[ListItem, ...]
     has_more: bool
+    length: int = 0
+    """Characters of the response that it was read from."""
 
     @property
     def conversations(self) -> list[RemoteConversation]:
-        return [entry for entry in self.entries if isinstance(entry, RemoteConversation)]
+        return [item.parsed for item in self.items if isinstance(item.parsed, RemoteConversation)]
 
     @property
     def rejected(self) -> list[RejectedItem]:
-        return [entry for entry in self.entries if isinstance(entry, RejectedItem)]
+        return [item.parsed for item in self.items if isinstance(item.parsed, RejectedItem)]
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """The well-formed ids on the page, including those of rejected items."""
-        return [entry.remote_id for entry in self.entries if entry.remote_id]
+        return [item.remote_id for item in self.items if item.remote_id]
 
     @property
     def cursor(self) -> str | None:
@@ -108,30 +167,12 @@ def parse_page(body: Any) -> Page:
         raise Rejected("it has no list named “data”")
     if not isinstance(has_more, bool):
         raise Rejected("“has_more” must be true or false")
-    return Page(entries=tuple(map(_parse_entry, items)), has_more=has_more)
+    return Page(items=tuple(map(ListItem, items)), has_more=has_more)
 
 
 def parse_conversation(payload: Any) -> RemoteConversation:
     """Parse a conversation object of either dialect, or raise ``Rejected``, which says why it can't be mirrored."""
-    if not isinstance(payload, dict):
-        raise Rejected("it is not a JSON object")
-    _check_storable(payload)
-    rest = dict(payload)
-    if rest.pop("kind", "conversation") != "conversation":
-        raise Rejected("“kind” must be “conversation”")
-    remote_id = rest.pop("_id", None)
-    if not is_remote_id(remote_id):
-        raise Rejected("“_id” is not a conversation id (conv_ and 26 characters)")
-    return RemoteConversation(
-        remote_id=remote_id,
-        display_name=_take(rest, "displayName", "display_name", str, "a string"),
-        created_at=_take_time(rest, "createdAt", "created_at"),
-        updated_at=_take_time(rest, "updatedAt", "updated_at"),
-        created_by_id=_take(rest, "createdById", "created_by_id", str | None, "a string"),
-        updated_by_id=_take(rest, "updatedById", "updated_by_id", str | None, "a string"),
-        metadata=_take(rest, "metadata", "metadata", dict | None, "an object"),
-        extra=rest,
-    )
+    return _parse(payload, search=True)
 
 
 def clean_display_name(display_name: str) -> str:
@@ -170,24 +211,26 @@ def first_id(moment: datetime) -> str:
     return f"conv_{time}{'0' * 16}"
 
 
-def _parse_entry(payload: Any) -> RemoteConversation | RejectedItem:
-    try:
-        return parse_conversation(payload)
-    except Rejected as error:
-        return _rejected_item(payload, str(error))
-
-
-def _rejected_item(payload: Any, reason: str) -> RejectedItem:
-    try:
-        text = json.dumps(payload, sort_keys=True)
-    except RecursionError:
-        text = "nested too deeply to show"
-    remote_id = payload.get("_id") if isinstance(payload, dict) else None
-    return RejectedItem(
-        remote_id=remote_id if is_remote_id(remote_id) else None,
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-        reason=reason,
-        excerpt=text[:MAX_EXCERPT],
+def _parse(payload: Any, *, search: bool) -> RemoteConversation:
+    if not isinstance(payload, dict):
+        raise Rejected("it is not a JSON object")
+    if search:
+        _check_storable(payload)
+    rest = dict(payload)
+    if rest.pop("kind", "conversation") != "conversation":
+        raise Rejected("“kind” must be “conversation”")
+    remote_id = rest.pop("_id", None)
+    if not is_remote_id(remote_id):
+        raise Rejected("“_id” is not a conversation id (conv_ and 26 characters)")
+    return RemoteConversation(
+        remote_id=remote_id,
+        display_name=_take(rest, "displayName", "display_name", str, "a string"),
+        created_at=_take_time(rest, "createdAt", "created_at"),
+        updated_at=_take_time(rest, "updatedAt", "updated_at"),
+        created_by_id=_take(rest, "createdById", "created_by_id", str | None, "a string"),
+        updated_by_id=_take(rest, "updatedById", "updated_by_id", str | None, "a string"),
+        metadata=_take(rest, "metadata", "metadata", dict | None, "an object"),
+        extra=rest,
     )
 
 

@@ -7,6 +7,7 @@ Requests and responses are described in ``docs/remote-api.md``. This module work
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Self
 from urllib.parse import quote
 
@@ -76,7 +77,9 @@ class ConversationService:
         )
 
     @classmethod
-    def for_workspace(cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False) -> Self:
+    def for_workspace(
+        cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False, key: ApiKey | None = None
+    ) -> Self:
         """Return the service of a configured workspace.
 
         ``interactive`` is for calls that a user is waiting for: it allows one attempt each, and 15 s for all of them
@@ -84,7 +87,7 @@ class ConversationService:
         """
         workspace = get_workspace(alias)
         return cls(
-            api_key=workspace.api_key,
+            api_key=key or workspace.api_key,
             base_url=workspace.base_url,
             api_style=workspace.api_style,
             project_id=workspace.project_id,
@@ -124,7 +127,8 @@ class ConversationService:
         query = {name: cursor for name, cursor in cursors if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
         call = Call(operation="list", method="GET", path=_PATH + slash, query={"limit": limit, **query})
-        return parse_reply(call, self._send(call, retries, 200), parse_page)
+        reply = self._send(call, retries, 200)
+        return replace(parse_reply(call, reply, parse_page), length=len(reply.text))
 
     def create(self, *, display_name: str, retries: RetryConfig | None = None) -> RemoteConversation:
         """Create a conversation and return it.

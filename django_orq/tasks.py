@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.utils.translation import gettext
@@ -115,7 +116,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     ``ticket`` identifies the message that called the task: if a newer one is under way, the task enqueues nothing. If
     the run fails, the task fails. In eager mode only one slice runs, because the caller waits for it.
     """
-    run = slices.run_slice(run_id)
+    run = slices.run_slice(run_id, interrupts=(SoftTimeLimitExceeded,))
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
         return
     _call_next(walk_conversations, run, ticket)

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings
 
 from django_orq.models import Conversation
-from django_orq.sync import runs
+from django_orq.sync import batches, claim, runs
 from django_orq.testing import OrqSandbox
 
 from .celery import app
@@ -68,8 +68,15 @@ def rows(remote):
 
 
 @pytest.fixture
-def four_pages(remote, settings) -> None:
-    """35 conversations, in pages of ten."""
+def page_by_page(monkeypatch) -> None:
+    """Each page is a batch of its own, with its own checkpoint."""
+    monkeypatch.setattr(batches, "MAX_PAGES", 1)
+    monkeypatch.setattr(claim, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+
+
+@pytest.fixture
+def four_pages(remote, settings, page_by_page) -> None:
+    """35 conversations, in pages of ten, each of which is a batch."""
     configure(settings, PAGE_SIZE=10)
     fill(remote, 35)
 

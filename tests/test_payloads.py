@@ -180,7 +180,7 @@ def test_parsing_anything_gives_a_value_or_a_refusal(payload: Any) -> None:
 @given(st.fixed_dictionaries({}, optional={name: json_values | st.just(value) for name, value in CAMEL.items()}))
 def test_parsing_any_field_values_gives_a_value_or_a_refusal(payload: dict[str, Any]) -> None:
     page = parse_page({"data": [payload], "has_more": False})
-    assert len(page.entries) == 1
+    assert len(page.items) == 1
     json.dumps([entry.excerpt for entry in page.rejected], allow_nan=False).encode()
 
 
@@ -223,7 +223,7 @@ def test_refused_item_with_a_good_id_counts_for_the_cursor() -> None:
 
 
 def test_empty_page_has_no_cursor() -> None:
-    assert Page(entries=(), has_more=False).cursor is None
+    assert Page(items=(), has_more=False).cursor is None
 
 
 def test_refused_item_is_described() -> None:

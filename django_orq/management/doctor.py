@@ -109,10 +109,10 @@ class _Examination:
             raise CursorIgnored(operation="list", api_style=self.workspace.api_style, status=200)
         if following.ids:
             return Finding(text=_("the cursor advances (to %(id)s)") % {"id": following.ids[0]})
-        if following.entries:
+        if following.items:
             reason = gettext_noop("no item on the page has a valid id")
             raise MalformedResponse(operation="list", reason=reason, status=200)
-        if page.has_more or len(page.entries) > 1:
+        if page.has_more or len(page.items) > 1:
             remedy = _("Do not schedule syncs: they would end at this page. Contact Orq's support.")
             text = _("the page after the newest conversation is empty, although there are older ones")
             return Finding(text=text, remedy=remedy)
@@ -122,7 +122,7 @@ class _Examination:
         remedy = ""
         try:
             page = self.service.list(limit=1, starting_after=UNKNOWN_ID)
-            answer = _("the first page") if page.entries else _("an empty page")
+            answer = _("the first page") if page.items else _("an empty page")
         except APIError as error:
             if error.retry_after is not None or error.status == 429:
                 raise
@@ -171,8 +171,8 @@ def _service(workspace: Workspace, api_style: str) -> ConversationService:
 
 
 def _check_page(page: Page) -> Iterator[Finding]:
-    if page.entries:
-        yield Finding(text=_("items on the first page of the list: %(count)s") % {"count": len(page.entries)})
+    if page.items:
+        yield Finding(text=_("items on the first page of the list: %(count)s") % {"count": len(page.items)})
     elif page.has_more:
         remedy = _("Syncs cannot continue after such a page. Contact Orq's support.")
         yield Finding(text=_("the list is empty, but has_more says that there are more items"), remedy=remedy)
@@ -191,7 +191,7 @@ def _check_times(page: Page) -> Finding:
         remedy = _("This server may return times in seconds instead of milliseconds. Contact Orq's support.")
         return Finding(text=_("conversations have creation times before the year 2000"), remedy=remedy)
     text = _("items with valid ids and times: %(count)s of %(total)s")
-    return Finding(text=text % {"count": len(page.conversations), "total": len(page.entries)})
+    return Finding(text=text % {"count": len(page.conversations), "total": len(page.items)})
 
 
 def _check_order(page: Page) -> Finding:

@@ -119,15 +119,8 @@ class Migration(migrations.Migration):
                     "slot",
                     django_orq.models.fields.BytewiseCharField(editable=False, max_length=130, null=True, unique=True),
                 ),
-                (
-                    "cursor",
-                    django_orq.models.fields.BytewiseCharField(
-                        help_text="The next page or lookup by id begins after this Orq id.",
-                        max_length=64,
-                        null=True,
-                        verbose_name="position",
-                    ),
-                ),
+                ("intervals", models.JSONField(default=list, editable=False)),
+                ("cursor", django_orq.models.fields.BytewiseCharField(editable=False, max_length=64, null=True)),
                 (
                     "head_id",
                     django_orq.models.fields.BytewiseCharField(
@@ -243,6 +236,7 @@ class Migration(migrations.Migration):
                 ("approvals", models.JSONField(default=list, editable=False, verbose_name="approvals")),
                 ("confirm_until", models.DateTimeField(editable=False, null=True)),
                 ("queued_at", models.DateTimeField(auto_now_add=True, verbose_name="queued")),
+                ("checkpoint", models.PositiveBigIntegerField(default=0, editable=False)),
                 ("checkpoint_at", models.DateTimeField(null=True, verbose_name="last progress")),
                 (
                     "wait",
@@ -326,6 +320,7 @@ class Migration(migrations.Migration):
                         verbose_name="other fields",
                     ),
                 ),
+                ("fingerprint", models.BigIntegerField(editable=False, null=True)),
                 (
                     "mirrored_at",
                     models.DateTimeField(

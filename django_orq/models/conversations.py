@@ -83,6 +83,8 @@ class Conversation(models.Model):
     updated_by_id = models.TextField(_("updated by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
     metadata = models.JSONField(_("metadata"), encoder=PlainJSONEncoder, null=True, editable=False)
     extra = models.JSONField(_("other fields"), encoder=PlainJSONEncoder, default=dict, editable=False)
+    fingerprint = models.BigIntegerField(null=True, editable=False)
+    """A hash of the list item that this row was taken from; ``None`` if its last change came from elsewhere."""
     mirrored_at = models.DateTimeField(
         _("last change received"), editable=False, help_text=_("When Orq last reported a change to this conversation.")
     )

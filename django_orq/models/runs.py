@@ -50,9 +50,10 @@ class SyncRun(Work):
     slot = BytewiseCharField(max_length=130, null=True, unique=True, editable=False)
     """``workspace:mode`` while the run is unfinished, so that there is at most one unfinished run of each."""
 
-    cursor = BytewiseCharField(
-        _("position"), max_length=64, null=True, help_text=_("The next page or lookup by id begins after this Orq id.")
-    )
+    intervals = models.JSONField(default=list, editable=False)
+    """Parts of the list that are read independently of each other; ``sync.intervals`` describes them."""
+    cursor = BytewiseCharField(max_length=64, null=True, editable=False)
+    """The last missing conversation that was confirmed."""
     head_id = BytewiseCharField(
         _("newest conversation"), max_length=64, null=True, help_text=_("The newest Orq id when the run started.")
     )
@@ -116,6 +117,8 @@ class SyncRun(Work):
     """When the walk ended. Rows that went missing later are left to the next full run."""
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
+    checkpoint = models.PositiveBigIntegerField(default=0, editable=False)
+    """How many checkpoints were saved. A worker writes only if it knows the last one."""
     checkpoint_at = models.DateTimeField(_("last progress"), null=True)
 
     wait = models.CharField(_("waiting because"), max_length=20, choices=Wait, default="", blank=True)

@@ -5,17 +5,43 @@ the REST API, and the admin's autocompletion, are read from the database that th
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, InternalError, OperationalError, connections, router, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
 from ..models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun, WorkspaceWait
 
 DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
 """Errors that may pass. ``InternalError`` includes a database that is read-only for a while, as during a failover."""
+
+_CONTENTION = {"40001", "40P01", "55P03", 1205, 1213, "database is locked", "database table is locked"}
+"""Serialization failures, deadlocks and lock timeouts of PostgreSQL, MariaDB and SQLite."""
+_REFUSALS = {"P0001", 1366, 1644}
+"""Besides ``IntegrityError`` and ``DataError``: triggers that raise, and a character that MariaDB can't store."""
+_SECONDS_FOR_LOCKS = 5
+_LOCK_TIMEOUTS = {
+    "postgresql": (f"SET LOCAL lock_timeout = '{_SECONDS_FOR_LOCKS}s'", ""),
+    "mysql": (
+        f"SET @orq_seconds = @@innodb_lock_wait_timeout, innodb_lock_wait_timeout = {_SECONDS_FOR_LOCKS}",
+        "SET innodb_lock_wait_timeout = @orq_seconds",
+    ),
+}
+"""Statements that begin and end a limit of the time that a transaction waits for locks. SQLite has its own."""
 
 
 def write_database() -> str:
@@ -32,6 +58,45 @@ def leave_broken_connection() -> None:
     connection = connections[write_database()]
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
+
+
+@contextmanager
+def short_transaction() -> Iterator[BaseDatabaseWrapper]:
+    """A transaction that waits at most five seconds for each lock; inside one of the caller, a part of it."""
+    connection = connections[write_database()]
+    begin, end = ("", "") if connection.in_atomic_block else _LOCK_TIMEOUTS.get(connection.vendor, ("", ""))
+    try:
+        with transaction.atomic(using=write_database()):
+            if begin:
+                connection.cursor().execute(begin)
+            yield connection
+    finally:
+        with suppress(DatabaseError):  # of a lost connection: its error is raised already
+            if end:
+                connection.cursor().execute(end)
+
+
+def locked(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """The rows, locked in the order in which all writers lock them, without blocking new references to them."""
+    no_key = connections[write_database()].features.has_select_for_no_key_update
+    return rows.select_for_update(no_key=no_key).order_by("remote_id")
+
+
+def is_contention(error: DatabaseError) -> bool:
+    """Whether another writer was in the way, so that the same work is likely to succeed at the next attempt."""
+    return _code(error) in _CONTENTION
+
+
+def is_refusal(error: DatabaseError) -> bool:
+    """Whether the database refused a value: a constraint, a trigger, or a character that it can't store."""
+    return isinstance(error, (IntegrityError, DataError)) or _code(error) in _REFUSALS
+
+
+def _code(error: DatabaseError) -> object:
+    """PostgreSQL's SQLSTATE, MariaDB's number, or SQLite's message."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state or (error.args[0] if error.args else None)
 
 
 def all_rows() -> QuerySet[Conversation]:

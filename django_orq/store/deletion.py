@@ -6,8 +6,10 @@ This is about pruning; conversations that were deleted in Orq become tombstones 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import F, QuerySet
+
+from .database import is_refusal
 
 
 def delete_rows(rows: QuerySet[Any]) -> int:
@@ -35,7 +37,7 @@ def delete_unless_refused(
             if ends_later and connection.vendor == "postgresql":
                 connection.check_constraints()
     except DatabaseError as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
     else:
         return count
@@ -51,13 +53,3 @@ def _lock(rows: QuerySet[Any]) -> list[int]:
     column = next(field.attname for field in rows.model._meta.concrete_fields if not field.primary_key)
     rows.order_by().update(**{column: F(column)})
     return list(rows.values_list("pk", flat=True))
-
-
-def _is_refusal(error: DatabaseError) -> bool:
-    """Whether the error says that a model or the database protects the rows; any other is a failure of the database.
-
-    PROTECT and RESTRICT raise an ``IntegrityError``, as do constraints, and triggers on SQLite. On other databases the
-    code identifies a trigger: P0001 of PL/pgSQL's RAISE, 1644 of MariaDB's SIGNAL.
-    """
-    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
-    return isinstance(error, IntegrityError) or code == "P0001" or error.args[:1] == (1644,)

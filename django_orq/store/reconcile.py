@@ -8,12 +8,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import F, Q, Value
+from django.db import DatabaseError, transaction
+from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
@@ -21,14 +22,15 @@ from ..exceptions import MirrorContended
 from ..models import Conversation, SyncRun
 from ..payloads import RemoteConversation
 from ..signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
-from .database import all_rows, write_database
-from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare
+from .database import all_rows, is_contention, is_refusal, locked, short_transaction, write_database
+from .rows import insert_rows, update_rows
+from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare, differs
 
 ATTEMPTS = 3
 """How often an answer is compared with the rows if other writers keep changing them."""
 
 _OWN_COLUMNS = ("previous_name", "mirrored_at", "missing_since", "confirmed_at", "deleted_at")
-_COLUMNS = (*REMOTE_COLUMNS, "extra", *_OWN_COLUMNS)
+_COLUMNS = (*REMOTE_COLUMNS, "extra", "fingerprint", *_OWN_COLUMNS)
 
 
 class _Moved(Exception):
@@ -45,27 +47,55 @@ def reconcile(
 ) -> Plan:
     """Apply an answer to the rows in one short transaction, and return what was changed.
 
-    ``fence`` is called first in the transaction; if it raises, nothing is written. Raises ``IdRangeTooLong``, and
-    ``MirrorContended`` if the rows changed between comparing and writing in each of ``attempts`` attempts.
+    ``fence`` is called first in the transaction; if it raises, nothing is written. Raises ``MirrorContended`` if other
+    writers were in the way in each of ``attempts`` attempts.
     """
-    using = write_database()
     for attempt in range(1, attempts + 1):
         _make_way(attempt)
-        plan = compare(answer, workspace=workspace)
-        if fence is None and not (plan.new or plan.changed or plan.absent):
+        plan = compare(answer, workspace=workspace, again=attempt > 1)
+        if fence is None and not plan.writes:
             return plan
         try:
-            with transaction.atomic(using=using):
+            with short_transaction():
                 (fence or _lock)(plan)
                 _write(plan, run)
         except _Moved:
             continue
-        except IntegrityError:  # probably another writer inserted the same id; if it persists, it is another error
-            if attempt == attempts:
+        except DatabaseError as error:  # probably another writer inserted the same id
+            if not (is_contention(error) or (is_refusal(error) and attempt == 1)):
                 raise
         else:
             return plan
     raise MirrorContended
+
+
+def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
+    """Find which conversations of an answer the database refuses, by trying ever smaller parts of it.
+
+    Returns their ids with the reasons, in English. Writes nothing: each attempt is rolled back.
+    """
+    reasons: dict[str, str] = {}
+    parts = [list(answer.conversations)]
+    while parts:
+        part = parts.pop()
+        plan = compare(replace(answer, conversations=part, omitted=()), workspace=workspace, again=True)
+        try:
+            with short_transaction() as connection:
+                _write(plan, None)
+                if connection.vendor == "postgresql":
+                    connection.check_constraints()  # deferred ones as well
+                transaction.set_rollback(True, using=write_database())
+        except _Moved:
+            continue
+        except DatabaseError as error:
+            if not is_refusal(error):
+                raise
+            middle = len(part) // 2
+            if middle:
+                parts += [part[:middle], part[middle:]]
+            elif not (plan.new and all_rows().filter(workspace=workspace, remote_id=part[0].remote_id).exists()):
+                reasons[part[0].remote_id] = f"the database refused it: {str(error).splitlines()[0][:200]}"
+    return reasons
 
 
 def _make_way(attempt: int) -> None:
@@ -95,7 +125,7 @@ def mark_confirmed_gone(
         missing_since__isnull=False,
         mirrored_at__lt=asked_at,
     )
-    gone = set(still.select_for_update().order_by("remote_id").values_list("pk", flat=True))
+    gone = set(locked(still).values_list("pk", flat=True))
     all_rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
     tombstones = [row for row in rows if row.pk in gone]
     for row in tombstones:
@@ -104,11 +134,20 @@ def mark_confirmed_gone(
     return len(tombstones)
 
 
-def mark_absent(pks: Sequence[int], answer: Answer) -> None:
-    """Mark rows that a page omitted as missing; the confirmation requests each of them by its id."""
-    all_rows().filter(pk__in=pks, deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at).update(
-        missing_since=answer.received_at
-    )
+def mark_absent(rows: QuerySet[Conversation], answer: Answer) -> int:
+    """Mark live rows that the list omitted as missing, except those mirrored since, and return how many were marked.
+
+    The confirmation requests each of them by its id.
+    """
+    live = rows.filter(deleted_at=None, missing_since=None, mirrored_at__lt=answer.asked_at)
+    return live.update(missing_since=answer.asked_at)
+
+
+def unmark(workspace: str, ids: Sequence[str], *, since: datetime) -> None:
+    """Take back the marks of rows that the list showed out of place, which another interval may have marked since."""
+    marked = all_rows().filter(workspace=workspace, remote_id__in=ids, missing_since__gte=since, confirmed_at=None)
+    with short_transaction():
+        marked.update(missing_since=None)
 
 
 def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at: datetime) -> None:
@@ -131,16 +170,26 @@ def _lock(plan: Plan) -> None:
 
 def _write(plan: Plan, run: SyncRun | None) -> None:
     changed = plan.changed
-    if plan.new:
-        new = all_rows().bulk_create([_new_row(change.remote, plan) for change in plan.new])
-        announce(conversation_created, new, run)
     if changed:
         _check_unmoved([row for _change, row in changed])
-        rows = [_changed_row(row, change, plan.answer) for change, row in changed]
-        all_rows().bulk_update(rows, _COLUMNS)
-        _announce_changes(changed, rows, run)
-    if plan.absent:
-        mark_absent([row.pk for row in plan.absent], plan.answer)
+        new_values = [_changed_row(row, change, plan.answer) for change, row in changed]
+        update_rows((row.pk, {column: getattr(row, column) for column in _COLUMNS}) for row in new_values)
+        _announce_changes(changed, new_values, run)
+    if recognized := plan.recognized:
+        known = plan.answer.fingerprints
+        same = {row.pk: {"fingerprint": known[row.remote_id], "mirrored_at": row.mirrored_at} for row in recognized}
+        update_rows(same.items(), unless_mirrored_since=True)
+    if plan.absent and mark_absent(all_rows().filter(pk__in=plan.absent), plan.answer) != len(plan.absent):
+        raise _Moved
+    if plan.new:
+        insert_rows([_new_row(change.remote, plan) for change in plan.new])
+        _announce_new([change.remote.remote_id for change in plan.new], plan.workspace, run)
+
+
+def _announce_new(ids: Sequence[str], workspace: str, run: SyncRun | None) -> None:
+    if conversation_created.has_listeners(Conversation):
+        new = all_rows().filter(workspace=workspace, remote_id__in=ids).order_by("-remote_id")
+        announce(conversation_created, list(new), run)
 
 
 def _announce_changes(
@@ -164,8 +213,8 @@ def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> 
 
 
 def _check_unmoved(compared: Sequence[Conversation]) -> None:
-    locked = all_rows().select_for_update().filter(pk__in=[row.pk for row in compared]).order_by("remote_id")
-    current = {row.pk: _values(row) for row in locked}
+    rows = locked(all_rows().filter(pk__in=[row.pk for row in compared]))
+    current = {row.pk: _values(row) for row in rows}
     if any(current.get(row.pk) != _values(row) for row in compared):
         raise _Moved
 
@@ -174,10 +223,16 @@ def _values(row: Conversation) -> list[Any]:
     return [getattr(row, column) for column in _COLUMNS]
 
 
-def _new_row(remote: RemoteConversation, plan: Plan) -> Conversation:
-    row = Conversation(workspace=plan.workspace, remote_id=remote.remote_id)
-    _take(row, remote, plan.answer)
-    return row
+def _new_row(remote: RemoteConversation, plan: Plan) -> dict[str, Any]:
+    """The columns of a new row; the others are null."""
+    columns = {column: getattr(remote, name) for column, name in REMOTE_COLUMNS.items()}
+    return columns | {
+        "workspace": plan.workspace,
+        "remote_id": remote.remote_id,
+        "extra": remote.extra if plan.answer.listed else {},
+        "fingerprint": plan.answer.fingerprints.get(remote.remote_id),
+        "mirrored_at": plan.answer.received_at,
+    }
 
 
 def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conversation:
@@ -187,6 +242,10 @@ def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conv
     elif row.missing_since is not None and answer.asked_at > row.missing_since:
         row.confirmed_at = None if answer.listed else answer.received_at
         row.missing_since = None if answer.listed else row.missing_since
+    if answer.listed:
+        row.fingerprint = answer.fingerprints.get(row.remote_id)
+    elif differs(row, change.remote, with_extra=False):
+        row.fingerprint = None
     if change.verdict is not Verdict.REAPPEARED:
         _take(row, change.remote, answer)
     return row
@@ -199,4 +258,4 @@ def _take(row: Conversation, remote: RemoteConversation, answer: Answer) -> None
         setattr(row, column, getattr(remote, name))
     if answer.listed:
         row.extra = remote.extra
-    row.mirrored_at = max(row.mirrored_at or answer.received_at, answer.received_at)
+    row.mirrored_at = max(row.mirrored_at, answer.received_at)

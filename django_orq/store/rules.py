@@ -16,22 +16,20 @@ any, and the row is a tombstone                     restored if later, otherwise
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
-from ..models import Conversation
+from ..models import Conversation, ConversationState
 from ..payloads import RemoteConversation
 from .database import all_rows
 
 CONFIRMED_FOR = timedelta(days=1)
 """How long a missing conversation counts as alive after Orq returned it by its id."""
-CHUNK = 1_000
-"""The maximum number of rows of a range that are loaded at once."""
 REMOTE_COLUMNS = {
     "display_name": "display_name",
     "remote_created_at": "created_at",
@@ -52,26 +50,12 @@ class Answer:
     received_at: datetime
     listed: bool
     """Whether the answer was a page of the list; ``extra`` is stored from list items only."""
-    id_range: "IdRange | None" = None
-    """The part of the list that the page covers; rows in it that the page omits are marked as missing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdRange:
-    """The ids older than ``after`` (``None``: from the newest) down to ``to``, inclusive (``None``: to the oldest)."""
-
-    after: str | None
-    to: str | None
-    met: frozenset[str]
-    """Ids not to be marked as missing: on this page (even if rejected), on the previous one, or seen out of place."""
-
-    @property
-    def condition(self) -> Q:
-        older = Q() if self.after is None else Q(remote_id__lt=self.after)
-        return older if self.to is None else older & Q(remote_id__gte=self.to)
-
-    def holds(self, remote_id: str) -> bool:
-        return (self.after is None or remote_id < self.after) and (self.to is None or remote_id >= self.to)
+    fingerprints: Mapping[str, int | None] = field(default_factory=dict)
+    """The fingerprints of list items, by id."""
+    omitted: Sequence[str] = ()
+    """Ids of live rows that the list omitted; they are marked as missing."""
+    new: Set[str] = frozenset()
+    """Ids that had no row a moment ago, so that none is looked for at the first attempt."""
 
 
 class Verdict(Enum):
@@ -87,7 +71,8 @@ class Verdict(Enum):
     """Older values in a list that was requested after newer ones had been mirrored."""
 
 
-_INERT = frozenset({Verdict.UNCHANGED, Verdict.SKIPPED, Verdict.OUTDATED})
+INERT = frozenset({Verdict.UNCHANGED, Verdict.SKIPPED, Verdict.OUTDATED})
+"""Verdicts that change nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +92,8 @@ class Plan:
     workspace: str
     answer: Answer
     changes: Sequence[Change]
-    absent: Sequence[Conversation] = ()
-    """Rows in the page's range that the page omits, to be marked as missing."""
+    absent: Sequence[int] = ()
+    """Keys of live rows that the list omitted."""
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -120,34 +105,36 @@ class Plan:
 
     @property
     def changed(self) -> list[tuple[Change, Conversation]]:
-        return [
-            (change, change.row) for change in self.changes if change.row is not None and change.verdict not in _INERT
-        ]
+        return [(each, each.row) for each in self.changes if each.row is not None and each.verdict not in INERT]
+
+    @property
+    def recognized(self) -> list[Conversation]:
+        """Unchanged rows whose fingerprint differs: the answer's is stored, so that they are skipped next time."""
+        known = self.answer.fingerprints
+        rows = [each.row for each in self.changes if each.row is not None and each.verdict is Verdict.UNCHANGED]
+        return [row for row in rows if row.fingerprint != known.get(row.remote_id, row.fingerprint)]
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.absent or self.recognized or any(change.verdict not in INERT for change in self.changes))
 
 
-class IdRangeTooLong(Exception):
-    """The mirror has more than ``CHUNK`` rows in the range of one page; ``absent_in_chunks`` handles that."""
-
-
-def compare(answer: Answer, *, workspace: str) -> Plan:
-    """Compare an answer with the rows as they are now, without writing. May raise ``IdRangeTooLong``."""
-    newest = _newest_of_each(answer.conversations)
-    rows, absent = _rows_for(newest.keys(), answer, workspace)
+def compare(answer: Answer, *, workspace: str, again: bool = False) -> Plan:
+    """Compare an answer with the rows as they are now; writes nothing. ``again`` looks for rows of new ids, too."""
+    ids = [remote.remote_id for remote in answer.conversations if again or remote.remote_id not in answer.new]
+    found = all_rows().filter(workspace=workspace, remote_id__in=ids) if ids else ()
+    rows = {row.remote_id: row for row in found}
     changes = [
-        Change(remote=remote, row=rows.get(remote_id), verdict=judge(rows.get(remote_id), remote, answer))
-        for remote_id, remote in newest.items()
+        Change(remote=remote, row=(row := rows.get(remote.remote_id)), verdict=judge(row, remote, answer))
+        for remote in answer.conversations
     ]
-    return Plan(workspace=workspace, answer=answer, changes=changes, absent=absent)
+    omitted = _still_live(answer, workspace).values_list("pk", flat=True) if answer.omitted else ()
+    return Plan(workspace=workspace, answer=answer, changes=changes, absent=list(omitted))
 
 
-def is_absent(row: Conversation, answer: Answer) -> bool:
-    """Whether a row in the answer's range is to be marked as missing."""
-    return (
-        row.deleted_at is None
-        and row.missing_since is None
-        and answer.asked_at > row.mirrored_at
-        and (answer.id_range is None or row.remote_id not in answer.id_range.met)
-    )
+def _still_live(answer: Answer, workspace: str) -> QuerySet[Conversation]:
+    rows = all_rows().filter(workspace=workspace, remote_id__in=answer.omitted, mirrored_at__lt=answer.asked_at)
+    return rows.filter(indexed_state=ConversationState.LIVE)
 
 
 def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:
@@ -159,47 +146,11 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
         return Verdict.RESTORED if asked_since else Verdict.SKIPPED
     if remote.updated_at < row.remote_updated_at:
         return _judge_older(asked_since=asked_since, listed=answer.listed)
-    if not _differs(row, remote, with_extra=answer.listed):
+    if not differs(row, remote, with_extra=answer.listed):
         return Verdict.REAPPEARED if _has_reappeared(row, answer) else Verdict.UNCHANGED
     if remote.updated_at > row.remote_updated_at or asked_since:
         return Verdict.UPDATED
     return Verdict.SKIPPED
-
-
-def absent_in_chunks(answer: Answer, *, workspace: str) -> Iterator[list[int]]:
-    """Yield the primary keys of all absent rows of a long range, at most ``CHUNK`` at a time."""
-    id_range = answer.id_range
-    while id_range is not None:
-        rows = list(all_rows().filter(id_range.condition, workspace=workspace).order_by("-remote_id")[:CHUNK])
-        yield [row.pk for row in rows if is_absent(row, answer)]
-        id_range = replace(id_range, after=rows[-1].remote_id) if len(rows) == CHUNK else None
-
-
-def _rows_for(
-    ids: Collection[str], answer: Answer, workspace: str
-) -> tuple[dict[str, Conversation], list[Conversation]]:
-    """The rows with these ids, and the absent rows of the range, in one query, or two if ids lie outside the range."""
-    rows = all_rows().filter(workspace=workspace)
-    id_range = answer.id_range
-    if id_range is None:
-        return {row.remote_id: row for row in rows.filter(remote_id__in=ids)}, []
-    within = {row.remote_id: row for row in rows.filter(id_range.condition).order_by("-remote_id")[: CHUNK + 1]}
-    if len(within) > CHUNK:
-        raise IdRangeTooLong
-    outside = [id_ for id_ in ids if not id_range.holds(id_)]
-    absent = [row for id_, row in within.items() if id_ not in ids and is_absent(row, answer)]
-    if outside:
-        within.update({row.remote_id: row for row in rows.filter(remote_id__in=outside)})
-    return within, absent
-
-
-def _newest_of_each(conversations: Iterable[RemoteConversation]) -> dict[str, RemoteConversation]:
-    newest: dict[str, RemoteConversation] = {}
-    for remote in conversations:
-        known = newest.get(remote.remote_id)
-        if known is None or known.updated_at <= remote.updated_at:
-            newest[remote.remote_id] = remote
-    return newest
 
 
 def _judge_older(*, asked_since: bool, listed: bool) -> Verdict:
@@ -214,7 +165,7 @@ def _has_reappeared(row: Conversation, answer: Answer) -> bool:
     return answer.listed or row.confirmed_at is None or answer.asked_at - row.confirmed_at > CONFIRMED_FOR
 
 
-def _differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool) -> bool:
+def differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool) -> bool:
     if with_extra and not _same_json(row.extra, remote.extra):
         return True
     return any(not _same_json(getattr(row, column), getattr(remote, name)) for column, name in REMOTE_COLUMNS.items())

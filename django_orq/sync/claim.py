@@ -13,17 +13,21 @@ from ..store import leases, rate_limits
 from ..store.database import DatabaseClock, all_runs
 from ..store.leases import Lease, LeaseLost
 
-SECONDS_BETWEEN_CHECKS = 2.0
+SECONDS_BETWEEN_CHECKS = 1.0
+SECONDS_BETWEEN_CHECKPOINTS = 1.0
 CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 
 class Claim(Lease[SyncRun]):
-    """The right to work on one run. Except for counters, ``run`` has the values that were last saved."""
+    """The right to work on one run. ``run`` has the values last saved, except for counters and ``deferred``."""
 
     def __init__(self, run: SyncRun, *, workspace: Workspace, clock: DatabaseClock) -> None:
         super().__init__(run, seconds=workspace.lease_seconds, clock=clock)
         self.run = run
         self.workspace = workspace
+        self.deferred: dict[str, Any] = {}
+        """Columns that the next checkpoint or the release saves."""
+        self._saved_at = self._renewed_at = time.monotonic()
         self._wait_checked_at = -math.inf
 
     @classmethod
@@ -51,9 +55,16 @@ class Claim(Lease[SyncRun]):
             self._wait_checked_at = time.monotonic()
         rate_limits.keep_pace(self.workspace, clock=self.clock)
 
+    def renew_in_time(self) -> None:
+        """Renew the lease if a third of it has passed since the last time."""
+        if time.monotonic() - self._renewed_at > self.workspace.lease_seconds / 3:
+            self.renew()
+            self._renewed_at = time.monotonic()
+
     def checkpoint(self, now: datetime) -> dict[str, Any]:
         """The columns that each checkpoint sets."""
         return {
+            "checkpoint": self.run.checkpoint + 1,
             "requests": self.run.requests,
             "checkpoint_at": now,
             "lease_until": now + self._length,
@@ -64,19 +75,42 @@ class Claim(Lease[SyncRun]):
         }
 
     def save(self, values: dict[str, Any]) -> None:
-        """The fence: save the columns, or raise ``LeaseLost`` if another worker has the run or its cursor has moved.
+        """The fence: save a checkpoint, or raise ``LeaseLost`` if the lease has run out or another worker has the run.
 
         The run's attributes do not change until ``apply``, so that they are still correct after a rollback.
         """
-        if not self.ours.filter(cursor=self.run.cursor).update(**values):
+        ours = self.ours.filter(checkpoint=self.run.checkpoint, lease_until__gte=self.clock.now())
+        if not ours.update(**self.deferred | values):
             raise LeaseLost
 
     def apply(self, values: dict[str, Any]) -> None:
-        for column, value in values.items():
-            setattr(self.run, column, value)
+        """Take over what was saved."""
+        self.deferred, self._saved_at = {}, time.monotonic()
+        self._renewed_at = self._saved_at
+        self._set(values)
+
+    def save_now(self, **values: Any) -> None:
+        """Save a checkpoint with these columns, in a statement of its own."""
+        values = self.checkpoint(self.clock.now()) | values
+        self.save(values)
+        self.apply(values)
+
+    def save_soon(self, values: dict[str, Any]) -> None:
+        """Save a checkpoint without which nothing is wrong, unless the last one was saved less than a second ago."""
+        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            self.save(values)
+            self.apply(values)
+        else:
+            del values["checkpoint"], values["lease_until"]
+            self.deferred |= values
+            self._set(values)
 
     def release(self, **values: Any) -> None:
-        super().release(requests=self.run.requests, **values)
+        super().release(**{"requests": self.run.requests, **self.deferred, **values})
+
+    def _set(self, values: dict[str, Any]) -> None:
+        for column, value in values.items():
+            setattr(self.run, column, value)
 
 
 def end_of(claim: Claim) -> datetime:

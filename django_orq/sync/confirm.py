@@ -8,20 +8,22 @@ each id is still requested, and a canary that is not found stops the run again.
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from ..exceptions import ConversationNotFound, MalformedResponse, OrqError
 from ..models import Conversation, ConversationState, SyncRun
 from ..payloads import RemoteConversation
-from ..service import ConversationService
-from ..store.database import DatabaseClock, kept_rows, write_database
-from ..store.reconcile import mark_confirmed_gone, reconcile
+from ..store.database import DatabaseClock, kept_rows, short_transaction, write_database
+from ..store.reconcile import mark_confirmed_gone, reconcile, unmark
 from ..store.rules import CONFIRMED_FOR, Answer, Plan
-from . import runs
+from . import intervals, runs
 from .claim import Claim, end_of
+from .readers import Readers, Request, retrieve
 from .runs import Approval
 
 CANARIES = 3
@@ -31,17 +33,19 @@ _MAX_BATCH: int = SyncRun._meta.get_field("batch").default
 class Confirmation:
     """The confirmation phase of a claimed run."""
 
-    def __init__(self, claim: Claim, *, service: ConversationService) -> None:
+    def __init__(self, claim: Claim, readers: Readers) -> None:
         self.run = claim.run
         self._claim = claim
-        self._service = service
+        self._readers = readers
         self._clock = claim.clock
 
     def begin(self) -> None:
         """Switch from the walk to the confirmation; the guard may stop the run here."""
-        self.run.confirm_until = end_of(self._claim)
-        values = {"phase": SyncRun.Phase.CONFIRM, "cursor": None, "is_complete": True}
-        self._save(values | {"confirm_until": self.run.confirm_until} | self._guard())
+        run = self.run
+        run.confirm_until, run.ended_early = end_of(self._claim), intervals.ended_early(run)
+        unmark(run.workspace, run.out_of_place, since=run.started_at or run.queued_at)
+        values = {"confirm_until": run.confirm_until, "ended_early": run.ended_early, **self._guard()}
+        self._claim.save_now(phase=SyncRun.Phase.CONFIRM, cursor=None, is_complete=True, **values)
 
     def process_batch(self, *, stop: float) -> bool:
         """Confirm one batch, or only the first part of it if ``stop`` (monotonic seconds) is reached.
@@ -52,50 +56,52 @@ class Confirmation:
         if self.run.needs_approval or not batch:
             return True
         if stopped := self._guard():  # a refresh may have marked more rows as missing since
-            self._save(stopped)
+            self._claim.save_now(**stopped)
             return True
         asked_at = self._clock.now()
         asked, gone = self._ask(batch, stop)
         if gone and not self._canary_exists():
-            self._save({"needs_approval": Approval.NO_CANARY, "to_approve": self._never_confirmed().count()})
+            count = self._never_confirmed().count()
+            self._claim.save_now(needs_approval=Approval.NO_CANARY, to_approve=count)
             return True
         self._tombstone(gone, asked_at=asked_at, upto=asked[-1])
         return False
 
     def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
-        """Request rows one by one; return the requested ones, and those of them for which Orq returned 404."""
-        asked: list[Conversation] = []
+        """Request rows, and return those that were requested, and those among them that Orq answered with 404."""
+        requested: list[Conversation] = []
         gone: list[Conversation] = []
-        for row in batch:
-            try:
-                lives = self._exists(row)
-            except OrqError:
-                if asked:
-                    self._claim.ours.update(batch=max(1, len(asked) // 2))  # so that the next batch can be completed
-                raise
-            asked.append(row)
-            if not lives:
-                gone.append(row)
-            if time.monotonic() >= stop:
-                break
-        return asked, gone
 
-    def _exists(self, row: Conversation) -> bool:
-        asked_at = self._clock.now()
+        in_time = takewhile(lambda row: row is batch[0] or time.monotonic() < stop, batch)
+        requests = ((row, partial(retrieve, row.remote_id)) for row in in_time)
         try:
-            remote = self._retrieve(row.remote_id)
-        except ConversationNotFound:
+            for request in self._readers.ask_all("retrieve", requests):
+                row: Conversation = request.owner  # type: ignore[assignment]
+                if not self._exists(row, request):
+                    gone.append(row)
+                requested.append(row)
+        except OrqError:
+            if requested:
+                half = max(1, len(requested) // 2)  # so that the next one can be completed
+                self._claim.ours.update(batch=half)
+            raise
+        return sorted(requested, key=attrgetter("remote_id")), gone
+
+    def _exists(self, row: Conversation, request: Request) -> bool:
+        found = request.outcome
+        if isinstance(found, RemoteConversation):
+            self._take(row, found, request)
+        elif isinstance(found, ConversationNotFound):
             return False
-        except MalformedResponse as error:
-            if error.status != 200:
-                raise
+        elif isinstance(found, MalformedResponse) and found.status == 200:
             self.run.rejected += 1  # it exists, but cannot be mirrored
-            return True
-        self._take(row, remote, asked_at)
+        else:
+            raise found
         return True
 
-    def _take(self, row: Conversation, remote: RemoteConversation, asked_at: datetime) -> None:
-        answer = Answer(conversations=[remote], asked_at=asked_at, received_at=self._clock.latest(), listed=False)
+    def _take(self, row: Conversation, remote: RemoteConversation, request: Request) -> None:
+        asked_at, received_at = request.asked_at, request.received_at
+        answer = Answer(conversations=[remote], asked_at=asked_at, received_at=received_at, listed=False)
         values = self._claim.checkpoint(answer.received_at)
         values["unlisted"] = self.run.unlisted + (row.confirmed_at is None)
 
@@ -109,7 +115,7 @@ class Confirmation:
         now = self._clock.latest()
         values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
         values["batch"] = min(2 * self.run.batch, _MAX_BATCH)
-        with transaction.atomic(using=write_database()):
+        with short_transaction():
             self._claim.save(values)
             count = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
             self._claim.ours.update(tombstoned=self.run.tombstoned + count)
@@ -121,20 +127,7 @@ class Confirmation:
         candidates = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:CANARIES])
         if not candidates:  # then only an approval can replace the canary
             return self._is_approved
-        return any(map(self._finds, candidates))
-
-    def _finds(self, remote_id: str) -> bool:
-        self._claim.renew()  # the batch may have taken most of the lease
-        try:
-            self._retrieve(remote_id)
-        except ConversationNotFound:
-            return False
-        return True
-
-    def _retrieve(self, remote_id: str) -> RemoteConversation:
-        self._claim.acquire_slot("retrieve")
-        self.run.requests += 1
-        return self._service.retrieve(conversation_id=remote_id)
+        return any(map(self._readers.finds, candidates))
 
     @property
     def _is_approved(self) -> bool:
@@ -150,10 +143,10 @@ class Confirmation:
     def _max_missing(self) -> int:
         """How many rows may be missing without a review.
 
-        0 if a run was approved although it could not verify its workspace, until a later full run has confirmed
-        everything.
+        0 if the list ended early, or if a run was approved although it could not verify its workspace, until a later
+        full run has confirmed everything.
         """
-        if runs.approved_doubts(self.run.workspace):
+        if self.run.ended_early or runs.approved_doubts(self.run.workspace):
             return 0
         workspace = self._claim.workspace
         return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))
@@ -163,11 +156,6 @@ class Confirmation:
 
     def _never_confirmed(self) -> QuerySet[Conversation]:
         return self._due().filter(indexed_state=ConversationState.MISSING)
-
-    def _save(self, values: dict[str, Any]) -> None:
-        values = self._claim.checkpoint(self._clock.now()) | values
-        self._claim.save(values)
-        self._claim.apply(values)
 
 
 def left_to_confirm(run: SyncRun) -> int:

@@ -56,6 +56,7 @@ _RESTART: dict[str, Any] = {
     **dict.fromkeys(("cursor", "head_id", "stop_id", "started_at"), None),
     "reached_end": False,
     "out_of_place": [],
+    "intervals": [],
 }
 """The columns of a run that restarts its walk at the head of the list."""
 

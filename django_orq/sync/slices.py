@@ -2,15 +2,15 @@
 
 This module decides whether a run continues, waits, fails or ends.
 
-Every page is written together with its checkpoint, and only by the worker whose token is in the run's row. Therefore
-any process may die at any moment, and another one continues from the last checkpoint.
+Pages are written together with their checkpoint, and only by the worker whose token is in the run's row. Therefore any
+process may die at any moment, and another one continues from the last checkpoint.
 """
 
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -21,14 +21,12 @@ from ..conf import get_workspace
 from ..exceptions import (
     CursorIgnored,
     MalformedResponse,
-    MirrorContended,
     MustWait,
     OrqError,
     Problem,
     WorkspaceDoubted,
 )
 from ..models import SyncRun
-from ..service import ConversationService
 from ..store import rate_limits, rejected
 from ..store.database import (
     DATABASE_TROUBLE,
@@ -39,9 +37,10 @@ from ..store.database import (
     write_database,
 )
 from ..store.leases import LeaseLost
-from . import runs
+from . import intervals, runs
 from .claim import Claim, end_of
 from .confirm import Confirmation
+from .readers import Readers
 from .walk import Walk
 
 MAX_CRASHES = 5
@@ -60,13 +59,19 @@ OnProgress = Callable[[SyncRun], object]
 
 
 def run_slice(
-    run_id: int, *, seconds: float | None = None, on_progress: OnProgress = lambda _run: None
+    run_id: int,
+    *,
+    seconds: float | None = None,
+    on_progress: OnProgress = lambda _run: None,
+    interrupts: tuple[type[BaseException], ...] = (),
 ) -> SyncRun | None:
     """Work on a run for about ``seconds`` (by default the workspace's ``SLICE_SECONDS``), or until it ends.
 
     Returns the run as it is afterwards: still running, waiting, or finished. Returns ``None`` if the run cannot be
     claimed or the claim was lost, because it is finished or paused, has to wait, or is out of budget, or because
-    another worker has it. If the run fails, it is recorded as failed and the error is raised.
+    another worker has it. If the run fails, it is recorded as failed and the error is raised. An exception of
+    ``interrupts``, such as that of a soft time limit, ends the slice early: what was received is written, and the rest
+    is left to the next slice.
     """
     before = all_runs().get(pk=run_id)
     workspace = get_workspace(before.workspace)
@@ -76,22 +81,25 @@ def run_slice(
         return None
     _log_claim(claim.run, before)
     try:
-        _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress)
+        _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress, interrupts)
     except LeaseLost:
         logs.log(logs.SYNC_RUN_LEASE_LOST, run=run_id, workspace=workspace.alias)
         return None
     return claim.run
 
 
-def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress) -> None:
+def _work_or_wait(
+    claim: Claim, stop: float, on_progress: OnProgress, interrupts: tuple[type[BaseException], ...]
+) -> None:
     """Work until the slice ends, and record an error in the run. Raises ``LeaseLost`` if another worker has it now."""
     run = claim.run
     try:
         _work(claim, stop=stop, on_progress=on_progress)
     except LeaseLost:
         raise
+    except interrupts:
+        claim.release()
     except OrqError as error:
-        rate_limits.record_retry_after(run.workspace, error, clock=claim.clock)
         _wait_or_fail(claim, error)
     except DATABASE_TROUBLE as error:
         logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
@@ -118,15 +126,15 @@ def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:
     run = claim.run
     if run.crashes >= MAX_CRASHES:
         raise Problem("workers_crashed", crashes=run.crashes)
-    with ConversationService.for_workspace(run.workspace) as service:
+    if run.phase == SyncRun.Phase.WALK:
+        _begin(claim)
+    with closing(Readers(claim, count=max(claim.workspace.readers, len(run.intervals)))) as readers:
         if run.phase == SyncRun.Phase.WALK:
-            _begin(claim)
-            if not _walk(claim, service, stop, on_progress):
+            if not _walk(claim, readers, stop, on_progress):
                 return
             if run.mode == SyncRun.Mode.FULL:
-                Confirmation(claim, service=service).begin()
-                runs.complete_incrementals(run)
-        if run.phase == SyncRun.Phase.CONFIRM and not _confirm(claim, service, stop, on_progress):
+                Confirmation(claim, readers).begin()
+        if run.phase == SyncRun.Phase.CONFIRM and not _confirm(claim, readers, stop, on_progress):
             return
     _finish(claim)
 
@@ -137,41 +145,39 @@ def _begin(claim: Claim) -> None:
         return
     if run.mode == SyncRun.Mode.INCREMENTAL:
         runs.set_stop(run)
-    else:
-        run.mirrored_before = kept_rows(run.workspace).count()
-        claim.ours.update(mirrored_before=run.mirrored_before)
+    elif not run.intervals:
+        parts = intervals.saved(intervals.cut(run.workspace, claim.workspace.readers))
+        claim.save_now(mirrored_before=kept_rows(run.workspace).count(), intervals=parts)
 
 
-def _walk(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
-    """Read pages until the slice ends, and return whether the walk has reached its end."""
-    walk = Walk(claim, service=service)
-    while not claim.run.reached_end:
-        walk.process_page()
-        on_progress(claim.run)
-        if not claim.run.reached_end and not walk.has_lost_its_place and _must_stop(claim, stop):
-            return False
-    return True
+def _walk(claim: Claim, readers: Readers, stop: float, on_progress: OnProgress) -> bool:
+    """Whether the walk reached its end."""
+    walk = Walk(claim, readers)
+    return walk.read(must_stop=lambda: _must_stop(claim, stop), on_progress=on_progress) or _release(claim)
 
 
-def _confirm(claim: Claim, service: ConversationService, stop: float, on_progress: OnProgress) -> bool:
-    """Confirm batches until the slice ends, and return whether none are left or the rest needs approval."""
-    confirmation = Confirmation(claim, service=service)
+def _confirm(claim: Claim, readers: Readers, stop: float, on_progress: OnProgress) -> bool:
+    """Whether the confirmation is finished, or the rest needs approval."""
+    confirmation = Confirmation(claim, readers)
     while not confirmation.process_batch(stop=stop):
         on_progress(claim.run)
         if _must_stop(claim, stop):
-            return False
+            return _release(claim)
     return True
 
 
 def _must_stop(claim: Claim, stop: float) -> bool:
-    """Release the run if the slice's time or the call's budget is used up; return whether that is so."""
-    run = claim.run
-    if run.budget_until is not None and claim.clock.now() >= run.budget_until:
-        claim.release(state=SyncRun.State.WAITING, wait=SyncRun.Wait.BUDGET)
-        return True
-    if time.monotonic() >= stop:
-        claim.release()
-        return True
+    """Whether the slice's time or the call's budget is used up."""
+    return time.monotonic() >= stop or _is_spent(claim)
+
+
+def _is_spent(claim: Claim) -> bool:
+    return claim.run.budget_until is not None and claim.clock.now() >= claim.run.budget_until
+
+
+def _release(claim: Claim) -> bool:
+    """Leave the rest to the next slice, or to the next call if the budget is used up; always false."""
+    claim.release(**{"state": SyncRun.State.WAITING, "wait": SyncRun.Wait.BUDGET} if _is_spent(claim) else {})
     return False
 
 
@@ -182,6 +188,7 @@ def _finish(claim: Claim) -> None:
     complete = run.is_complete or (is_incremental and not run.ended_early and runs.is_known_below_stop(run))
     _end(claim, SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL, is_complete=complete)
     if run.mode == SyncRun.Mode.FULL and run.finished_at is not None:
+        runs.complete_incrementals(run)
         rejected.resolve_unseen(run, now=run.finished_at)
     _log(logs.SYNC_RUN_FINISHED, run, _OF_THE_END, level=logging.INFO if whole else logging.WARNING)
     runs.prune(run.workspace, ended_run=run.pk)
@@ -202,7 +209,8 @@ def _fail(claim: Claim, error: Exception) -> None:
 
 def _end(claim: Claim, state: SyncRun.State, **values: Any) -> None:
     run = claim.run
-    if not runs.end(run.pk, token=run.token, state=state, now=end_of(claim), requests=run.requests, **values):
+    values = {"requests": run.requests, **claim.deferred, **values}
+    if not runs.end(run.pk, token=run.token, state=state, now=end_of(claim), **values):
         raise LeaseLost
     run.refresh_from_db(using=write_database())
 
@@ -240,7 +248,7 @@ def _may_pass(error: OrqError, run: SyncRun) -> bool:
     """Whether the error may pass, so that the run waits instead of failing."""
     if isinstance(error, MalformedResponse):
         return run.malformed < MAX_MALFORMED and not isinstance(error, CursorIgnored)
-    return error.retryable and not isinstance(error, MirrorContended)
+    return error.retryable
 
 
 def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
@@ -249,7 +257,7 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
         return SyncRun.Wait.PACE, error.params["seconds"]
     if error.retry_after is not None:
         return SyncRun.Wait.RETRY_AFTER, _asked_for(error)
-    cause = SyncRun.Wait.DATABASE if error.code == "database_trouble" else SyncRun.Wait.BACKOFF
+    cause = SyncRun.Wait.DATABASE if error.code in ("database_trouble", "mirror_contended") else SyncRun.Wait.BACKOFF
     return cause, _backoff(run.failures)
 
 

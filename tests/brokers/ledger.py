@@ -8,12 +8,12 @@ from django.db import connection
 
 from ..triggers import execute
 
-_LEDGER = "CREATE TABLE ledger (what text, key text, cursor text, writer text, transaction bigint, entry bigserial)"
+_LEDGER = "CREATE TABLE ledger (what text, key text, writer text, transaction bigint, entry bigserial)"
 _FUNCTION = """
     CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger AS $$
     BEGIN
         INSERT INTO ledger VALUES (
-            '{table} ' || TG_OP, NEW.{key}, NEW.{cursor}, current_setting('application_name'), txid_current()
+            '{table} ' || TG_OP, NEW.{key}, current_setting('application_name'), txid_current()
         );
         RETURN NULL;
     END $$ LANGUAGE plpgsql
@@ -21,7 +21,7 @@ _FUNCTION = """
 _TRIGGER = """
     CREATE TRIGGER note AFTER INSERT OR UPDATE ON django_orq_{table} FOR EACH ROW EXECUTE FUNCTION note_{table}()
 """
-_NOTED = {"conversation": ("remote_id", "remote_id"), "syncrun": ("token", "cursor")}
+_NOTED = {"conversation": "remote_id", "syncrun": "token"}
 
 
 class Ledger:
@@ -31,15 +31,13 @@ class Ledger:
         rows = self._ask(sql, token)
         return int(rows[0][0]) if rows else None
 
-    def left_at(self, pid: int) -> tuple[str | None] | None:
-        """The cursor of the run that this process held at its last write; ``None`` if it had released the run."""
-        sql = "SELECT key, cursor FROM ledger WHERE what = 'syncrun UPDATE' AND writer = %s ORDER BY entry DESC"
-        for token, cursor in self._ask(sql, str(pid)):
-            if not token:
-                return None
-            if self.holder(token) == pid:  # not a write to a run that another one holds
-                return (cursor,)
-        return None
+    def held_a_run(self, pid: int) -> bool:
+        """Whether this process had not released its run at its last write."""
+        sql = "SELECT key FROM ledger WHERE what = 'syncrun UPDATE' AND writer = %s ORDER BY entry DESC"
+        for (token,) in self._ask(sql, str(pid)):
+            if not token or self.holder(token) == pid:  # else a write to a run that another one holds
+                return bool(token)
+        return False
 
     def writes(self, token: str, *, by: int) -> int:
         """How often this process wrote the run while it had this token."""
@@ -68,8 +66,8 @@ class Ledger:
 @contextmanager
 def kept_ledger() -> Iterator[Ledger]:
     execute(_LEDGER)
-    for table, (key, cursor) in _NOTED.items():
-        execute(_FUNCTION.format(table=table, key=key, cursor=cursor))
+    for table, key in _NOTED.items():
+        execute(_FUNCTION.format(table=table, key=key))
         execute(_TRIGGER.format(table=table))
     try:
         yield Ledger()

@@ -103,7 +103,7 @@ class TestCreate:
     def test_database_that_fails_after_orq_did_it_does_not_look_like_a_failed_create(self, remote, caplog):
         def fail_to_insert(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             if sql.startswith("INSERT"):
-                raise OperationalError("database is locked")
+                raise OperationalError("disk I/O error")
             return run(sql, params, many, context)
 
         with connection.execute_wrapper(fail_to_insert), pytest.raises(MirrorBehind) as behind:
@@ -112,7 +112,7 @@ class TestCreate:
         assert only(remote)["displayName"] == "New"
         assert behind.value.remote_id == only(remote)["_id"]
         (record,) = [record for record in caplog.records if record.event == "request.not_mirrored"]
-        assert "database is locked" in str(record.exc_info)
+        assert "disk I/O error" in str(record.exc_info)
 
     @pytest.mark.django_db(transaction=True)
     def test_wait_that_cannot_be_kept_does_not_hide_the_outcome(self, remote, caplog):

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import OperationalError, connection
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.signals import conversation_deleted
-from django_orq.sync import runs, slices
+from django_orq.sync import batches, intervals, runs, slices
 from django_orq.testing import OrqSandbox
 
 from ..values import mirrored_values
@@ -117,16 +118,21 @@ class World:
             self.deleted_while_alive.append(conversation.remote_id)
 
 
-@pytest.mark.parametrize("half", [1, 2])  # for two processes
+@pytest.mark.parametrize("readers", [1, 4])
 @pytest.mark.django_db(transaction=True)
 @settings(max_examples=CASES // 2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories)
-def test_mirror_equals_the_remote_after_any_history(history: History, half: int):
+def test_mirror_equals_the_remote_after_any_history(history: History, readers: int):
     empty_the_mirror()
-    with OrqSandbox() as remote:
+    with OrqSandbox() as remote, patch.object(intervals, "MIN_ROWS", 4), patch.object(batches, "MAX_PAGES", 2):
         world = World(remote, history)
         options = remote.settings()["default"]
-        options |= {"PAGE_SIZE": history.page_size, "RETRIES": {"attempts": 1}, "MASS_DELETE_MIN": 3}
+        options |= {
+            "PAGE_SIZE": history.page_size,
+            "RETRIES": {"attempts": 1},
+            "MASS_DELETE_MIN": 3,
+            "READERS": readers,
+        }
         conversation_deleted.connect(world.see_deleted)
         try:
             with override_settings(ORQ_WORKSPACES={"default": options}):

@@ -209,7 +209,7 @@ def test_bad_item_spoils_itself_and_the_run_is_partial(remote):
     rejected = RejectedPayload.objects.get()
     assert (rejected.key, rejected.last_run, rejected.resolved_at) == (ids[1], run, None)
     assert "displayName" in rejected.reason
-    assert rejected.excerpt == json.dumps({"_id": ids[1], "displayName": None})
+    assert json.loads(rejected.excerpt) == {"_id": ids[1], "displayName": None}
 
 
 def _with_items(answer: dict[str, Any], place: int, *items: Any) -> dict[str, Any]:
@@ -299,23 +299,29 @@ def test_values_that_every_database_can_hold_are_mirrored_and_stay_unchanged(rem
     assert mirror_equals(remote)
 
 
-def test_full_page_costs_two_statements_when_nothing_changed_and_four_when_all_is_new(remote, statements):
-    fill(remote, 300)
+def test_full_batch_costs_three_statements_when_all_is_new_and_two_when_nothing_changed(remote, statements):
+    fill(remote, 1_200)
 
-    assert len(_statements_of_second_page(statements)) <= 4
-    compare, fence = _statements_of_second_page(statements)
-    assert compare.startswith("SELECT")
-    assert fence.startswith(("UPDATE", "/*"))
+    look_up, fence, insert = _statements_of_second_batch(statements)[:3]
+    assert look_up.startswith("SELECT")
+    assert fence.startswith("UPDATE")
     assert "syncrun" in fence
+    assert "INSERT" in insert
+
+    look_up, *checkpoint = _statements_of_second_batch(statements)
+    assert look_up.startswith("SELECT")
+    assert len(checkpoint) <= 1
+    assert all("syncrun" in statement for statement in checkpoint)
 
 
-def _statements_of_second_page(statements) -> list[str]:
+def _statements_of_second_batch(statements) -> list[str]:
+    """The first page of a slice is a batch of its own; ten pages follow."""
     run = runs.open_run("default", "full")
     page_ends: list[int] = []
     with statements() as executed:
         slices.run_slice(run.pk, on_progress=lambda _run: page_ends.append(executed.so_far()))
-    first, second, _third = page_ends
-    return executed[first:second]
+    assert SyncRun.objects.get(pk=run.pk).pages == 12
+    return executed[page_ends[9] : page_ends[10]]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -203,7 +203,7 @@ def test_body_over_10_mb_is_not_read_to_its_end(orq_sandbox, service):
     with pytest.raises(MalformedResponse, match="longer than 10 MB"):
         service.list()
     orq_sandbox.fail("list", oversize=MAX_BODY)
-    assert service.list().entries == ()
+    assert service.list().items == ()
     assert orq_sandbox.count("list") == 2
 
 
@@ -222,7 +222,7 @@ def test_decompression_stops_at_10_mb():
 def test_compressed_answers_are_read(encoding):
     body = gzip.compress(EMPTY) if encoding.lower() == "gzip" else EMPTY
     with answering(answer(body, f"Content-Encoding: {encoding}")) as service:
-        assert service.list().entries == ()
+        assert service.list().items == ()
 
 
 def test_answer_without_a_body_may_name_a_compression():
@@ -548,7 +548,7 @@ def test_no_proxy_is_honoured(orq_sandbox, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://proxy.invalid")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with connect(orq_sandbox) as service:
-        assert service.list().entries == ()
+        assert service.list().items == ()
 
 
 # Retry-After
