@@ -25,8 +25,9 @@ help:
 	@echo "make acceptance   test the built wheel in an empty project, with data created by the vendor's SDK"
 	@echo "make brokers      test workers that are killed, suspended or lose their broker, on Redis and RabbitMQ with PostgreSQL"
 	@echo "make browser      test the example project's admin in a real browser (Chromium), with screenshots"
-	@echo "make benchmark    measure speed and memory of full syncs of 1,000 and 100,000 conversations and, if DATABASE_URL"
-	@echo "                  names a PostgreSQL database, of the admin and REST lists of 1,000,000 conversations"
+	@echo "make benchmark    compare full syncs with loops that do the same work, on the database that DATABASE_URL names;"
+	@echo "                  on PostgreSQL, also measure the admin and REST lists of 1,000,000 conversations (SMALL=1: only"
+	@echo "                  what is needed to check requests, rows, statements and memory; ARGS=--help lists the options)"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required. Choose one, for example: make PYTHON=python3.12")'
@@ -145,5 +146,7 @@ browser: $(VENV)/.installed-browser
 	@test -n "$$ORQ_BROWSER" || { echo "Chromium not found. Install it, or set ORQ_BROWSER to its path." >&2; exit 1; }
 	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadgroup $(ARGS)
 
-benchmark: $(VENV)/.installed-demo
-	$(BIN)/python -m tests.benchmarks
+# Installs the driver of the database server that DATABASE_URL names; SQLite needs none.
+DRIVER = $(if $(filter postgres%,$(DATABASE_URL)),postgresql)$(if $(filter mysql%,$(DATABASE_URL)),mysql)
+benchmark: $(VENV)/.installed-demo $(DRIVER:%=$(VENV)/.installed-%)
+	$(BIN)/python -m tests.benchmarks $(if $(SMALL),--small) $(ARGS)

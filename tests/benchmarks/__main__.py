@@ -1,160 +1,82 @@
-"""Measures the speed and memory of full syncs and of the admin and REST lists: `make benchmark`.
+"""Compares our full sync with three loops that do the same work, on the database that DATABASE_URL names.
 
-Mirrors 1,000 and 100,000 conversations of a sandbox into SQLite files, each twice, each time in a
-new process. Exits with 1 unless every page was requested exactly once, all conversations were
-mirrored, and the peak memory of the large sync is within 30 MB of the small one's.
+Without it, or if it names an SQLite file, that is an SQLite file in a temporary folder. On a server, a database with
+"test_" before that name is created, and destroyed in the end. The sandbox runs in a process of its own, and each sync
+in a new one. On PostgreSQL, the lists of the admin and the REST API are measured as well.
 
-If `DATABASE_URL` names a PostgreSQL database, the lists of 1,000,000 conversations are compared with those of
-1,000, and must take less than five times as long.
+The exit code is 1 if a number is wrong that does not depend on the machine: list requests, rows, rows written,
+statements per batch, growth of memory. How long a sync takes is only shown.
 """
 
-import json
+import argparse
 import os
-import resource
-import subprocess
+import platform
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from django_orq.testing import OrqSandbox
-
-SMALL, LARGE = 1_000, 100_000
-PAGE_SIZE = 100
-ALLOWANCE_MB = 30.0
-MOST_TIMES = 5.0
-"""Pages have the same size, but only up to 10,000 conversations are counted."""
-ROOT = Path(__file__).parents[2]
-COLUMNS = "{:>13}  {:<9}  {:>8}  {:>7}  {:>10}  {:>11}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    conversations: int
-    run: str
-    list_requests: int
-    """Counted by the sandbox."""
-    rows: int
-    written: int
-    seconds: float
-    peak_mb: float
-
-    def __str__(self) -> str:
-        return COLUMNS.format(
-            f"{self.conversations:,}",
-            self.run,
-            f"{self.list_requests:,}",
-            f"{self.seconds:.1f}",
-            f"{self.conversations / self.seconds:,.0f}",
-            f"{self.peak_mb:.1f} MB",
-        )
-
-    def problems(self) -> Iterator[str]:
-        expected_writes = self.conversations if self.run == "first" else 0
-        for what, got, wanted in (
-            ("list requests", self.list_requests, self.conversations // PAGE_SIZE),
-            ("rows", self.rows, self.conversations),
-            ("rows written", self.written, expected_writes),
-        ):
-            if got != wanted:
-                yield f"{self.run} sync of {self.conversations:,}: {got:,} {what} instead of {wanted:,}"
+from . import checks, lists
+from .measurements import OURS, Measurement, Size, measure
+from .processes import run, say
+from .report import tables
 
 
 def main() -> int:
-    say(COLUMNS.format("conversations", "sync", "requests", "seconds", "per second", "peak memory"))
-    with tempfile.TemporaryDirectory() as folder:
-        small = list(measure_twice(SMALL, Path(folder) / "small"))
-        large = list(measure_twice(LARGE, Path(folder) / "large"))
-    say(f"\nNothing changed: {large[1].seconds / large[0].seconds:.2f} of the first sync's time")
-    difference = max(many.peak_mb - few.peak_mb for few, many in zip(small, large, strict=True))
-    say(f"Peak memory: {difference:.1f} MB more for {LARGE:,} than for {SMALL:,} (at most {ALLOWANCE_MB:.0f})")
-    problems = [problem for measurement in (*small, *large) for problem in measurement.problems()]
-    if difference > ALLOWANCE_MB:
-        problems.append("memory grows with the number of conversations")
-    problems += doubts([*small, *large])
-    problems += compare_lists()
+    options = parse_arguments()
+    sizes = [Size(conversations=count, latency=wait) for count in options.conversations for wait in options.latency]
+    with temporary_database() as (environment, server):
+        measured = [one for size in sizes for one in measure(size, environment, repeat=options.repeat)]
+        problems = [*checks.problems(measured), *check_growth(options.few, measured, environment)]
+    versions = f"{server}, Python {platform.python_version()}, {os.cpu_count()} CPUs"
+    say(f"\n{versions}, medians of {options.repeat}. {tables(measured)}")
+    problems += lists.problems(environment | {"DJANGO_SETTINGS_MODULE": "tests.settings"})
     for problem in problems:
         say(f"FAILED: {problem}")
     return bool(problems)
 
 
-def measure_twice(conversations: int, folder: Path) -> Iterator[Measurement]:
-    folder.mkdir()
-    with OrqSandbox(conversations=conversations) as sandbox:
-        for run in ("first", "unchanged"):
-            sandbox.clear_requests()
-            taken = sync(sandbox, folder)
-            measurement = Measurement(
-                conversations=conversations,
-                run=run,
-                list_requests=sandbox.count("list"),
-                rows=taken["rows"],
-                written=taken["seen"] - taken["unchanged"],
-                seconds=taken["seconds"],
-                peak_mb=megabytes(taken["peak_rss"]),
-            )
-            say(str(measurement))
-            yield measurement
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--small", action="store_true", help="the checks: 3,000 conversations, no latency, once")
+    parser.add_argument("--conversations", type=int, nargs="+", metavar="N", help="default: 10000 100000")
+    parser.add_argument("--latency", type=int, nargs="+", metavar="MS", help="of the sandbox, default: 0 50")
+    parser.add_argument("--repeat", type=int, metavar="N", help="times that each sync is measured, default: 5")
+    options = parser.parse_args()
+    conversations, latency, repeat = ([3_000], [0], 1) if options.small else ([10_000, 100_000], [0, 50], 5)
+    options.conversations = options.conversations or conversations
+    options.latency = options.latency or latency
+    options.repeat = options.repeat or repeat
+    options.few = max(options.conversations) // (1 if options.small else 10)
+    return options
 
 
-def sync(sandbox: OrqSandbox, folder: Path) -> dict:
-    """Sync in a fresh process; `measured_sync` says what it returns."""
-    return run(
-        "tests.benchmarks.measured_sync",
-        DATABASE_URL=f"sqlite:///{folder}/db.sqlite3",
-        DEMO_DIR=str(folder),
-        DJANGO_SETTINGS_MODULE="example_project.settings",
-        ORQ_API_KEY=sandbox.api_key,
-        ORQ_BASE_URL=sandbox.base_url,
-    )
+@contextmanager
+def temporary_database() -> Iterator[tuple[dict[str, str], str]]:
+    """The environment of the measured processes, and the name and version of the database server."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = os.environ.get("DATABASE_URL", "")
+        if not url or url.startswith("sqlite"):
+            url = f"sqlite:///{folder}/benchmark.sqlite3"
+        environment = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings"}
+        server = run("database", "create", **environment)
+        try:
+            yield environment, server
+        finally:
+            run("database", "destroy", **environment)
 
 
-def run(module: str, **environment: str) -> dict:
-    """Run one of our modules in a new process; return its output."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "ORQ_"))}
-    done = subprocess.run(  # noqa: S603 # our own module
-        [sys.executable, "-m", module],
-        cwd=ROOT,
-        env=kept | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
-def compare_lists() -> Iterator[str]:
-    database = os.environ.get("DATABASE_URL", "")
-    if not database.startswith("postgres"):
-        say("\nThe list is not measured: that needs the DATABASE_URL of a PostgreSQL server")
-        return
-    taken = run("tests.benchmarks.measured_list", DATABASE_URL=database, DJANGO_SETTINGS_MODULE="tests.settings")
-    say("\nThe lists of 1,000 and of 1,000,000 conversations")
-    for name, few in taken["small"].items():
-        many = taken["large"][name]
-        say(f"{name:<18} {few * 1000:>6.1f} ms  {many * 1000:>6.1f} ms  {many / few:>5.1f} times as long")
-    for name in ("the list", "REST: first page", "REST: middle page", "REST: missing"):
-        ratio = taken["large"][name] / taken["small"][name]
-        if ratio > MOST_TIMES:
-            yield f"{name}: with 1,000,000 conversations it takes {ratio:.1f} times as long as with 1,000"
-
-
-def doubts(measurements: list[Measurement]) -> Iterator[str]:
-    """On Linux a process starts with its parent's peak memory, which must not hide its own."""
-    ours = megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    if ours >= min(one.peak_mb for one in measurements):
-        yield f"memory could not be measured: the sandbox itself used {ours:.1f} MB"
-
-
-def megabytes(kibibytes: float) -> float:
-    return kibibytes * 1024 / 1_000_000
-
-
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def check_growth(few: int, measured: list[Measurement], environment: Mapping[str, str]) -> Iterator[str]:
+    """Compare the memory of our syncs of so many conversations and of ten times as many."""
+    both = []
+    for conversations in (few, 10 * few):
+        known = [one for one in measured if one.size.conversations == conversations]
+        if not known:
+            known = list(measure(Size(conversations=conversations, latency=0), environment, contestants=[OURS]))
+            yield from checks.problems(known)
+        both.append(known)
+    yield from checks.growth_problems(*both)
 
 
 if __name__ == "__main__":
