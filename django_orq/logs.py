@@ -62,7 +62,7 @@ OPERATION_ITEM_UNKNOWN = Event(
     "operation.item_unknown", WARNING, "operation %(operation)s: outcome of item %(item)s unknown: %(error_code)s"
 )
 OPERATION_GIVEN_UP = Event(
-    "operation.given_up", WARNING, "operation %(operation)s stopped early: %(error_code)s; items skipped: %(items)s"
+    "operation.given_up", WARNING, "operation %(operation)s: items skipped: %(items)s (%(error_code)s)"
 )
 OPERATION_FINISHED = Event(
     "operation.finished", INFO, "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"

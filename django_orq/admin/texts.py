@@ -114,7 +114,7 @@ def _rounded_up(seconds: float) -> str:
 def explain_conflict(change: ConversationChanged) -> str:
     """The error beside the name field after someone else renamed the conversation."""
     who, ago = change.updated_by_id or gettext("someone else"), in_words(now() - change.updated_at)
-    text = gettext("The name was changed to “%(name)s” %(ago)s ago by %(who)s. Save again to replace it.")
+    text = gettext("Changed in Orq %(ago)s ago by %(who)s. The name is “%(name)s” now. Save again to replace it.")
     return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
 
 

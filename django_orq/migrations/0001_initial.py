@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
                 (
                     "stop_id",
                     django_orq.models.fields.BytewiseCharField(
-                        help_text="This and older conversations are already mirrored.",
+                        help_text="The run ends here: earlier runs have read the rest.",
                         max_length=64,
                         null=True,
                         verbose_name="stops at",
@@ -224,7 +224,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("mass_delete", "an unusually large number is missing at once"),
+                            ("mass_delete", "more are missing than may be deleted without a review"),
                             ("no_canary", "Orq did not even return conversations that are known to exist"),
                             ("workspace_doubted", "the API key and base URL may belong to another workspace"),
                         ],

@@ -32,7 +32,7 @@ class SyncRun(Work):
     class Approval(models.TextChoices):
         """Why a run was stopped for review."""
 
-        MASS_DELETE = "mass_delete", _("an unusually large number is missing at once")
+        MASS_DELETE = "mass_delete", _("more are missing than may be deleted without a review")
         NO_CANARY = "no_canary", _("Orq did not even return conversations that are known to exist")
         WORKSPACE = "workspace_doubted", _("the API key and base URL may belong to another workspace")
 
@@ -58,7 +58,7 @@ class SyncRun(Work):
         _("newest conversation"), max_length=64, null=True, help_text=_("The newest Orq id when the run started.")
     )
     stop_id = BytewiseCharField(
-        _("stops at"), max_length=64, null=True, help_text=_("This and older conversations are already mirrored.")
+        _("stops at"), max_length=64, null=True, help_text=_("The run ends here: earlier runs have read the rest.")
     )
     """An incremental run ends with the first page that reaches this id or an older one."""
     reached_end = models.BooleanField(_("reached the end"), default=False)

@@ -48,7 +48,7 @@ _HINTS = {
 
 
 class UnknownWorkspace(NotFound):
-    default_detail = _("There is no such workspace. Omit ?workspace= for the default one.")
+    default_detail = _("There is no such workspace. Without ?workspace=, the one called “default” is used.")
     default_code = "unknown_workspace"
 
 

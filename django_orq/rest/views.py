@@ -66,9 +66,9 @@ class ConversationViewSet(
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Rename a conversation in Orq, then in the mirror.
 
-        If it was changed in Orq since `expected_updated_at`, it is not renamed, the mirror is updated, and the
-        response is 409. Of the changes that the mirror does not have yet, only a new name counts. Without
-        `expected_updated_at`, the time in the mirror is used.
+        If the mirror has a change that is newer than `expected_updated_at`, or if Orq has another name than the
+        mirror, nothing is renamed, the mirror is updated, and the response is 409. Without `expected_updated_at`, the
+        time in the mirror is used.
         """
         conversation = self.get_object()
         renamed = self.perform_update(self.read(conversation))

@@ -40,7 +40,7 @@ MAX_OPERATIONS = 10
 Mode, State = SyncRun.Mode, SyncRun.State
 _AGES = {
     "last_incremental": (
-        _("No sync run has completed yet. Run “%(command)s --full”, and schedule incremental and full runs."),
+        _("The list has not been read to its end yet. Run “%(command)s --full”, and schedule runs of both modes."),
         _(
             "New conversations: as of %(age)s ago (limit: %(limit)s). Check that sync_conversations is "
             "scheduled and that a worker is running. To sync now, run “%(command)s”."

@@ -181,7 +181,7 @@ def not_taken_run(run: SyncRun, *, for_terminal: bool) -> list[str]:
 
 def _not_enqueued(*, for_terminal: bool) -> str:
     why = _("No worker was notified. The message broker may have been unreachable.")
-    following = _("The next scheduled sync will notify one.")
+    following = _("The next scheduled sync processes it.")
     return f"{why} {following}" if for_terminal else _("Waiting for the next scheduled sync.")
 
 
@@ -190,7 +190,7 @@ def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
         return [_("This run was stopped for review, but no longer needs approval because of a later run.")]
     found = [_missing_in_words(run)] if run.to_approve else []
     if for_terminal:
-        found.append(_("To approve it, run “manage.py orq_sync --approve %(run)s”.") % {"run": run.pk})
+        found.append(_("To approve this run, run “manage.py orq_sync --approve %(run)s”.") % {"run": run.pk})
     return found
 
 

@@ -177,7 +177,7 @@ class _Reading:
         self.batch.write()
         lost = self._cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            reason = _("the list could not be continued after any conversation tried; they may have been deleted")
+            reason = _("the list could not be continued; the conversations after which this was tried may be deleted")
             raise MalformedResponse(operation="list", reason=reason)
         rows = intervals.listed_rows(self._run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back

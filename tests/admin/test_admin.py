@@ -339,7 +339,7 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(remote, admi
     assert_nothing_done(conflict)
     assert remote.count("update") == 0
     assert fields_of(conflict)["display_name"] == "Renamed by me"
-    assert "name was changed to “Renamed by &lt;b&gt;Ana&lt;/b&gt;”" in text_of(conflict)
+    assert "name is “Renamed by &lt;b&gt;Ana&lt;/b&gt;”" in text_of(conflict)
 
     assert resubmit(admin_client, page(row), conflict).status_code == 302
     row.refresh_from_db()
@@ -357,7 +357,7 @@ def test_each_further_conflict_is_shown_although_a_sync_has_mirrored_it_meanwhil
         typed = {**fields_of(shown), "display_name": "Mine", "_save": "Save"}
         shown = admin_client.post(page(row), typed)
         assert_nothing_done(shown)
-        assert f"name was changed to “{name}”" in text_of(shown)
+        assert f"name is “{name}”" in text_of(shown)
     assert remote.count("update") == 0
 
 

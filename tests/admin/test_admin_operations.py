@@ -182,7 +182,7 @@ class TestRename:
         remote.rename(rows[0].remote_id, "Theirs")
 
         conflict = confirm(admin_client, shown, **new_names(rows[:1]))
-        assert "The name was changed to “Theirs” 0" in text_of(conflict)
+        assert "The name is “Theirs” now." in text_of(conflict)
         assert names_in_orq(remote)[0] == "Theirs"
         assert not LogEntry.objects.exists()
 
@@ -553,7 +553,7 @@ class TestTwice:
 
         again = admin_client.post(url, form)
 
-        assert "name was changed to “Theirs”" in text_of(again)
+        assert "name is “Theirs”" in text_of(again)
         assert said(again, constants.SUCCESS) == []
         assert remote.count("update") == 1
 
@@ -754,7 +754,7 @@ class TestNames:
         operation = ordered(confirm(admin_client, later, **new_names([row, other])))
         work_off(operation)
 
-        assert f"name was changed to “{self.OTHER_ISOLATED}”" in conflict.content.decode()
+        assert f"name is “{self.OTHER_ISOLATED}”" in conflict.content.decode()
         assert f"renamed it to “{self.OTHER_ISOLATED}”" in admin_client.get(page_of(operation)).content.decode()
 
 

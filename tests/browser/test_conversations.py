@@ -130,7 +130,7 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(site, page):
 
     save(page)
 
-    expect_failure(page, "name was changed to " + quoted("Theirs"))
+    expect_failure(page, "name is " + quoted("Theirs"))
     expect(page.get_by_label("Name")).to_have_value("Ours")
     assert remote_name(site, row) == "Theirs"
     assert site.history(row) == []
@@ -146,7 +146,7 @@ def test_failure_after_a_conflict_keeps_both_names(site, page, fault):
     site.sandbox.rename(row["remote_id"], "Theirs")
     fill_name(page, "Ours")
     save(page)
-    expect_failure(page, "name was changed to " + quoted("Theirs"))
+    expect_failure(page, "name is " + quoted("Theirs"))
     seen = site.again(row)
     site.sandbox.fail("retrieve", **FAULTS[fault])
 
@@ -169,7 +169,7 @@ def test_of_two_people_who_rename_the_same_one_the_second_is_asked(site, page, o
     fill_name(page, "Mine")
     save(page)
 
-    expect_failure(page, "name was changed to " + quoted("The other's"))
+    expect_failure(page, "name is " + quoted("The other's"))
     expect(page.get_by_label("Name")).to_have_value("Mine")
     assert remote_name(site, row) == "The other's"
 

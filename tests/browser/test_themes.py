@@ -137,7 +137,7 @@ def use_everything(person: Person, site: Site) -> dict:
     person.go(change(rows[1]))
     sandbox.rename(rows[1]["remote_id"], "Theirs")
     person.save("Ours")
-    expect(page.get_by_text("name was changed to")).to_be_visible()
+    expect(page.get_by_text("name is “")).to_be_visible()
     person.save("Ours")
     person.go(change(rows[2]))
     page.get_by_role("link", name=re.compile("^Delete")).click()

@@ -69,7 +69,7 @@ class TestFreshness:
         code, output = orq_health()
 
         assert code == 1
-        assert "FAIL  default: No sync run has completed yet. Run “manage.py orq_sync --full”" in output
+        assert "FAIL  default: The list has not been read to its end yet. Run “manage.py orq_sync --full”" in output
         assert "No problems" not in output
 
     def test_advice_names_a_workspace_that_is_not_the_default_one(self, remote, settings):
@@ -332,7 +332,7 @@ class TestUsage:
         code, output = orq_health()
 
         assert code == 1
-        assert "FAIL  research: No sync run has completed yet." in output
+        assert "FAIL  research: The list has not been read to its end yet." in output
         assert orq_health("--workspace", "default")[0] == 0
 
     def test_json_is_one_object(self, synced):

@@ -36,8 +36,8 @@ _EXIT_CODES = {
 class Command(OrqCommand):
     help = (
         "Mirror the conversations of an Orq workspace in this process, without Celery. Exit codes: 0 completed, "
-        "1 failed or cancelled, 2 wrong usage or settings, 3 completed with problems, 4 unfinished (paused, waiting "
-        "or out of budget), 5 another process is working on the run."
+        "1 failed or cancelled, 2 wrong usage or unknown workspace, 3 completed with problems, 4 unfinished (paused, "
+        "waiting or out of budget), 5 another process is working on the run."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
