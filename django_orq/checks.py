@@ -94,8 +94,8 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
 
 
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
-    # Each checkpoint renews the lease. The longest time between two of them is that of a batch of confirmations which
-    # lasts until the slice ends: the request in progress may still use its full time, and then the batch is written.
+    # Checkpoints renew the lease, and so does a worker that waits for Orq. Without the latter, the longest time
+    # between two renewals would be that of a batch of confirmations that lasts until the slice ends: this is a margin.
     slot_wait = 0 if workspace.requests_per_minute is None else MAX_SLEEP
     required = workspace.slice_seconds + slot_wait + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < required:

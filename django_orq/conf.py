@@ -174,13 +174,13 @@ class Workspace:
     slice_seconds: float = _seconds(20.0)
     lease_seconds: float = _seconds(120.0)
     readers: int = _option(2, lambda value: is_whole(value) and 1 <= value <= MAX_READERS, f"from 1 to {MAX_READERS}")
-    """The number of requests of one run that are under way at a time."""
+    """The maximum number of requests of one run that are under way at the same time."""
     requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
     """The limit for background work. Requests that a user waits for are not delayed."""
     mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")
     """The number of missing rows that a full run may confirm without approval."""
     mass_delete_share: float = _option(0.2, lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
-    """The same limit as a share of the rows that existed before the run. The larger of the two limits applies."""
+    """The same limit as a share of the conversations mirrored and not deleted before. The larger limit applies."""
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}

@@ -36,7 +36,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_LARGE = 10**400
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _DOUBTFUL = ("\\u0000", "\\ud", "NaN", "Infinity")
-"""In canonical JSON, what may be unstorable. JSON without these, long numbers and many brackets is storable."""
+"""Parts of canonical JSON that may be unstorable. Without them, long numbers and many brackets, it is storable."""
 _LONG_NUMBER = re.compile("[0-9]{400}")
 
 

@@ -3,7 +3,7 @@
 from celery import current_app
 
 SYNC = "django_orq.sync_conversations"
-"""The task that projects schedule."""
+"""The task that a project puts into its schedule."""
 WALK = "django_orq.walk_conversations"
 """The task that works on a sync run for one slice."""
 OPERATE = "django_orq.run_operation"

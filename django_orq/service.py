@@ -44,8 +44,9 @@ class ConversationService:
     it as a context manager.
 
     Every operation raises subclasses of ``OrqError``: ``APIError`` (any 4XX or 5XX, with ``retry_after`` if Orq sent
-    it), ``TransportError`` and ``MalformedResponse``. Before anything is sent, invalid arguments raise ``ValueError``,
-    and an invalid API key raises ``ImproperlyConfigured``, or ``TransportError`` if it comes from a callable.
+    it), ``TransportError`` and ``MalformedResponse``. Before anything is sent, a name that Orq would reject
+    raises ``InvalidName``, other invalid arguments raise ``ValueError``, and an invalid API key raises
+    ``ImproperlyConfigured``, or ``TransportError`` if it comes from a callable.
     """
 
     def __init__(

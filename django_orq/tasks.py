@@ -216,7 +216,10 @@ def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | Improperl
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:
-    """Open a run or resume the unfinished one, unless a worker is already processing it or it has to wait."""
+    """Open a run or resume the unfinished one, unless a worker is processing it or will be told to.
+
+    Nor is a run resumed that has to wait.
+    """
     run = runs.unfinished(workspace, mode)
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return Enqueued(run=run, is_others=True)

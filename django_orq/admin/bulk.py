@@ -63,7 +63,7 @@ class BulkAdmin(EditingAdmin):
 
     @admin.action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
-        """Delete in Orq. This replaces the stock action, which would delete rows."""
+        """Delete in Orq. This replaces the stock action, which would end with StrayWrite."""
         return self._confirm(request, Verb.DELETE, self._selected(request, queryset))
 
     @admin.action(permissions=["add"], description=_("Create deleted %(verbose_name_plural)s again"))

@@ -31,7 +31,8 @@ class ConversationAdmin(BulkAdmin):
     """Create, rename and delete conversations in Orq, and view the mirrored ones.
 
     Deleted conversations are listed only if the state filter selects them, and are read-only. The attributes of a
-    subclass are honoured, except ``form``: the pages ask only for what can be written to Orq.
+    subclass are honoured, except ``form`` and, on the add page, ``fields`` and ``fieldsets``: the pages ask only for
+    what can be written to Orq.
     """
 
     list_display = ("name", IfSeveral("workspace"), "created", "remote_updated_at", "shown_state")
@@ -51,7 +52,7 @@ class ConversationAdmin(BulkAdmin):
         # Set on the instance, so that it also applies if a subclass first inherits from a theme's admin class that has
         # a change list of its own.
         vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
-        # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would delete rows.
+        # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would end with StrayWrite.
         of_site = {name for name, _action in self.admin_site.actions}
         if self.actions is not None and "delete_selected" in of_site - {*self.actions}:
             self.actions = ("delete_selected", *self.actions)

@@ -19,7 +19,7 @@ _MAX_SHOWN = 20
 
 @admin.display(description=_("reason"))
 def shown_reason(payload: RejectedPayload) -> str:
-    """The reason, translated; it is stored in English and comes from a closed list."""
+    """The reason, translated; it is stored in English and comes from a closed list, or from the database."""
     return gettext(payload.reason)
 
 

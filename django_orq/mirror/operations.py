@@ -33,7 +33,7 @@ MAX_ITEMS = 1_000
 KEPT = 500
 """How many finished operations are kept."""
 PRUNED_AT_ONCE = 10
-"""How many of the others are deleted at a time, newest first, so that old ones that cannot be deleted block none."""
+"""How many of the others are deleted at a time: the newest, so that old ones that can't be deleted hold up none."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
 """How many processes may start an item and die before its outcome is recorded as unknown."""
@@ -118,7 +118,7 @@ def retry(operation: Operation, *, by: Requester) -> bool:
     """Reset the items that failed or whose outcome is unknown, to be tried again; the caller enqueues the operation.
 
     A rename that stopped because the name had changed may now replace that name. A creation whose outcome is unknown
-    is never tried again, nor is an item whose name was scrubbed. Returns ``False`` if there is nothing to try again or
+    is never tried again, nor is an item whose name is empty. Returns ``False`` if there is nothing to try again or
     the operation is unfinished.
     """
     reset = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
@@ -142,7 +142,7 @@ def pending_items(operation: Operation) -> QuerySet[OperationItem]:
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
     """Return the items that can be tried again: those that failed or, except for creations, have an unknown outcome.
 
-    Items that need a name that was scrubbed are excluded.
+    Items that need a name but have none are excluded.
     """
     failed = (State.FAILED,) if operation.verb == Verb.CREATE else (State.FAILED, State.UNKNOWN)
     items = all_items().filter(operation=operation, state__in=failed)

@@ -252,8 +252,8 @@ def _changed(seen: RemoteConversation) -> ConversationChanged:
 def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
     """Return the result, with the names that other users set.
 
-    They are only known if a sync changed the row after our check: then the row as it was before our response is
-    compared with that response.
+    They are only known if another process, such as a sync, changed the row after our check: then the row as it was
+    before our response is compared with that response.
     """
     (change,) = plan.changes
     before, ours = change.row, change.remote

@@ -118,7 +118,7 @@ class SyncRun(Work):
 
     queued_at = models.DateTimeField(_("queued"), auto_now_add=True)
     checkpoint = models.PositiveBigIntegerField(default=0, editable=False)
-    """How many checkpoints were saved. A worker writes only if it knows the last one."""
+    """How many checkpoints were saved. A worker writes only if it knows this number."""
     checkpoint_at = models.DateTimeField(_("last progress"), null=True)
 
     wait = models.CharField(_("waiting because"), max_length=20, choices=Wait, default="", blank=True)

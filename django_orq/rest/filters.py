@@ -1,4 +1,4 @@
-"""Filters and pagination of the lists. An invalid value of a query parameter is an error (400); it is not ignored."""
+"""Filters and pagination of the lists. An invalid value is an error (400, or 404 for a cursor); it is not ignored."""
 
 import re
 from dataclasses import dataclass

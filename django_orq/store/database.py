@@ -62,7 +62,10 @@ def leave_broken_connection() -> None:
 
 @contextmanager
 def short_transaction() -> Iterator[BaseDatabaseWrapper]:
-    """A transaction that waits at most five seconds for each lock; inside one of the caller, a part of it."""
+    """A transaction that waits at most five seconds for each lock.
+
+    Inside a transaction of the caller it is a savepoint, without this limit.
+    """
     connection = connections[write_database()]
     begin, end = ("", "") if connection.in_atomic_block else _LOCK_TIMEOUTS.get(connection.vendor, ("", ""))
     try:

@@ -135,7 +135,7 @@ def mark_confirmed_gone(
 
 
 def mark_absent(rows: QuerySet[Conversation], answer: Answer) -> int:
-    """Mark live rows that the list omitted as missing, except those mirrored since, and return how many were marked.
+    """Mark as missing the live rows that the list omitted, except those mirrored since the request; return how many.
 
     The confirmation requests each of them by its id.
     """
@@ -144,7 +144,7 @@ def mark_absent(rows: QuerySet[Conversation], answer: Answer) -> int:
 
 
 def unmark(workspace: str, ids: Sequence[str], *, since: datetime) -> None:
-    """Take back the marks of rows that the list showed out of place, which another interval may have marked since."""
+    """Unmark missing rows that the list showed out of place, if another interval has marked them ``since`` then."""
     marked = all_rows().filter(workspace=workspace, remote_id__in=ids, missing_since__gte=since, confirmed_at=None)
     with short_transaction():
         marked.update(missing_since=None)

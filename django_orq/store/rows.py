@@ -22,7 +22,7 @@ Columns = Mapping[str, Any]
 def insert_rows(rows: Sequence[Columns]) -> None:
     """Insert rows that all have the same columns; the other columns must be nullable.
 
-    ``IntegrityError`` if one of the ids is mirrored already.
+    Raises ``IntegrityError`` if one of the ids is mirrored already.
     """
     if not rows:
         return

@@ -1,6 +1,6 @@
 """Batches: pages that were read, compared with the mirror and written together, with one checkpoint.
 
-Items whose fingerprint equals that of a live row are unchanged: neither the item nor the row is looked at further.
+Items whose fingerprint equals that of their live row are unchanged: neither the item nor the row is looked at further.
 """
 
 import time
@@ -88,18 +88,18 @@ class _Part:
 
 
 class Batch:
-    """The pages of one interval of a claimed run that were read and are not written yet, the newest last."""
+    """The pages of one interval of a claimed run that are not written yet, in the order in which they were read."""
 
     def __init__(self, claim: Claim, number: int, *, prove_workspace: Callable[[], None]) -> None:
         self.run = claim.run
         self.interval = intervals.of(claim.run)[number]
-        """The interval as last saved."""
+        """The interval after the pages that were written."""
         self.is_proved = False
-        """Whether a page shared an id with the mirror, or the workspace was proved."""
+        """Whether a page shared an id with the mirror, or the workspace was verified."""
         self._number = number
         self._is_last = self._is_short = False
         self._has_failed = False
-        """Whether a page could not be written: then none that follows it may be."""
+        """Whether a page could not be written. Then no later page may be written either."""
         self._claim = claim
         self._prove_workspace = prove_workspace
         self._pages: list[ReceivedPage] = []
@@ -116,7 +116,7 @@ class Batch:
 
     @property
     def is_due(self) -> bool:
-        """Whether it has to be written before the next page is requested."""
+        """Whether it should be written now."""
         is_late = time.monotonic() - self._begun_at >= MAX_SECONDS
         return bool(self._pages) and (is_late or not self.is_proved or len(self._pages) >= MAX_PAGES)
 
@@ -126,14 +126,14 @@ class Batch:
         return sum(received.page.length for received in self._pages)
 
     def move_to(self, interval: Interval) -> None:
-        """Save a step back: the next page does not follow the last one, and has to be proved."""
+        """Save a step back: the next page does not follow the last one, so verify the workspace again if necessary."""
         self._claim.save_now(intervals=intervals.saved(self._with(interval)))
         self.interval = interval
         self._met_before = frozenset()
         self.is_proved = False
 
     def write(self) -> None:
-        """Write all pages; ``WorkspaceDoubted`` before one that seems to belong to another workspace."""
+        """Write all pages. Raises ``WorkspaceDoubted`` before one that seems to belong to another workspace."""
         if self._has_failed:
             return
         pages, self._pages, self._has_failed = self._pages, [], True
@@ -171,7 +171,7 @@ class Batch:
         return {*met, *(id_ for received in pages for id_ in received.page.ids)}
 
     def _first_doubtful(self, pages: Sequence[ReceivedPage], known: _Known) -> int | None:
-        """The first page that shares no id with the mirror, so that the workspace has to be proved before it.
+        """The first page that shares no id with the mirror: the workspace has to be verified before it is written.
 
         That matters for a slice's first page, the first one after a step back, and any page of a full run.
         """

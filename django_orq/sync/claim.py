@@ -48,7 +48,7 @@ class Claim(Lease[SyncRun]):
         """Sleep until ``REQUESTS_PER_MINUTE`` allows the next request.
 
         Raises ``MustWait`` while a Retry-After of Orq is in force, and a ``Problem`` if the sleep would be too long.
-        To limit queries, the database is asked for a Retry-After only every few seconds.
+        To limit queries, the database is asked for a Retry-After at most once a second.
         """
         if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)
@@ -96,7 +96,7 @@ class Claim(Lease[SyncRun]):
         self.apply(values)
 
     def save_soon(self, values: dict[str, Any]) -> None:
-        """Save a checkpoint without which nothing is wrong, unless the last one was saved less than a second ago."""
+        """Save a checkpoint that may be lost without harm; within a second of the last one, leave it to the next."""
         if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
             self.save(values)
             self.apply(values)

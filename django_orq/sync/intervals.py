@@ -13,7 +13,7 @@ from ..store.database import kept_rows
 MIN_ROWS = 10_000
 """A smaller mirror is read in one interval."""
 NEARBY = 100
-"""How many rows before and after the ideal place a list may be cut."""
+"""The list may be cut up to this many rows before or after the ideal place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Interval:
     below: str | None = None
     down_to: str | None = None
     cursor: str | None = None
-    """After which the next page begins."""
+    """The id after which the next page begins."""
     received: bool = True
     """Whether the cursor was on a page of this run; else it is a row of the mirror, and may have gone."""
     entries: int = 0
@@ -68,7 +68,7 @@ def listed_rows(workspace: str) -> QuerySet[Conversation]:
 
 
 def cut(workspace: str, count: int) -> list[Interval]:
-    """Cut the list into ``count`` intervals with about as many rows each, at listed rows; a small mirror into one."""
+    """Cut the list into ``count`` intervals of about equal size, at listed rows; do not cut that of a small mirror."""
     ids = listed_rows(workspace).order_by("-remote_id").values_list("remote_id", flat=True)
     total = ids.count()
     if total < MIN_ROWS:
@@ -81,7 +81,7 @@ def cut(workspace: str, count: int) -> list[Interval]:
 
 
 def _widest_gap(ids: list[str]) -> str:
-    """The id before the longest time without a new conversation, where a list is least likely to shift."""
+    """The id on the newer side of the longest time without a new conversation."""
     times = [created_at(remote_id) for remote_id in ids]
     gaps = [newer - older for newer, older in itertools.pairwise(times)]
     return ids[gaps.index(max(gaps))]

@@ -33,7 +33,10 @@ Send = Callable[[ConversationService, RetryConfig], Any]
 
 
 class Request:
-    """A request that is waiting for its outcome. Times are from the database's clock."""
+    """A request that is waiting for its outcome.
+
+    ``asked_at`` and ``received_at`` are from the database's clock, the other times from the monotonic one.
+    """
 
     asked_at: datetime
     received_at: datetime
@@ -70,7 +73,7 @@ class Readers:
         self._service.close()
 
     def request(self, owner: Hashable, operation: str, send: Send) -> None:
-        """Hand out a request; ``MustWait`` or ``Problem`` if it has to wait longer than this thread can."""
+        """Hand out a request. Raises ``MustWait`` or ``Problem`` if it has to wait for longer than this thread can."""
         self._hand_out(Request(owner, operation, send))
 
     def ask(self, operation: str, send: Send) -> Any:
@@ -173,7 +176,7 @@ class Readers:
 
 
 def retrieve(remote_id: str, service: ConversationService, once: RetryConfig) -> RemoteConversation:
-    """Send a request for one conversation; its first argument is bound when it is handed to a reader."""
+    """Request one conversation. With ``remote_id`` bound by ``partial``, this is a ``Send``."""
     return service.retrieve(conversation_id=remote_id, retries=once)
 
 

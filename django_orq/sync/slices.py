@@ -70,8 +70,8 @@ def run_slice(
     Returns the run as it is afterwards: still running, waiting, or finished. Returns ``None`` if the run cannot be
     claimed or the claim was lost, because it is finished or paused, has to wait, or is out of budget, or because
     another worker has it. If the run fails, it is recorded as failed and the error is raised. An exception of
-    ``interrupts``, such as that of a soft time limit, ends the slice early: what was received is written, and the rest
-    is left to the next slice.
+    ``interrupts``, such as that of a soft time limit, ends the slice early: pages that were received are written, and
+    the rest is left to the next slice.
     """
     before = all_runs().get(pk=run_id)
     workspace = get_workspace(before.workspace)

@@ -94,7 +94,7 @@ class OrqSandbox(Behaviour):
     def settings(self) -> dict[str, dict[str, str]]:
         """Return a value for ORQ_WORKSPACES in which this sandbox is the workspace `default`."""
         workspace = {"API_KEY": self.api_key, "BASE_URL": self.base_url}
-        camel = {"API_STYLE": "camel", "PROJECT_ID": "sandbox"}  # this dialect requires a project to create
+        camel = {"API_STYLE": "camel", "PROJECT_ID": "sandbox"}  # in this dialect a create request must name a project
         return {"default": workspace | (camel if self.style == "camel" else {})}
 
     # Changes made by other users of the workspace: immediate, without a request, not validated.

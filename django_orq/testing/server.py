@@ -129,7 +129,7 @@ class SandboxServer(ThreadingTCPServer):
             super().finish_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        # Unlike the base class, this does not shut it down first: the client would see the stream end before a reset.
+        # Unlike the base class, do not shut it down first: then the client would see the stream end, not a reset.
         request.close()
         self._connections.pop(threading.current_thread(), None)
 
