@@ -109,14 +109,20 @@ class Readers:
             yield self.next()
 
     def next(self) -> Request:
-        """Wait for the next outcome, and repeat what failed if that may help; renews the lease meanwhile."""
-        while not self._ready:
+        """Wait for the next outcome."""
+        while (request := self.poll()) is None:
+            pass
+        return request
+
+    def poll(self) -> Request | None:
+        """Wait a moment for the next outcome, renew the lease, and repeat what failed if that may help."""
+        if not self._ready:
             for request in [each for each in self._to_repeat if each.due_at <= time.monotonic()]:
                 self._to_repeat.remove(request)
                 self._hand_out(request)
             self._claim.renew_in_time()
             self._receive()
-        return self._ready.popleft()
+        return self._ready.popleft() if self._ready else None
 
     def drain(self) -> Iterator[Request]:
         """Yield the outcomes of all requests that are under way, without repeating any."""

@@ -47,7 +47,10 @@ class Walk:
             while not self._is_at_end:
                 for reading in self._readings:
                     reading.read_on()
-                self._take(self._readers.next(), must_stop)
+                if request := self._readers.poll():
+                    self._take(request, must_stop)
+                else:  # Orq is slow: what has been received is written meanwhile
+                    self._write(only_due=True)
                 on_progress(self.run)
                 if must_stop() and not any(reading.lost_at for reading in self._readings):
                     break
@@ -80,9 +83,10 @@ class Walk:
                 request.owner.receive(request, only_next=True)  # type: ignore[attr-defined]
         self._write()
 
-    def _write(self) -> None:
+    def _write(self, *, only_due: bool = False) -> None:
         for reading in self._readings:
-            reading.batch.write()
+            if reading.batch.is_due or not only_due:
+                reading.batch.write()
 
 
 class _Reading:

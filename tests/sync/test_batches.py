@@ -53,6 +53,18 @@ def test_batch_ends_after_a_second_of_reading(remote, ids, monkeypatch):
     assert checkpoints() == list(range(1, 31))
 
 
+def test_batch_is_written_while_a_slow_page_is_waited_for(remote, ids, monkeypatch):
+    monkeypatch.setattr(batches, "MAX_SECONDS", 0.1)
+    seen: list[int] = []
+    remote.fail("list", after=5, delay=2)
+    run = runs.open_run("default", "full")
+
+    slices.run_slice(run.pk, on_progress=lambda now: seen.append(now.pages))
+
+    assert 5 in seen
+    assert mirror_equals(remote)
+
+
 def test_batch_ends_when_its_responses_are_long(remote, ids, monkeypatch):
     monkeypatch.setattr(walk, "MAX_CHARACTERS", 3_000)
 
@@ -77,7 +89,7 @@ def interrupt(monkeypatch) -> Callable[[type[BaseException]], None]:
     """Raises an exception while the sixth answer is waited for."""
 
     def interrupt(ending: type[BaseException]) -> None:
-        real = walk.Readers.next
+        real = walk.Readers.poll
         answers = itertools.count(1)
 
         def next_(self: walk.Readers) -> Any:
@@ -85,7 +97,7 @@ def interrupt(monkeypatch) -> Callable[[type[BaseException]], None]:
                 raise ending
             return real(self)
 
-        monkeypatch.setattr(walk.Readers, "next", next_)
+        monkeypatch.setattr(walk.Readers, "poll", next_)
 
     return interrupt
 

@@ -255,13 +255,13 @@ def test_retry_after_that_arrives_while_a_slice_ends_is_kept(remote, ids, settin
 def test_answers_that_have_arrived_do_not_count_as_timed_out(remote, ids, monkeypatch):
     """As when the slice's thread was busy writing for longer than a request may take."""
     monkeypatch.setattr(readers, "PATIENCE", 0.5)
-    real = readers.Readers.next
+    real = readers.Readers.poll
 
-    def next_when_all_have_arrived(self: readers.Readers) -> readers.Request:
+    def poll_when_all_have_arrived(self: readers.Readers) -> readers.Request | None:
         time.sleep(0.6 if remote.count("list") == 4 else 0)
         return real(self)
 
-    monkeypatch.setattr(readers.Readers, "next", next_when_all_have_arrived)
+    monkeypatch.setattr(readers.Readers, "poll", poll_when_all_have_arrived)
 
     assert counters(full_run()) == {"unchanged": COUNT}
 
