@@ -35,8 +35,8 @@ def insert_rows(rows: Sequence[Columns]) -> None:
         if connection.vendor == "postgresql":
             types = ", ".join(f"{connection.ops.quote_name(column)} {_type(column, connection)}" for column in columns)
             values = _Encoder().encode(ordered)
-            # Only constants and names of this module's own columns are part of the SQL.
-            cursor.execute(f"{into} SELECT {names} FROM jsonb_to_recordset(%s::jsonb) AS new ({types})", [values])  # noqa: S608
+            source = f"jsonb_to_recordset(%s::jsonb) AS new ({types})"
+            cursor.execute(f"{into} SELECT {names} FROM {source}", [values])  # noqa: S608 # names of our own columns
         else:
             places = ", ".join(["%s"] * len(columns))
             cursor.executemany(f"{into} VALUES ({places})", list(_prepared(ordered, columns, connection)))

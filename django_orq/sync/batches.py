@@ -235,8 +235,11 @@ class Batch:
         )
 
     def _apply(self, part: _Part, answer: Answer) -> None:
+        values: dict[str, Any] = {}
+
         def fence(plan: Plan) -> None:
-            self._claim.save(self._progress(part, plan))
+            values.update(self._progress(part, plan))
+            self._claim.save(values)
             rejected.record(part.refusals, run=self.run, seen_at=answer.received_at)
             if self._has_rejected:
                 mirrored = {id_ for received in part.pages for id_ in received.page.ids}
@@ -245,8 +248,8 @@ class Batch:
 
         pages_before = self.run.pages
         if answer.conversations or answer.omitted or part.refusals or self._has_rejected:
-            plan = reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
-            self._claim.apply(self._progress(part, plan))
+            reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
+            self._claim.apply(values)
         else:
             plan = Plan(workspace=self.run.workspace, answer=answer, changes=())
             self._claim.save_soon(self._progress(part, plan))

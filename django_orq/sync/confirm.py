@@ -76,7 +76,7 @@ class Confirmation:
         requests = ((row, partial(retrieve, row.remote_id)) for row in in_time)
         try:
             for request in self._readers.ask_all("retrieve", requests):
-                row: Conversation = request.owner  # type: ignore[assignment]
+                row: Conversation = request.owner
                 if not self._exists(row, request):
                     gone.append(row)
                 requested.append(row)

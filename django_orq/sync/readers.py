@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -43,7 +43,7 @@ class Request:
     outcome: Any = None
     """What Orq returned, or the exception that was raised."""
 
-    def __init__(self, owner: Hashable, operation: str, send: Send) -> None:
+    def __init__(self, owner: Any, operation: str, send: Send) -> None:
         self.owner, self.operation, self.send = owner, operation, send
         self.attempts = 0
         self.begun_at = self.due_at = time.monotonic()
@@ -72,7 +72,7 @@ class Readers:
             self._to_send.put(None)
         self._service.close()
 
-    def request(self, owner: Hashable, operation: str, send: Send) -> None:
+    def request(self, owner: Any, operation: str, send: Send) -> None:
         """Hand out a request. Raises ``MustWait`` or ``Problem`` if it has to wait for longer than this thread can."""
         self._hand_out(Request(owner, operation, send))
 
@@ -99,7 +99,7 @@ class Readers:
             return False
         return True
 
-    def ask_all(self, operation: str, sends: Iterable[tuple[Hashable, Send]]) -> Iterator[Request]:
+    def ask_all(self, operation: str, sends: Iterable[tuple[Any, Send]]) -> Iterator[Request]:
         """Send several requests, and yield each when its outcome is known."""
         for owner, send in sends:
             if len(self._under_way) + len(self._to_repeat) >= self._count:

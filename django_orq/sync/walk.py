@@ -8,12 +8,16 @@ steps back to a newer id that the mirror knows.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from django.db import DatabaseError
 
+from ..conf import RetryConfig
 from ..exceptions import APIError, CursorIgnored, MalformedResponse, OrqError, WorkspaceDoubted
 from ..models import SyncRun
 from ..payloads import Page
+from ..service import ConversationService
 from ..store.database import kept_rows
 from ..store.leases import LeaseLost
 from ..text import marked as _
@@ -67,7 +71,7 @@ class Walk:
         return all(reading.is_at_end for reading in self._readings)
 
     def _take(self, request: Request, must_stop: Callable[[], bool]) -> None:
-        reading: _Reading = request.owner  # type: ignore[assignment]
+        reading: _Reading = request.owner
         reading.receive(request)
         if reading.batch.is_proved and not must_stop():
             reading.read_on()  # so that the next page arrives while these are written
@@ -80,7 +84,7 @@ class Walk:
         """Write everything that was received; with ``wait``, also what is still under way."""
         for request in self._readers.drain() if wait else ():
             with suppress(OrqError):
-                request.owner.receive(request, only_next=True)  # type: ignore[attr-defined]
+                request.owner.receive(request, only_next=True)
         self._write()
 
     def _write(self, *, only_due: bool = False) -> None:
@@ -111,9 +115,7 @@ class _Reading:
     def read_on(self) -> None:
         """Request the next page, unless a request is under way or the end is reached."""
         if not (self._is_waiting or self.is_at_end):
-            cursor, size = self._cursor, self._claim.workspace.page_size
-            send = lambda service, once: service.list(limit=size, starting_after=cursor, retries=once)  # noqa: E731
-            self._readers.request(self, "list", send)
+            self._readers.request(self, "list", partial(_list, self._claim.workspace.page_size, self._cursor))
             self._is_waiting = True
 
     def receive(self, request: Request, *, only_next: bool = False) -> None:
@@ -136,12 +138,12 @@ class _Reading:
         else:
             self._keep(answer, request)
 
-    def _checked(self, outcome: object) -> Page | APIError:
+    def _checked(self, outcome: Any) -> Page | APIError:
         """Return the page, or a 400 or 404 that the cursor may have caused; raise any other error."""
         if isinstance(outcome, APIError) and self._cursor is not None and outcome.status in (400, 404):
             return outcome
         if not isinstance(outcome, Page):
-            raise outcome  # type: ignore[misc]
+            raise outcome
         if outcome.items and outcome.cursor is None:
             raise MalformedResponse(operation="list", reason=_("a page of items without a single usable id"))
         return outcome
@@ -199,3 +201,7 @@ class _Reading:
         known = list(newest[:PROOFS])
         if known and not any(map(self._readers.finds, known)):
             raise WorkspaceDoubted(asked=len(known))
+
+
+def _list(size: int, cursor: str | None, service: ConversationService, once: RetryConfig) -> Page:
+    return service.list(limit=size, starting_after=cursor, retries=once)

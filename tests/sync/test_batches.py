@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from django_orq import payloads, tasks
 from django_orq.mirror import verbs
@@ -122,6 +122,26 @@ def test_soft_time_limit_ends_the_slice_and_not_the_run(remote, ids, interrupt, 
     run.refresh_from_db()
     assert (run.state, run.error_code, run.pages, run.lease_until) == ("running", "", 5, None)
     assert full_run().state == "succeeded"
+    assert mirror_equals(remote)
+
+
+def test_page_that_could_not_be_written_is_read_again_before_those_after_it(remote, four_pages):
+    """The next page is under way when the write fails: it must not be written, or its checkpoint would skip pages."""
+    failed: list[str] = []
+
+    def fail_once(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "INSERT" in sql and "django_orq_conversation" in sql and not failed and Conversation.objects.count() == 20:
+            failed.append(sql)
+            raise OperationalError("disk I/O error")
+        return run(sql, params, many, context)
+
+    with connection.execute_wrapper(fail_once):
+        run = full_run()
+    assert (failed != [], run.state, run.pages) == (True, "waiting", 2)
+
+    let_the_wait_pass()
+    run = full_run()
+    assert (run.state, run.pages, run.created) == ("succeeded", 4, 35)
     assert mirror_equals(remote)
 
 
