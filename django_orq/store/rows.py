@@ -3,13 +3,14 @@
 Django's own ``bulk_create`` and ``bulk_update`` take several times as long, mostly to compile their SQL.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, JSONField
 
 from ..models import Conversation
 from ..models.fields import PlainJSONEncoder
@@ -39,7 +40,7 @@ def insert_rows(rows: Sequence[Columns]) -> None:
             cursor.execute(f"{into} SELECT {names} FROM {source}", [values])  # noqa: S608 # names of our own columns
         else:
             places = ", ".join(["%s"] * len(columns))
-            cursor.executemany(f"{into} VALUES ({places})", list(_prepared(ordered, columns, connection)))
+            cursor.executemany(f"{into} VALUES ({places})", _prepared(ordered, columns, connection))
 
 
 def update_rows(rows: Iterable[tuple[int, Columns]], *, unless_mirrored_since: bool = False) -> None:
@@ -61,7 +62,7 @@ def update_rows(rows: Iterable[tuple[int, Columns]], *, unless_mirrored_since: b
     held = " AND ".join(f"{quoted(column)} = %s" for column in conditions)
     values = _prepared([{**row, "id": pk} for pk, row in by_key.items()], [*columns, *conditions], connection)
     with connection.cursor() as cursor:
-        cursor.executemany(f"UPDATE {_table(connection)} SET {assigned} WHERE {held}", list(values))  # noqa: S608 # as above
+        cursor.executemany(f"UPDATE {_table(connection)} SET {assigned} WHERE {held}", values)  # noqa: S608 # as above
 
 
 class _Encoder(PlainJSONEncoder):
@@ -77,25 +78,21 @@ def _type(column: str, connection: BaseDatabaseWrapper) -> str | None:
     return Conversation._meta.get_field(column).db_type(connection)
 
 
-def _prepared(rows: Iterable[Columns], columns: Sequence[str], connection: BaseDatabaseWrapper) -> Iterator[list[Any]]:
-    """The values as the database's driver takes them."""
-    prepare = [_preparer(column, connection) for column in columns]
-    for row in rows:
-        yield [convert(row[column]) for column, convert in zip(columns, prepare, strict=True)]
+def _prepared(rows: Sequence[Columns], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Sequence[Any]]:
+    """The values as the database's driver takes them, row by row."""
+    prepared = (map(_preparer(column, connection), [row[column] for row in rows]) for column in columns)
+    return list(zip(*prepared, strict=True))
 
 
 def _preparer(column: str, connection: BaseDatabaseWrapper) -> Callable[[Any], Any]:
-    """Return a function that converts a value.
-
-    It leaves texts, numbers and ``None`` as they are, and remembers times: converting them takes longest.
-    """
+    """The field's ``get_db_prep_save``, or a function that does the same in a fraction of its time."""
     field: Any = Conversation._meta.get_field(column)
-    convert = partial(field.get_db_prep_save, connection=connection)
-    convert_once = cache(convert)
-
-    def prepare(value: Any) -> Any:
-        if value is None or type(value) in (str, int):
-            return value
-        return convert_once(value) if isinstance(value, datetime) else convert(value)
-
-    return prepare
+    if connection.vendor == "postgresql":
+        return partial(field.get_db_prep_save, connection=connection)
+    if isinstance(field, DateTimeField):
+        zone = connection.timezone
+        return cache(lambda value: value and str(value.astimezone(zone).replace(tzinfo=None)))
+    if isinstance(field, JSONField):
+        encode = PlainJSONEncoder().encode
+        return lambda value: None if value is None else encode(value)
+    return lambda value: value

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import IntegrityError, connection, models
+from django.db import IntegrityError, connection, connections, models
 
 from django_orq.models import Conversation, RejectedPayload
 from django_orq.payloads import ListItem
 from django_orq.store.reconcile import reconcile, refused
+from django_orq.store.rows import _prepared
 
 from ..triggers import execute
 from ..values import answer, at, conversation, mirrored_values, set_columns
@@ -54,6 +56,19 @@ def test_insert_and_update_write_the_same():
     reconcile(answer(first), workspace="default")
 
     assert mirrored_values(Conversation.objects.get()) == inserted | {"previous_name": "Other"}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_values_are_prepared_as_their_fields_prepare_them(zone, monkeypatch):
+    monkeypatch.setitem(connections["default"].__dict__, "timezone", ZoneInfo(zone))
+    row = {"metadata": {"ä": [1.5, None]}, "extra": {}, "fingerprint": -5, "deleted_at": None, "display_name": "🧾"}
+    row |= {"remote_created_at": at(0), "remote_updated_at": at(0.123), "mirrored_at": at(0).replace(microsecond=1)}
+
+    ((*prepared,),) = _prepared([row], list(row), connection)
+
+    fields = (Conversation._meta.get_field(column) for column in row)
+    expected = [field.get_db_prep_save(row[field.column], connection=connection) for field in fields]
+    assert list(map(repr, prepared)) == list(map(repr, expected))
 
 
 def test_id_that_another_writer_inserted_is_compared_again(monkeypatch):
