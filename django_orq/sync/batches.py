@@ -98,6 +98,8 @@ class Batch:
         """Whether a page shared an id with the mirror, or the workspace was verified."""
         self._number = number
         self._is_last = self._is_short = False
+        self._expects_new = False
+        """Whether the pages that follow are probably new, too, so that they can be parsed early."""
         self._has_failed = False
         """Whether a page could not be written. Then no later page may be written either."""
         self._claim = claim
@@ -113,6 +115,11 @@ class Batch:
         self._is_last, self._is_short = is_last, is_short
         self._begun_at = self._begun_at if self._pages else time.monotonic()
         self._pages.append(page)
+
+    def examine(self) -> None:
+        """Do early, while the next page is awaited, what writing the newest page takes."""
+        for item in self._pages[-1].page.items if self._pages else ():
+            item.parsed if self._expects_new else item.fingerprint  # noqa: B018 # they are kept
 
     @property
     def is_due(self) -> bool:
@@ -204,6 +211,7 @@ class Batch:
         self.is_proved = True
         self._met_before = frozenset(pages[-1].page.ids)
         self._has_rejected |= bool(part.refusals)
+        self._expects_new = len(part.answer.new) == len(part.items)
 
     def _part(self, pages: Sequence[ReceivedPage], known: _Known, *, is_last: bool) -> _Part:
         items, nameless = _newest_of_each(pages)

@@ -74,7 +74,8 @@ class Walk:
         reading: _Reading = request.owner
         reading.receive(request)
         if reading.batch.is_proved and not must_stop():
-            reading.read_on()  # so that the next page arrives while these are written
+            reading.read_on()  # so that the next page arrives while these are examined and written
+            reading.batch.examine()
         if sum(each.batch.length for each in self._readings) >= MAX_CHARACTERS:
             self._write()
         elif reading.batch.is_due or reading.is_at_end:
