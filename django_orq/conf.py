@@ -23,6 +23,7 @@ MAX_ALIAS = 100
 """Characters. The alias is stored in each row of the workspace."""
 MAX_PAGE_SIZE = 100
 MAX_READERS = 16
+MAX_LOOK_BACK = 1_000
 TOTAL_SECONDS = 60.0
 """The time limit of one operation on Orq, including its retries."""
 INTERACTIVE_SECONDS = 15.0
@@ -175,6 +176,10 @@ class Workspace:
     lease_seconds: float = _seconds(120.0)
     readers: int = _option(2, lambda value: is_whole(value) and 1 <= value <= MAX_READERS, f"from 1 to {MAX_READERS}")
     """The maximum number of requests of one run that are under way at the same time."""
+    look_back_pages: int = _option(
+        1, lambda value: is_whole(value) and 1 <= value <= MAX_LOOK_BACK, f"from 1 to {MAX_LOOK_BACK:,}"
+    )
+    """How many of the newest pages each incremental run reads at least, so that their renames are found early."""
     requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
     """The limit for background work. Requests that a user waits for are not delayed."""
     mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")

@@ -269,10 +269,12 @@ def under_way(workspace: str) -> list[SyncRun]:
 def set_stop(run: SyncRun) -> None:
     """Decide where an incremental run may stop: at the newest id of the newest complete run.
 
-    If there is none yet, it stops at the newest id of the unfinished first full run, and is complete when that one is.
+    Before there is one, it stops where the first full run began, or the newest incremental run since then. It is
+    complete when that full run is.
     """
-    complete = _all_complete(run.workspace).order_by("-started_at", "-pk").first()
-    base = complete or unfinished(run.workspace, Mode.FULL)
+    base = _all_complete(run.workspace).order_by("-started_at", "-pk").first()
+    if base is None and (full := unfinished(run.workspace, Mode.FULL)) is not None:
+        base = _stopped_since(full).order_by("-head_id").first() or full
     if base is not None and base.head_id is not None:
         run.stop_id = base.head_id
         all_runs().filter(pk=run.pk, token=run.token).update(stop_id=run.stop_id)
@@ -284,9 +286,16 @@ def is_known_below_stop(run: SyncRun) -> bool:
 
 
 def complete_incrementals(full: SyncRun) -> None:
-    """Mark the incremental runs that stopped at the head of this run as complete, because its walk is complete now."""
-    stopped = all_runs().filter(workspace=full.workspace, mode=Mode.INCREMENTAL, stop_id=full.head_id)
-    stopped.filter(state__in=(State.SUCCEEDED, State.PARTIAL), ended_early=False).update(is_complete=True)
+    """Mark the incremental runs since this run began as complete, because everything below them is known now."""
+    _stopped_since(full).update(is_complete=True)
+
+
+def _stopped_since(full: SyncRun) -> QuerySet[SyncRun]:
+    """The incremental runs that began after this full run and reached their stop."""
+    ended = all_runs().filter(
+        workspace=full.workspace, mode=Mode.INCREMENTAL, state__in=(State.SUCCEEDED, State.PARTIAL)
+    )
+    return ended.filter(ended_early=False, stop_id__isnull=False, started_at__gte=full.started_at or full.queued_at)
 
 
 def prune(workspace: str, *, ended_run: int) -> None:

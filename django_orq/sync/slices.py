@@ -141,11 +141,10 @@ def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:
 
 def _begin(claim: Claim) -> None:
     run = claim.run
-    if run.pages:
-        return
     if run.mode == SyncRun.Mode.INCREMENTAL:
-        runs.set_stop(run)
-    elif not run.intervals:
+        if run.stop_id is None:  # in each slice, because the first full run may have begun meanwhile
+            runs.set_stop(run)
+    elif not (run.pages or run.intervals):
         parts = intervals.saved(intervals.cut(run.workspace, claim.workspace.readers))
         claim.save_now(mirrored_before=kept_rows(run.workspace).count(), intervals=parts)
 

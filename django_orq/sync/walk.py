@@ -105,6 +105,7 @@ class _Reading:
         self.is_at_end = False
         self._cursor = self.batch.interval.cursor
         self._received = self.batch.interval.received
+        self._pages = claim.run.pages
         self._is_waiting = False
         self._page_before: frozenset[str] = frozenset()
         self._cursors_used: set[str] = set()
@@ -160,7 +161,9 @@ class _Reading:
         if is_short and not self._requested_again:
             self._requested_again = True
             return
+        self._pages += 1
         at_stop = self._run.stop_id is not None and page.cursor is not None and page.cursor <= self._run.stop_id
+        at_stop = at_stop and self._pages >= self._claim.workspace.look_back_pages
         passed = down_to is not None and page.cursor is not None and page.cursor <= down_to
         self.is_at_end = at_stop or passed or not page.has_more
         received = ReceivedPage(

@@ -105,6 +105,48 @@ def test_incremental_run_is_complete_once_the_first_full_run_is(full):
     assert incremental_run().stop_id == incremental.head_id
 
 
+def test_each_incremental_run_beside_the_first_full_run_reads_only_what_is_new(remote, full):
+    first = incremental_run()
+    fill(remote, 20)
+
+    second = incremental_run()
+
+    assert (second.stop_id, second.pages, second.created) == (first.head_id, 3, 20)
+    work_on(full)
+    assert list(SyncRun.objects.filter(mode="incremental").values_list("is_complete", flat=True)) == [True, True]
+    assert mirror_equals(remote)
+
+
+def test_incremental_run_that_began_before_the_first_full_run_stops_where_that_began(remote, settings):
+    configure(settings, PAGE_SIZE=10, SLICE_SECONDS=0.000_001)
+    fill(remote, 50)
+    incremental = runs.open_run("default", "incremental")
+    slices.run_slice(incremental.pk)
+    full = runs.open_run("default", "full")
+    slices.run_slice(full.pk)
+
+    incremental = work_on(incremental)
+
+    assert (incremental.state, incremental.pages, incremental.is_complete) == ("succeeded", 2, False)
+    work_on(full)
+    assert mirror_equals(remote)
+    assert incremental_run().is_complete
+
+
+def test_incremental_run_reads_so_many_of_the_newest_pages_that_renames_are_found_there(remote, settings):
+    configure(settings, PAGE_SIZE=10, LOOK_BACK_PAGES=3)
+    ids = fill(remote, 50)
+    full_run()
+    for number in (5, 29, 30):
+        remote.rename(ids[number], "Renamed")
+
+    run = incremental_run()
+
+    assert (run.state, run.pages, run.updated, run.is_complete) == ("succeeded", 3, 2, True)
+    configure(settings, PAGE_SIZE=10, LOOK_BACK_PAGES=1_000)
+    assert (incremental_run().pages, mirror_equals(remote)) == (5, True)
+
+
 def test_refused_item_does_not_undo_coverage(remote):
     fill(remote, 5)
     remote.transform_list = lambda answer: answer | {"data": [*answer["data"], "junk"]}
