@@ -94,8 +94,8 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
 
 
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
-    # Checkpoints renew the lease, and so does a worker that waits for Orq. Without the latter, the longest time
-    # between two renewals would be that of a batch of confirmations that lasts until the slice ends: this is a margin.
+    # Checkpoints renew the lease, and so does a worker while it waits for Orq. Leaving out the latter gives a margin:
+    # the longest time between two renewals is then that of a batch of confirmations that lasts until the slice ends.
     slot_wait = 0 if workspace.requests_per_minute is None else MAX_SLEEP
     required = workspace.slice_seconds + slot_wait + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < required:

@@ -64,7 +64,7 @@ class RetryConfig:
             raise ValueError("attempts must be a whole number, at least 1")
         intervals = (self.initial_interval, self.max_interval, self.max_elapsed)
         if not all(is_number(seconds) and 0 <= seconds < math.inf for seconds in intervals):
-            raise ValueError("intervals must be numbers of seconds, 0 or more")
+            raise ValueError("initial_interval, max_interval and max_elapsed must be numbers of seconds, 0 or more")
         if not isinstance(self.connection_errors, bool):
             raise ValueError("connection_errors must be True or False")  # noqa: TRY004 # as the others
 
@@ -100,8 +100,9 @@ class ApiKey:
         key = self._call(self._source) if callable(self._source) else self._source
         if problem := _problem_with_key(key):
             del key
-            kind = KeyCallableFailed if callable(self._source) else ImproperlyConfigured
-            raise kind(f"{self.label} {problem}.")
+            if callable(self._source):
+                raise KeyCallableFailed(f"The key that the callable in {self.label} returned {problem}.")
+            raise ImproperlyConfigured(f"{self.label} {problem}.")
         return str(key).strip()
 
     def _call(self, source: Callable[[], object]) -> object:
@@ -110,12 +111,12 @@ class ApiKey:
             return source()
         except Exception as error:
             failure = type(error).__name__
-        raise KeyCallableFailed(f"{self.label} is a callable that raised {failure}.")
+        raise KeyCallableFailed(f"The callable in {self.label} raised {failure}.")
 
 
 def _problem_with_key(key: object) -> str | None:
     if key is None or (isinstance(key, str) and not key.strip()):
-        return "is empty; set it to the workspace's API key from Orq"
+        return "is empty; it must be the workspace's API key from Orq"
     if not isinstance(key, str):
         return f"must be a string, not {type(key).__name__}"
     is_plain = key.isascii() and key.strip().isprintable() and not {*key} & {*'"\\'}
@@ -185,7 +186,10 @@ class Workspace:
     mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")
     """The number of missing rows that a full run may confirm without approval."""
     mass_delete_share: float = _option(0.2, lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
-    """The same limit as a share of the conversations mirrored and not deleted before. The larger limit applies."""
+    """The same limit as a share of the conversations that were mirrored and not deleted when the run began.
+
+    The larger limit applies.
+    """
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}

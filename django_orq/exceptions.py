@@ -204,7 +204,10 @@ class TransportError(OrqError):
 
 
 class MalformedResponse(OrqError):
-    """The response is not as the API documents. ``status`` is its HTTP status, or ``None`` if it was not recorded."""
+    """The response does not match Orq's API reference.
+
+    ``status`` is its HTTP status, or ``None`` if it was not recorded.
+    """
 
     code = "malformed_response"
     template = _("Orq's response to the {operation} request cannot be used: {reason}.\nCheck BASE_URL and any proxy.")
@@ -226,7 +229,7 @@ class CursorIgnored(MalformedResponse):
     """
 
     code = "cursor_ignored"
-    template = _("Orq ignores the cursor: the next page has nothing older.\nCheck API_STYLE (now {api_style!r}).")
+    template = _("Orq's list does not advance: its pages repeat.\nCheck API_STYLE (now {api_style!r}).")
 
     api_style: str
     reason: str = "the cursor is ignored"
@@ -240,7 +243,9 @@ class WorkspaceDoubted(OrqError):
     """
 
     code = "workspace_doubted"
-    template = _("Orq found none of the mirrored conversations looked up ({asked}).\nCheck API_KEY and BASE_URL.")
+    template = _(
+        "Orq has none of the mirrored conversations that were looked up ({asked}).\nCheck API_KEY and BASE_URL."
+    )
 
     asked: int
 

@@ -36,7 +36,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_LARGE = 10**400
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _DOUBTFUL = ("\\u0000", "\\ud", "NaN", "Infinity")
-"""Parts of canonical JSON that may be unstorable. Without them, long numbers and many brackets, it is storable."""
+"""Parts of canonical JSON that may be unstorable. Without them, long numbers or many brackets it can be stored."""
 _LONG_NUMBER = re.compile("[0-9]{400}")
 
 
@@ -106,7 +106,7 @@ class ListItem:
             return self.rejected(str(error))
 
     def rejected(self, reason: str) -> RejectedItem:
-        """This item as one that can't be mirrored for this reason, in English."""
+        """Return this item as a rejected one; ``reason`` says, in English, why it can't be mirrored."""
         text = self._json() or "nested too deeply to show"
         digest = hashlib.sha256(text.encode()).hexdigest()
         return RejectedItem(remote_id=self.remote_id, digest=digest, reason=reason, excerpt=text[:MAX_EXCERPT])

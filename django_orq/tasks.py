@@ -89,10 +89,10 @@ def sync_conversations(
     """Start a sync run, or continue the unfinished one unless it is paused. This is the task to schedule.
 
     ``mode`` is "incremental" (new conversations) or "full" (all conversations, and deletions); ``workspace=None``
-    means all workspaces; ``max_seconds`` is the time budget of this call. Each call also enqueues the other unfinished
-    runs of the workspace, and the unfinished operations, that could continue now, but that no worker is processing and
-    for which no message is under way; so no message needs to be redelivered. Raises ``ValueError`` for an invalid mode
-    or budget, and ``ImproperlyConfigured`` for an unknown workspace.
+    means all workspaces; ``max_seconds`` is the time budget of this call. Each call also enqueues every other
+    unfinished run of the workspace and every unfinished operation that could continue now, unless a worker is
+    processing it or a message for it is under way. This makes up for messages that were lost. Raises ``ValueError``
+    for an invalid mode or budget, and ``ImproperlyConfigured`` for an unknown workspace.
     """
     runs.check_mode(mode)
     if workspace is None:
@@ -216,10 +216,7 @@ def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | Improperl
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:
-    """Open a run or resume the unfinished one, unless a worker is processing it or will be told to.
-
-    Nor is a run resumed that has to wait.
-    """
+    """Open a run or resume the unfinished one, unless a worker has it or was notified, or the run has to wait."""
     run = runs.unfinished(workspace, mode)
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return Enqueued(run=run, is_others=True)

@@ -115,7 +115,7 @@ def test_callable_key_that_raises_is_said_without_what_it_says() -> None:
         raise FileNotFoundError(f"no {SECRET} here")
 
     with pytest.raises(
-        ImproperlyConfigured, match=r"\['API_KEY'\] is a callable that raised FileNotFoundError"
+        ImproperlyConfigured, match=r"callable in ORQ_WORKSPACES.*\['API_KEY'\] raised FileNotFoundError"
     ) as caught:
         workspace(API_KEY=read).read_key()
 

@@ -33,7 +33,7 @@ MAX_ITEMS = 1_000
 KEPT = 500
 """How many finished operations are kept."""
 PRUNED_AT_ONCE = 10
-"""How many of the others are deleted at a time: the newest, so that old ones that can't be deleted hold up none."""
+"""How many surplus ones are deleted at a time: the newest, so that old ones that can't be deleted don't block them."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
 """How many processes may start an item and die before its outcome is recorded as unknown."""

@@ -2,8 +2,8 @@
 
 Each verb sends its requests outside any transaction of ours. If Orq did not make the change, the verb raises an
 ``OrqError``, and the row changes only if Orq's response shows that it was out of date. Pass ``interactive=True`` in
-web requests: it allows one attempt and at most 15 seconds, where background work has 60. Afterwards the instance
-passed to a verb has the new values.
+web requests: then each request is attempted once, and all requests of the verb together may take 15 seconds. Otherwise
+each request may take 60 seconds, including its retries. Afterwards the instance passed to a verb has the new values.
 """
 
 from collections.abc import Callable, Iterator
@@ -73,10 +73,10 @@ def rename_conversation(
     """Rename a conversation in Orq, unless it was changed since the caller last saw it, and mirror it.
 
     ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. If Orq has a
-    different time, mirrors the remote values and raises ``ConversationChanged`` with them. The difference does not
-    matter if Orq already has the new name, or if the caller saw the instance's time and Orq still has the instance's
-    name. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``, and ``OutcomeUnknown`` if the
-    conversation may have been renamed.
+    different time, mirrors the remote values and raises ``ConversationChanged`` with them. A different time does not
+    matter if Orq already has the new name, or if it still has the instance's name and ``expected_updated_at`` is the
+    instance's ``remote_updated_at``. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``,
+    and ``OutcomeUnknown`` if the conversation may have been renamed.
     """
     name = clean_display_name(display_name)
     clock = DatabaseClock(write_database())

@@ -66,9 +66,10 @@ class OperationItem(models.Model):
     error_code = models.CharField(max_length=50, default="", editable=False)
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     note = models.JSONField(default=dict, editable=False)
-    """Details of the outcome: the name that was ``replaced``, or that has ``overtaken`` the new one since.
+    """Details of the outcome.
 
-    For a failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure.
+    For a rename: ``replaced``, a name set in Orq that it replaced, or ``overtaken``, a name set in Orq since. For a
+    failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure.
     """
 
     class Meta:

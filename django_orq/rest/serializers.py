@@ -90,7 +90,9 @@ class RenameSerializer(serializers.Serializer[Any]):
     expected_updated_at = TimeField(
         write_only=True,
         required=False,
-        help_text=_("The remote_updated_at that you read. If it was renamed in Orq since, nothing is changed (409)."),
+        help_text=_(
+            "The remote_updated_at that you read. If the conversation was changed since, it is not renamed (409)."
+        ),
     )
 
 

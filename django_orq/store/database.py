@@ -74,7 +74,7 @@ def short_transaction() -> Iterator[BaseDatabaseWrapper]:
                 connection.cursor().execute(begin)
             yield connection
     finally:
-        with suppress(DatabaseError):  # of a lost connection: its error is raised already
+        with suppress(DatabaseError):  # the connection may be lost; the error that says so is being raised already
             if end:
                 connection.cursor().execute(end)
 

@@ -144,7 +144,7 @@ def mark_absent(rows: QuerySet[Conversation], answer: Answer) -> int:
 
 
 def unmark(workspace: str, ids: Sequence[str], *, since: datetime) -> None:
-    """Unmark missing rows that the list showed out of place, if another interval has marked them ``since`` then."""
+    """Unmark missing rows that the list showed out of place, if another interval marked them at ``since`` or later."""
     marked = all_rows().filter(workspace=workspace, remote_id__in=ids, missing_since__gte=since, confirmed_at=None)
     with short_transaction():
         marked.update(missing_since=None)

@@ -84,7 +84,7 @@ class _Part:
     """Ids that lie in another interval, which counts them."""
     refusals: list[RejectedItem]
     interval: Interval
-    """The interval after these pages."""
+    """The interval's state after these pages."""
 
 
 class Batch:
@@ -93,7 +93,7 @@ class Batch:
     def __init__(self, claim: Claim, number: int, *, prove_workspace: Callable[[], None]) -> None:
         self.run = claim.run
         self.interval = intervals.of(claim.run)[number]
-        """The interval after the pages that were written."""
+        """The interval's state after the pages that were written."""
         self.is_proved = False
         """Whether a page shared an id with the mirror, or the workspace was verified."""
         self._number = number

@@ -84,7 +84,7 @@ class Claim(Lease[SyncRun]):
             raise LeaseLost
 
     def apply(self, values: dict[str, Any]) -> None:
-        """Take over what was saved."""
+        """Set the run's attributes to what was saved."""
         self.deferred, self._saved_at = {}, time.monotonic()
         self._renewed_at = self._saved_at
         self._set(values)

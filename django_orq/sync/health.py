@@ -49,8 +49,8 @@ _AGES = {
     ),
     "last_full": (
         _(
-            "No full run has completed yet, so renames and deletions of older conversations are not mirrored. Run "
-            "“%(command)s --full”, and schedule full runs."
+            "No full run has completed yet, so renames and deletions of older conversations are not mirrored. Unless "
+            "one is under way or awaits approval, run “%(command)s --full”. Schedule full runs."
         ),
         _(
             "Renames and deletions: as of %(age)s ago (limit: %(limit)s). Check that full runs are "

@@ -181,7 +181,7 @@ def not_taken_run(run: SyncRun, *, for_terminal: bool) -> list[str]:
 
 def _not_enqueued(*, for_terminal: bool) -> str:
     why = _("No worker was notified. The message broker may have been unreachable.")
-    following = _("The next scheduled sync processes it.")
+    following = _("The next scheduled sync enqueues the work.")
     return f"{why} {following}" if for_terminal else _("Waiting for the next scheduled sync.")
 
 
@@ -202,7 +202,10 @@ def _missing_in_words(run: SyncRun) -> str:
         "deletions are correct, approve this run.",
         run.to_approve,
     )
-    return text % {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
+    text %= {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
+    if run.needs_approval == SyncRun.Approval.NO_CANARY:
+        text += " " + _("If Orq still does not return the conversations that are known to exist, the run stops again.")
+    return text
 
 
 def _approved(approval: Mapping[str, Any], format_time: FormatTime) -> str:
@@ -221,16 +224,19 @@ def what_approval_does(run: SyncRun) -> list[str]:
         )
         return [explain(run.error_code, run.error_params, for_operator=False), confirmed]
     text = ngettext(
-        "If you approve this run, it looks up the %(count)s conversation still missing. If it no longer exists "
-        "in Orq, it is marked as deleted here; otherwise it is kept. Conversations that went missing later are not "
-        "checked by this run. Nothing is changed in Orq itself.",
-        "If you approve this run, it looks up each of the %(count)s conversations still missing. Those that no "
-        "longer exist in Orq are marked as deleted here, however many there are; the others are kept. Conversations "
-        "that went missing later are not checked by this run. Nothing is changed in Orq itself.",
+        "If you approve this run, it looks up the %(count)s conversation that Orq’s list omits. If it no longer "
+        "exists in Orq, it is marked as deleted here; otherwise it is kept. Conversations that went missing later are "
+        "not checked by this run. Nothing is changed in Orq itself.",
+        "If you approve this run, it looks up each of the %(count)s conversations that Orq’s list omits. Those that "
+        "no longer exist in Orq are marked as deleted here, however many there are; the others are kept. "
+        "Conversations that went missing later are not checked by this run. Nothing is changed in Orq itself.",
         left := left_to_confirm(run),
     )
-    none_left = _("None of them is missing any more, so the run has nothing to do.")
-    return [_missing_in_words(run), text % {"count": number(left)} if left else none_left]
+    if not left:
+        return [
+            _("The conversations that needed review are no longer missing, so the run has nothing left to look up.")
+        ]
+    return [_missing_in_words(run), text % {"count": number(left)}]
 
 
 def _waiting(run: SyncRun, format_time: FormatTime) -> str:

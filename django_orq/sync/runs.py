@@ -31,7 +31,7 @@ KEPT = 500
 KEPT_UNCHANGED = 100
 """How many finished runs that changed nothing are kept."""
 PRUNED_AT_ONCE = 50
-"""How many of the others are deleted at a time: the newest, so that old ones that can't be deleted hold up none."""
+"""How many surplus runs are deleted at a time: the newest, so that old ones that can't be deleted don't block them."""
 FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), needs_approval="")
 """Full runs that confirmed all rows that were missing after their walk."""
 _NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}

@@ -20,7 +20,6 @@ from ..payloads import Page
 from ..service import ConversationService
 from ..store.database import kept_rows
 from ..store.leases import LeaseLost
-from ..text import marked as _
 from . import intervals
 from .batches import Batch, ReceivedPage
 from .claim import Claim
@@ -135,7 +134,7 @@ class _Reading:
         elif answer.items:
             raise CursorIgnored(operation="list", api_style=self._claim.workspace.api_style)
         elif answer.has_more:
-            empty = MalformedResponse(operation="list", reason=_("an empty page that says there are more"))
+            empty = MalformedResponse(operation="list", reason="the page is empty, but says that more items follow")
             self._request_once_more(empty)
         else:
             self._keep(answer, request)
@@ -147,7 +146,7 @@ class _Reading:
         if not isinstance(outcome, Page):
             raise outcome
         if outcome.items and outcome.cursor is None:
-            raise MalformedResponse(operation="list", reason=_("a page of items without a single usable id"))
+            raise MalformedResponse(operation="list", reason="a page of items without a single usable id")
         return outcome
 
     def _advances(self, page: Page) -> bool:
@@ -187,7 +186,7 @@ class _Reading:
         self.batch.write()
         lost = self._cursor or ""
         if self._steps_back == MAX_STEPS_BACK:
-            reason = _("the list could not be continued; the conversations after which this was tried may be deleted")
+            reason = "it does not continue the list after any of the conversations tried; they may have been deleted"
             raise MalformedResponse(operation="list", reason=reason)
         rows = intervals.listed_rows(self._run.workspace).filter(remote_id__gt=lost).order_by("remote_id")
         step = 2**self._steps_back

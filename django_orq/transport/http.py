@@ -37,7 +37,7 @@ _NOT_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationErr
 A TLS peer may read all of it and then close the connection.
 """
 _REASONS = (
-    (InvalidSchema, "a SOCKS proxy needs the package PySocks; run pip install 'requests[socks]'"),
+    (InvalidSchema, "the package PySocks, which a SOCKS proxy needs, is not installed"),
     (socket.gaierror, "the host name could not be resolved"),
     (ssl.SSLCertVerificationError, "the certificate is not trusted"),
     (ssl.SSLError, "the TLS connection failed"),
@@ -132,7 +132,9 @@ class Transport:
         try:
             outcome = self._exchange(call, session, deadline)
         except KeyCallableFailed as error:
-            return TransportError(operation=call.operation, reason=str(error).rstrip("."), sent=False)
+            return TransportError(
+                operation=call.operation, reason=f"there is no API key ({str(error).rstrip('.')})", sent=False
+            )
         except _FAILURES as error:
             outcome = _failure(call, error, requests.utils.select_proxy(self._base_url, session.proxies))
         except BaseException as error:  # a soft time limit, Ctrl-C, a bug: raised without the frames that hold the key

@@ -484,12 +484,12 @@ def test_question_tells_of_how_many_it_is(held_run, remote, admin_client):
     set_columns(Conversation.objects.live().first(), missing_since=datetime.now(UTC) + timedelta(seconds=5))
     question = text_of(admin_client.get(page(held_run, "approve")))
     assert "3 missing conversations need review (more are missing than may be deleted" in question
-    assert "looks up each of the 3 conversations still missing" in question
+    assert "looks up each of the 3 conversations that Orq’s list omits" in question
     assert f'href="{CONVERSATIONS}?state=missing&amp;workspace=default"' in question
 
     for row in Conversation.objects.missing():
         set_columns(row, missing_since=None)
-    assert "has nothing to do" in text_of(admin_client.get(page(held_run, "approve")))
+    assert "nothing left to look up" in text_of(admin_client.get(page(held_run, "approve")))
 
 
 def test_whoever_may_not_see_conversations_is_not_led_to_them(held_run):

@@ -275,7 +275,7 @@ def test_style_that_pages_where_ours_is_ignored_is_found(camel, settings):
     camel.fail(status=200, body=page_one)
     camel.fail(after=1, status=200, body=page_one)
 
-    assert re.search("has nothing older.*Set API_STYLE to 'camel'", Verdict().only_failing())
+    assert re.search("does not advance.*Set API_STYLE to 'camel'", Verdict().only_failing())
 
 
 @pytest.mark.parametrize(("server", "style", "other"), [("camel", "snake", "camel"), ("filled", "camel", "snake")])

@@ -426,7 +426,7 @@ def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_
     assert (full_run().state, run.crashes) == ("succeeded", 0)
 
 
-@pytest.mark.parametrize("said", ["is a callable that raised OSError", "is empty"])
+@pytest.mark.parametrize("said", ["raised OSError", "returned is empty"])
 def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last_page(
     remote, four_pages, settings, said
 ):
@@ -435,7 +435,7 @@ def test_callable_key_that_fails_makes_the_run_wait_and_it_goes_on_from_its_last
     def read() -> str:
         if next(calls) != 2:
             return "sandbox-key"
-        if said == "is empty":
+        if said == "returned is empty":
             return ""
         raise OSError("the vault is sealed")
 

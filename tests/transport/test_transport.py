@@ -541,7 +541,7 @@ def test_proxy_that_refuses_a_tunnel_is_named(monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is installed")
 def test_socks_proxy_without_its_library_names_what_is_missing(monkeypatch):
     monkeypatch.setenv("all_proxy", "socks5://proxy.example:1080")
-    not_sent(ConversationService(api_key="k", retries=ONCE), r"PySocks.*requests\[socks\].*proxy\.example:1080")
+    not_sent(ConversationService(api_key="k", retries=ONCE), r"PySocks.*proxy\.example:1080")
 
 
 def test_no_proxy_is_honoured(orq_sandbox, monkeypatch):
