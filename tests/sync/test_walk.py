@@ -156,7 +156,7 @@ def test_steps_back_are_numbered(remote, ids, monkeypatch):
     run = full_run()
 
     assert (run.state, run.error_code) == ("waiting", "malformed_response")
-    assert "the list could not be continued; the conversations" in run.error_message
+    assert "does not continue the list after any of the conversations tried" in run.error_message
     assert remote.count("list") == 5
 
 
