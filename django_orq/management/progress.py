@@ -1,11 +1,15 @@
 """Progress output of a sync: a bar on a terminal, plain lines elsewhere."""
 
+import math
 import time
+from datetime import timedelta
 
 from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext as _
 
 from ..models import SyncRun
 from ..sync.report import counts, how_far
+from ..text import in_words
 
 _BAR_WIDTH = 24
 _SECONDS_BETWEEN_LINES = 5.0
@@ -29,6 +33,18 @@ class Progress:
             self._stream.write(self._counts(run))
             self._stream.flush()
 
+    def wait(self, seconds: float, *, why: str) -> None:
+        """Wait so many seconds: with a countdown on a terminal, or else after a line that says why."""
+        end = time.monotonic() + seconds
+        if not self._on_terminal:
+            self._stream.write(_("Waiting for %(time)s: %(why)s.") % {"time": _left(seconds), "why": why})
+        while (left := end - time.monotonic()) > 0:
+            if self._on_terminal:
+                text = _("Waiting for %(time)s: %(why)s.") % {"time": _left(left), "why": why}
+                self._stream.write(f"\r{text}\033[K", ending="")
+            self._stream.flush()
+            time.sleep(min(left, 1.0))
+
     def close(self) -> None:
         if self._on_terminal:
             self._stream.write("")
@@ -41,3 +57,8 @@ class Progress:
 
     def _counts(self, run: SyncRun) -> str:
         return f"{counts(run)}, {time.monotonic() - self._started:.0f} s"
+
+
+def _left(seconds: float) -> str:
+    """Whole seconds, rounded up, in words."""
+    return in_words(timedelta(seconds=math.ceil(seconds)))

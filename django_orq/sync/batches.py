@@ -4,7 +4,7 @@ Items whose fingerprint equals that of their live row are unchanged: neither the
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,12 +53,12 @@ class ReceivedPage:
     @property
     def out_of_place(self) -> list[str]:
         """The ids on the page that lie outside of its range."""
-        older = _range(self.after, self.page)
+        older = range_of(self.after, self.page)
         return [id_ for id_ in self.page.ids if not older.holds(id_)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class Known:
     """The rows of a batch's ids, and the live rows of its range that it omits."""
 
     rows: dict[str, tuple[int | None, str]]
@@ -154,17 +154,17 @@ class Batch:
             self._write(part, self._look_up(part) if pages else known, is_last=self._is_last and not pages)
         self._has_failed = False
 
-    def _look_up(self, pages: Sequence[ReceivedPage]) -> _Known:
+    def _look_up(self, pages: Sequence[ReceivedPage]) -> Known:
         ids = {id_ for received in pages for id_ in received.page.ids}
         if self.run.mode != SyncRun.Mode.FULL:
-            return _Known(rows=self._rows(ids))
-        id_range = _range(pages[0].after, pages[-1].page).within(self.interval)
+            return Known(rows=self._rows(ids))
+        id_range = range_of(pages[0].after, pages[-1].page).within(self.interval)
         within = _by_id(self._of_workspace().filter(id_range.condition).order_by("-remote_id")[: CHUNK + 1])
         if len(within) > CHUNK:
-            return _Known(rows=self._rows(ids), too_long=id_range)
+            return Known(rows=self._rows(ids), too_long=id_range)
         met = self._met(pages)
         omitted = [id_ for id_, (_, state) in within.items() if state == ConversationState.LIVE and id_ not in met]
-        return _Known(rows=within | self._rows([id_ for id_ in ids if not id_range.holds(id_)]), omitted=omitted)
+        return Known(rows=within | self._rows([id_ for id_ in ids if not id_range.holds(id_)]), omitted=omitted)
 
     def _rows(self, ids: Iterable[str]) -> dict[str, tuple[int | None, str]]:
         return _by_id(self._of_workspace().filter(remote_id__in=list(ids))) if ids else {}
@@ -177,7 +177,7 @@ class Batch:
         met = self._met_before.union(self.run.out_of_place)
         return {*met, *(id_ for received in pages for id_ in received.page.ids)}
 
-    def _first_doubtful(self, pages: Sequence[ReceivedPage], known: _Known) -> int | None:
+    def _first_doubtful(self, pages: Sequence[ReceivedPage], known: Known) -> int | None:
         """The first page that shares no id with the mirror: the workspace has to be verified before it is written.
 
         That matters for a slice's first page, the first one after a step back, and any page of a full run.
@@ -193,7 +193,7 @@ class Batch:
             met.update(received.page.ids)
         return None
 
-    def _write(self, pages: Sequence[ReceivedPage], known: _Known, *, is_last: bool) -> None:
+    def _write(self, pages: Sequence[ReceivedPage], known: Known, *, is_last: bool) -> None:
         part = self._part(pages, known, is_last=is_last)
         if known.too_long is not None:
             self._mark_long_range(known.too_long, part.answer, self._met(pages))
@@ -207,13 +207,16 @@ class Batch:
             part.refusals.extend(part.items[id_].rejected(reason) for id_, reason in reasons.items())
             rest = [remote for remote in part.answer.conversations if remote.remote_id not in reasons]
             self._apply(part, replace(part.answer, conversations=rest))
+        self._pass(part)
+
+    def _pass(self, part: _Part) -> None:
         self.interval = part.interval
         self.is_proved = True
-        self._met_before = frozenset(pages[-1].page.ids)
+        self._met_before = frozenset(part.pages[-1].page.ids)
         self._has_rejected |= bool(part.refusals)
         self._expects_new = len(part.answer.new) == len(part.items)
 
-    def _part(self, pages: Sequence[ReceivedPage], known: _Known, *, is_last: bool) -> _Part:
+    def _part(self, pages: Sequence[ReceivedPage], known: Known, *, is_last: bool) -> _Part:
         items, nameless = _newest_of_each(pages)
         differing = [id_ for id_, item in items.items() if not known.has_unchanged(id_, item.fingerprint)]
         parsed = [item.parsed for item in (*nameless, *map(items.__getitem__, differing))]
@@ -265,11 +268,8 @@ class Batch:
 
     def _mark_long_range(self, id_range: Interval, answer: Answer, met: set[str]) -> None:
         """Mark absent rows before the batch is written, in separate transactions: marking them twice does no harm."""
-        left: Interval | None = id_range
-        while left is not None:
-            rows = self._of_workspace().filter(left.condition).order_by("-remote_id")
-            ids = list(rows.values_list("remote_id", flat=True)[:CHUNK])
-            omitted = [id_ for id_ in ids if id_ not in met]
+        for rows in self._chunks(id_range):
+            omitted = [id_ for id_ in rows if id_ not in met]
             with short_transaction():
                 values = self._claim.checkpoint(self._claim.clock.now())
                 self._claim.save(values)
@@ -277,7 +277,14 @@ class Batch:
                 values["missing"] = self.run.missing + count
                 self._claim.ours.update(missing=values["missing"])
             self._claim.apply(values)
-            left = replace(left, below=ids[-1]) if len(ids) == CHUNK else None
+
+    def _chunks(self, id_range: Interval) -> Iterator[dict[str, tuple[int | None, str]]]:
+        """Yield all rows of the range, newest first, ``CHUNK`` at a time."""
+        left: Interval | None = id_range
+        while left is not None:
+            rows = _by_id(self._of_workspace().filter(left.condition).order_by("-remote_id")[:CHUNK])
+            yield rows
+            left = replace(left, below=min(rows)) if len(rows) == CHUNK else None
 
     def _progress(self, part: _Part, plan: Plan) -> dict[str, Any]:
         """The run's columns after these pages."""
@@ -331,7 +338,7 @@ def _by_id(rows: QuerySet[Conversation]) -> dict[str, tuple[int | None, str]]:
     return {id_: (fingerprint, state) for id_, fingerprint, state in columns}
 
 
-def _range(after: str | None, last: Page) -> Interval:
+def range_of(after: str | None, last: Page) -> Interval:
     """The ids down to this page's last one, or to the end of the list if it is the last page."""
     return Interval(below=after, down_to=last.cursor if last.has_more else None)
 

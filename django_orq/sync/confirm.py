@@ -152,7 +152,7 @@ class Confirmation:
         return max(workspace.mass_delete_min, int(workspace.mass_delete_share * self.run.mirrored_before))
 
     def _due(self) -> QuerySet[Conversation]:
-        return _due(self.run, now=self._clock.now())
+        return kept_rows(self.run.workspace).filter(due(self.run, now=self._clock.now()))
 
     def _never_confirmed(self) -> QuerySet[Conversation]:
         return self._due().filter(indexed_state=ConversationState.MISSING)
@@ -160,15 +160,15 @@ class Confirmation:
 
 def left_to_confirm(run: SyncRun) -> int:
     """How many missing rows a run in its confirmation phase still has to request."""
-    return _due(run, now=DatabaseClock(write_database()).now()).filter(_ahead(run)).count()
+    return kept_rows(run.workspace).filter(due(run, now=DatabaseClock(write_database()).now()), _ahead(run)).count()
 
 
-def _due(run: SyncRun, *, now: datetime) -> QuerySet[Conversation]:
-    """Rows that were missing when the walk ended and that Orq did not return by their id within the last day."""
+def due(run: SyncRun, *, now: datetime) -> Q:
+    """Selects rows that were missing when the walk ended and not returned by their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)
     absent = (ConversationState.MISSING, ConversationState.UNLISTED)
     until = Q() if run.confirm_until is None else Q(missing_since__lte=run.confirm_until)
-    return kept_rows(run.workspace).filter(unconfirmed, until, indexed_state__in=absent)
+    return Q(unconfirmed, until, deleted_at=None, indexed_state__in=absent)
 
 
 def _ahead(run: SyncRun) -> Q:

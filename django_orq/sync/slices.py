@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -221,16 +221,11 @@ def _log(event: logs.Event, run: SyncRun, columns: Iterable[str] = (), level: in
 
 def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     run, now = claim.run, claim.clock.now()
-    run.failures += error.retry_after is None and error.code != "pace_kept"
-    if isinstance(error, MalformedResponse):
-        run.malformed += 1
-    elif not isinstance(error, (Problem, MustWait)):  # these two are not responses from Orq
-        run.malformed = 0
-    run.trouble_since = run.trouble_since or now
-    if not _may_pass(error, run) or now - run.trouble_since > MAX_TROUBLE:
+    pause = pause_after(error, run, now=now)
+    if pause is None:
         _fail(claim, error)
         raise error
-    reason, seconds = _pause(error, run)
+    reason, seconds = pause
     claim.release(
         state=SyncRun.State.WAITING,
         wait=reason,
@@ -241,6 +236,18 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
         **_describe(error),
     )
     _log(logs.SYNC_RUN_WAITS, run, ("error_code",), seconds=seconds)
+
+
+def pause_after(error: OrqError, run: SyncRun, *, now: datetime) -> tuple[SyncRun.Wait, float] | None:
+    """Count the error, and return why and for how many seconds the run waits; ``None`` if it fails."""
+    run.failures += error.retry_after is None and error.code != "pace_kept"
+    if isinstance(error, MalformedResponse):
+        run.malformed += 1
+    elif not isinstance(error, (Problem, MustWait)):  # these two are not responses from Orq
+        run.malformed = 0
+    run.trouble_since = run.trouble_since or now
+    may_pass = _may_pass(error, run) and now - run.trouble_since <= MAX_TROUBLE
+    return _pause(error, run) if may_pass else None
 
 
 def _may_pass(error: OrqError, run: SyncRun) -> bool:

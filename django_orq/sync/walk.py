@@ -35,11 +35,11 @@ PROOFS = 3
 class Walk:
     """The walk of a claimed run."""
 
-    def __init__(self, claim: Claim, readers: Readers) -> None:
+    def __init__(self, claim: Claim, readers: Readers, *, batch_class: type[Batch] = Batch) -> None:
         self.run = claim.run
         self._readers = readers
         numbers = [number for number, interval in enumerate(intervals.of(claim.run)) if not interval.done]
-        self._readings = [_Reading(claim, readers, number) for number in numbers]
+        self._readings = [_Reading(claim, readers, number, batch_class) for number in numbers]
 
     def read(self, *, must_stop: Callable[[], bool], on_progress: Callable[[SyncRun], object]) -> bool:
         """Read to the end, or until ``must_stop``, and write what was read; return whether the end was reached.
@@ -96,11 +96,11 @@ class Walk:
 class _Reading:
     """The reading of one interval. Its cursor is ahead of the saved one while pages are not written yet."""
 
-    def __init__(self, claim: Claim, readers: Readers, number: int) -> None:
+    def __init__(self, claim: Claim, readers: Readers, number: int, batch_class: type[Batch]) -> None:
         self._claim = claim
         self._run = claim.run
         self._readers = readers
-        self.batch = Batch(claim, number, prove_workspace=self._prove_workspace)
+        self.batch = batch_class(claim, number, prove_workspace=self._prove_workspace)
         self.is_at_end = False
         self._cursor = self.batch.interval.cursor
         self._received = self.batch.interval.received

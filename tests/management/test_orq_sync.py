@@ -1,11 +1,12 @@
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from django_orq.management.progress import Progress
-from django_orq.models import SyncRun
+from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs
 
 from ..walking import configure, fill, let_the_wait_pass, mirror_equals
@@ -180,6 +181,9 @@ def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, f
         ("--max-seconds", "1e300"),
         ("--resume", "1", "--full"),
         ("--approve", "1", "--workspace", "default"),
+        ("--approve", "1", "--all"),
+        ("--dry-run",),
+        ("--dry-run", "--full", "--max-seconds", "5"),
     ],
     ids=" ".join,
 )
@@ -299,3 +303,136 @@ def test_long_walk_goes_on_over_many_slices(remote, four_pages, settings):
     configure(settings, SLICE_SECONDS=0.000_001)
 
     assert "35 conversations, 4 pages" in orq_sync("--full")
+
+
+class TestDryRun:
+    def test_differences_are_shown_and_exit_with_6(self, remote, capsys):
+        fill(remote, 3)
+        orq_sync("--full")
+        remote.rename(remote.conversations[0]["_id"], "Renamed")
+        for number in range(22):
+            remote.add(f"New {number}")
+
+        assert exit_code("--full", "--dry-run") == 6
+
+        output = capsys.readouterr().out
+        assert "25 conversations, 1 page. Nothing was written." in output
+        first_names = r"  New 21\n(  New \d+\n){19}  …\n"
+        assert re.search(rf"To create: 22\n{first_names}To rename: 1\n  Ticket 2 → Renamed\n", output)
+        assert (Conversation.objects.count(), SyncRun.objects.count()) == (3, 1)
+
+    def test_no_difference_exits_with_0(self, remote):
+        fill(remote, 3)
+        orq_sync("--full")
+
+        assert "Compared: 3 conversations, 1 page. Nothing was written." in orq_sync("--full", "--dry-run")
+
+    @pytest.mark.parametrize(
+        ("fault", "code"), [({"status": 401}, 1), ({"status": 503, "headers": {"Retry-After": "90"}}, 4)], ids=str
+    )
+    def test_failure_says_why(self, remote, fault, code):
+        remote.fail("list", **fault)
+
+        with pytest.raises(CommandError, match=str(fault["status"])) as failure:
+            orq_sync("--full", "--dry-run")
+
+        assert failure.value.returncode == code
+
+    def test_with_wait_it_goes_on(self, remote, capsys):
+        fill(remote, 3)
+        remote.fail("list", status=429, headers={"Retry-After": "0"})
+
+        assert exit_code("--full", "--dry-run", "--wait") == 6
+        assert "To create: 3" in capsys.readouterr().out
+
+    def test_ctrl_c_says_that_nothing_was_written(self, remote, monkeypatch):
+        monkeypatch.setattr(Progress, "show", interrupt)
+
+        with pytest.raises(CommandError, match="Nothing was written") as interruption:
+            orq_sync("--full", "--dry-run")
+
+        assert interruption.value.returncode == 4
+
+
+class TestAll:
+    @pytest.fixture(autouse=True)
+    def workspaces(self, remote, settings):
+        known = settings.ORQ_WORKSPACES["default"]
+        wrong, dead = known | {"BASE_URL": "nonsense"}, known | {"API_KEY": "other"}
+        settings.ORQ_WORKSPACES = {"wrong": wrong, "dead": dead, "default": known}
+        fill(remote, 3)
+
+    def test_each_workspace_is_synced_whatever_happens_to_another(self, capsys):
+        assert exit_code("--all", "--full") == 2
+
+        shown = capsys.readouterr()
+        assert re.search(r"Workspace wrong:\nWorkspace dead:\nWorkspace default:\n.* completed: 3 conv", shown.out)
+        assert "BASE_URL" in shown.err
+        assert "rejects this site's API key" in shown.err
+
+    def test_worst_code_is_returned(self, settings):
+        del settings.ORQ_WORKSPACES["wrong"]
+
+        assert exit_code("--all", "--full", "--dry-run") == 1
+
+    def test_ctrl_c_ends_them_all(self, settings, monkeypatch):
+        settings.ORQ_WORKSPACES = dict.fromkeys(("default", "second"), settings.ORQ_WORKSPACES["default"])
+        monkeypatch.setattr(Progress, "show", interrupt)
+
+        with pytest.raises(CommandError, match="was paused"):
+            orq_sync("--all")
+
+        assert [run.workspace for run in SyncRun.objects.all()] == ["default"]
+
+
+class TestWait:
+    @pytest.fixture(autouse=True)
+    def limited(self, remote):
+        fill(remote, 3)
+        remote.fail("list", status=429, headers={"Retry-After": "1"})
+
+    def test_terminal_counts_down_and_the_run_goes_on(self):
+        output = orq_sync(stdout=Terminal())
+
+        assert "\rWaiting for 1 second: Orq asked us to wait." in output
+        assert "completed: 3 conversations" in output
+
+    def test_terminal_does_not_wait_for_long(self, remote):
+        remote.clear_faults()
+        remote.fail("list", status=429, headers={"Retry-After": "310"})
+
+        assert exit_code_on(Terminal()) == 4
+
+    def test_elsewhere_only_on_request(self):
+        assert exit_code_on(io.StringIO()) == 4
+        assert "completed: 3" in orq_sync("--wait")
+
+    def test_with_wait_a_line_says_why(self):
+        output = orq_sync("--wait")
+
+        assert output.startswith("Waiting for 1 second: Orq asked us to wait.\n")
+        assert "completed: 3" in output
+
+    def test_no_wait_on_a_terminal(self):
+        assert exit_code_on(Terminal(), "--no-wait") == 4
+
+    def test_budget_is_not_exceeded(self):
+        assert exit_code_on(Terminal(), "--max-seconds", "0.5") == 4
+
+    def test_ctrl_c_while_it_waits_pauses_the_run(self, monkeypatch):
+        monkeypatch.setattr(Progress, "wait", interrupt)
+
+        with pytest.raises(CommandError, match="was paused"):
+            orq_sync("--wait")
+
+        assert SyncRun.objects.get().state == "paused"
+
+
+def interrupt(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def exit_code_on(stdout: io.StringIO, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        orq_sync(*arguments, stdout=stdout)
+    return int(exit_.value.code)

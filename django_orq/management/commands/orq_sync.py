@@ -1,28 +1,34 @@
 """Runs a sync in this process, slice by slice, with the code that Celery workers run."""
 
 import getpass
+import math
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
-from ...conf import DEFAULT_ALIAS, get_workspace
+from ...conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from ...exceptions import OrqError
 from ...models import SyncRun
-from ...store.database import all_runs, write_database
+from ...store.database import DatabaseClock, all_runs, write_database
 from ...sync import runs, slices
+from ...sync.preview import Preview
 from ...sync.report import counts, remarks
 from ...text import number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 from ..progress import Progress
 
-PARTIAL, UNFINISHED, BUSY = 3, 4, 5
+PARTIAL, UNFINISHED, BUSY, DIFFERENCES = 3, 4, 5, 6
 """Exit codes in addition to the common ones; 0 means that the run completed without problems."""
+_WORST_FIRST = (WRONG_USAGE, FAILED, BUSY, UNFINISHED, PARTIAL, DIFFERENCES)
+MAX_WAIT = 300.0
+"""Seconds that a terminal's user is kept waiting until a run can continue."""
 
 State = SyncRun.State
 _EXIT_CODES = {
@@ -33,33 +39,84 @@ _EXIT_CODES = {
 }
 
 
+_HEADINGS = {
+    "created": gettext_lazy("To create"),
+    "renamed": gettext_lazy("To rename"),
+    "changed": gettext_lazy("To change in other ways"),
+    "restored": gettext_lazy("To restore"),
+    "missing": gettext_lazy("To mark as missing"),
+    "looked_up": gettext_lazy("To look up by id, and mark as deleted if Orq does not have them"),
+    "rejected": gettext_lazy("Items that cannot be mirrored"),
+}
+
+
 class Command(OrqCommand):
     help = (
         "Mirror the conversations of an Orq workspace in this process, without Celery. Exit codes: 0 completed, "
         "1 failed or cancelled, 2 wrong usage or unknown workspace, 3 completed with problems, 4 unfinished (paused, "
-        "waiting or out of budget), 5 another process is working on the run."
+        "waiting or out of budget), 5 another process is working on the run, 6 a dry run found differences. With "
+        "--all, the worst of them all, in this order: 2, 1, 5, 4, 3, 6."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--workspace", type=alias, help=f"alias in ORQ_WORKSPACES (default: {DEFAULT_ALIAS})")
+        of = parser.add_mutually_exclusive_group()
+        of.add_argument("--workspace", type=alias, help=f"alias in ORQ_WORKSPACES (default: {DEFAULT_ALIAS})")
+        of.add_argument("--all", action="store_true", help="sync all configured workspaces, one after the other")
         parser.add_argument("--full", action="store_true", help="read the whole list, not only new conversations")
         parser.add_argument("--max-seconds", type=float, metavar="S", help="time budget; a later call resumes the run")
+        parser.add_argument(
+            "--wait",
+            action=BooleanOptionalAction,
+            help="wait until the run can continue, if Orq or the database has problems, instead of exiting with code "
+            "4; by default only on a terminal, and for at most five minutes",
+        )
         parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: your login name)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--resume", type=int, metavar="RUN", help="resume a run that is paused or out of budget")
         which.add_argument("--approve", type=int, metavar="RUN", help="approve a run that was stopped for review")
+        which.add_argument(
+            "--dry-run", action="store_true", help="with --full: show what a full run would change; nothing is written"
+        )
         which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start a new one")
 
-    def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
+    def handle(self, *args: Any, verbosity: int, workspace: str | None, wait: bool | None, **options: Any) -> None:
         if not verbosity:  # remarks and errors still go to stderr
             self.stdout = OutputWrapper(StringIO())
+        self._max_wait = MAX_WAIT if self.stdout.isatty() else 0.0
+        if wait is not None:
+            self._max_wait = math.inf if wait else 0.0
         try:
-            run = self._choose(**options)
+            codes = list(self._each(workspace, **options))
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        except KeyboardInterrupt as interrupt:
+            raise CommandError(str(interrupt), returncode=UNFINISHED) from None
+        if worst := [code for code in _WORST_FIRST if code in codes]:
+            sys.exit(worst[0])
+
+    def _each(self, workspace: str | None, **options: Any) -> Iterator[int]:
+        """Sync one workspace, or with ``--all`` each of them, and yield the exit codes."""
+        if not options["all"]:
+            yield self._sync(workspace, **options)
+            return
+        for each in workspace_aliases():
+            self.stdout.write(_("Workspace %(alias)s:") % {"alias": each})
+            try:
+                yield self._sync(each, **options)
+            except (CommandError, ImproperlyConfigured) as error:
+                self.stderr.write(str(error))
+                yield getattr(error, "returncode", WRONG_USAGE)
+
+    def _sync(self, workspace: str | None, **options: Any) -> int:
+        """Sync a workspace, or compare it, and return the exit code."""
+        if options["dry_run"]:
+            if not options["full"] or options["max_seconds"]:
+                raise ValueError(_("--dry-run requires --full and cannot be combined with --max-seconds."))
+            return self._compare(Preview(workspace or DEFAULT_ALIAS))
+        run = self._choose(workspace=workspace, **options)
         if run.pages:
             self.stdout.write(_pages_read(run))
-        self._report(self._work(run))
+        return self._report(self._work(run))
 
     def _choose(
         self,
@@ -73,8 +130,8 @@ class Command(OrqCommand):
         fresh: bool,
         **options: Any,
     ) -> SyncRun:
-        if (resume or approve) and (full or workspace):
-            raise ValueError(_("--workspace and --full cannot be combined with --resume or --approve."))
+        if (resume or approve) and (full or workspace or options["all"]):
+            raise ValueError(_("--workspace, --all and --full cannot be combined with --resume or --approve."))
         runs.check_budget(max_seconds)
         if resume is not None:
             return _resume(_find(resume), max_seconds)
@@ -83,6 +140,27 @@ class Command(OrqCommand):
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=fresh)
 
+    def _compare(self, preview: Preview) -> int:
+        """Show what a full run would change, and return the exit code."""
+        progress = Progress(self.stdout)
+        try:
+            while (error := _read_on(preview, progress)) is not None:
+                pause = slices.pause_after(error, preview.run, now=preview.clock.now())
+                if pause is None or pause[1] > self._max_wait:
+                    raise CommandError(str(error), returncode=UNFINISHED if pause else FAILED)
+                progress.wait(pause[1], why=str(pause[0].label))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_("Interrupted. Nothing was written.")) from None
+        finally:
+            progress.close()
+        self.stdout.write(_("Compared: %(counts)s. Nothing was written.") % {"counts": counts(preview.run)})
+        found = {kind: found for kind, found in preview.found.items() if found.count}
+        for kind, one in found.items():
+            self.stdout.write(f"{_HEADINGS[kind]}: {number(one.count)}")
+            for name in [*one.names, "…"][: one.count]:
+                self.stdout.write(f"  {name}")
+        return DIFFERENCES if found else 0
+
     def _work(self, run: SyncRun) -> SyncRun:
         progress = Progress(self.stdout)
         try:
@@ -90,7 +168,7 @@ class Command(OrqCommand):
         except KeyboardInterrupt:
             runs.pause(run)
             text = _("Sync run %(run)s was paused. The next orq_sync of this mode resumes it at its last checkpoint.")
-            raise CommandError(text % {"run": run.pk}, returncode=UNFINISHED) from None
+            raise KeyboardInterrupt(text % {"run": run.pk}) from None
         except (OrqError, ImproperlyConfigured) as error:
             run.refresh_from_db(using=write_database())
             why = " ".join(remarks(run, for_terminal=True)) or str(getattr(error, "message", error))
@@ -102,19 +180,38 @@ class Command(OrqCommand):
     def _walk(self, run: SyncRun, progress: Progress) -> SyncRun:
         """Process slices until the run ends, waits, or belongs to another worker; return the run as it is then."""
         while True:
-            following = slices.run_slice(run.pk, on_progress=progress.show)
-            if following is None:
-                run.refresh_from_db(using=write_database())
+            worked = slices.run_slice(run.pk, on_progress=progress.show)
+            run.refresh_from_db(using=write_database())
+            if run.state == State.WAITING and self._wait(run, progress):
+                continue
+            if worked is None or run.is_finished or run.state == State.WAITING:
                 return run
-            if following.is_finished or following.state == State.WAITING:
-                return following
 
-    def _report(self, run: SyncRun) -> None:
+    def _wait(self, run: SyncRun, progress: Progress) -> bool:
+        """Wait until the run can continue; return ``False`` if that takes too long, or if only a call resumes it."""
+        if run.resume_at is None or (run.budget_until is not None and run.resume_at >= run.budget_until):
+            return False
+        seconds = (run.resume_at - DatabaseClock(write_database()).now()).total_seconds()
+        if seconds > self._max_wait:
+            return False
+        progress.wait(seconds, why=run.get_wait_display())
+        return True
+
+    def _report(self, run: SyncRun) -> int:
+        """Show how the run ended, and return the exit code."""
         self.stdout.write(_summary(run))
         for remark in remarks(run, for_terminal=True):
             self.stderr.write(remark)
-        if code := _EXIT_CODES.get(State(run.state), BUSY):
-            sys.exit(code)
+        return _EXIT_CODES.get(State(run.state), BUSY)
+
+
+def _read_on(preview: Preview, progress: Progress) -> OrqError | None:
+    """Read the list to its end, or return the error that ended reading."""
+    try:
+        preview.read(on_progress=progress.show)
+    except OrqError as error:
+        return error
+    return None
 
 
 def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
