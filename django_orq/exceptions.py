@@ -304,7 +304,7 @@ class MirrorBehind(OrqError):
     """
 
     code = "mirror_behind"
-    template = _("Orq completed the {operation} request. Do not repeat it: the next full sync updates the local copy.")
+    template = _("Orq completed the {operation} request. Do not repeat it: the next full sync mirrors it if possible.")
 
     operation: str
     remote_id: str
@@ -327,6 +327,7 @@ PROBLEMS = {
     "database_trouble": _Kind(_("The database failed ({error}).\nSee the log for details."), retryable=True),
     "internal_error": _Kind(_("The run failed ({error}).\nSee the log.")),
     "not_configured": _Kind(_("Orq is not configured correctly on this site.\n{problem}"), concerns_all=True),
+    "row_refused": _Kind(_("The database cannot store this conversation.\n{reason}")),
     "row_deleted": _Kind(_("This conversation is no longer in the database. Nothing was changed in Orq.")),
 }
 """The errors, by code, that delay or end work but do not come from Orq."""

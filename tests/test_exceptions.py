@@ -47,6 +47,7 @@ ERRORS: list[OrqError] = [
     Problem("internal_error", error="DataError"),
     Problem("not_configured", problem="No Orq workspace is configured."),
     Problem("row_deleted"),
+    Problem("row_refused", reason="value too long"),
     InvalidName(reason="A conversation needs a name."),
     ConversationChanged(
         remote_id=ID, display_name="{Parcel}", updated_at=datetime(2026, 1, 1, tzinfo=UTC), updated_by_id=None

@@ -16,12 +16,12 @@ from django.utils.translation import gettext
 
 from .. import logs
 from ..conf import DEFAULT_ALIAS
-from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError, Problem
 from ..models import Conversation
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
 from ..service import ConversationService
 from ..store import rate_limits
-from ..store.database import DatabaseClock, all_rows, write_database
+from ..store.database import DatabaseClock, all_rows, is_refusal, write_database
 from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
 
@@ -59,7 +59,7 @@ def create_conversation(
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     (created,) = answer.conversations
     with _behind_if_not_written(workspace, "create", created.remote_id):
-        reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
+        _mirror(answer, workspace)
         return _get(workspace, created.remote_id)
 
 
@@ -88,7 +88,7 @@ def rename_conversation(
         expected = expected_updated_at or conversation.remote_updated_at
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
-        plan = reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
+        plan = _mirror(answer, workspace)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
 
@@ -138,7 +138,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
 def _retrieve(workspace: str, remote_id: str, clock: DatabaseClock, *, interactive: bool) -> None:
     with _service_for(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
-    reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
+    _mirror(answer, workspace)
 
 
 def _rename_unless_changed(
@@ -155,7 +155,7 @@ def _rename_unless_changed(
         if seen.display_name == name:
             return seen, current
         if _has_changed(seen, conversation, expected):
-            reconcile(current, workspace=conversation.workspace, attempts=MAX_COMPARISONS)
+            _mirror(current, conversation.workspace)
             _reload(conversation)
             raise _changed(seen)
         if clock.now() - current.received_at < FRESH:  # otherwise this process was suspended: check again
@@ -187,6 +187,16 @@ def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> A
     return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.latest(), listed=False)
 
 
+def _mirror(answer: Answer, workspace: str) -> Plan:
+    """Write the answer to its row, or raise a ``Problem`` that says why the database refuses it."""
+    try:
+        return reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
+    except DatabaseError as error:
+        if is_refusal(error):
+            raise Problem("row_refused", reason=str(error).splitlines()[0][:200]) from error
+        raise
+
+
 @contextmanager
 def _behind_if_not_written(
     workspace: str,
@@ -201,8 +211,8 @@ def _behind_if_not_written(
     """
     try:
         yield
-    except (MirrorContended, DatabaseError) as error:
-        trouble = isinstance(error, DatabaseError)
+    except (MirrorContended, Problem, DatabaseError) as error:
+        trouble = not isinstance(error, MirrorContended)
         logs.log(logs.REQUEST_NOT_MIRRORED, workspace=workspace, call=operation, exc_info=trouble)
         replaced = _replaced_name(workspace, *renamed) if renamed else None
         raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error

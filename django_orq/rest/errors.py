@@ -35,6 +35,7 @@ _STATUSES = {
     "rate_limited": status.HTTP_429_TOO_MANY_REQUESTS,
     "must_wait": status.HTTP_429_TOO_MANY_REQUESTS,
     "not_configured": status.HTTP_500_INTERNAL_SERVER_ERROR,
+    "row_refused": status.HTTP_500_INTERNAL_SERVER_ERROR,
     "server_error": status.HTTP_503_SERVICE_UNAVAILABLE,
     "mirror_contended": status.HTTP_503_SERVICE_UNAVAILABLE,
     "database_trouble": status.HTTP_503_SERVICE_UNAVAILABLE,

@@ -75,7 +75,7 @@ _READ: dict[int, Any] = {
     404: _error(_("There is no such conversation, sync run, page or workspace")),
     406: _error(_("The requested response format is not available")),
     429: _error(_("Too many requests to this API or to Orq: see Retry-After")),
-    500: _error(_("The settings of this workspace are missing or invalid")),
+    500: _error(_("The workspace’s settings are missing or invalid, or the database refuses the conversation")),
     503: _error(_("The database or Orq is unavailable: see Retry-After")),
 }
 _WRITE = _READ | {415: _error(_("The format of the body is not supported"))}

@@ -44,6 +44,12 @@ def impatient(settings, remote):
     return remote
 
 
+REFUSING = """
+CREATE TRIGGER of_the_project BEFORE UPDATE ON django_orq_conversation
+WHEN NEW.display_name = 'Paid' BEGIN SELECT RAISE(ABORT, 'not here'); END
+"""
+
+
 def write(program: Program, row: Conversation, verb: str) -> Any:
     match verb:
         case "create":
@@ -404,6 +410,26 @@ class TestThisSideInTrouble:
             assert "Do not repeat it" in response.json()["message"]
             assert response.json()["remote_id"] == remote.conversations[0]["_id"]
             assert response.json()["replaced"] is None
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="test_characters has the refusals of the others")
+    @pytest.mark.parametrize(
+        ("verb", "status", "code"),
+        [("refresh", 500, "row_refused"), ("fetch", 500, "row_refused"), ("rename", 202, "mirror_behind")],
+    )
+    def test_conversation_that_the_database_refuses(self, program, remote, row, verb, status, code):
+        if verb != "rename":
+            remote.rename(row.remote_id, "Paid")
+        with connection.cursor() as cursor:
+            cursor.execute(REFUSING)
+        try:
+            response = write(program, row, verb)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("DROP TRIGGER of_the_project")
+
+        assert (response.status_code, error_of(response)["code"]) == (status, code)
+        assert "not here" not in response.text
+        assert "Retry-After" not in response.headers
 
     @pytest.mark.parametrize("kind", [OperationalError, InterfaceError, InternalError])
     @pytest.mark.parametrize("accept", ["application/json", "text/html"])
