@@ -1,10 +1,10 @@
 """The app configuration, which registers the system checks."""
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 from django.utils.translation import gettext_lazy as _
 
-from .checks import check_settings
+from .checks import check_characters, check_settings
 
 
 class DjangoOrqConfig(AppConfig):
@@ -14,3 +14,4 @@ class DjangoOrqConfig(AppConfig):
 
     def ready(self) -> None:
         register(check_settings, "django_orq")
+        register(check_characters, Tags.database)

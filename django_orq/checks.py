@@ -1,7 +1,8 @@
 """System checks that find invalid or risky settings before a worker uses them.
 
-They use neither network nor database, and do not call a callable key. Their ids are public, since
-``SILENCED_SYSTEM_CHECKS`` refers to them:
+They do not use the network or call a callable key. Only W010 uses a database, and runs only if that database is named
+(``manage.py check --database``, ``manage.py migrate``). Their ids are public, since ``SILENCED_SYSTEM_CHECKS`` refers
+to them:
 
 | id | meaning |
 |---|---|
@@ -12,27 +13,56 @@ They use neither network nor database, and do not call a callable key. Their ids
 | ``django_orq.W003`` | the API key would be sent unencrypted |
 | ``django_orq.W004`` | the lease is shorter than the time that a worker may need between two checkpoints |
 | ``django_orq.W009`` | the dialect requires a ``PROJECT_ID`` to create conversations |
+| ``django_orq.W010`` | the database cannot store every character |
+| ``django_orq.W011`` | Celery stops a task before a slow request is answered |
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router
+from django.utils.module_loading import import_string
 
 from .conf import MAX_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
 
 WRITING_SECONDS = 15.0
 """The time that we allow for writing a batch to a busy database."""
+_INCOMPLETE_CHARACTER_SETS = {
+    "mysql": "SELECT DISTINCT character_set_name FROM information_schema.columns WHERE table_schema = DATABASE() "
+    "AND table_name LIKE 'django_orq_%' AND data_type = 'longtext' AND character_set_name <> 'utf8mb4'",
+    "postgresql": "SELECT DISTINCT current_setting('server_encoding') FROM pg_tables "
+    "WHERE tablename LIKE 'django_orq_%' AND current_setting('server_encoding') <> 'UTF8'",
+}
+"""Queries for those of our columns for texts from Orq. SQLite has complete ones only."""
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """Run all checks; ``kwargs`` are the arguments that Django passes."""
-    return [*_check_time_zone(), *_check_workspaces()]
+    """Run all checks that need no database; ``kwargs`` are the arguments that Django passes."""
+    return [*_check_time_zone(), *_check_workspaces(), *_check_time_limits()]
+
+
+def check_characters(*, databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the database that the mirror is written to, if it is one of ``databases``."""
+    alias = router.db_for_write(apps.get_model("django_orq", "Conversation"))
+    query = _INCOMPLETE_CHARACTER_SETS.get(connections[alias].vendor)
+    if query is None or alias not in (databases or ()):
+        return []
+    with connections[alias].cursor() as cursor:
+        cursor.execute(query)
+        found = ", ".join(name for (name,) in cursor.fetchall())
+    warning = checks.Warning(
+        f"The tables of django_orq in {alias!r} cannot store every character, for example emoji ({found}).",
+        hint="Use utf8mb4 (MariaDB, MySQL) or UTF8 (PostgreSQL): see “Character sets” in the documentation.",
+        id="django_orq.W010",
+    )
+    return [warning] if found else []
 
 
 def _check_time_zone() -> Iterator[CheckMessage]:
@@ -58,6 +88,16 @@ def _check_workspaces() -> Iterator[CheckMessage]:
         )
     for alias in aliases:
         yield from _check_workspace(alias)
+
+
+def _check_time_limits() -> Iterator[CheckMessage]:
+    for task, name, seconds in import_string("django_orq.tasks.time_limits")():  # tasks.py needs the models
+        if seconds and seconds <= TOTAL_SECONDS:
+            yield checks.Warning(
+                f"The {name} of the Celery task {task} is {seconds:g} s, but a request may take {TOTAL_SECONDS:g} s.",
+                hint="Set it to 180 s or more, for all tasks or in task_annotations for this one.",
+                id="django_orq.W011",
+            )
 
 
 def _invalid_settings(error: ImproperlyConfigured) -> CheckMessage:
@@ -86,8 +126,7 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
     yield from _check_lease(workspace)
     if workspace.api_style == "camel" and workspace.project_id is None:
         yield checks.Warning(
-            f"{_option(workspace, 'PROJECT_ID')} is not set, but with API_STYLE 'camel' Orq requires it to create "
-            "conversations.",
+            f"{_option(workspace, 'PROJECT_ID')} is not set, but API_STYLE 'camel' needs it to create conversations.",
             hint="Set it to the project's id in Orq. If you don't create conversations, silence this check.",
             id="django_orq.W009",
         )
@@ -102,8 +141,7 @@ def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
         yield checks.Warning(
             f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a worker may need "
             f"{required:g} s between two checkpoints. Another could take over while the first is still working.",
-            hint=f"Set it to {required:g} or more, or reduce SLICE_SECONDS. (A request may take {TOTAL_SECONDS:g} s, "
-            f"and with REQUESTS_PER_MINUTE it may wait {MAX_SLEEP:g} s for its slot.)",
+            hint=f"Set it to {required:g} or more, or reduce SLICE_SECONDS. (A request may take {TOTAL_SECONDS:g} s.)",
             id="django_orq.W004",
         )
 

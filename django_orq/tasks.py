@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
+from celery.app import default_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
@@ -129,6 +130,17 @@ def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str
     if operation is None or operation.is_finished or self.request.is_eager:
         return
     _call_next(run_operation, operation, ticket)
+
+
+def time_limits() -> Iterator[tuple[str, str, float | None]]:
+    """Yield the time limits of the tasks that send requests: names of the task and the limit, and seconds if set.
+
+    Celery has resolved its settings, including ``task_annotations``; the options of workers are not known here. Yields
+    nothing if the project has no Celery app, because none should be created only to be asked.
+    """
+    for task in (walk_conversations, run_operation) if default_app else ():
+        for limit in ("soft_time_limit", "time_limit"):
+            yield task.name, limit, getattr(task, limit)
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:

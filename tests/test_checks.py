@@ -1,17 +1,21 @@
 """One test for each check, and one for valid settings."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_orq.checks import check_settings
+
+from .celery import app
 
 ROOT = Path(__file__).parent.parent
 KEY = "sk-4711-hidden"
@@ -204,3 +208,58 @@ def test_w009_dialect_that_wants_a_project_for_each_new_conversation(configure, 
     configure(**({"API_STYLE": "camel"} | options))
 
     assert found() == ids
+
+
+# Celery
+
+
+@pytest.fixture
+def celery_app():
+    """Makes another Celery app the current one, with these settings."""
+    apps = []
+
+    def set_up(**options: Any) -> None:
+        apps.append(Celery("other", broker="memory://"))
+        apps[-1].conf.update(options)
+
+    yield set_up
+    app.set_current()
+    for each in apps:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, []),
+        ({"task_soft_time_limit": 60}, ["soft_time_limit walk", "soft_time_limit run"]),
+        ({"task_soft_time_limit": 61, "task_time_limit": 300}, []),
+        ({"task_time_limit": 30}, ["time_limit walk", "time_limit run"]),
+        ({"task_annotations": {"django_orq.walk_conversations": {"soft_time_limit": 5}}}, ["soft_time_limit walk"]),
+        ({"task_soft_time_limit": 60, "task_annotations": {"*": {"soft_time_limit": 180}}}, []),
+        ({"task_annotations": {"django_orq.sync_conversations": {"time_limit": 5}}}, []),
+    ],
+    ids=str,
+)
+def test_w011_time_limit_that_a_slow_request_exceeds(celery_app, options, named) -> None:
+    celery_app(**options)
+
+    assert found() == ["W011"] * len(named)
+    told = [str(message.msg) for message in check_settings()]
+    assert [" ".join(re.findall(r"The (\w+) of .* django_orq\.([a-z]+)_", text)[0]) for text in told] == named
+
+
+WITHOUT_CELERY = """
+import django
+from celery import _state
+from django.core.management import call_command
+
+django.setup()
+call_command("check", fail_level="WARNING")
+assert _state.default_app is None
+"""
+
+
+def test_project_without_a_celery_app_gets_none() -> None:
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings", "ORQ_API_KEY": KEY}
+    subprocess.run([sys.executable, "-c", WITHOUT_CELERY], cwd=ROOT, env=environment, check=True)  # noqa: S603 # ours
