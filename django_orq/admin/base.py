@@ -1,6 +1,7 @@
 """What the admin classes share: the appearance of their pages, and views in addition to the stock ones."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -118,10 +119,13 @@ class ReadOnlyAdmin(OrqAdmin):
     has_change_permission = has_delete_permission = has_add_permission
 
 
-def answer_progress(extent: Progress, *, is_finished: bool, text: str, fields: dict[str, str]) -> HttpResponse:
-    """The progress as JSON for the page's script; ``fields`` maps the ``data-field`` of elements to their texts."""
-    value = extent.done if extent.total else None
-    return JsonResponse({"finished": is_finished, "value": value, "max": extent.total, "text": text, "fields": fields})
+def answer_progress(extent: Progress, *, is_finished: bool, **more: Any) -> HttpResponse:
+    """The progress as JSON for the page's script.
+
+    Of ``more``, ``text`` says it in words, ``fields`` maps the ``data-field`` of elements to their texts, and
+    ``intervals`` has the progress of each interval.
+    """
+    return JsonResponse({"finished": is_finished, **asdict(extent), **more})
 
 
 def url_to(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:

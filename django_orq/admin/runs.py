@@ -1,6 +1,7 @@
 """Sync runs in the admin: their list, their pages, and the actions on them."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -24,7 +25,7 @@ from ..conf import workspace_aliases
 from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
 from ..store.database import all_runs
 from ..sync import runs
-from ..sync.report import counts, how_far, meaning_of_mode, meaning_of_state, remarks, what_approval_does
+from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
 from .base import ReadOnlyAdmin, answer_progress, if_several, page_of, start_url, url_to
@@ -102,9 +103,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("position in Orq’s list"))
     def position(self, run: SyncRun) -> str:
-        return ", ".join(
-            interval["cursor"] for interval in run.intervals if interval["cursor"] and not interval["done"]
-        )
+        return ", ".join(one["cursor"] for one in run.intervals if one["cursor"] and not one["done"])
 
     @admin.display(description=_("mode"))
     def kind(self, run: SyncRun) -> str:
@@ -115,6 +114,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         run, may_sync = context["original"], self.has_sync_permission(request)
         context |= {
             "extent": how_far(run),
+            "intervals": how_far_each(run),
             "counts": counts(run),
             "meaning": meaning_of_state(run),
             "remarks": "\n".join(remarks(run, format_time=local)),
@@ -137,7 +137,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
         run = get_object_or_404(all_runs(), pk=run_id)
         values = {name: self._shown(run, name) for name in ("state", *_LIVE)}
         values |= {"meaning": meaning_of_state(run), "remarks": "\n".join(remarks(run, format_time=local))}
-        return answer_progress(how_far(run), is_finished=not _is_watched(run), text=counts(run), fields=values)
+        more = {"text": counts(run), "fields": values, "intervals": [*map(asdict, how_far_each(run))]}
+        return answer_progress(how_far(run), is_finished=not _is_watched(run), **more)
 
     def _shown(self, run: SyncRun, name: str) -> str:
         """A column as the stock page shows it."""
@@ -227,8 +228,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def _tell(self, request: HttpRequest, one: Enqueued | Exception) -> None:
         if not isinstance(one, Enqueued):
             return self.message_user(request, explain_refusal(one), messages.ERROR)
-        is_well = not one.is_not_enqueued and one.run.state != State.WAITING
-        level = messages.SUCCESS if is_well else messages.WARNING
+        level = messages.WARNING if one.is_not_enqueued or one.run.state == State.WAITING else messages.SUCCESS
         return self.message_user(request, one.message(format_time=local), level)
 
     def _say_too_late(self, request: HttpRequest, run_id: int) -> HttpResponse:

@@ -3,17 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext, ngettext_lazy
 
 from ..exceptions import MustWait, explain
 from ..models import Operation, SyncRun, Work
+from ..payloads import created_at
 from ..queues import OPERATE, WALK, queue_of
 from ..store.database import DatabaseClock, write_database
 from ..text import for_reader, number
+from . import intervals
+from .claim import CLAIMABLE
 from .confirm import left_to_confirm
 from .runs import can_be_approved
 
@@ -119,13 +125,6 @@ def _working(run: SyncRun, until: datetime, format_time: FormatTime, *, for_term
     return [text % {"worker": run.worker, "time": format_time(until)}]
 
 
-def _needs_worker(run: SyncRun) -> bool:
-    """Return whether a worker should take the run: it is not finished, paused, out of budget or already leased."""
-    if run.is_finished or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
-        return False
-    return run.state in (State.QUEUED, State.RUNNING, State.WAITING)
-
-
 def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_utc) -> list[str]:
     """Return the reasons why an operation does not continue, as sentences for support staff; empty if it continues.
 
@@ -170,7 +169,7 @@ def _not_taken(work: Work, *, task: str, due: datetime, for_terminal: bool) -> l
 
 def not_taken_run(run: SyncRun, *, for_terminal: bool) -> list[str]:
     """Return why no worker has taken the run, if none was notified or it is overdue by more than ``PATIENCE``."""
-    if not _needs_worker(run):
+    if run.state not in CLAIMABLE or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
         return []
     if run.enqueued_at is None and run.state == State.QUEUED:
         return [_not_enqueued(for_terminal=for_terminal)]
@@ -253,6 +252,8 @@ class Progress:
     done: int
     total: int | None
     """``None`` while unknown, because the list does not give its length."""
+    label: str = ""
+    """For one of several intervals: when its conversations were created."""
 
 
 def how_far(run: SyncRun) -> Progress:
@@ -260,12 +261,31 @@ def how_far(run: SyncRun) -> Progress:
     if _is_confirming(run):
         confirmed = _confirmed(run)
         return Progress(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
-    ended_short = run.state in (State.FAILED, State.CANCELLED)
-    if run.reached_end and not ended_short:
+    if run.reached_end and run.state not in (State.FAILED, State.CANCELLED):
         return Progress(done=run.seen, total=run.seen or None)
     if run.mode == SyncRun.Mode.FULL and run.mirrored_before:
         return Progress(done=run.seen, total=max(run.mirrored_before, run.seen + 1))
     return Progress(done=run.seen, total=None)
+
+
+def how_far_each(run: SyncRun) -> list[Progress]:
+    """Return the progress through each interval while a run reads several, the newest first; otherwise nothing.
+
+    The totals are estimates: the list was cut into intervals with about the same number of rows.
+    """
+    found = intervals.of(run)
+    if len(found) == 1 or run.phase != SyncRun.Phase.WALK:
+        return []
+    cuts = [localtime(created_at(one.down_to)) for one in found if one.down_to]
+    style = "DATE_FORMAT" if len({cut.date() for cut in cuts}) == len(cuts) else "DATETIME_FORMAT"
+    bounds = [_("now"), *(date_format(cut, style) for cut in cuts), _("the beginning")]
+    text = _("Created from %(since)s to %(until)s")
+    labels = [text % {"since": since, "until": until} for until, since in pairwise(bounds)]
+    totals = [max(run.mirrored_before // len(found), one.entries + 1) for one in found]
+    return [
+        Progress(done=total if one.done else one.entries, total=total, label=label)
+        for one, total, label in zip(found, totals, labels, strict=True)
+    ]
 
 
 def counts(run: SyncRun) -> str:

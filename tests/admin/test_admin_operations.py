@@ -583,7 +583,7 @@ class TestPage:
         told = admin_client.get(page_of(operation, "progress")).json()
 
         fields = told.pop("fields")
-        assert told == {"finished": False, "value": 1, "max": 3, "text": "1 of 3: 1 done"}
+        assert told == {"finished": False, "done": 1, "total": 3, "label": "", "text": "1 of 3: 1 done"}
         assert fields[f"item-{operation.items.earliest('pk').pk}"] == "Renamed."
 
     def test_what_failed_can_be_tried_again(self, remote, operation, admin_client):

@@ -14,7 +14,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
+from django_orq.payloads import first_id
 from django_orq.sync import report, runs
+from django_orq.sync.intervals import Interval, saved
 from django_orq.sync.report import remarks
 
 from ..brokering import messages, refusing_port
@@ -354,7 +356,7 @@ def test_bar_has_no_value_while_nobody_knows_how_long_the_list_is(remote, admin_
     run = new_run(state="running", seen=1230, lease_until=before(minutes=-2))
 
     assert '<progress id="orq-progress-bar"></progress>' in text_of(admin_client.get(page(run)))
-    assert admin_client.get(page(run, "progress")).json()["max"] is None
+    assert admin_client.get(page(run, "progress")).json()["total"] is None
 
 
 def test_progress_is_what_the_page_renews(remote, admin_client):
@@ -363,8 +365,9 @@ def test_progress_is_what_the_page_renews(remote, admin_client):
     response = admin_client.get(page(run, "progress"))
 
     answer = response.json()
-    assert set(answer) == {"finished", "value", "max", "text", "fields"}
-    assert (answer["finished"], answer["value"], answer["max"]) == (False, 1230, 3000)
+    assert set(answer) == {"finished", "done", "total", "label", "text", "fields", "intervals"}
+    assert (answer["finished"], answer["done"], answer["total"]) == (False, 1230, 3000)
+    assert answer["intervals"] == []
     assert answer["text"] == "1,230 conversations, 13 pages"
     assert answer["fields"]["state"] == "running"
     assert answer["fields"]["seen"] == "1230"
@@ -372,6 +375,39 @@ def test_progress_is_what_the_page_renews(remote, admin_client):
     own, stock = re.findall(r'data-field="(\w+)"', shown), re.findall(r"fieldBox field-(\w+)", shown)
     assert {*own, *stock} == set(answer["fields"])
     assert "no-store" in response["Cache-Control"]
+
+
+CUT = first_id(datetime(2026, 10, 3, 12, tzinfo=UTC))
+INTERVALS = saved([Interval(down_to=CUT, entries=120), Interval(below=CUT, cursor=CUT, entries=1130, done=True)])
+
+
+def test_page_has_a_bar_for_each_interval_and_renews_them(remote, admin_client):
+    run = new_run(state="running", mirrored_before=3000, intervals=INTERVALS, lease_until=before(minutes=-2))
+
+    shown = text_of(admin_client.get(page(run)))
+
+    assert "<div data-progress-intervals>" in shown
+    assert '<label for="orq-interval-0">Created from Oct. 3, 2026 to now</label>' in shown
+    assert '<progress id="orq-interval-0" value="120" max="1500">' in shown
+    assert '<label for="orq-interval-1">Created from the beginning to Oct. 3, 2026</label>' in shown
+    assert '<progress id="orq-interval-1" value="1500" max="1500">' in shown
+    assert admin_client.get(page(run, "progress")).json()["intervals"] == [
+        {"label": "Created from Oct. 3, 2026 to now", "done": 120, "total": 1500},
+        {"label": "Created from the beginning to Oct. 3, 2026", "done": 1500, "total": 1500},
+    ]
+
+
+@pytest.mark.parametrize(
+    "columns", [{"intervals": []}, {"intervals": INTERVALS[:1]}, {"intervals": INTERVALS, "phase": "confirm"}]
+)
+def test_page_has_one_bar_unless_several_intervals_are_being_read(remote, admin_client, columns):
+    run = new_run(state="running", mirrored_before=3000, lease_until=before(minutes=-2), **columns)
+
+    shown = text_of(admin_client.get(page(run)))
+
+    assert shown.count("<progress") == 1
+    assert "<div data-progress-intervals hidden>" in shown
+    assert admin_client.get(page(run, "progress")).json()["intervals"] == []
 
 
 @pytest.mark.parametrize("end", [runs.cancel, runs.pause])
@@ -391,7 +427,7 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
 
     answer = admin_client.get(page(SyncRun.objects.latest("pk"), "progress")).json()
 
-    assert (answer["value"], answer["max"]) == (2, 5)
+    assert (answer["done"], answer["total"]) == (2, 5)
     assert answer["text"].endswith("2 looked up by id")
 
 

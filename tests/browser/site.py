@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from django_orq.sync.intervals import Interval, saved
 from django_orq.testing import OrqSandbox
 
 from ..programs import ROOT, environment, program, run, wait_until
@@ -133,6 +134,12 @@ class Site:
         """End all waits that Orq asked for."""
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
             connection.execute("DELETE FROM django_orq_workspacewait")
+
+    def set_intervals(self, intervals: list[Interval]) -> None:
+        """Set those of the running run, which writes its own with its next page."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            columns = json.dumps(saved(intervals)), "running"
+            connection.execute("UPDATE django_orq_syncrun SET intervals = ? WHERE state = ?", columns)
 
     def take(self) -> Row:
         """A conversation from the initial mirror that no other test uses."""

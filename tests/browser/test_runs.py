@@ -2,6 +2,8 @@
 
 import pytest
 
+from django_orq.sync.intervals import MIN_ROWS
+
 from .conftest import mirrored_site
 from .pages import FAULTS, confirm, expect_success, full_sync, state
 from .playing import expect
@@ -64,6 +66,38 @@ def test_bar_moves_page_by_page_and_the_page_tells_the_end(walked_site, walked_p
         turns.let_through(100)
         expect(state(walked_page)).to_have_text("completed")
     expect(bar).to_have_count(0)
+
+
+@pytest.fixture(scope="module")
+def large_site(template, tmp_path_factory):
+    """A site whose mirror is read in three intervals."""
+    options = {"READERS": 3, "READ_TIMEOUT": 60}
+    with mirrored_site(tmp_path_factory.mktemp("large"), template, conversations=MIN_ROWS, **options) as site:
+        yield site
+
+
+def test_each_interval_has_a_bar_that_moves_until_its_end(large_site, open_browser):
+    page = open_browser(large_site)
+    bars = page.get_by_role("progressbar", name="Created from")
+    with turnstile(large_site.sandbox) as turns:
+        full_sync(page)
+        expect(bars).to_have_count(3)  # without a reload: the run was queued when the page was loaded
+        assert values(bars) == [0, 0, 0]
+        turns.let_through(30)
+        for bar in bars.all():
+            expect(bar).not_to_have_attribute("value", "0")
+        expect(page.get_by_role("list", name="Parts of Orq’s list")).to_be_visible()
+        before = values(bars)
+        turns.let_through(30)
+        expect(bars.first).not_to_have_attribute("value", str(before[0]))
+        assert sum(values(bars)) > sum(before)
+        turns.let_through(200)
+        expect(state(page)).to_have_text("completed")
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+
+
+def values(bars):
+    return [int(bar.get_attribute("value")) for bar in bars.all()]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,9 +1,15 @@
 """The layout of the pages on desktop and mobile screens, light and dark; screenshots are in ORQ_SCREENSHOTS."""
 
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from django_orq.payloads import first_id
+from django_orq.sync.intervals import Interval
 
 from .conftest import AWKWARD, DESKTOP, RIGHT_TO_LEFT, mirrored_site
 from .looks import barriers, flaws
@@ -201,6 +207,23 @@ def test_run_with_its_bar(site, look):
         expect(page.get_by_role("button", name="Yes, I’m sure")).to_be_visible()
         assert found + take("run-cancel") == []
         page.go_back()
+        turns.let_through(100)
+        expect(state(page)).not_to_have_text("running")
+
+
+CUTS = [None, *map(first_id, (datetime(2026, 10, 3, tzinfo=UTC), datetime(2026, 8, 12, tzinfo=UTC))), None]
+INTERVALS = [Interval(below=below, down_to=to, entries=19) for below, to in pairwise(CUTS)]
+
+
+def test_run_with_bars_of_intervals(site, look):
+    """The intervals are written into the run's row, because a mirror that is cut is large."""
+    page, take = look
+    with turnstile(site.sandbox) as turns:
+        full_sync(page)
+        expect(state(page)).to_have_text("running")
+        site.set_intervals([INTERVALS[0], replace(INTERVALS[1], done=True), INTERVALS[2]])
+        expect(page.get_by_role("progressbar", name="Created from Aug. 12, 2026 to Oct. 3, 2026")).to_be_visible()
+        assert take("run-intervals") == []
         turns.let_through(100)
         expect(state(page)).not_to_have_text("running")
 

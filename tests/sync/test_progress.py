@@ -1,13 +1,16 @@
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
 from django_orq.exceptions import ConversationNotFound
 from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun
+from django_orq.payloads import first_id
 from django_orq.sync import report
-from django_orq.sync.report import Progress, counts, how_far
+from django_orq.sync.intervals import Interval, saved
+from django_orq.sync.report import Progress, counts, how_far, how_far_each
 
 from ..walking import full_run
 
@@ -51,3 +54,63 @@ def test_finished_run_does_not_count_what_is_missing_today(remote):
         verbs.refresh_conversation(Conversation.objects.get(remote_id=gone))
 
     assert (how_far(run), counts(run)) == (Progress(done=2, total=2), "2 conversations, 1 page")
+
+
+def cut_run(*cuts: datetime, **columns) -> SyncRun:
+    """A run of a mirror of 40 rows that is cut at conversations of these times, the newest first."""
+    bounds = [None, *map(first_id, cuts), None]
+    parts = saved([Interval(below=below, down_to=down_to) for below, down_to in pairwise(bounds)])
+    return SyncRun(mode="full", state="running", mirrored_before=40, intervals=parts, **columns)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "labels"),
+    [
+        (
+            [datetime(2026, 10, 3, tzinfo=UTC), datetime(2025, 8, 12, 9, 30, tzinfo=UTC)],
+            [
+                "Created from Oct. 3, 2026 to now",
+                "Created from Aug. 12, 2025 to Oct. 3, 2026",
+                "Created from the beginning to Aug. 12, 2025",
+            ],
+        ),
+        (
+            [datetime(2026, 10, 3, 14, 5, tzinfo=UTC), datetime(2026, 10, 3, tzinfo=UTC)],
+            [
+                "Created from Oct. 3, 2026, 2:05 p.m. to now",
+                "Created from Oct. 3, 2026, midnight to Oct. 3, 2026, 2:05 p.m.",
+                "Created from the beginning to Oct. 3, 2026, midnight",
+            ],
+        ),
+    ],
+    ids=["on different days", "on one day"],
+)
+def test_interval_is_named_by_when_its_conversations_were_created(cuts, labels):
+    assert [each.label for each in how_far_each(cut_run(*cuts))] == labels
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"entries": 0}, (0, 20)),
+        ({"entries": 5}, (5, 20)),
+        ({"entries": 20}, (20, 21)),
+        ({"entries": 30}, (30, 31)),
+        ({"entries": 5, "done": True}, (20, 20)),
+        ({"entries": 0, "done": True}, (20, 20)),
+        ({"entries": 30, "done": True}, (31, 31)),
+    ],
+)
+def test_bar_of_an_interval_is_full_only_at_its_end(columns, expected):
+    run = cut_run(datetime(2026, 10, 3, tzinfo=UTC))
+    run.intervals[0] |= columns
+
+    assert [(each.done, each.total) for each in how_far_each(run)] == [expected, (0, 20)]
+
+
+@pytest.mark.django_db
+def test_nothing_is_counted_for_the_bars(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert len(how_far_each(cut_run(datetime(2026, 10, 3, tzinfo=UTC)))) == 2
+        assert how_far_each(cut_run(datetime(2026, 10, 3, tzinfo=UTC), phase="confirm")) == []
+        assert how_far_each(cut_run()) == []

@@ -1,5 +1,6 @@
 // Updates each element with `data-progress-url` until the work that it shows has ended. The server answers with
-// {"finished": bool, "value": int|null, "max": int|null, "text": str, "fields": {name: str}}.
+// {"finished": bool, "done": int, "total": int|null, "text": str, "fields": {name: str}}, and for a run also with
+// "intervals": [{"label": str, "done": int, "total": int}].
 "use strict";
 (() => {
   const INTERVAL = 2000, LONGEST = 60000, BETWEEN_WORDS = 5000, PATIENCE = 10000; // milliseconds
@@ -22,10 +23,25 @@
     if (element.textContent !== text) element.textContent = text;
   }
 
+  function fill(bar, { done, total }) {
+    if (!total) return bar.removeAttribute("value");
+    bar.max = total;
+    bar.value = done;
+  }
+
+  // As in the template.
+  function emptyInterval(_interval, number) {
+    const [item, label, bar] = ["li", "label", "progress"].map((name) => document.createElement(name));
+    label.htmlFor = bar.id = `orq-interval-${number}`;
+    item.append(label, " ", bar);
+    return item;
+  }
+
   class Progress {
     constructor(element) {
       this.url = element.dataset.progressUrl;
       this.bar = element.querySelector("progress");
+      this.intervals = element.querySelector("[data-progress-intervals]");
       this.text = element.querySelector("[data-progress-text]");
       this.aloud = element.querySelector("[data-progress-aloud]");
       this.unreachable = element.querySelector("[data-progress-unreachable]");
@@ -69,7 +85,8 @@
       if (progress.finished) return location.reload();
       this.pause = INTERVAL;
       this.tell(null);
-      this.fill(progress);
+      fill(this.bar, progress);
+      this.showIntervals(progress.intervals ?? []);
       write(this.text, progress.text);
       this.speak(progress.text);
       for (const [name, text] of Object.entries(progress.fields)) {
@@ -78,10 +95,14 @@
       }
     }
 
-    fill({ value, max }) {
-      if (value === null || max === null) return this.bar.removeAttribute("value");
-      this.bar.max = max;
-      this.bar.value = value;
+    showIntervals(intervals) {
+      const list = this.intervals.querySelector("ul");
+      this.intervals.hidden = intervals.length === 0;
+      if (list.children.length !== intervals.length) list.replaceChildren(...intervals.map(emptyInterval));
+      intervals.forEach((interval, number) => {
+        write(list.children[number].querySelector("label"), interval.label);
+        fill(list.children[number].querySelector("progress"), interval);
+      });
     }
 
     // Screen readers read each change aloud.
