@@ -32,7 +32,11 @@ SYNC_RUN_STARTED = Event("sync_run.started", INFO, "sync run %(run)s started: %(
 SYNC_RUN_ADOPTED = Event(
     "sync_run.adopted", WARNING, "sync run %(run)s of workspace %(workspace)s resumed after its worker died"
 )
-SYNC_RUN_LEASE_LOST = Event("sync_run.lease_lost", INFO, "sync run %(run)s: lease lost to another worker")
+SYNC_RUN_LEASE_LOST = Event(
+    "sync_run.lease_lost",
+    INFO,
+    "sync run %(run)s: lease lost (another worker has the run, or it was paused or cancelled)",
+)
 SYNC_RUN_WAITS = Event("sync_run.waits", WARNING, "sync run %(run)s waiting for %(seconds).0f s: %(error_code)s")
 SYNC_RUN_LEFT_PAUSED = Event(
     "sync_run.left_paused", WARNING, "sync run %(run)s is paused; run orq_sync --resume %(run)s to resume it"

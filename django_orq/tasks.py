@@ -202,7 +202,8 @@ class Enqueued:
     def _sentence(self) -> str:
         if self.is_not_enqueued:
             return gettext(
-                "Sync run %(run)s of workspace “%(workspace)s” could not be queued. The next scheduled sync runs it."
+                "Sync run %(run)s of workspace “%(workspace)s” is saved, but no worker could be notified. The next "
+                "scheduled sync runs it."
             )
         if self.run.state == SyncRun.State.QUEUED:
             return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")

@@ -84,7 +84,7 @@ class BulkAdmin(EditingAdmin):
         for form in changed:
             outcome = self._rename(request, form)
             if outcome is Outcome.FAILED:
-                return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
+                return self._ask(request, Verb.RENAME, forms=forms)
             if outcome is Outcome.DONE:
                 self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)
         if not changed:

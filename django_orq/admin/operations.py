@@ -35,7 +35,9 @@ def enqueue(operation: Operation) -> tuple[str, int]:
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
         return gettext("Queued. This page shows the progress."), messages.SUCCESS
-    return gettext("The request is saved, but not queued. The next scheduled sync will process it."), messages.WARNING
+    return gettext(
+        "The request is saved, but no worker could be notified. The next scheduled sync will process it."
+    ), messages.WARNING
 
 
 @admin.register(Operation)

@@ -74,7 +74,7 @@ class _Examination:
         text, remedy = _("a listed conversation can be retrieved (%(id)s)"), ""
         if retrieved is None:
             text = _("%(id)s is in the list, but cannot be retrieved by its id")
-            remedy = _("If it still exists, check the key's permissions. Without them syncs cannot confirm deletions.")
+            remedy = _("If it still exists, check in Orq that the key may retrieve conversations: syncs need that.")
         yield Finding(text=text % {"id": newest}, remedy=remedy)
         text = _("the conversations have the format of %(dialect)s")
         yield Finding(text=text % {"dialect": _dialect(page, retrieved, self.workspace.api_style)})
@@ -93,7 +93,9 @@ class _Examination:
             yield Finding(text=_("the first page has only new conversations; mirrored ones can be retrieved"))
         elif newest:
             remedy = _("Check that API_KEY and BASE_URL belong to the workspace that is mirrored under this alias.")
-            yield Finding(text=_("the server has none of the conversations that are mirrored here"), remedy=remedy)
+            yield Finding(
+                text=_("the server has none of the mirrored conversations that were looked up"), remedy=remedy
+            )
 
     def _retrieve(self, remote_id: str) -> RemoteConversation | None:
         try:
@@ -128,7 +130,9 @@ class _Examination:
                 raise
             answer = str(error.status)
             if error.status not in (400, 404):
-                remedy = _("Runs will fail if the conversation at their cursor is deleted. Then run orq_sync --fresh.")
+                remedy = _(
+                    "If the conversation at a run's cursor is deleted, the run fails. In that case, run orq_sync --fresh."
+                )
         return Finding(text=_("response to an unknown cursor: %(answer)s") % {"answer": answer}, remedy=remedy)
 
     def _remedy(self, error: OrqError, newest: str | None) -> str:

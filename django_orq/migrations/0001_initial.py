@@ -191,7 +191,7 @@ class Migration(migrations.Migration):
                     "missing",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Conversations that Orq’s list omits. Each is looked up by its id.",
+                        help_text="Conversations that this run marked as missing, because Orq’s list omits them.",
                         verbose_name="missing",
                     ),
                 ),
@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                     "unlisted",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Conversations that Orq’s list omits, but that exist in Orq.",
+                        help_text="Missing conversations that this run found in Orq by their id for the first time.",
                         verbose_name="unlisted",
                     ),
                 ),
@@ -225,7 +225,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         choices=[
                             ("mass_delete", "more are missing than may be deleted without a review"),
-                            ("no_canary", "Orq did not even return conversations that are known to exist"),
+                            ("no_canary", "no conversation that is known to exist could be found in Orq"),
                             ("workspace_doubted", "the API key and base URL may belong to another workspace"),
                         ],
                         default="",
@@ -359,10 +359,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "conversations",
                 "indexes": [
                     models.Index(fields=["workspace", "deleted_at", "remote_id"], name="django_orq_conv_listed"),
-                    models.Index(fields=["deleted_at", "remote_id", "id"], name="django_orq_conv_kept"),
                     models.Index(fields=["workspace", "indexed_state", "remote_id"], name="django_orq_conv_of_state"),
-                    models.Index(fields=["indexed_state", "remote_id", "id"], name="django_orq_conv_state"),
-                    models.Index(fields=["remote_id", "id"], name="django_orq_conv_newest"),
                     models.Index(fields=["workspace", "remote_updated_at"], name="django_orq_conv_updated"),
                 ],
                 "constraints": [

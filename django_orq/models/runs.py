@@ -33,7 +33,7 @@ class SyncRun(Work):
         """Why a run was stopped for review."""
 
         MASS_DELETE = "mass_delete", _("more are missing than may be deleted without a review")
-        NO_CANARY = "no_canary", _("Orq did not even return conversations that are known to exist")
+        NO_CANARY = "no_canary", _("no conversation that is known to exist could be found in Orq")
         WORKSPACE = "workspace_doubted", _("the API key and base URL may belong to another workspace")
 
     class Wait(models.TextChoices):
@@ -96,10 +96,14 @@ class SyncRun(Work):
         _("rejected"), default=0, help_text=_("Items of Orq’s list that could not be mirrored.")
     )
     missing = models.PositiveBigIntegerField(
-        _("missing"), default=0, help_text=_("Conversations that Orq’s list omits. Each is looked up by its id.")
+        _("missing"),
+        default=0,
+        help_text=_("Conversations that this run marked as missing, because Orq’s list omits them."),
     )
     unlisted = models.PositiveBigIntegerField(
-        _("unlisted"), default=0, help_text=_("Conversations that Orq’s list omits, but that exist in Orq.")
+        _("unlisted"),
+        default=0,
+        help_text=_("Missing conversations that this run found in Orq by their id for the first time."),
     )
     """Missing rows that were found by their id for the first time."""
     tombstoned = models.PositiveBigIntegerField(

@@ -225,7 +225,7 @@ class SyncRunQuery(PageQuery):
 class FreshnessSerializer(serializers.Serializer[Freshness]):
     """How recent the mirrored data is.
 
-    `last_incremental` is null until a run has completed, `last_full` until a full run has.
+    `last_incremental` is null until a run has completed, `last_full` until a full run has that needs no approval.
     """
 
     last_incremental = TimeField(allow_null=True, help_text=_("Conversations created before this time are mirrored."))

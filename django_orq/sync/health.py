@@ -49,8 +49,9 @@ _AGES = {
     ),
     "last_full": (
         _(
-            "No full run has completed yet, so renames and deletions of older conversations are not mirrored. Unless "
-            "one is under way or awaits approval, run “%(command)s --full”. Schedule full runs."
+            "No full run has completed without needing approval yet, so renames and deletions of older conversations "
+            "may not be mirrored. Run “%(command)s --full”, or approve a full run that was stopped for review, and "
+            "schedule full runs."
         ),
         _(
             "Renames and deletions: as of %(age)s ago (limit: %(limit)s). Check that full runs are "

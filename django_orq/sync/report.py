@@ -203,7 +203,7 @@ def _missing_in_words(run: SyncRun) -> str:
     )
     text %= {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
     if run.needs_approval == SyncRun.Approval.NO_CANARY:
-        text += " " + _("If Orq still does not return the conversations that are known to exist, the run stops again.")
+        text += " " + _("If Orq still returns none of the conversations that are known to exist, the run stops again.")
     return text
 
 
@@ -232,9 +232,7 @@ def what_approval_does(run: SyncRun) -> list[str]:
         left := left_to_confirm(run),
     )
     if not left:
-        return [
-            _("The conversations that needed review are no longer missing, so the run has nothing left to look up.")
-        ]
+        return [_("The conversations that needed review are no longer missing, so you need not approve the run.")]
     return [_missing_in_words(run), text % {"count": number(left)}]
 
 

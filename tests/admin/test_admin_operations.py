@@ -137,7 +137,7 @@ class TestSeveral:
             operations.work_slice(operation.pk, seconds=0 if name == "notify" else 60)
             response = admin_client.post(page_of(operation, name))
 
-        assert "The request is saved, but not queued." in said(response, constants.WARNING)[-1]
+        assert "The request is saved, but no worker could be notified." in said(response, constants.WARNING)[-1]
         assert list(leases.idle_operations()) == [operation]
 
 

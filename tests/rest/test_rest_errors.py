@@ -511,7 +511,7 @@ class TestRuns:
         assert response.headers["Retry-After"] == str(SECONDS_TO_WAIT)
         answer = error_of(response)
         assert answer["code"] == "broker_unreachable"
-        assert "could not be queued" in answer["message"]
+        assert "no worker could be notified" in answer["message"]
         assert (answer["run"]["mode"], answer["run"]["state"]) == ("full", "queued")
         assert SyncRun.objects.get().state == "queued"
 

@@ -20,8 +20,8 @@ AGES = {
     "rejected": "delete rejected items that were resolved more than DAYS days ago",
     "tombstones": "delete the rows of conversations that were deleted more than DAYS days ago, except those that your "
     "models refer to and those that the database refuses to delete (without --apply, the latter count as “to delete”)",
-    "scrub": "remove all data except ids and times from the rows of conversations that were deleted more than DAYS "
-    "days ago, and delete their rejected items and the operations on them",
+    "scrub": "remove all data except the conversation's id and times from the rows of conversations that were deleted "
+    "more than DAYS days ago, and delete their rejected items and the operations on them",
 }
 """The options --…-older-than and their help texts."""
 _SECONDS_BETWEEN_LINES = 5.0
