@@ -31,7 +31,7 @@ from .lists import (
 )
 from .texts import OF_CONVERSATIONS, ago, explained
 
-MAX_COMPLETED = 1_000
+MAX_COMPLETED = 200
 """How many conversations of each workspace autocompletion offers."""
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
