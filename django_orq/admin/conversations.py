@@ -1,6 +1,7 @@
 """Conversations in the admin: their list, with the times of the last syncs above it, and their pages."""
 
 import json
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -16,23 +17,12 @@ from ..models import Conversation, SyncRun, searching
 from ..store.database import DatabaseClock, write_database
 from ..sync import runs
 from ..text import is_blank
-from .base import if_several, known_aliases, page_of, start_url
+from .base import IfSeveral, if_several, known_aliases, page_of, start_url
 from .bulk import BulkAdmin
 from .forms import CreateForm, RenameForm
-from .lists import (
-    BoundedPaginator,
-    CreatedFilter,
-    StateFilter,
-    WorkspaceSwitch,
-    listable_workspaces,
-    listed_workspace,
-    own_list,
-    searched,
-)
+from .lists import BoundedPaginator, CreatedFilter, StateFilter, WorkspaceFilter, chosen_workspace, own_list, searched
 from .texts import OF_CONVERSATIONS, ago, explained
 
-MAX_COMPLETED = 200
-"""How many conversations of each workspace autocompletion offers."""
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
@@ -45,8 +35,8 @@ class ConversationAdmin(BulkAdmin):
     what can be written to Orq.
     """
 
-    list_display = ("name", "created", "remote_updated_at", "shown_state")
-    list_filter = (StateFilter, WorkspaceSwitch, CreatedFilter)
+    list_display = ("name", IfSeveral("workspace"), "created", "remote_updated_at", "shown_state")
+    list_filter = (StateFilter, WorkspaceFilter, CreatedFilter)
 
     search_fields = ("display_name",)
     search_help_text = _("Words from the name, or the beginning of an Orq id (conv_…).")
@@ -68,39 +58,28 @@ class ConversationAdmin(BulkAdmin):
             self.actions = ("delete_selected", *self.actions)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        """Read lists and autocompletion from the router's read database, everything else from the write database.
-
-        A list contains one workspace.
-        """
-        rows, view = super().get_queryset(request), _view(request)
-        if view.endswith("_changelist") and (workspace := listed_workspace(request)):
-            rows = rows.filter(workspace=workspace)
+        """Read lists and autocompletion from the router's read database, everything else from the write database."""
+        rows = super().get_queryset(request)
+        view = _view(request)
         is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith("_changelist"))
         return rows if is_listing else rows.using(write_database())
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
-        if _view(request) != "autocomplete":
-            return self._search(request, queryset, search_term)
-        found: list[int] = []  # choices for a new reference
-        for workspace in listable_workspaces(request):
-            newest_first = queryset.filter(workspace=workspace, deleted_at=None).order_by("-deleted_at", "-remote_id")
-            matching, _may_repeat = self._search(request, newest_first, search_term)
-            found += matching.values_list("pk", flat=True)[:MAX_COMPLETED]
-        return self.get_queryset(request).filter(pk__in=found).order_by("-remote_id", "-pk"), False
-
-    def _search(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
+        if _view(request) == "autocomplete":  # choices for a new reference, in the order of the index
+            queryset = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
         term = search_term.strip()[: searching.MAX_TERM]
         if searching.is_id(term):
             return searching.by_id(queryset, term), False
         return super().get_search_results(request, searched(request, queryset) if term else queryset, term)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        workspace = listed_workspace(request)
+        chosen, now = chosen_workspace(request), DatabaseClock(write_database()).now()
+        shown = [chosen] if chosen else known_aliases()
+        freshness = [_freshness(alias, now) for alias in shown] if request.method == "GET" else []
         context = {
-            "chosen_workspace": workspace,
-            "are_several": len(listable_workspaces(request)) > 1,
-            "freshness": _freshness(workspace) if workspace and request.method == "GET" else None,
-            "start_url": start_url(request, self.admin_site) if workspace in known_aliases() else "",
+            "chosen_workspace": chosen,
+            "freshness": freshness,
+            "start_url": start_url(request, self.admin_site),
         }
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
@@ -158,14 +137,13 @@ class ConversationAdmin(BulkAdmin):
         return _pretty_json(conversation.extra)
 
 
-def _freshness(workspace: str) -> dict[str, Any]:
+def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
     """The times of the last syncs of a workspace, for the panel above the list."""
-    now = DatabaseClock(write_database()).now()
     fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
     never = gettext("not synced yet")
     told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
     told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
-    return {"last": last, "under_way": runs.under_way(workspace), **told}
+    return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
 
 
 def _view(request: HttpRequest) -> str:

@@ -17,14 +17,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationState, searching
 from ..payloads import first_id
-from ..store.database import all_rows
 from ..text import number
 from .base import known_aliases
 
 MAX_LISTED = 10_000
 """The maximum number of rows that are counted and paginated."""
 _CUT = "django_orq_search_cut"
-_WORKSPACES = "django_orq_workspaces"
 
 
 class KnownChoiceFilter(admin.SimpleListFilter):
@@ -84,47 +82,6 @@ def chosen_workspace(request: HttpRequest) -> str:
     """The alias by which a list is filtered; empty without such a filter."""
     alias = request.GET.get("workspace", "")
     return alias if alias in known_aliases() else ""
-
-
-class WorkspaceSwitch(WorkspaceFilter):
-    """Selects the workspace whose conversations are listed, since the indexes serve one workspace.
-
-    ``ConversationAdmin.get_queryset`` applies the choice, even if a project removes this filter.
-    """
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(alias, alias) for alias in listable_workspaces(request)]
-
-    def has_output(self) -> bool:
-        return len(self.lookup_choices) > 1
-
-    def value(self) -> str | None:
-        return super().value() or next((alias for alias, _label in self.lookup_choices), None)
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        _all, *workspaces = super().choices(changelist)
-        yield from workspaces
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset
-
-
-def listed_workspace(request: HttpRequest) -> str:
-    """The workspace whose conversations are listed: the chosen one, or else the first; empty if there is none."""
-    asked, offered = request.GET.get("workspace", ""), listable_workspaces(request)
-    return asked if asked in offered else next(iter(offered), "")
-
-
-def listable_workspaces(request: HttpRequest) -> list[str]:
-    """The configured workspaces, and others that have rows: each of these is found by one look into an index."""
-    if not hasattr(request, _WORKSPACES):
-        aliases, rows = known_aliases(), all_rows().order_by("workspace").values_list("workspace", flat=True)
-        found = rows.first()
-        while found is not None:
-            aliases += [found] if found not in aliases else []
-            found = rows.filter(workspace__gt=found).first()
-        setattr(request, _WORKSPACES, aliases)
-    return list(getattr(request, _WORKSPACES))
 
 
 class CreatedFilter(KnownChoiceFilter):
@@ -199,9 +156,13 @@ class ConversationList(ChangeList):
             return [*asked, "pk"]
         sign = "" if first == "remote_id" else "-"
         # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
-        states = [spec.value() for spec in self.filter_specs if isinstance(spec, StateFilter)]
-        pinned = ("deleted_at",) if states == [None] else ()
-        return [sign + name for name in (*pinned, "remote_id")]
+        pinned = ("deleted_at",) if self._choice(StateFilter, else_="any") is None else ()
+        unique = ("remote_id",) if self._choice(WorkspaceFilter) else ("remote_id", "pk")
+        return [sign + name for name in (*pinned, *unique)]
+
+    def _choice(self, filter_class: type[KnownChoiceFilter], *, else_: str | None = None) -> str | None:
+        """The chosen value; ``else_`` if the project removed this filter."""
+        return next((spec.value() for spec in self.filter_specs if isinstance(spec, filter_class)), else_)
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
@@ -236,7 +197,7 @@ def searched(request: HttpRequest, conversations: QuerySet[Conversation]) -> Que
     """The newest conversations, as many as a search covers; the list says if there are more."""
     names = [str(name).removeprefix("-") for name in conversations.query.order_by]
     # If the project has another ordering, the newest have to be found without it.
-    newest_first = names if "remote_id" in names else ["remote_id"]
+    newest_first = names if "remote_id" in names else ["remote_id", "pk"]
     oldest = searching.oldest_searched(conversations.order_by(*(f"-{name}" for name in newest_first)))
     if oldest is None:
         return conversations

@@ -88,30 +88,7 @@ def test_filters_of_state_and_workspace_narrow_each_other(two_workspaces, admin_
     assert names_listed(admin_client, workspace="sales") == ["Two"]
     assert names_listed(admin_client, workspace="sales", state="deleted") == ["Three"]
     assert names_listed(admin_client, workspace="default", state="any") == ["One"]
-    assert names_listed(admin_client, state="any") == ["One"]
-
-
-def test_workspace_that_is_configured_no_more_is_listed_on_request(two_workspaces, admin_client, settings):
-    mirrored("One")
-    mirrored("Two", workspace="sales")
-    del settings.ORQ_WORKSPACES["sales"]
-
-    assert (names_listed(admin_client), names_listed(admin_client, workspace="sales")) == (["One"], ["Two"])
-    switch = admin_client.get(LIST).context["cl"].filter_specs[1]
-    assert (switch.has_output(), switch.lookup_choices) == (True, [("default", "default"), ("sales", "sales")])
-    settings.ORQ_WORKSPACES = {}
-    assert names_listed(admin_client) == ["One"]
-
-
-def test_only_what_is_listed_is_changed_by_an_action_for_all(two_workspaces, admin_client):
-    mirrored("One")
-    (two,) = mirrored("Two", workspace="sales")
-    choice = {"action": "delete_selected", "select_across": "1", "index": "0", "_selected_action": str(two.pk)}
-
-    response = admin_client.post(f"{LIST}?workspace=sales", choice)
-
-    assert "Two" in response.content.decode()
-    assert "One" not in response.content.decode()
+    assert names_listed(admin_client, state="any") == ["Three", "Two", "One"]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +226,7 @@ def test_nonsense_is_never_a_server_error(admin_client, model, query):
 
 
 @pytest.mark.parametrize(
-    ("parameter", "all_of_them"), [("state", "All except deleted"), ("created", "All"), ("workspace", "default")]
+    ("parameter", "all_of_them"), [("state", "All except deleted"), ("created", "All"), ("workspace", "All")]
 )
 def test_unknown_choice_lists_what_no_choice_lists(two_workspaces, admin_client, parameter, all_of_them):
     mirrored("One")
