@@ -359,10 +359,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "conversations",
                 "indexes": [
                     models.Index(fields=["workspace", "deleted_at", "remote_id"], name="django_orq_conv_listed"),
-                    models.Index(fields=["deleted_at", "remote_id", "id"], name="django_orq_conv_kept"),
                     models.Index(fields=["workspace", "indexed_state", "remote_id"], name="django_orq_conv_of_state"),
-                    models.Index(fields=["indexed_state", "remote_id", "id"], name="django_orq_conv_state"),
-                    models.Index(fields=["remote_id", "id"], name="django_orq_conv_newest"),
                     models.Index(fields=["workspace", "remote_updated_at"], name="django_orq_conv_updated"),
                 ],
                 "constraints": [

@@ -114,14 +114,10 @@ class Conversation(models.Model):
             models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
         )
         indexes = (
-            # For the lists by age, in one workspace or in all of them: conversations that are not deleted, those in
-            # one state, and all (for all conversations of one workspace, the constraint's index is used). However few
-            # rows match, the database reads only those.
+            # For the lists of one workspace by age: conversations that are not deleted, and those in one state (all
+            # are in the order of the constraint's index). However few rows match, the database reads only those.
             models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
-            models.Index(fields=("deleted_at", "remote_id", "id"), name="django_orq_conv_kept"),
             models.Index(fields=("workspace", "indexed_state", "remote_id"), name="django_orq_conv_of_state"),
-            models.Index(fields=("indexed_state", "remote_id", "id"), name="django_orq_conv_state"),
-            models.Index(fields=("remote_id", "id"), name="django_orq_conv_newest"),
             # For programs that poll for conversations updated since their last request.
             models.Index(fields=("workspace", "remote_updated_at"), name="django_orq_conv_updated"),
         )
