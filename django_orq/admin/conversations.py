@@ -1,27 +1,26 @@
 """Conversations in the admin: their list, with the times of the last syncs above it, and their pages."""
 
 import json
-from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, SyncRun, searching
-from ..store.database import DatabaseClock, write_database
-from ..sync import runs
+from ..store.database import write_database
 from ..text import is_blank
-from .base import IfSeveral, if_several, known_aliases, page_of, start_url
+from .base import if_several, page_of, start_url
 from .bulk import BulkAdmin
 from .forms import CreateForm, RenameForm
-from .lists import BoundedPaginator, CreatedFilter, StateFilter, WorkspaceFilter, chosen_workspace, own_list, searched
-from .texts import OF_CONVERSATIONS, ago, explained
+from .lists import MAX_OFFERED, BoundedPaginator, CreatedFilter, StateFilter, own_list, searched
+from .texts import OF_CONVERSATIONS, explained
 
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
@@ -35,9 +34,8 @@ class ConversationAdmin(BulkAdmin):
     what can be written to Orq.
     """
 
-    list_display = ("name", IfSeveral("workspace"), "created", "remote_updated_at", "shown_state")
-    list_filter = (StateFilter, WorkspaceFilter, CreatedFilter)
-
+    list_display = ("name", "created", "remote_updated_at", "shown_state")
+    list_filter = (StateFilter, CreatedFilter)
     search_fields = ("display_name",)
     search_help_text = _("Words from the name, or the beginning of an Orq id (conv_…).")
     ordering = ("-remote_id",)  # newest first, because ids sort by creation time
@@ -65,22 +63,29 @@ class ConversationAdmin(BulkAdmin):
         return rows if is_listing else rows.using(write_database())
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
-        if _view(request) == "autocomplete":  # choices for a new reference, in the order of the index
-            queryset = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id", "-pk")
-        term = search_term.strip()[: searching.MAX_TERM]
+        if _view(request) != "autocomplete":
+            return self._search(request, search_term, queryset)
+        # Choices for a new reference: each workspace is searched by itself, in the order of an index.
+        kept = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id")
+        aliases = list(searching.workspaces(queryset))
+        parts = [self._search(request, search_term, kept.filter(workspace=one), len(aliases))[0] for one in aliases]
+        offered = chain(*(part.values_list("pk", flat=True)[:MAX_OFFERED] for part in parts))
+        return queryset.filter(pk__in=[*offered]).order_by("-remote_id", "-pk"), False
+
+    def _search(self, request: HttpRequest, text: str, rows: Any, shares: int = 1) -> tuple[QuerySet[Any], bool]:
+        term = text.strip()[: searching.MAX_TERM]
         if searching.is_id(term):
-            return searching.by_id(queryset, term), False
-        return super().get_search_results(request, searched(request, queryset) if term else queryset, term)
+            return searching.by_id(rows, term), False
+        found = searched(request, rows, shares=shares) if term else rows
+        return super().get_search_results(request, found, term)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer the workspace of the list that the user comes from."""
+        of_list = QueryDict(request.GET.get("_changelist_filters", ""))
+        return {"workspace": of_list.get("workspace")} | super().get_changeform_initial_data(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        chosen, now = chosen_workspace(request), DatabaseClock(write_database()).now()
-        shown = [chosen] if chosen else known_aliases()
-        freshness = [_freshness(alias, now) for alias in shown] if request.method == "GET" else []
-        context = {
-            "chosen_workspace": chosen,
-            "freshness": freshness,
-            "start_url": start_url(request, self.admin_site),
-        }
+        context = {"start_url": start_url(request, self.admin_site)}
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
@@ -135,15 +140,6 @@ class ConversationAdmin(BulkAdmin):
     @admin.display(description=_("other fields"))
     def shown_extra(self, conversation: Conversation) -> str:
         return _pretty_json(conversation.extra)
-
-
-def _freshness(workspace: str, now: datetime) -> dict[str, Any]:
-    """The times of the last syncs of a workspace, for the panel above the list."""
-    fresh, last = runs.freshness(workspace), runs.newest_finished(workspace)
-    never = gettext("not synced yet")
-    told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
-    told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
-    return {"workspace": workspace, "last": last, "under_way": runs.under_way(workspace), **told}
 
 
 def _view(request: HttpRequest) -> str:

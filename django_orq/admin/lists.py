@@ -15,13 +15,19 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import DEFAULT_ALIAS
 from ..models import Conversation, ConversationState, searching
 from ..payloads import first_id
+from ..store.database import DatabaseClock, write_database
+from ..sync import runs
 from ..text import number
 from .base import known_aliases
+from .texts import ago
 
 MAX_LISTED = 10_000
 """The maximum number of rows that are counted and paginated."""
+MAX_OFFERED = 200
+"""How many conversations of each workspace a field with autocompletion offers, newest first."""
 _CUT = "django_orq_search_cut"
 
 
@@ -76,12 +82,6 @@ class WorkspaceFilter(KnownChoiceFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(workspace=self.value()) if self.value() else queryset
-
-
-def chosen_workspace(request: HttpRequest) -> str:
-    """The alias by which a list is filtered; empty without such a filter."""
-    alias = request.GET.get("workspace", "")
-    return alias if alias in known_aliases() else ""
 
 
 class CreatedFilter(KnownChoiceFilter):
@@ -141,12 +141,36 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic only in t
 
 
 class ConversationList(ChangeList):
-    """Conversations in the order of creation, for which there are indexes, or in one that the project offers.
+    """The conversations of one workspace in the order of creation, for which there are indexes.
 
-    Without a matching index, the database sorts the whole table for another order.
+    In another order, which a project may offer, the database sorts all of them if there is no matching index.
     """
 
     paginator: BoundedPaginator
+
+    @cached_property
+    def workspaces(self) -> list[str]:
+        """The aliases to choose from: those in the settings, and others that have rows."""
+        return list(dict.fromkeys([*known_aliases(), *searching.workspaces(self.root_queryset)]))
+
+    @cached_property
+    def workspace(self) -> str:
+        """The alias in the query string; without a valid one, ``default``, or else the first one."""
+        choices = (self.params.get("workspace", ""), DEFAULT_ALIAS, *self.workspaces)
+        return next((alias for alias in choices if alias in self.workspaces), DEFAULT_ALIAS)
+
+    @cached_property
+    def freshness(self) -> dict[str, Any]:
+        """The times of the workspace's last syncs, for the panel above the list."""
+        now = DatabaseClock(write_database()).now()
+        fresh, last = runs.freshness(self.workspace), runs.newest_finished(self.workspace)
+        never = gettext("not synced yet")
+        told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
+        told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
+        return {"last": last, "under_way": runs.under_way(self.workspace), **told}
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        return super().get_filters_params(params) | {"workspace": [self.workspace]}
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         first, *_others = asked = super().get_ordering(request, queryset)
@@ -156,13 +180,9 @@ class ConversationList(ChangeList):
             return [*asked, "pk"]
         sign = "" if first == "remote_id" else "-"
         # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
-        pinned = ("deleted_at",) if self._choice(StateFilter, else_="any") is None else ()
-        unique = ("remote_id",) if self._choice(WorkspaceFilter) else ("remote_id", "pk")
-        return [sign + name for name in (*pinned, *unique)]
-
-    def _choice(self, filter_class: type[KnownChoiceFilter], *, else_: str | None = None) -> str | None:
-        """The chosen value; ``else_`` if the project removed this filter."""
-        return next((spec.value() for spec in self.filter_specs if isinstance(spec, filter_class)), else_)
+        hides_deleted = any(isinstance(spec, StateFilter) and spec.value() is None for spec in self.filter_specs)
+        pinned = ("deleted_at",) if hides_deleted else ()
+        return [sign + name for name in (*pinned, "remote_id")]
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
@@ -193,12 +213,13 @@ def own_list(get_changelist: Callable[..., type[ChangeList]], request: HttpReque
     return type("ConversationList", (ConversationList, get_changelist(request)), {})
 
 
-def searched(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """The newest conversations, as many as a search covers; the list says if there are more."""
+def searched(request: HttpRequest, conversations: QuerySet[Conversation], *, shares: int) -> QuerySet[Conversation]:
+    """The newest conversations of one workspace, as many as a search covers; the list says if there are more."""
     names = [str(name).removeprefix("-") for name in conversations.query.order_by]
     # If the project has another ordering, the newest have to be found without it.
-    newest_first = names if "remote_id" in names else ["remote_id", "pk"]
-    oldest = searching.oldest_searched(conversations.order_by(*(f"-{name}" for name in newest_first)))
+    newest_first = names if "remote_id" in names else ["remote_id"]
+    in_order = conversations.order_by(*(f"-{name}" for name in newest_first))
+    oldest = searching.oldest_searched(in_order, shares=shares)
     if oldest is None:
         return conversations
     setattr(request, _CUT, True)

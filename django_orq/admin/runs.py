@@ -28,8 +28,8 @@ from ..sync import runs
 from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
-from .base import ReadOnlyAdmin, answer_progress, if_several, page_of, start_url, url_to
-from .lists import WorkspaceFilter, chosen_workspace
+from .base import ReadOnlyAdmin, answer_progress, if_several, known_aliases, page_of, start_url, url_to
+from .lists import WorkspaceFilter
 from .rejected import met_last
 from .texts import explain_refusal, explained, local
 
@@ -68,7 +68,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
     # The list
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        context = {"chosen_workspace": chosen_workspace(request), "start_url": start_url(request, self.admin_site)}
+        asked = request.GET.get("workspace", "")
+        chosen = asked if asked in known_aliases() else ""
+        context = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
     @admin.display(description=_("run"), ordering="pk")

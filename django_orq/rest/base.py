@@ -65,7 +65,7 @@ class OrqView(APIView):
 
 
 class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
-    """Views of one workspace (``?workspace=``, ``default`` if omitted).
+    """Views of one workspace (``?workspace=``; if omitted, ``default`` or the only one).
 
     Every response with an object uses the class's ``serializer_class``, whichever serializer reads the request.
     """
@@ -80,8 +80,9 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
     @cached_property
     def workspace(self) -> str:
         """The alias in the request. If no workspace is configured, the mirror of ``default`` can still be read."""
-        alias: str = self.request.query_params.get("workspace", DEFAULT_ALIAS)
-        if alias not in (workspace_aliases() or [DEFAULT_ALIAS]):
+        aliases = workspace_aliases() or [DEFAULT_ALIAS]
+        alias: str = self.request.query_params.get("workspace", aliases[0] if len(aliases) == 1 else DEFAULT_ALIAS)
+        if alias not in aliases:
             raise UnknownWorkspace
         return alias
 

@@ -49,7 +49,7 @@ _HINTS = {
 
 
 class UnknownWorkspace(NotFound):
-    default_detail = _("There is no such workspace. Without ?workspace=, the one called “default” is used.")
+    default_detail = _("There is no such workspace. Add ?workspace= and the alias of a workspace to the URL.")
     default_code = "unknown_workspace"
 
 

@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular import utils as spectacular
 from rest_framework.serializers import CharField, DictField, IntegerField, Serializer, URLField
 
-from ..conf import DEFAULT_ALIAS
 from . import serializers
 
 _REPLACED: Any = CharField(allow_null=True, help_text=_("Someone else's new name that yours replaced; null if none."))
@@ -97,7 +96,7 @@ _NOT_ENQUEUED = _error(_("The message broker or the database is unavailable"), "
 _STOPS_A_RUN = _WRITE | {200: serializers.SyncRunDetailSerializer, 409: _CONFLICT}
 _STARTS_A_RUN = _WRITE | {202: serializers.SyncRunDetailSerializer, 409: _CONFLICT, 503: _NOT_ENQUEUED}
 _PARAMETERS = [
-    spectacular.OpenApiParameter("workspace", str, default=DEFAULT_ALIAS, description=_("The alias of a workspace.")),
+    spectacular.OpenApiParameter("workspace", str, description=_("An alias; if omitted, `default`, or the only one.")),
     spectacular.OpenApiParameter("Retry-After", int, "header", response=[429, 503], description=_("Seconds to wait.")),
 ]
 

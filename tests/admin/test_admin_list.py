@@ -7,11 +7,12 @@ from itertools import chain
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_orq.admin import lists, texts
+from django_orq.admin import conversations, lists, texts
 from django_orq.models import Conversation, searching
 from django_orq.payloads import created_at, first_id
 from django_orq.store.reconcile import reconcile
@@ -88,7 +89,101 @@ def test_filters_of_state_and_workspace_narrow_each_other(two_workspaces, admin_
     assert names_listed(admin_client, workspace="sales") == ["Two"]
     assert names_listed(admin_client, workspace="sales", state="deleted") == ["Three"]
     assert names_listed(admin_client, workspace="default", state="any") == ["One"]
-    assert names_listed(admin_client, state="any") == ["Three", "Two", "One"]
+
+
+# Workspaces
+
+
+def shown_as_links(text: str) -> dict[str, str]:
+    """The switch: the URL for each workspace."""
+    (nav,) = re.findall(r'<nav class="orq-panel orq-workspaces".*?</nav>', text, re.DOTALL)
+    return {alias: unescape(url) for url, alias in re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', nav)}
+
+
+def test_one_workspace_is_listed_at_a_time_and_a_link_leads_to_each_other_one(two_workspaces, admin_client):
+    mirrored("One")
+    mirrored("Two", "Three", workspace="sales")
+
+    text = text_of(admin_client.get(LIST))
+    links = shown_as_links(text)
+
+    assert names_listed(admin_client) == ["One"]
+    assert [*links] == ["default", "sales"]
+    assert 'aria-current="page">default</a>' in text
+    response = admin_client.get(LIST + links["sales"])
+    assert [row.display_name for row in response.context["cl"].result_list] == ["Three", "Two"]
+    assert 'aria-current="page">sales</a>' in text_of(response)
+
+
+def test_switch_keeps_filters_and_search_and_starts_at_the_first_page(two_workspaces, admin_client):
+    mirrored(*map(str, range(130)))
+    query = {"q": "1", "state": "any", "created": "365", "_popup": "1"}
+
+    links = shown_as_links(text_of(admin_client.get(LIST, query)))
+
+    assert dict(QueryDict(links["sales"][1:]).items()) == {**query, "workspace": "sales"}
+    assert shown_as_links(text_of(admin_client.get(LIST, {"p": "2"})))["sales"] == "?workspace=sales"
+
+
+def test_chosen_workspace_stays_chosen(two_workspaces, admin_client):
+    mirrored(*map(str, range(130)), workspace="sales")
+    mirrored(*map(str, range(130)))
+
+    text = text_of(admin_client.get(LIST, {"workspace": "sales", "state": "live"}))
+
+    assert '<input type="hidden" name="workspace" value="sales">' in text  # in the form of the search
+    queries = [QueryDict(unescape(url)) for url in re.findall(r'href="\?([^"]*)"', text)]
+    chosen = [query.get("workspace") for query in queries if query]
+    assert chosen.count("default") == 1  # the link that leads there
+    assert {*chosen} == {"default", "sales"}
+    (row,) = admin_client.get(LIST, {"workspace": "sales", "q": "conv_"}).context["cl"].result_list[:1]
+    (url,) = re.findall(rf'<a href="([^"]*/{row.pk}/change/[^"]*)"', text)
+    saved = admin_client.post(
+        unescape(url), {"display_name": row.display_name, "initial-display_name": row.display_name}
+    )
+    assert saved.status_code == 200  # the page is incomplete
+    assert QueryDict(QueryDict(url.partition("?")[2])["_changelist_filters"])["workspace"] == "sales"
+
+
+def test_form_to_add_offers_the_workspace_of_the_list(two_workspaces, admin_client):
+    text = text_of(admin_client.get(LIST, {"workspace": "sales"}))
+    (add,) = re.findall(r'href="([^"]*/add/\?[^"]*)" class="addlink"', text)
+
+    assert '<option value="sales" selected>' in text_of(admin_client.get(unescape(add)))
+    assert "selected" not in text_of(admin_client.get(reverse(f"{NAMES}_add"))).partition("<select")[2][:300]
+
+
+def test_workspace_that_is_no_longer_configured_is_still_listed(admin_client, settings):
+    settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key"}}
+    mirrored("One")
+    assert 'class="orq-panel orq-workspaces"' not in text_of(admin_client.get(LIST))
+    mirrored("Two", workspace="closed")
+
+    assert [*shown_as_links(text_of(admin_client.get(LIST)))] == ["default", "closed"]
+    assert names_listed(admin_client) == ["One"]
+    assert names_listed(admin_client, workspace="closed") == ["Two"]
+    assert names_listed(admin_client, workspace="closed", state="deleted") == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "listed"), [(["b", "a"], "b"), (["b", "default"], "default"), ([], "mirrored")]
+)
+def test_default_or_the_first_workspace_is_listed_unless_one_is_chosen(admin_client, settings, configured, listed):
+    settings.ORQ_WORKSPACES = {alias: {"API_KEY": "key"} for alias in configured}
+    mirrored("One", workspace="mirrored")
+
+    for query in ({}, {"workspace": "nonsense"}, {"workspace": ""}):
+        assert admin_client.get(LIST, query).context["cl"].workspace == listed
+
+
+def test_action_on_all_changes_the_chosen_workspace_only(two_workspaces, admin_client):
+    mirrored(*map(str, range(3)))
+    rows = mirrored("Two", "Three", workspace="sales")
+    chosen = {"action": "delete_selected", "_selected_action": [rows[0].pk], "select_across": "1", "index": "0"}
+
+    response = admin_client.post(f"{LIST}?workspace=sales", chosen)
+
+    assert {row.display_name for row in response.context["conversations"]} == {"Two", "Three"}
 
 
 @pytest.mark.parametrize(
@@ -225,10 +320,8 @@ def test_nonsense_is_never_a_server_error(admin_client, model, query):
     assert response.status_code == 200 or response.url.endswith("?e=1")
 
 
-@pytest.mark.parametrize(
-    ("parameter", "all_of_them"), [("state", "All except deleted"), ("created", "All"), ("workspace", "All")]
-)
-def test_unknown_choice_lists_what_no_choice_lists(two_workspaces, admin_client, parameter, all_of_them):
+@pytest.mark.parametrize(("parameter", "all_of_them"), [("state", "All except deleted"), ("created", "All")])
+def test_unknown_choice_lists_what_no_choice_lists(admin_client, parameter, all_of_them):
     mirrored("One")
 
     assert names_listed(admin_client, **{parameter: "nonsense"}) == ["One"]
@@ -261,6 +354,27 @@ def test_completion_goes_on_page_by_page(short_lists, admin_client):
 
     assert [len(page["results"]) for page in pages] == [20, 20, 5]
     assert [page["pagination"]["more"] for page in pages] == [True, True, False]
+
+
+def test_completion_offers_and_searches_each_workspace(admin_client, monkeypatch):
+    mirrored("Refund 1", "Invoice")
+    mirrored("Refund 2", workspace="closed")
+    mirrored("Refund 3")
+
+    for term, found in {"refund": "321", "": "32e1", "conv_01": "32e1"}.items():
+        assert "".join(one["text"][-1] for one in complete(admin_client, term).json()["results"]) == found
+    monkeypatch.setattr(conversations, "MAX_OFFERED", 1)
+    assert [one["text"] for one in complete(admin_client, "").json()["results"]] == ["Refund 3", "Refund 2"]
+
+
+def test_completion_by_name_reads_no_more_in_several_workspaces_than_in_one(admin_client, monkeypatch):
+    monkeypatch.setattr(searching, "MAX_SEARCHED", 4)
+    for workspace in ("default", "sales"):
+        mirrored("Refund, old", "Refund 1", "Refund 2", workspace=workspace)
+
+    found = [one["text"] for one in complete(admin_client, "refund").json()["results"]]
+
+    assert found == ["Refund 2", "Refund 1"] * 2
 
 
 def test_deleted_conversations_are_not_offered_for_new_references(admin_client):

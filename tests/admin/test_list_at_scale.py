@@ -141,7 +141,12 @@ REST_LIST = "/orq/conversations/"
 MOST_ON_A_PAGE = 100
 MOST_READ_FOR_A_PAGE = 2 * (MOST_ON_A_PAGE + 1)
 """Each is read once in an index and once in the table."""
-RECENTLY = {"created_after": "2000-01-01T00:00:00Z"}
+CREATED = {
+    "whenever": {},
+    "created since": {"created_after": "2000-01-01T00:00:00Z"},
+    "created before": {"created_before": "2100-01-01T00:00:00Z"},
+    "created between": {"created_after": "2000-01-01T00:00:00Z", "created_before": "2100-01-01T00:00:00Z"},
+}
 
 
 def assert_page_costs_little(client, statements, **query: str) -> dict[str, object]:
@@ -157,7 +162,7 @@ def assert_page_costs_little(client, statements, **query: str) -> dict[str, obje
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("workspace", WORKSPACES[1:])
-@pytest.mark.parametrize("created", [{}, RECENTLY], ids=["whenever", "created since"])
+@pytest.mark.parametrize("created", CREATED.values(), ids=CREATED)
 def test_rest_page_is_read_off_an_index_wherever_it_is(mirror, admin_client, statements, state, workspace, created):
     query = {"workspace": workspace, **created, **({"state": state} if state else {})}
     first = assert_page_costs_little(admin_client, statements, **query)
@@ -184,10 +189,14 @@ def test_rest_list_of_what_was_updated_lately_reads_little_more(mirror, admin_cl
     assert_page_costs_little(admin_client, statements, **query)
 
 
-def test_rest_page_of_an_id_that_begins_so_is_read_off_an_index(mirror, admin_client, statements):
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workspace", WORKSPACES[1:])
+def test_rest_page_of_an_id_that_begins_so_is_read_off_an_index(mirror, admin_client, statements, state, workspace):
     some_id = Conversation.objects.values_list("remote_id", flat=True)[mirror // 2]
+    query = {"workspace": workspace, **({"state": state} if state else {})}
 
-    assert_page_costs_little(admin_client, statements, state="any", search=some_id[:9])
+    for term in (some_id[:9], some_id):
+        assert_page_costs_little(admin_client, statements, search=term, **query)
 
 
 @pytest.mark.parametrize("state", ["", "any"])
