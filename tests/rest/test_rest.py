@@ -244,6 +244,19 @@ def test_workspaces_are_kept_apart(reader, settings):
     assert reader.get(f"{LIST}{remote_id(1)}/", {"workspace": "other"}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("configured", "status"), [(["other"], 200), (["default", "other"], 200), (["a", "other"], 404)]
+)
+def test_workspace_can_be_left_out_if_it_is_the_only_one_or_the_default(reader, settings, configured, status):
+    settings.ORQ_WORKSPACES = {alias: {"API_KEY": "key"} for alias in configured}
+    fill(1, workspace=configured[0])
+
+    for url in (LIST, f"{LIST}{remote_id(0)}/"):
+        response = reader.get(url)
+        assert response.status_code == status
+        assert status == 200 or response.json()["code"] == "unknown_workspace"
+
+
 def test_pages_for_people_can_be_browsed():
     fill(1)
     SyncRun.objects.create(pk=1, workspace="default", mode="full", slot="default:full")
