@@ -56,7 +56,7 @@ class Readers:
     def __init__(self, claim: Claim, *, count: int) -> None:
         self._claim = claim
         self._count = count
-        self._started = 0
+        self._started = self._given_up = 0
         self._key = claim.workspace.api_key
         self._service = ConversationService.for_workspace(claim.run.workspace, key=ApiKey(lambda: self._key.read()))
         self._to_send: SimpleQueue[Request | None] = SimpleQueue()
@@ -64,8 +64,6 @@ class Readers:
         self._under_way: set[Request] = set()
         self._to_repeat: list[Request] = []
         self._ready: deque[Request] = deque()
-        for _number in range(count):
-            self._start()
 
     def close(self) -> None:
         for _thread in range(self._started):
@@ -147,6 +145,8 @@ class Readers:
         request.attempts += 1
         request.sent_at, request.asked_at = math.inf, self._claim.clock.now()
         self._under_way.add(request)
+        if len(self._under_way) > self._started - self._given_up:
+            self._start()
         self._to_send.put(request)
 
     def _receive(self, *, may_repeat: bool = True) -> None:
@@ -159,7 +159,7 @@ class Readers:
                 request = self._done.get_nowait()
         for request in [each for each in self._under_way if time.monotonic() - each.sent_at > PATIENCE]:
             self._under_way.remove(request)
-            self._start()  # its thread may never come back
+            self._given_up += 1  # its thread may never come back
             request.received_at = self._claim.clock.latest()
             request.outcome = TransportError(
                 operation=request.operation, reason="the request timed out", sent=True, timed_out=True
@@ -205,3 +205,4 @@ def _read(
             request.outcome = error
         request.received_at = claim.clock.latest()
         done.put(request)
+        del request  # its page, which an idle thread would keep

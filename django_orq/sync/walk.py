@@ -52,6 +52,7 @@ class Walk:
                     reading.read_on()
                 if request := self._readers.poll():
                     self._take(request, must_stop)
+                    del request  # its page, before the next one arrives
                 else:  # Orq is slow: what has been received is written meanwhile
                     self._write(only_due=True)
                 on_progress(self.run)

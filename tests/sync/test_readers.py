@@ -3,11 +3,13 @@
 import time
 from datetime import UTC, datetime
 from typing import Any
+from weakref import ref
 
 import pytest
 
 from django_orq.exceptions import ServerError
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
+from django_orq.payloads import Page
 from django_orq.service import ConversationService
 from django_orq.sync import intervals, readers, runs, slices
 from django_orq.testing import OrqSandbox
@@ -284,3 +286,35 @@ def test_workspace_is_swapped_for_one_interval(remote, ids):
     assert (run.state, run.needs_approval) == ("failed", "workspace_doubted")
     assert not Conversation.objects.filter(remote_id__in=[item["_id"] for item in foreign]).exists()
     assert Conversation.objects.deleted().count() == 0
+
+
+def test_threads_are_started_only_for_requests_that_are_under_way_at_once(remote, settings, monkeypatch):
+    started = []
+    real = readers.Readers._start
+    monkeypatch.setattr(readers.Readers, "_start", lambda self: (started.append(self), real(self)))
+    configure(settings, PAGE_SIZE=10, READERS=4)
+    fill(remote, 100)
+
+    full_run()
+
+    assert len(started) == 1
+
+
+def test_page_is_not_kept_by_the_thread_that_read_it(remote, ids, monkeypatch):
+    pages: list[ref[Page]] = []
+    real_list, real_close = ConversationService.list, readers.Readers.close
+
+    def remember(service: ConversationService, **options: Any) -> Page:
+        page = real_list(service, **options)
+        pages.append(ref(page))
+        return page
+
+    def close(self: readers.Readers) -> None:
+        assert not any(page() for page in pages)
+        real_close(self)
+
+    monkeypatch.setattr(ConversationService, "list", remember)
+    monkeypatch.setattr(readers.Readers, "close", close)
+
+    assert counters(full_run()) == {"unchanged": COUNT}
+    assert pages
