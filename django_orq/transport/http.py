@@ -4,6 +4,7 @@ Neither objects nor stack frames of ``requests`` and ``urllib3`` leave this modu
 header, and Django's debug page shows the local variables of all frames.
 """
 
+import codecs
 import http.client
 import random
 import socket
@@ -168,7 +169,7 @@ class Transport:
         # Through the adapter, because a session would keep cookies and read a redirect's body to its end.
         send, prepared = session.get_adapter(url).send, session.prepare_request(request)
         with send(prepared, stream=True, timeout=timeout, verify=session.verify or True, proxies=proxies) as response:
-            body = bytearray()
+            body: list[str] = []
             try:
                 _read_body(call, response.raw, deadline, into=body)
             except (*_FAILURES, OrqError):
@@ -177,20 +178,25 @@ class Transport:
         return Reply(
             status=response.status_code,
             headers={bearer.redact(name): bearer.redact(value) for name, value in response.headers.items()},
-            text=bearer.redact(body.decode("utf-8-sig", "surrogateescape")),
+            text=bearer.redact("".join(body)),
             redact=bearer.redact,
         )
 
 
-def _read_body(call: Call, raw: Any, deadline: float, *, into: bytearray) -> None:
+def _read_body(call: Call, raw: Any, deadline: float, *, into: list[str]) -> None:
+    # Decoded piece by piece, so that a long body and its text are not in memory together.
+    length, decoder = 0, codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
     # Decompressed here, since urllib3 before 2.6 does not limit the size of a decompressed chunk.
     gzip = zlib.decompressobj(_GZIP) if raw.headers.get("Content-Encoding", "").lower() == "gzip" else None
     while chunk := raw.read1(_CHUNK, decode_content=False):  # read() would wait until the chunk is full, however slow
-        into += gzip.decompress(chunk, MAX_BODY + 1 - len(into)) if gzip else chunk
-        if len(into) > MAX_BODY:
+        octets = gzip.decompress(chunk, MAX_BODY + 1 - length) if gzip else chunk
+        length += len(octets)
+        into.append(decoder.decode(octets))
+        if length > MAX_BODY:
             raise MalformedResponse(operation=call.operation, reason="it is longer than 10 MB")
         if time.monotonic() >= deadline:
             raise TimeoutError
+    into.append(decoder.decode(b"", final=True))
     if gzip and raw.tell() and not gzip.eof:
         raise zlib.error
 

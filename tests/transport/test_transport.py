@@ -218,6 +218,26 @@ def test_decompression_stops_at_10_mb():
         tracemalloc.stop()
 
 
+def test_long_body_and_its_text_are_not_in_memory_together():
+    body = b'{"data": [], "has_more": false, "text": "' + b"x" * (MAX_BODY - 100) + '", "sign": "€"}'.encode()
+    tracemalloc.start()
+    try:
+        with answering(answer(body)) as service:
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            service.list()
+        assert tracemalloc.get_traced_memory()[1] - before < 3.5 * MAX_BODY  # the text has two bytes per character
+    finally:
+        tracemalloc.stop()
+
+
+def test_characters_whose_octets_arrive_one_by_one_are_read(orq_sandbox, service):
+    name = orq_sandbox.add("Größe – 🧾")["displayName"]
+    orq_sandbox.fail("list", times=1, drip=0.0001)
+    (found,) = service.list().conversations
+    assert found.display_name == name
+
+
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip", "GZip"])
 def test_compressed_answers_are_read(encoding):
     body = gzip.compress(EMPTY) if encoding.lower() == "gzip" else EMPTY
