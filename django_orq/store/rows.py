@@ -16,6 +16,9 @@ from ..models import Conversation
 from ..models.fields import PlainJSONEncoder
 from .database import write_database
 
+MAX_CHARACTERS = 1_000_000
+"""Of the rows in one statement on PostgreSQL, whose driver copies the text of a statement several times."""
+_ROWS_AT_ONCE = 10
 Columns = Mapping[str, Any]
 """The values of one row, by column."""
 
@@ -35,9 +38,9 @@ def insert_rows(rows: Sequence[Columns]) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             types = ", ".join(f"{connection.ops.quote_name(column)} {_type(column, connection)}" for column in columns)
-            values = _Encoder().encode(ordered)
             source = f"jsonb_to_recordset(%s::jsonb) AS new ({types})"
-            cursor.execute(f"{into} SELECT {names} FROM {source}", [values])  # noqa: S608 # names of our own columns
+            for values in _encoded(ordered):
+                cursor.execute(f"{into} SELECT {names} FROM {source}", [values])  # noqa: S608 # names of our own columns
         else:
             places = ", ".join(["%s"] * len(columns))
             cursor.executemany(f"{into} VALUES ({places})", _prepared(ordered, columns, connection))
@@ -68,6 +71,18 @@ def update_rows(rows: Iterable[tuple[int, Columns]], *, unless_mirrored_since: b
 class _Encoder(PlainJSONEncoder):
     def default(self, value: Any) -> Any:
         return value.isoformat() if isinstance(value, datetime) else super().default(value)
+
+
+def _encoded(rows: Sequence[Columns]) -> Iterator[str]:
+    """Yield JSON arrays of the rows, each for one statement."""
+    parts: list[str] = []
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        part = _Encoder().encode(rows[first : first + _ROWS_AT_ONCE])[1:-1]
+        if parts and sum(map(len, parts)) + len(part) > MAX_CHARACTERS:
+            yield f"[{','.join(parts)}]"
+            parts.clear()
+        parts.append(part)
+    yield f"[{','.join(parts)}]"
 
 
 def _table(connection: BaseDatabaseWrapper) -> str:

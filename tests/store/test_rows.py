@@ -10,8 +10,8 @@ from django.db import IntegrityError, connection, connections, models
 
 from django_orq.models import Conversation, RejectedPayload
 from django_orq.payloads import ListItem
+from django_orq.store import rows
 from django_orq.store.reconcile import reconcile, refused
-from django_orq.store.rows import _prepared
 
 from ..triggers import execute
 from ..values import answer, at, conversation, mirrored_values, set_columns
@@ -64,11 +64,22 @@ def test_values_are_prepared_as_their_fields_prepare_them(zone, monkeypatch):
     row = {"metadata": {"ä": [1.5, None]}, "extra": {}, "fingerprint": -5, "deleted_at": None, "display_name": "🧾"}
     row |= {"remote_created_at": at(0), "remote_updated_at": at(0.123), "mirrored_at": at(0).replace(microsecond=1)}
 
-    ((*prepared,),) = _prepared([row], list(row), connection)
+    ((*prepared,),) = rows._prepared([row], list(row), connection)
 
     fields = (Conversation._meta.get_field(column) for column in row)
     expected = [field.get_db_prep_save(row[field.column], connection=connection) for field in fields]
     assert list(map(repr, prepared)) == list(map(repr, expected))
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the other drivers send one row after another")
+def test_long_rows_are_inserted_by_several_statements(monkeypatch, statements):
+    monkeypatch.setattr(rows, "MAX_CHARACTERS", 5_000)
+    some = [conversation(remote_id=f"conv_{number:026d}", metadata={"text": "x" * 100}) for number in range(35)]
+    with statements() as executed:
+        reconcile(answer(*some), workspace="default")
+
+    assert 1 < sum("INSERT" in sql for sql in executed) < 5
+    assert sorted(Conversation.objects.values_list("remote_id", flat=True)) == [one.remote_id for one in some]
 
 
 def test_id_that_another_writer_inserted_is_compared_again(monkeypatch):
