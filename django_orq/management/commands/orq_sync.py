@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, OutputWrapper
+from django.db import reset_queries
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -180,6 +181,7 @@ class Command(OrqCommand):
     def _walk(self, run: SyncRun, progress: Progress) -> SyncRun:
         """Process slices until the run ends, waits, or belongs to another worker; return the run as it is then."""
         while True:
+            reset_queries()  # with DEBUG, Django keeps every statement
             worked = slices.run_slice(run.pk, on_progress=progress.show)
             run.refresh_from_db(using=write_database())
             if run.state == State.WAITING and self._wait(run, progress):
