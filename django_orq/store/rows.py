@@ -3,7 +3,7 @@
 Django's own ``bulk_create`` and ``bulk_update`` take several times as long, mostly to compile their SQL.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
