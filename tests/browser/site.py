@@ -141,6 +141,16 @@ class Site:
             columns = json.dumps(saved(intervals)), "running"
             connection.execute("UPDATE django_orq_syncrun SET intervals = ? WHERE state = ?", columns)
 
+    @contextmanager
+    def in_closed_workspace(self, *rows: Row) -> Iterator[None]:
+        """Until the block ends, these rows are of a workspace that is not configured."""
+        for workspace in ("closed", "default"):
+            with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+                change = "UPDATE django_orq_conversation SET workspace = ? WHERE id = ?"
+                connection.executemany(change, [(workspace, row["id"]) for row in rows])
+            if workspace == "closed":
+                yield
+
     def take(self) -> Row:
         """A conversation from the initial mirror that no other test uses."""
         return self._pool.pop()

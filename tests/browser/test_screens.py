@@ -94,6 +94,15 @@ def test_list(site, look):
     assert take("list") == []
 
 
+def test_list_of_one_of_several_workspaces(site, look):
+    page, take = look
+    with site.in_closed_workspace(*(site.take() for _ in range(3))):
+        page.goto(f"{LIST}?state=live")
+        page.get_by_role("link", name="closed", exact=True).click()
+        expect(page.locator("#result_list tbody tr")).to_have_count(3)
+        assert take("list-of-workspace") == []
+
+
 def test_add_and_its_failure(site, look):
     page, take = look
     page.goto(ADD)

@@ -7,7 +7,7 @@ import pytest
 
 from django_orq.testing import OrqSandbox
 
-from .conftest import watched
+from .conftest import DESKTOP, log_in, watched
 from .pages import ADD, LIST, OPERATIONS, REJECTED, RUNS, change, delete, state
 from .playing import Error, expect
 from .site import VIEWER, Site
@@ -237,3 +237,21 @@ def test_every_function_does_in_each_theme_what_it_does_in_the_stock_admin(theme
         assert use_everything(Person(themed, page), themed) == OF_STOCK
     with watched(chromium, themed, VIEWER) as page:
         look_around(page, themed)
+
+
+def test_switch_of_workspaces_works_without_scripts(themed, chromium):
+    row, *_others = themed.conversations("deleted_at IS NULL")
+    context = chromium.new_context(base_url=themed.url, locale="en", viewport=DESKTOP, java_script_enabled=False)
+    page = context.new_page()
+    log_in(page)
+    names = page.locator("#result_list tbody tr .field-name")
+    with themed.in_closed_workspace(row):
+        page.goto(f"{LIST}?state=live")
+        expect(names.filter(has_text=row["display_name"])).to_have_count(0)
+        page.get_by_role("link", name="closed", exact=True).click()
+        expect(names).to_have_text([row["display_name"]])
+        page.locator("#searchbar").fill(row["display_name"])
+        page.locator("#changelist-search [type=submit]").click()
+        expect(page).to_have_url(re.compile("workspace=closed"))
+        expect(names).to_have_text([row["display_name"]])
+    context.close()
