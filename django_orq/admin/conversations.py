@@ -67,7 +67,7 @@ class ConversationAdmin(BulkAdmin):
             return self._search(request, search_term, queryset)
         # Choices for a new reference: each workspace is searched by itself, in the order of an index.
         kept = queryset.filter(deleted_at=None).order_by("-deleted_at", "-remote_id")
-        aliases = list(searching.workspaces(queryset))
+        aliases = list(searching.workspaces(Conversation.objects.using(queryset.db)))
         parts = [self._search(request, search_term, kept.filter(workspace=one), len(aliases))[0] for one in aliases]
         offered = chain(*(part.values_list("pk", flat=True)[:MAX_OFFERED] for part in parts))
         return queryset.filter(pk__in=[*offered]).order_by("-remote_id", "-pk"), False

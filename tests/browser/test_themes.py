@@ -7,7 +7,7 @@ import pytest
 
 from django_orq.testing import OrqSandbox
 
-from .conftest import DESKTOP, log_in, watched
+from .conftest import new_context, watched
 from .pages import ADD, LIST, OPERATIONS, REJECTED, RUNS, change, delete, state
 from .playing import Error, expect
 from .site import VIEWER, Site
@@ -164,7 +164,7 @@ def use_everything(person: Person, site: Site) -> dict:
     person.confirm()
     person.wait_for("finished")
     seen["failed"] = person.outcomes()
-    person.click("Retry failed and unknown")
+    person.click("Retry failed and unknown items")
     person.wait_for("finished")
     seen["tried again"] = person.outcomes()
     person.go(LIST)
@@ -241,9 +241,9 @@ def test_every_function_does_in_each_theme_what_it_does_in_the_stock_admin(theme
 
 def test_switch_of_workspaces_works_without_scripts(themed, chromium):
     row, *_others = themed.conversations("deleted_at IS NULL")
-    context = chromium.new_context(base_url=themed.url, locale="en", viewport=DESKTOP, java_script_enabled=False)
+    new_context(chromium, themed).close()  # logs in: the login page of unfold needs scripts
+    context = new_context(chromium, themed, java_script_enabled=False)
     page = context.new_page()
-    log_in(page)
     names = page.locator("#result_list tbody tr .field-name")
     with themed.in_closed_workspace(row):
         page.goto(f"{LIST}?state=live")
