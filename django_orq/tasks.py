@@ -140,7 +140,8 @@ def time_limits() -> Iterator[tuple[str, str, float | None]]:
     """
     for task in (walk_conversations, run_operation) if default_app else ():
         for limit in ("soft_time_limit", "time_limit"):
-            yield task.name, limit, getattr(task, limit)
+            # Before Celery 5.5, a task has only the limits of annotations; workers take the others from the settings.
+            yield task.name, limit, getattr(task, limit) or task.app.conf[f"task_{limit}"]
 
 
 def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
