@@ -57,13 +57,13 @@ def test_without_a_worker_calls_expire_and_the_run_stays_for_the_next_one(new_fl
 def test_second_command_says_that_another_works_and_leaves(brokerless, orq_sandbox):
     for number in range(3):
         orq_sandbox.add(f"Ticket {number}")
-    orq_sandbox.latency = 3
+    orq_sandbox.latency = 10  # the second command has to start meanwhile, however busy the machine is
     with brokerless.command("orq_sync", "--full") as first:
         assert wait_until(lambda: SyncRun.objects.filter(state="running").exists()), first.text
         with brokerless.command("orq_sync", "--full") as second:
-            assert second.process.wait(20) == 5, second.text
+            assert second.process.wait(60) == 5, second.text
         assert "Worker: process" in second.text
-        assert first.process.wait(20) == 0, first.text
+        assert first.process.wait(60) == 0, first.text
     assert orq_sandbox.count() == 1
     assert SyncRun.objects.get().created == 3
     assert mirror_equals(orq_sandbox)
