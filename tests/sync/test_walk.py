@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from django_orq.models import Conversation, RejectedPayload, SyncRun
-from django_orq.sync import runs, slices, walk
+from django_orq.sync import batches, runs, slices, walk
 from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
@@ -299,7 +299,10 @@ def test_values_that_every_database_can_hold_are_mirrored_and_stay_unchanged(rem
     assert mirror_equals(remote)
 
 
-def test_full_batch_costs_three_statements_when_all_is_new_and_two_when_nothing_changed(remote, statements):
+def test_full_batch_costs_three_statements_when_all_is_new_and_two_when_nothing_changed(
+    remote, statements, monkeypatch
+):
+    monkeypatch.setattr(batches, "MAX_SECONDS", 60)  # so that the batch is full on a busy machine, too
     fill(remote, 1_200)
 
     look_up, fence, insert = _statements_of_second_batch(statements)[:3]
