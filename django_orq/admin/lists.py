@@ -189,7 +189,8 @@ class ConversationList(ChangeList):
         if getattr(request, _CUT, False):
             self.search_help_text = gettext(
                 "Only the newest %(count)s conversations were searched for this name. "
-                "To find older ones, filter by state, or search for the beginning of an Orq id."
+                "To find an older one, search for the beginning of its Orq id. If it is unlisted, missing or deleted, "
+                "filtering by that state also helps."
             ) % {"count": number(searching.MAX_SEARCHED)}
         return queryset
 

@@ -130,7 +130,10 @@ class _Examination:
                 raise
             answer = str(error.status)
             if error.status not in (400, 404):
-                remedy = _("If the conversation at a run's cursor is deleted, the run fails: run orq_sync --fresh.")
+                remedy = _(
+                    "If the conversation at a run's cursor is deleted, that run cannot continue. If this happens, "
+                    "start a new run with orq_sync --fresh (for a full run: --full --fresh)."
+                )
         return Finding(text=_("response to an unknown cursor: %(answer)s") % {"answer": answer}, remedy=remedy)
 
     def _remedy(self, error: OrqError, newest: str | None) -> str:

@@ -224,7 +224,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("mass_delete", "more are missing than may be deleted without a review"),
+                            ("mass_delete", "more conversations are missing than may be deleted without a review"),
                             ("no_canary", "no conversation that is known to exist could be found in Orq"),
                             ("workspace_doubted", "the API key and base URL may belong to another workspace"),
                         ],

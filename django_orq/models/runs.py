@@ -32,7 +32,7 @@ class SyncRun(Work):
     class Approval(models.TextChoices):
         """Why a run was stopped for review."""
 
-        MASS_DELETE = "mass_delete", _("more are missing than may be deleted without a review")
+        MASS_DELETE = "mass_delete", _("more conversations are missing than may be deleted without a review")
         NO_CANARY = "no_canary", _("no conversation that is known to exist could be found in Orq")
         WORKSPACE = "workspace_doubted", _("the API key and base URL may belong to another workspace")
 

@@ -91,7 +91,8 @@ class RenameSerializer(serializers.Serializer[Any]):
         write_only=True,
         required=False,
         help_text=_(
-            "The remote_updated_at that you read. If the conversation was changed since, it is not renamed (409)."
+            "The remote_updated_at that you read. If the mirror has a newer change, or Orq has another name than the "
+            "mirror, the conversation is not renamed (409)."
         ),
     )
 
@@ -225,7 +226,8 @@ class SyncRunQuery(PageQuery):
 class FreshnessSerializer(serializers.Serializer[Freshness]):
     """How recent the mirrored data is.
 
-    `last_incremental` is null until a run has completed, `last_full` until a full run has that needs no approval.
+    `last_incremental` is null until there is a complete run, `last_full` until there is a complete full run that
+    needs no approval.
     """
 
     last_incremental = TimeField(allow_null=True, help_text=_("Conversations created before this time are mirrored."))

@@ -208,7 +208,7 @@ def _missing_in_words(run: SyncRun) -> str:
 
 
 def _approved(approval: Mapping[str, Any], format_time: FormatTime) -> str:
-    text = _("Approved by %(by)s (%(time)s): %(reason)s.")
+    text = _("Approved by %(by)s (%(time)s). The run had been stopped for review: %(reason)s.")
     time = format_time(datetime.fromisoformat(approval["at"]))
     return text % {"by": approval["by"], "time": time, "reason": SyncRun.Approval(approval["reason"]).label}
 
