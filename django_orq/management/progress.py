@@ -35,15 +35,15 @@ class Progress:
 
     def wait(self, seconds: float, *, why: str) -> None:
         """Wait so many seconds: with a countdown on a terminal, or else after a line that says why."""
-        end = time.monotonic() + seconds
         if not self._on_terminal:
             self._stream.write(_("Waiting for %(time)s: %(why)s.") % {"time": _left(seconds), "why": why})
-        while (left := end - time.monotonic()) > 0:
+        while seconds > 0:
             if self._on_terminal:
-                text = _("Waiting for %(time)s: %(why)s.") % {"time": _left(left), "why": why}
+                text = _("Waiting for %(time)s: %(why)s.") % {"time": _left(seconds), "why": why}
                 self._stream.write(f"\r{text}\033[K", ending="")
             self._stream.flush()
-            time.sleep(min(left, 1.0))
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
 
     def close(self) -> None:
         if self._on_terminal:

@@ -148,25 +148,29 @@ class DatabaseClock:
     processes can make an answer look older than it is, never newer.
     """
 
+    # Attributes of a class, because freezegun does not replace these: it would freeze both, but not in all threads.
+    monotonic = staticmethod(time.monotonic)
+    machine_time = staticmethod(datetime.now)
+
     def __init__(self, using: str) -> None:
         connections[using].ensure_connection()  # first, so that connecting does not widen the bounds
-        self._asked = time.monotonic()
+        self._asked = self.monotonic()
         self._base = _read(using)
-        self._answered = time.monotonic()
+        self._answered = self.monotonic()
 
     def now(self) -> datetime:
         """The lower bound of the current time, aware, UTC."""
-        return self._base + timedelta(seconds=time.monotonic() - self._answered)
+        return self._base + timedelta(seconds=self.monotonic() - self._answered)
 
     def latest(self) -> datetime:
         """The upper bound of the current time, aware, UTC."""
-        return self._base + timedelta(seconds=time.monotonic() - self._asked)
+        return self._base + timedelta(seconds=self.monotonic() - self._asked)
 
 
 def _read(using: str) -> datetime:
     connection = connections[using]
     if connection.vendor not in _QUERIES:  # SQLite uses the clock of this machine
-        return datetime.now(UTC)
+        return DatabaseClock.machine_time(UTC)
     with connection.cursor() as cursor:
         cursor.execute(_QUERIES[connection.vendor])
         moment: datetime = cursor.fetchone()[0]

@@ -1,7 +1,6 @@
 """A worker's claim on a run: its lease, and the fence, which is the first statement of each transaction."""
 
 import math
-import time
 from datetime import datetime
 from typing import Any, Self
 
@@ -27,7 +26,7 @@ class Claim(Lease[SyncRun]):
         self.workspace = workspace
         self.deferred: dict[str, Any] = {}
         """Columns that the next checkpoint or the release saves."""
-        self._saved_at = self._renewed_at = time.monotonic()
+        self._saved_at = self._renewed_at = DatabaseClock.monotonic()
         self._wait_checked_at = -math.inf
 
     @classmethod
@@ -50,16 +49,16 @@ class Claim(Lease[SyncRun]):
         Raises ``MustWait`` while a Retry-After of Orq is in force, and a ``Problem`` if the sleep would be too long.
         To limit queries, the database is asked for a Retry-After at most once a second.
         """
-        if time.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
+        if DatabaseClock.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)
-            self._wait_checked_at = time.monotonic()
+            self._wait_checked_at = DatabaseClock.monotonic()
         rate_limits.keep_pace(self.workspace, clock=self.clock)
 
     def renew_in_time(self) -> None:
         """Renew the lease if a third of it has passed since the last time."""
-        if time.monotonic() - self._renewed_at > self.workspace.lease_seconds / 3:
+        if DatabaseClock.monotonic() - self._renewed_at > self.workspace.lease_seconds / 3:
             self.renew()
-            self._renewed_at = time.monotonic()
+            self._renewed_at = DatabaseClock.monotonic()
 
     def checkpoint(self, now: datetime) -> dict[str, Any]:
         """The columns that each checkpoint sets."""
@@ -85,7 +84,7 @@ class Claim(Lease[SyncRun]):
 
     def apply(self, values: dict[str, Any]) -> None:
         """Set the run's attributes to what was saved."""
-        self.deferred, self._saved_at = {}, time.monotonic()
+        self.deferred, self._saved_at = {}, DatabaseClock.monotonic()
         self._renewed_at = self._saved_at
         self._set(values)
 
@@ -97,7 +96,7 @@ class Claim(Lease[SyncRun]):
 
     def save_soon(self, values: dict[str, Any]) -> None:
         """Save a checkpoint that may be lost without harm; within a second of the last one, leave it to the next."""
-        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+        if DatabaseClock.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
             self.save(values)
             self.apply(values)
         else:

@@ -6,7 +6,6 @@ slot for each request, and decides on repeats.
 
 import math
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from ..exceptions import ConversationNotFound, OrqError, ServerError, TransportE
 from ..payloads import RemoteConversation
 from ..service import ConversationService
 from ..store import rate_limits
+from ..store.database import DatabaseClock
 from .claim import Claim
 
 PATIENCE = TOTAL_SECONDS + 5
@@ -46,7 +46,7 @@ class Request:
     def __init__(self, owner: Any, operation: str, send: Send) -> None:
         self.owner, self.operation, self.send = owner, operation, send
         self.attempts = 0
-        self.begun_at = self.due_at = time.monotonic()
+        self.begun_at = self.due_at = DatabaseClock.monotonic()
         self.sent_at = math.inf
 
 
@@ -115,7 +115,7 @@ class Readers:
     def poll(self) -> Request | None:
         """Wait a moment for the next outcome, renew the lease, and repeat what failed if that may help."""
         if not self._ready:
-            for request in [each for each in self._to_repeat if each.due_at <= time.monotonic()]:
+            for request in [each for each in self._to_repeat if each.due_at <= DatabaseClock.monotonic()]:
                 self._to_repeat.remove(request)
                 self._hand_out(request)
             self._claim.renew_in_time()
@@ -157,7 +157,7 @@ class Readers:
                     self._under_way.remove(request)
                     self._sort(request, may_repeat=may_repeat)
                 request = self._done.get_nowait()
-        for request in [each for each in self._under_way if time.monotonic() - each.sent_at > PATIENCE]:
+        for request in [each for each in self._under_way if DatabaseClock.monotonic() - each.sent_at > PATIENCE]:
             self._under_way.remove(request)
             self._given_up += 1  # its thread may never come back
             request.received_at = self._claim.clock.latest()
@@ -171,7 +171,7 @@ class Readers:
             rate_limits.record_retry_after(self._claim.run.workspace, request.outcome, clock=self._claim.clock)
         retries = self._claim.workspace.retries
         pause = min(retries.initial_interval * 2 ** (request.attempts - 1), retries.max_interval)
-        request.due_at = time.monotonic() + pause * random.uniform(0.5, 1)  # noqa: S311 # jitter, not a secret
+        request.due_at = DatabaseClock.monotonic() + pause * random.uniform(0.5, 1)  # noqa: S311 # jitter, not a secret
         in_time = request.attempts < retries.attempts and request.due_at < request.begun_at + retries.max_elapsed
         if may_repeat and in_time and _may_pass(request.outcome, retries):
             self._to_repeat.append(request)
@@ -198,7 +198,7 @@ def _read(
     service: ConversationService, to_send: "SimpleQueue[Request | None]", done: "SimpleQueue[Request]", claim: Claim
 ) -> None:
     while (request := to_send.get()) is not None:
-        request.sent_at = time.monotonic()
+        request.sent_at = DatabaseClock.monotonic()
         try:
             request.outcome = request.send(service, _ONE_ATTEMPT)
         except Exception as error:  # raised by the slice's thread
