@@ -49,10 +49,10 @@ class Claim(Lease[SyncRun]):
         Raises ``MustWait`` while a Retry-After of Orq is in force, and a ``Problem`` if the sleep would be too long.
         To limit queries, the database is asked for a Retry-After at most once a second.
         """
-        if DatabaseClock.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:
+        rate_limits.keep_pace(self.workspace, clock=self.clock)
+        if DatabaseClock.monotonic() - self._wait_checked_at >= SECONDS_BETWEEN_CHECKS:  # also after a long sleep
             rate_limits.check(self.run.workspace, operation=operation, clock=self.clock)
             self._wait_checked_at = DatabaseClock.monotonic()
-        rate_limits.keep_pace(self.workspace, clock=self.clock)
 
     def renew_in_time(self) -> None:
         """Renew the lease if a third of it has passed since the last time."""

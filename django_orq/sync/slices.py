@@ -240,14 +240,17 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
 
 def pause_after(error: OrqError, run: SyncRun, *, now: datetime) -> tuple[SyncRun.Wait, float] | None:
     """Count the error, and return why and for how many seconds the run waits; ``None`` if it fails."""
-    run.failures += error.retry_after is None and error.code != "pace_kept"
+    is_trouble = error.retry_after is None and error.code != "pace_kept"
+    run.failures += is_trouble
     if isinstance(error, MalformedResponse):
         run.malformed += 1
     elif not isinstance(error, (Problem, MustWait)):  # these two are not responses from Orq
         run.malformed = 0
-    run.trouble_since = run.trouble_since or now
-    may_pass = _may_pass(error, run) and now - run.trouble_since <= MAX_TROUBLE
-    return _pause(error, run) if may_pass else None
+    if is_trouble:
+        run.trouble_since = run.trouble_since or now
+        if now - run.trouble_since > MAX_TROUBLE:
+            return None
+    return _pause(error, run) if _may_pass(error, run) else None
 
 
 def _may_pass(error: OrqError, run: SyncRun) -> bool:

@@ -1,21 +1,28 @@
 """Several readers: the list is cut into intervals, and their pages arrive in any order."""
 
+import itertools
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
 import pytest
+from django.db import connection
 
-from django_orq.exceptions import ServerError
+from django_orq.exceptions import RateLimited, ServerError
+from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.payloads import Page
 from django_orq.service import ConversationService
-from django_orq.sync import intervals, readers, runs, slices
+from django_orq.store import rate_limits
+from django_orq.store.database import DatabaseClock
+from django_orq.sync import claim, intervals, readers, runs, slices
 from django_orq.testing import OrqSandbox
 
+from ..threads import in_thread
 from ..triggers import written_rows
-from ..walking import configure, fill, full_run, let_the_wait_pass, mirror_equals
+from ..walking import configure, fill, full_run, incremental_run, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
 COUNT = 300
@@ -164,6 +171,92 @@ def test_retry_after_stops_all_readers(remote, ids):
     assert WorkspaceWait.objects.get().until > datetime.now(UTC)
     let_the_wait_pass()
     assert counters(full_run()) == {"unchanged": COUNT}
+
+
+def be_told_to_wait(remote: Any, seconds: float) -> None:
+    """Another request to Orq, such as one of the admin's, is answered with 429."""
+    remote.fail("retrieve", status=429, headers={"Retry-After": str(seconds)})
+    with pytest.raises(RateLimited):
+        verbs.refresh_conversation(Conversation.objects.latest("pk"))
+
+
+def test_no_reader_starts_a_request_while_others_were_told_to_wait(remote, ids, settings):
+    """Neither later than a second after that was stored, nor before the wait is over, whichever run it is for."""
+    configure(settings, PAGE_SIZE=2)
+    remote.latency = 0.1
+    sent: list[float] = []
+    told: list[float] = []
+
+    def note(operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("list", "before"):
+            sent.append(time.monotonic() - remote.latency)
+
+    def on_progress(_run: SyncRun) -> None:
+        if len(sent) > 10 and not told:
+            be_told_to_wait(remote, 3)
+            told.append(time.monotonic())
+
+    remote.on_request = note
+    run = runs.open_run("default", "full")
+    slices.run_slice(run.pk, on_progress=on_progress)
+    run.refresh_from_db()
+    assert (run.state, run.wait) == ("waiting", "retry_after")
+    assert max(sent) < told[0] + claim.SECONDS_BETWEEN_CHECKS + 0.5
+    sent.clear()
+
+    until = WorkspaceWait.objects.get().until
+    assert incremental_run().wait == "retry_after"
+    while slices.run_slice(run.pk) is None:
+        assert not sent
+        time.sleep(0.05)
+    assert datetime.now(UTC) - timedelta(seconds=time.monotonic() - min(sent)) >= until
+    assert counters(full_run()) == {"unchanged": COUNT}
+
+
+def test_wait_is_looked_up_again_after_the_sleep_for_a_slot(remote, ids, settings, monkeypatch):
+    configure(settings, REQUESTS_PER_MINUTE=12)
+    monkeypatch.setattr(claim, "SECONDS_BETWEEN_CHECKS", 0.1)
+
+    def sleep(seconds: float) -> None:
+        if seconds > 1:
+            be_told_to_wait(remote, 60)
+            time.sleep(0.2)
+
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(sleep=sleep))
+    run = full_run()
+
+    assert (run.wait, remote.count("list")) == ("retry_after", 1)
+
+
+def test_slow_pace_never_fails_a_run(remote, ids, settings, monkeypatch):
+    configure(settings, REQUESTS_PER_MINUTE=12)
+    monkeypatch.setattr(rate_limits, "MAX_SLEEP", 0.1)
+    for _slice in range(40):
+        run = full_run()
+        if run.state != "waiting":
+            break
+        assert run.wait == "pace"
+        let_the_wait_pass()
+
+    assert (run.state, counters(run)) == ("succeeded", {"unchanged": COUNT})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite's memory cannot be used by two connections at once")
+def test_pace_holds_for_all_processes_together(settings):
+    slots: list[datetime] = []
+
+    def acquire() -> None:
+        clock = DatabaseClock("default")
+        for _request in range(10):
+            slots.append(rate_limits.acquire("default", per_minute=600, patience=60, clock=clock))
+
+    for thread in [in_thread(acquire) for _process in range(4)]:
+        thread.join()
+
+    slots.sort()
+    assert len(slots) == 40
+    assert min(later - earlier for earlier, later in itertools.pairwise(slots)) >= timedelta(seconds=0.1)
 
 
 def test_pace_holds_for_all_readers_together(remote, ids, settings):

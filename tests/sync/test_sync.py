@@ -229,6 +229,29 @@ def test_day_of_trouble_without_a_page_fails_the_run(remote):
     assert full_run().state == SyncRun.State.FAILED
 
 
+@pytest.mark.parametrize("why", ["pace", "retry_after"])
+def test_days_of_waits_that_somebody_asked_for_do_not_fail_the_run(remote, settings, why):
+    """Not even if there was trouble before: other requests may take all slots, and Orq may be busy for long."""
+    if why == "pace":
+        configure(settings, REQUESTS_PER_MINUTE=12)
+        WorkspaceWait.objects.create(workspace="default", next_slot_at=datetime.now(UTC) + timedelta(days=30))
+    else:
+        remote.fail("list", times=None, status=429, headers={"Retry-After": "60"})
+    for _day in range(3):
+        run = full_run()
+        assert (run.state, run.wait, run.trouble_since) == ("waiting", why, None)
+        past = datetime.now(UTC) - timedelta(hours=25)
+        SyncRun.objects.update(trouble_since=past, resume_at=past)
+        WorkspaceWait.objects.update(until=None)
+        assert full_run().state == "waiting"
+        SyncRun.objects.update(trouble_since=None, resume_at=past)
+        WorkspaceWait.objects.update(until=None)
+
+    remote.clear_faults()
+    let_the_wait_pass()
+    assert full_run().state == "succeeded"
+
+
 def test_three_malformed_answers_running_fail_the_run(remote):
     remote.fail("list", times=3, status=200, body="<html>")
     for _time in range(2):
