@@ -21,6 +21,7 @@ from ..conf import get_workspace
 from ..exceptions import (
     CursorIgnored,
     MalformedResponse,
+    MirrorContended,
     MustWait,
     OrqError,
     Problem,
@@ -32,6 +33,7 @@ from ..store.database import (
     DATABASE_TROUBLE,
     DatabaseClock,
     all_runs,
+    is_contention,
     kept_rows,
     leave_broken_connection,
     write_database,
@@ -102,9 +104,12 @@ def _work_or_wait(
     except OrqError as error:
         _wait_or_fail(claim, error)
     except DATABASE_TROUBLE as error:
-        logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
         leave_broken_connection()
-        _wait_or_fail(claim, Problem("database_trouble", error=type(error).__name__))
+        if is_contention(error):
+            _wait_or_fail(claim, MirrorContended())
+        else:
+            logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
+            _wait_or_fail(claim, Problem("database_trouble", error=type(error).__name__))
     except Exception as error:
         with suppress(LeaseLost):
             _fail(claim, error)
@@ -240,13 +245,13 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
 
 def pause_after(error: OrqError, run: SyncRun, *, now: datetime) -> tuple[SyncRun.Wait, float] | None:
     """Count the error, and return why and for how many seconds the run waits; ``None`` if it fails."""
-    is_trouble = error.retry_after is None and error.code != "pace_kept"
-    run.failures += is_trouble
+    is_asked_for = error.retry_after is not None or error.code == "pace_kept"
+    run.failures += not is_asked_for
     if isinstance(error, MalformedResponse):
         run.malformed += 1
     elif not isinstance(error, (Problem, MustWait)):  # these two are not responses from Orq
         run.malformed = 0
-    if is_trouble:
+    if not (is_asked_for or isinstance(error, MirrorContended)):
         run.trouble_since = run.trouble_since or now
         if now - run.trouble_since > MAX_TROUBLE:
             return None

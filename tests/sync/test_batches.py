@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -300,25 +301,50 @@ class TestOtherWriters:
         assert SyncRun.objects.get(mode="incremental").error_code == ""
         assert mirror_equals(remote)
 
-    def test_row_that_a_project_locks_makes_the_run_wait_and_never_fail(self, remote, ids, monkeypatch):
-        monkeypatch.setattr(
-            database,
-            "_LOCK_TIMEOUTS",
-            {
+    @pytest.fixture(params=[0.05, pytest.param(5, marks=pytest.mark.volume)], ids=["", "20 s"])
+    def seconds_for_locks(self, request, monkeypatch) -> float:
+        """How long a statement waits for a lock: with the real time, the three attempts take 15 of 20 s."""
+        if request.param < 5:
+            timeouts = {
                 "postgresql": ("SET LOCAL lock_timeout = '50ms'", ""),
                 "mysql": (
                     "SET @orq_seconds = @@innodb_lock_wait_timeout, innodb_lock_wait_timeout = 1",
                     "SET innodb_lock_wait_timeout = @orq_seconds",
                 ),
-            },
-        )
+            }
+            monkeypatch.setattr(database, "_LOCK_TIMEOUTS", timeouts)
+        return request.param
+
+    @pytest.mark.parametrize("change", ["rename", "remove", "remove before"])
+    def test_row_that_a_project_locks_makes_the_run_wait_and_never_fail(
+        self, remote, ids, seconds_for_locks, caplog, change
+    ):
+        """“remove before”: the row is locked when the walk has marked it as missing, and the run confirms it."""
         full_run()
-        remote.rename(ids[20], "Renamed")
+        if change == "rename":
+            remote.rename(ids[0], "Renamed")
+        else:
+            remote.remove(ids[0])
+        if change == "remove before":
+            remote.fail("retrieve", status=503)
+            assert full_run().phase == "confirm"
+            let_the_wait_pass()
+        caplog.clear()
         with transaction.atomic():
-            set_columns(Conversation.objects.get(remote_id=ids[20]), previous_name="locked")
+            started = time.monotonic()
+            set_columns(Conversation.objects.get(remote_id=ids[0]), previous_name="locked")
             in_thread(full_run).join()
             run = SyncRun.objects.latest("pk")
             assert (run.state, run.wait, run.error_code) == ("waiting", "database", "mirror_contended")
+            time.sleep(max(0, 4 * seconds_for_locks - (time.monotonic() - started)))
+            days_ago = run.queued_at - timedelta(days=2)
+            in_thread(lambda: SyncRun.objects.update(trouble_since=days_ago, resume_at=days_ago)).join()
+            in_thread(full_run).join()
+            run.refresh_from_db()
+            assert (run.state, run.error_code) == ("waiting", "mirror_contended")
+        assert "database error" not in caplog.text
         let_the_wait_pass()
-        assert full_run().updated == 1
+        assert full_run() == run
+        run.refresh_from_db()
+        assert (run.state, run.updated, run.tombstoned) == ("succeeded", change == "rename", change != "rename")
         assert mirror_equals(remote)
