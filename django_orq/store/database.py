@@ -21,6 +21,7 @@ from django.db import (
     router,
     transaction,
 )
+from django.db import Error as AnyDatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
@@ -85,7 +86,7 @@ def locked(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
     return rows.select_for_update(no_key=no_key).order_by("remote_id")
 
 
-def is_contention(error: DatabaseError) -> bool:
+def is_contention(error: AnyDatabaseError) -> bool:
     """Whether another writer was in the way, so that the same work is likely to succeed at the next attempt."""
     return _code(error) in _CONTENTION
 
@@ -95,7 +96,7 @@ def is_refusal(error: DatabaseError) -> bool:
     return isinstance(error, (IntegrityError, DataError)) or _code(error) in _REFUSALS
 
 
-def _code(error: DatabaseError) -> object:
+def _code(error: AnyDatabaseError) -> object:
     """PostgreSQL's SQLSTATE, MariaDB's number, or SQLite's message."""
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

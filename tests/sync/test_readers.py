@@ -248,8 +248,7 @@ def test_pace_holds_for_all_processes_together(settings):
 
     def acquire() -> None:
         clock = DatabaseClock("default")
-        for _request in range(10):
-            slots.append(rate_limits.acquire("default", per_minute=600, patience=60, clock=clock))
+        slots.extend(rate_limits.acquire("default", per_minute=600, patience=60, clock=clock) for _ in range(10))
 
     for thread in [in_thread(acquire) for _process in range(4)]:
         thread.join()
