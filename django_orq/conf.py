@@ -75,6 +75,11 @@ class KeyCallableFailed(ImproperlyConfigured):
     The message names the type of the exception, without its text, which may contain the key.
     """
 
+    @property
+    def reason(self) -> str:
+        """Why nothing was sent, as the ``reason`` of a ``TransportError``."""
+        return f"there is no API key ({str(self).rstrip('.')})"
+
 
 class ApiKey:
     """An API key, or a callable that returns it. Its repr hides the key, since debug pages show local variables."""

@@ -138,9 +138,7 @@ class Readers:
         try:
             self._key = ApiKey(self._claim.workspace.read_key())
         except KeyCallableFailed as error:
-            raise TransportError(
-                operation=request.operation, reason=f"there is no API key ({str(error).rstrip('.')})", sent=False
-            ) from None
+            raise TransportError(operation=request.operation, reason=error.reason, sent=False) from None
         self._claim.run.requests += 1
         request.attempts += 1
         request.sent_at, request.asked_at = math.inf, self._claim.clock.now()

@@ -133,9 +133,7 @@ class Transport:
         try:
             outcome = self._exchange(call, session, deadline)
         except KeyCallableFailed as error:
-            return TransportError(
-                operation=call.operation, reason=f"there is no API key ({str(error).rstrip('.')})", sent=False
-            )
+            return TransportError(operation=call.operation, reason=error.reason, sent=False)
         except _FAILURES as error:
             outcome = _failure(call, error, requests.utils.select_proxy(self._base_url, session.proxies))
         except BaseException as error:  # a soft time limit, Ctrl-C, a bug: raised without the frames that hold the key

@@ -21,9 +21,8 @@ PLACE = "?" if VENDOR == "sqlite3" else "%s"
 CONFLICT, NEW = "ON CONFLICT (workspace, remote_id) DO UPDATE SET", "excluded.{0}"
 if VENDOR == "mysql":
     CONFLICT, NEW = "ON DUPLICATE KEY UPDATE", "VALUES({0})"
-# All parts of the SQL are constants.
 UPSERT = (
-    f"INSERT INTO benchmarks_copy ({', '.join(COLUMNS)}) VALUES ({', '.join([PLACE] * len(COLUMNS))}) "  # noqa: S608
+    f"INSERT INTO benchmarks_copy ({', '.join(COLUMNS)}) VALUES ({', '.join([PLACE] * len(COLUMNS))}) "  # noqa: S608 # all parts are constants
     f"{CONFLICT} {', '.join(f'{column} = {NEW.format(column)}' for column in COLUMNS[2:])}"
 )
 SELECT = "SELECT remote_id, fingerprint FROM benchmarks_copy WHERE workspace = 'default' AND remote_id IN ({0})"

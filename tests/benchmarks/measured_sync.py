@@ -40,13 +40,12 @@ def peak_mb() -> float:
 
 
 def examine(contestant: str, started_at: datetime) -> dict[str, object]:
-    # Imported late, because they are not part of the memory of the bare loops.
-    from django.db import connection  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415 # late: not part of the memory of the bare loops
 
-    from django_orq.models import Conversation  # noqa: PLC0415
+    from django_orq.models import Conversation  # noqa: PLC0415 # as above
 
-    from .models import Copy  # noqa: PLC0415
-    from .remote import digest  # noqa: PLC0415
+    from .models import Copy  # noqa: PLC0415 # as above
+    from .remote import digest  # noqa: PLC0415 # as above
 
     model = Conversation if contestant.startswith("ours") else Copy
     rows = model.objects.filter(deleted_at=None).order_by("remote_id")
