@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, dataclass_transform
 from django.apps import apps
 from django.utils.translation import gettext
 
-from .text import for_reader
-from .text import marked as _
+from .text import for_reader, marked as _
 
 __all__ = [
     "APIError",

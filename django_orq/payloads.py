@@ -15,8 +15,7 @@ from types import UnionType
 from typing import Any
 
 from .exceptions import InvalidName
-from .text import is_blank
-from .text import marked as _
+from .text import is_blank, marked as _
 
 __all__ = ["Page", "RejectedItem", "RemoteConversation"]
 

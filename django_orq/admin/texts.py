@@ -11,8 +11,7 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.text import get_text_list
 from django.utils.timezone import localtime, now
-from django.utils.translation import gettext, ngettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from .. import exceptions
 from ..exceptions import ConversationChanged, MirrorBehind, MustWait, OrqError, OutcomeUnknown, Problem

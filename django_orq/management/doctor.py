@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError
 from django.utils.text import get_text_list
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext as _, gettext_noop
 
 from ..conf import API_STYLES, INTERACTIVE_SECONDS, MAX_PAGE_SIZE, RetryConfig, Workspace
 from ..exceptions import APIError, ConversationNotFound, CursorIgnored, MalformedResponse, OrqError

@@ -16,8 +16,7 @@ from django.apps import apps
 from django.db import router
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils.functional import Promise
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from .. import logs
 from ..conf import get_workspace

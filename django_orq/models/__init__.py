@@ -1,7 +1,6 @@
 """The models: mirrored conversations, sync runs, operations, and the items of Orq's list that were rejected."""
 
-from .conversations import Conversation, ConversationState
-from .conversations import ConversationQuerySet as ConversationQuerySet
+from .conversations import Conversation, ConversationQuerySet as ConversationQuerySet, ConversationState
 from .operations import Operation, OperationItem
 from .rejected import RejectedPayload
 from .runs import SyncRun

@@ -16,8 +16,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
-from .. import exceptions as orq
-from .. import logs
+from .. import exceptions as orq, logs
 from ..store import rate_limits
 from ..store.database import DATABASE_TROUBLE
 from .serializers import CurrentConversationSerializer

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import (
     DatabaseError,
     DataError,
+    Error as AnyDatabaseError,
     IntegrityError,
     InterfaceError,
     InternalError,
@@ -21,7 +22,6 @@ from django.db import (
     router,
     transaction,
 )
-from django.db import Error as AnyDatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 

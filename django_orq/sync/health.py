@@ -11,8 +11,7 @@ from enum import StrEnum
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as AnyDatabaseError
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from ..models import SyncRun

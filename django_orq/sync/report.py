@@ -8,9 +8,7 @@ from typing import Any
 
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
-from django.utils.translation import ngettext, ngettext_lazy
+from django.utils.translation import gettext as _, gettext_lazy as _lazy, ngettext, ngettext_lazy
 
 from ..exceptions import MustWait, explain
 from ..models import Operation, SyncRun, Work

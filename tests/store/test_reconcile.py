@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection  # noqa: F401 # named by marks
 from django.db.models import QuerySet
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from django_orq.exceptions import MirrorContended
 from django_orq.models import Conversation

@@ -16,8 +16,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models import F, QuerySet
 from django.test import override_settings
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
 from django_orq.signals import conversation_deleted

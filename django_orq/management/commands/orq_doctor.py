@@ -5,8 +5,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _, ngettext
 
 from ...conf import DEFAULT_ALIAS, Workspace, get_workspace
 from ..base import WRONG_USAGE, OrqCommand, alias
