@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, dataclass_transform
 
 from django.apps import apps
+from django.utils.text import camel_case_to_spaces
 from django.utils.translation import gettext
 
 from .text import for_reader, marked as _
@@ -42,7 +43,7 @@ __all__ = [
 _WRITES = frozenset({"create", "update", "delete"})
 """The remote operations that change something."""
 _GENERAL = _("Something went wrong with Orq.")
-_TEMPLATES: dict[str, str] = {}
+_TEMPLATES: dict[str, str] = {"orq_error": _GENERAL}
 """The message of each code, with advice to operators on a second line; if empty, ``reason`` is the whole message."""
 
 
@@ -75,6 +76,7 @@ class OrqError(Exception):
     retry_after: float | None = None
 
     code = "orq_error"
+    """Stable; that of a subclass is its name in snake_case."""
     template = _GENERAL
     retryable = False
     concerns_all = False
@@ -84,6 +86,7 @@ class OrqError(Exception):
 
     def __init_subclass__(cls) -> None:
         dataclass(kw_only=True, eq=False, repr=False)(cls)
+        cls.code = camel_case_to_spaces(cls.__name__).replace(" ", "_")
         _TEMPLATES[cls.code] = cls.template
 
     def __post_init__(self) -> None:
@@ -116,7 +119,6 @@ class APIError(OrqError):
     to check.
     """
 
-    code = "api_error"
     template = _("Orq returned status {status} for the {operation} request{detail}.\n{hint}")
     private = OrqError.private | {"headers", "body"}
 
@@ -131,7 +133,6 @@ class APIError(OrqError):
 class AuthenticationFailed(APIError):
     """401: Orq rejected the API key."""
 
-    code = "authentication_failed"
     concerns_all = True
     template = _("Orq rejects this site's API key.\nCheck API_KEY and BASE_URL (401 for the {operation} request).")
 
@@ -139,7 +140,6 @@ class AuthenticationFailed(APIError):
 class PermissionRefused(APIError):
     """403: the API key does not permit this operation."""
 
-    code = "permission_refused"
     concerns_all = True
     template = _("This site's API key permits no {operation} requests (403{detail}).\nCheck its permissions in Orq.")
 
@@ -147,7 +147,6 @@ class PermissionRefused(APIError):
 class ConversationNotFound(APIError):
     """404 for an id: the conversation does not exist, or this API key has no access to it."""
 
-    code = "conversation_not_found"
     template = _("Orq has no conversation {remote_id}, or this site's API key has no access to it.")
 
     remote_id: str
@@ -156,7 +155,6 @@ class ConversationNotFound(APIError):
 class RateLimited(APIError):
     """429: too many requests. ``retry_after`` is set if Orq said how long to wait."""
 
-    code = "rate_limited"
     template = _("Orq received too many requests (429 for the {operation} request).")
     retryable = True
 
@@ -164,7 +162,6 @@ class RateLimited(APIError):
 class MustWait(RateLimited):
     """Nothing was sent: Orq asked us, after an earlier request, to wait until ``time`` (``HH:MM:SS``, UTC)."""
 
-    code = "must_wait"
     template = _("Orq accepts no requests until {time} UTC.")
 
     time: str
@@ -175,7 +172,6 @@ class MustWait(RateLimited):
 class ServerError(APIError):
     """5XX: Orq, or a proxy in front of it, failed."""
 
-    code = "server_error"
     template = _("Orq failed with status {status} for the {operation} request{detail}.")
     retryable = True
 
@@ -187,7 +183,6 @@ class ServerError(APIError):
 class TransportError(OrqError):
     """No complete response arrived. ``sent`` says whether the request may have reached Orq."""
 
-    code = "transport_error"
     concerns_all = True
     template = _("The {operation} request to Orq failed: {reason}.\nCheck the network, BASE_URL and API_KEY.")
     retryable = True
@@ -208,7 +203,6 @@ class MalformedResponse(OrqError):
     ``status`` is its HTTP status, or ``None`` if it was not recorded.
     """
 
-    code = "malformed_response"
     template = _("Orq's response to the {operation} request cannot be used: {reason}.\nCheck BASE_URL and any proxy.")
 
     operation: str
@@ -227,7 +221,6 @@ class CursorIgnored(MalformedResponse):
     Usually the server does not know the query parameter of the dialect in ``API_STYLE``.
     """
 
-    code = "cursor_ignored"
     template = _("Orq's list does not advance: its pages repeat.\nCheck API_STYLE (now {api_style!r}).")
 
     api_style: str
@@ -241,7 +234,6 @@ class WorkspaceDoubted(OrqError):
     Nothing from that page was stored.
     """
 
-    code = "workspace_doubted"
     template = _(
         "Orq has none of the mirrored conversations that were looked up ({asked}).\nCheck API_KEY and BASE_URL."
     )
@@ -252,7 +244,6 @@ class WorkspaceDoubted(OrqError):
 class InvalidName(OrqError):
     """Orq would reject this name; nothing was sent. ``reason`` is a sentence, marked for translation."""
 
-    code = "invalid_name"
     template = ""
 
     reason: str
@@ -264,7 +255,6 @@ class ConversationChanged(OrqError):
     ``display_name``, ``updated_at`` (aware) and ``updated_by_id`` are the current values in Orq.
     """
 
-    code = "conversation_changed"
     template = _("The conversation is now called “{display_name}”. Rename it again to replace that name.")
 
     remote_id: str
@@ -276,7 +266,6 @@ class ConversationChanged(OrqError):
 class OutcomeUnknown(OrqError):
     """The request may or may not have taken effect. We do not send it again; the next full sync shows the outcome."""
 
-    code = "outcome_unknown"
     template = _("Orq may have completed the {operation} request ({reason}). The next full sync will show if it did.")
 
     operation: str
@@ -290,7 +279,6 @@ class OutcomeUnknown(OrqError):
 class MirrorContended(OrqError):
     """Other processes kept changing the same rows; nothing was written."""
 
-    code = "mirror_contended"
     template = _("Other processes kept changing the same conversations. Try again.")
     retryable = True
 
@@ -302,7 +290,6 @@ class MirrorBehind(OrqError):
     replaced, or ``None``.
     """
 
-    code = "mirror_behind"
     template = _("Orq completed the {operation} request. Do not repeat it: the next full sync mirrors it if possible.")
 
     operation: str

@@ -8,20 +8,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
-from .conf import (
-    DEFAULT_ALIAS,
-    DEFAULT_BASE_URL,
-    INTERACTIVE_SECONDS,
-    MAX_PAGE_SIZE,
-    TOTAL_SECONDS,
-    ApiKey,
-    RetryConfig,
-    get_workspace,
-    problem_with,
-)
+from . import conf
+from .conf import ApiKey, RetryConfig
 from .exceptions import CursorIgnored, MalformedResponse, OrqError, OutcomeUnknown, TransportError
 from .payloads import Page, RemoteConversation, clean_display_name, parse_conversation, parse_page
 from .transport.http import Call, Reply, Transport
@@ -32,6 +23,8 @@ __all__ = ["ConversationService"]
 _PATH = "/v2/conversations"
 _WRITE_SHARE = 2 / 3
 """The share of an update's time that its PATCH may take; the rest is for the GET that resolves an unknown outcome."""
+_CONFIGURED = ("api_key", "base_url", "api_style", "project_id", "connect_timeout", "read_timeout", "retries")
+"""The arguments that come from the settings."""
 _CURSORS = {"snake": ("starting_after", "ending_before"), "camel": ("startingAfter", "endingBefore")}
 
 
@@ -53,13 +46,13 @@ class ConversationService:
         self,
         *,
         api_key: str | Callable[[], str] | ApiKey,
-        base_url: str = DEFAULT_BASE_URL,
+        base_url: str = conf.DEFAULT_BASE_URL,
         api_style: str = "snake",
         project_id: str | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
         retries: RetryConfig | None = None,
-        total_seconds: float = TOTAL_SECONDS,
+        total_seconds: float = conf.TOTAL_SECONDS,
         lifetime_seconds: float = math.inf,
     ) -> None:
         hidden_key = api_key if isinstance(api_key, ApiKey) else ApiKey(api_key)
@@ -67,7 +60,7 @@ class ConversationService:
         self._base_url = base_url
         self._api_style = api_style
         for name, value in {"base_url": base_url, "api_style": api_style}.items():
-            if problem := problem_with(name, value):
+            if problem := conf.problem_with(name, value):
                 raise ValueError(f"{name} {problem}.")
         self._project_id = project_id
         self._retries = retries or RetryConfig()
@@ -78,25 +71,17 @@ class ConversationService:
         )
 
     @classmethod
-    def for_workspace(
-        cls, alias: str = DEFAULT_ALIAS, *, interactive: bool = False, key: ApiKey | None = None
-    ) -> Self:
-        """Return the service of a configured workspace.
+    def for_workspace(cls, alias: str = conf.DEFAULT_ALIAS, *, interactive: bool = False, **options: Any) -> Self:
+        """Return the service of a configured workspace; ``options`` replace arguments that come from the settings.
 
         ``interactive`` is for calls that a user is waiting for: it allows one attempt each, and 15 s for all of them
         together. Raises ``ImproperlyConfigured`` if the workspace is not configured.
         """
-        workspace = get_workspace(alias)
-        return cls(
-            api_key=key or workspace.api_key,
-            base_url=workspace.base_url,
-            api_style=workspace.api_style,
-            project_id=workspace.project_id,
-            connect_timeout=workspace.connect_timeout,
-            read_timeout=workspace.read_timeout,
-            retries=RetryConfig(attempts=1) if interactive else workspace.retries,
-            lifetime_seconds=INTERACTIVE_SECONDS if interactive else math.inf,
-        )
+        workspace = conf.get_workspace(alias)
+        configured = {name: getattr(workspace, name) for name in _CONFIGURED}
+        if interactive:
+            configured |= {"retries": RetryConfig(attempts=1), "lifetime_seconds": conf.INTERACTIVE_SECONDS}
+        return cls(**configured | options)
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +107,8 @@ class ConversationService:
 
         They are older than ``starting_after`` or newer than ``ending_before``, both of which are conversation ids.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE_SIZE:
-            raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= conf.MAX_PAGE_SIZE:
+            raise ValueError(f"limit must be a whole number from 1 to {conf.MAX_PAGE_SIZE}.")
         cursors = zip(_CURSORS[self._api_style], (starting_after, ending_before), strict=True)
         query = {name: cursor for name, cursor in cursors if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
@@ -182,7 +167,7 @@ class ConversationService:
         self._send(_call("delete", "DELETE", conversation_id), retries, 204)
 
     def iterate(
-        self, *, limit: int = MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
+        self, *, limit: int = conf.MAX_PAGE_SIZE, starting_after: str | None = None, retries: RetryConfig | None = None
     ) -> Iterator[Page]:
         """Yield all pages, newest first, or those after ``starting_after``.
 

@@ -1,8 +1,8 @@
 """What the admin classes share: the appearance of their pages, and views in addition to the stock ones."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.apps import apps
 from django.contrib import admin
@@ -38,6 +38,8 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
     show_add_link = True  # django-unfold needs it
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    own_views: ClassVar[Mapping[str, str]] = {}
+    """Our own views: ``rename_selected`` has the URL ``rename-selected/``, below a prefix that ends with a slash."""
 
     class Media:
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
@@ -63,21 +65,17 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
             raise IncorrectLookupParameters
         return super().lookup_allowed(lookup, value, request)
 
-    def own_urls(self) -> list[URLPattern]:
-        """The URLs of our own views, made by ``_own_url``."""
-        return []
-
     def get_urls(self) -> list[URLPattern]:
         """Exempt all views from ``ATOMIC_REQUESTS``, so that no transaction is open during requests to Orq."""
-        patterns = [*self.own_urls(), *super().get_urls()]
+        patterns = [*map(self._own_url, self.own_views), *super().get_urls()]
         for pattern in patterns:
             never_atomic(pattern.callback)
         return patterns
 
-    def _own_url(self, name: str, view: Callable[..., HttpResponse], *, below: str = "") -> URLPattern:
-        """The URL ``rename-selected/`` for ``rename_selected``; ``below`` is a prefix that ends with a slash."""
-        route = f"{below}{name.replace('_', '-')}/"
-        return path(route, self.admin_site.admin_view(view), name=_url_name(self.model, name))
+    def _own_url(self, name: str) -> Any:
+        route = f"{self.own_views[name]}{name.replace('_', '-')}/"
+        view = self.admin_site.admin_view(getattr(self, f"{name}_view"))
+        return path(route, view, name=_url_name(self.model, name))
 
     def _url_to(self, page: str, *args: Any) -> str:
         return url_to(self.admin_site, self.model, page, *args)

@@ -5,15 +5,14 @@ confirmation shows a page whose form is sent to a separate view.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from functools import partial, partialmethod
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_POST
@@ -45,10 +44,7 @@ _DONE = {
 
 
 class BulkAdmin(EditingAdmin):
-    def own_urls(self) -> list[URLPattern]:
-        confirmed = {"delete_selected": Verb.DELETE, "create_again": Verb.CREATE}
-        views = [self._own_url(name, partial(self.confirmed_view, verb=verb)) for name, verb in confirmed.items()]
-        return [self._own_url("rename_selected", self.rename_selected_view), *views]
+    own_views: ClassVar[Any] = dict.fromkeys(("rename_selected", "delete_selected", "create_again"), "")
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -103,6 +99,9 @@ class BulkAdmin(EditingAdmin):
         if verb == Verb.DELETE and rows and not self._are_as_seen(request, rows):
             return self._confirm(request, verb, rows) or self._back(request)
         return self._act(request, verb, rows) or self._back(request)
+
+    delete_selected_view = partialmethod(confirmed_view, verb=Verb.DELETE)
+    create_again_view = partialmethod(confirmed_view, verb=Verb.CREATE)
 
     def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
         """Process one conversation now, or several by a worker. ``None`` means: back to the list."""

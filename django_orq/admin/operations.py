@@ -1,6 +1,6 @@
 """Operations in the admin: their progress, and the outcome for each conversation."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -8,7 +8,6 @@ from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -47,10 +46,7 @@ class OperationAdmin(ReadOnlyAdmin):
     list_display = ("name", "standing", "outcome", "requested_by", "requested_at")
     list_filter = ("verb",)
     search_fields = ("requested_by",)
-
-    def own_urls(self) -> list[URLPattern]:
-        views = {"progress": self.progress_view, "notify": self.notify_view, "retry": self.retry_view}
-        return [self._own_url(name, view, below="<int:operation_id>/") for name, view in views.items()]
+    own_views: ClassVar[Any] = dict.fromkeys(("progress", "notify", "retry"), "<int:operation_id>/")
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         if super().has_view_permission(request, obj):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -12,7 +12,7 @@ from django.contrib.admin.utils import display_for_field, display_for_value, lab
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, reverse
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -55,11 +55,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     list_display = ("name", "state", "started_at", "took", "conversations", "problem")
     list_filter = ("state", "mode", WorkspaceFilter)
-
-    def own_urls(self) -> list[URLPattern]:
-        views = ("resume", "approve", "pause", "cancel", "progress")
-        of_one = [self._own_url(name, getattr(self, f"{name}_view"), below="<int:run_id>/") for name in views]
-        return [self._own_url("start", self.start_view), *of_one]
+    own_views: ClassVar[Any] = {
+        "start": "",
+        **dict.fromkeys(("resume", "approve", "pause", "cancel", "progress"), "<int:run_id>/"),
+    }
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.run_sync")

@@ -3,6 +3,7 @@
 from argparse import ArgumentTypeError
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext
@@ -15,13 +16,15 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 class OrqCommand(BaseCommand):
-    """A command that reports a database error in one sentence, where Django would show a traceback."""
+    """A command that reports a database error and wrong usage in one sentence, where Django would show a traceback."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
         except AnyDatabaseError as error:  # raised by the command, or by a system check before it
             raise CommandError(database_in_words(error), returncode=FAILED) from error
+        except (ImproperlyConfigured, ValueError) as error:
+            raise CommandError(str(error), returncode=WRONG_USAGE) from error
 
 
 def alias(text: str) -> str:

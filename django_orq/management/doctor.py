@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import DatabaseError
 from django.utils.text import get_text_list
@@ -17,8 +18,6 @@ from ..sync.walk import PROOFS
 from ..text import number
 
 VENDOR_URLS = ("https://my.orq.ai", "https://api.orq.ai")
-UNKNOWN_ID = "conv_" + "0" * 26
-"""Well formed, but its time is the first millisecond of 1970, so no conversation has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,8 @@ class Finding:
 
 def examine(workspace: Workspace) -> Iterator[Finding]:
     """Yield the finding of each check. An error after which no further check makes sense is the last finding."""
-    with _service(workspace, workspace.api_style) as service:
+    options: Any = {"retries": RetryConfig(attempts=1), "total_seconds": INTERACTIVE_SECONDS}
+    with ConversationService.for_workspace(workspace.alias, **options) as service:
         yield from _Examination(workspace=workspace, service=service).findings()
 
 
@@ -44,20 +44,18 @@ class _Examination:
     service: ConversationService
 
     def findings(self) -> Iterator[Finding]:
-        newest = None
         try:
             yield self._check_wait()
             page = self.service.list(limit=MAX_PAGE_SIZE)
-            newest = max(page.ids, default=None)
             yield Finding(text=_("the API key is accepted"))
             yield from _check_page(page)
-            if newest is not None:
-                yield from self._check_conversation(page, newest)
+            if page.ids:
+                newest = max(page.ids)
+                yield self._check_retrieval(newest)
                 yield self._check_cursor(page, newest)
                 yield from self._check_mirror(page)
-            yield self._check_unknown_cursor()
         except OrqError as error:
-            yield Finding(text=error.message, remedy=self._remedy(error, newest))
+            yield Finding(text=error.message, remedy=self._remedy(error))
 
     def _check_wait(self) -> Finding:
         """Raise ``MustWait`` if Orq has asked us to wait, because then this command sends no requests either."""
@@ -68,15 +66,12 @@ class _Examination:
             return Finding(text=text, remedy=_("Check DATABASES, and run “manage.py migrate”."))
         return Finding(text=_("not rate-limited at the moment"))
 
-    def _check_conversation(self, page: Page, newest: str) -> Iterator[Finding]:
-        retrieved = self._retrieve(newest)
-        text, remedy = _("a listed conversation can be retrieved (%(id)s)"), ""
-        if retrieved is None:
-            text = _("%(id)s is in the list, but cannot be retrieved by its id")
-            remedy = _("If it still exists, check in Orq that the key may retrieve conversations: syncs need that.")
-        yield Finding(text=text % {"id": newest}, remedy=remedy)
-        text = _("the conversations have the format of %(dialect)s")
-        yield Finding(text=text % {"dialect": _dialect(page, retrieved, self.workspace.api_style)})
+    def _check_retrieval(self, newest: str) -> Finding:
+        if self._retrieve(newest):
+            return Finding(text=_("a listed conversation can be retrieved (%(id)s)") % {"id": newest})
+        text = _("%(id)s is in the list, but cannot be retrieved by its id") % {"id": newest}
+        remedy = _("If it still exists, check in Orq that the key may retrieve conversations: syncs need that.")
+        return Finding(text=text, remedy=remedy)
 
     def _check_mirror(self, page: Page) -> Iterator[Finding]:
         """Yield nothing if nothing is mirrored yet, or if the database fails, which ``_check_wait`` has reported."""
@@ -119,59 +114,21 @@ class _Examination:
             return Finding(text=text, remedy=remedy)
         return Finding(text=_("the cursor works: nothing follows the only conversation"))
 
-    def _check_unknown_cursor(self) -> Finding:
-        remedy = ""
-        try:
-            page = self.service.list(limit=1, starting_after=UNKNOWN_ID)
-            answer = _("the first page") if page.items else _("an empty page")
-        except APIError as error:
-            if error.retry_after is not None or error.status == 429:
-                raise
-            answer = str(error.status)
-            if error.status not in (400, 404):
-                remedy = _(
-                    "If the conversation at a run's cursor is deleted, that run cannot continue. If this happens, "
-                    "start a new run with orq_sync --fresh (for a full run: --full --fresh)."
-                )
-        return Finding(text=_("response to an unknown cursor: %(answer)s") % {"answer": answer}, remedy=remedy)
-
-    def _remedy(self, error: OrqError, newest: str | None) -> str:
+    def _remedy(self, error: OrqError) -> str:
         if error.retry_after is not None:
             text = _("Run this command again in %(seconds)s seconds.")
             return text % {"seconds": number(round(error.retry_after))}
         status = error.status if isinstance(error, APIError) else None
         if isinstance(error, CursorIgnored) or status in (400, 404):
-            return self._try_other_style(newest)
+            other = next(style for style in API_STYLES if style != self.workspace.api_style)
+            return _("Try API_STYLE '%(style)s', and check BASE_URL (%(urls)s).") % {"style": other, "urls": _urls()}
         if status == 401:
-            text = _("If the key is correct, try Orq's other address as BASE_URL (%(urls)s).")
-            return text % {"urls": get_text_list([*VENDOR_URLS], _("or"))}
+            return _("If the key is correct, try Orq's other address as BASE_URL (%(urls)s).") % {"urls": _urls()}
         return _("Run this command again when the problem is solved.")
 
-    def _try_other_style(self, newest: str | None) -> str:
-        """Return what to do, after trying the other dialect on the same server."""
-        other = next(style for style in API_STYLES if style != self.workspace.api_style)
-        with _service(self.workspace, other) as service:
-            try:
-                page = service.list(limit=1, starting_after=newest)
-                is_understood = newest is None or max(page.ids, default="") < newest
-            except OrqError:
-                is_understood = False
-        if is_understood:
-            return _("Set API_STYLE to '%(style)s': this server supports it.") % {"style": other}
-        text = _("API_STYLE '%(style)s' does not help. Check BASE_URL (Orq's own: %(urls)s), or ask Orq's support.")
-        return text % {"style": other, "urls": get_text_list([*VENDOR_URLS], _("or"))}
 
-
-def _service(workspace: Workspace, api_style: str) -> ConversationService:
-    return ConversationService(
-        api_key=workspace.api_key,
-        base_url=workspace.base_url,
-        api_style=api_style,
-        connect_timeout=workspace.connect_timeout,
-        read_timeout=workspace.read_timeout,
-        retries=RetryConfig(attempts=1),
-        total_seconds=INTERACTIVE_SECONDS,
-    )
+def _urls() -> str:
+    return get_text_list([*VENDOR_URLS], _("or"))
 
 
 def _check_page(page: Page) -> Iterator[Finding]:
@@ -203,15 +160,3 @@ def _check_order(page: Page) -> Finding:
         return Finding(text=_("the list is ordered with the newest conversations first"))
     remedy = _("Incremental runs may miss conversations. Schedule full runs, and contact Orq's support.")
     return Finding(text=_("the list is not ordered by id with the newest conversations first"), remedy=remedy)
-
-
-def _dialect(page: Page, retrieved: RemoteConversation | None, api_style: str) -> str:
-    """Recognize the dialect by the fields that distinguish those in ``docs/remote-api.md``."""
-    fields = {name for conversation in page.conversations for name in conversation.extra}
-    if "entity_id" in fields:
-        return _("SDK 4.1.0-rc.35 (“entity_id” at the top level)")
-    if "entityId" in fields:
-        return _("SDK 4.1.5 (“entityId” at the top level)")
-    if api_style == "camel" or (retrieved is not None and "messages" in retrieved.extra):
-        return _("SDK 4.1.15 to 4.3.20")
-    return _("the public API reference")

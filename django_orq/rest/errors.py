@@ -72,14 +72,6 @@ class BrokerUnreachable(RunConflict):
     wait = SECONDS_TO_WAIT
 
 
-class NotSetUp(APIException):
-    """Settings are missing or invalid. Only the log says which."""
-
-    status_code = status.HTTP_500_INTERNAL_SERVER_ERROR
-    default_detail = _("Orq is not configured correctly for this workspace. Ask the site's administrator.")
-    default_code = "not_configured"
-
-
 class Failure(APIException):
     """An ``OrqError`` as an exception of REST framework."""
 
@@ -93,7 +85,7 @@ class Failure(APIException):
         self.more = {"remote_status": getattr(error, "status", None) if has_response else None, **_more(error)}
 
 
-_OURS = (Failure, NotSetUp, RunConflict, UnknownWorkspace, InvalidCursor)
+_OURS = (Failure, RunConflict, UnknownWorkspace, InvalidCursor)
 """The errors that keep our shape in a project with its own ``EXCEPTION_HANDLER``."""
 
 
@@ -116,9 +108,9 @@ def _as_api_exception(error: Exception) -> Exception:
     if isinstance(error, orq.OrqError):
         return Failure(error)
     if isinstance(error, ImproperlyConfigured):
-        # The texts of conf do not contain the key.
-        logs.log(logs.REST_FAILED, error_code=NotSetUp.default_code, problem=str(error))
-        return NotSetUp()
+        wrong = orq.Problem("not_configured", problem=str(error))  # the texts of conf do not contain the key
+        logs.log(logs.REST_FAILED, error_code=wrong.code, problem=str(error))
+        return Failure(wrong)
     if isinstance(error, DATABASE_TROUBLE):
         trouble = orq.Problem("database_trouble", error=type(error).__name__)
         logs.log(logs.REST_FAILED, error_code=trouble.code, problem="the database failed", exc_info=True)

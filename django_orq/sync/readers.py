@@ -58,7 +58,9 @@ class Readers:
         self._count = count
         self._started = self._given_up = 0
         self._key = claim.workspace.api_key
-        self._service = ConversationService.for_workspace(claim.run.workspace, key=ApiKey(lambda: self._key.read()))
+        self._service = ConversationService.for_workspace(
+            claim.run.workspace, api_key=ApiKey(lambda: self._key.read())
+        )
         self._to_send: SimpleQueue[Request | None] = SimpleQueue()
         self._done: SimpleQueue[Request] = SimpleQueue()
         self._under_way: set[Request] = set()

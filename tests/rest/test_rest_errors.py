@@ -377,7 +377,7 @@ class TestOrqInTrouble:
         assert remote.count() == 1
 
     def test_slow_orq_is_given_up_after_fifteen_seconds(self, program, remote, row, monkeypatch):
-        monkeypatch.setattr("django_orq.service.INTERACTIVE_SECONDS", 0.5)
+        monkeypatch.setattr("django_orq.conf.INTERACTIVE_SECONDS", 0.5)
         remote.fail("retrieve", drip=0.05)
 
         response = write(program, row, "refresh")

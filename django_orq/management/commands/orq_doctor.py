@@ -3,12 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _, ngettext
 
 from ...conf import DEFAULT_ALIAS, Workspace, get_workspace
-from ..base import WRONG_USAGE, OrqCommand, alias
+from ..base import OrqCommand, alias
 from ..doctor import Finding, examine
 
 
@@ -22,11 +21,7 @@ class Command(OrqCommand):
         parser.add_argument("--workspace", type=alias, default=DEFAULT_ALIAS, help="alias in ORQ_WORKSPACES")
 
     def handle(self, *args: Any, workspace: str, **options: Any) -> None:
-        try:
-            problems = self._examine(get_workspace(workspace))
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error), returncode=WRONG_USAGE) from None
-        if problems:
+        if problems := self._examine(get_workspace(workspace)):
             text = ngettext("%(count)s problem found.", "%(count)s problems found.", problems)
             raise CommandError(text % {"count": problems})
         self.stdout.write(_("No problems found."))

@@ -6,12 +6,10 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
 from ...sync.health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
-from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
+from ..base import FAILED, OrqCommand, alias
 
 HEALTHY, LOOK = 0, 3
 """Exit codes in addition to the common ones."""
@@ -38,10 +36,7 @@ class Command(OrqCommand):
     def handle(
         self, *args: Any, workspace: str | None, max_age: float, max_full_age: float, as_json: bool, **options: Any
     ) -> None:
-        try:
-            findings = list(examine(workspace, limits=Limits(age=max_age, full_age=max_full_age)))
-        except (ImproperlyConfigured, ValueError) as error:
-            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        findings = list(examine(workspace, limits=Limits(age=max_age, full_age=max_full_age)))
         code = _exit_code(findings)
         self._write_json(findings, code) if as_json else self._write_lines(findings, code)
         if code:

@@ -4,12 +4,11 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.utils.translation import gettext
 
 from ...text import number
-from ..base import WRONG_USAGE, OrqCommand, alias
+from ..base import OrqCommand, alias
 from ..pruning import Tally, prune
 
 STOPPED = 4
@@ -42,10 +41,7 @@ class Command(OrqCommand):
         parser.add_argument("--apply", action="store_true", help="delete and scrub; otherwise only count")
 
     def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
-        try:
-            tallies = prune({name: options[f"{name}_older_than"] for name in AGES}, workspace=workspace, apply=apply)
-        except (ValueError, ImproperlyConfigured) as error:
-            raise CommandError(str(error), returncode=WRONG_USAGE) from None
+        tallies = prune({name: options[f"{name}_older_than"] for name in AGES}, workspace=workspace, apply=apply)
         last_line_at = time.monotonic()
         try:
             for tally in tallies:

@@ -87,8 +87,6 @@ class Command(OrqCommand):
             self._max_wait = math.inf if wait else 0.0
         try:
             codes = list(self._each(workspace, **options))
-        except (ImproperlyConfigured, ValueError) as error:
-            raise CommandError(str(error), returncode=WRONG_USAGE) from None
         except KeyboardInterrupt as interrupt:
             raise CommandError(str(interrupt), returncode=UNFINISHED) from None
         if worst := [code for code in _WORST_FIRST if code in codes]:
