@@ -29,15 +29,9 @@ def log(event: Event, *, level: int | None = None, exc_info: bool = False, **val
 
 SYNC_RUN_QUEUED = Event("sync_run.queued", INFO, "sync run %(run)s queued: %(mode)s of workspace %(workspace)s")
 SYNC_RUN_STARTED = Event("sync_run.started", INFO, "sync run %(run)s started: %(mode)s of workspace %(workspace)s")
-SYNC_RUN_ADOPTED = Event(
-    "sync_run.adopted", WARNING, "sync run %(run)s of workspace %(workspace)s resumed after its worker died"
-)
-SYNC_RUN_LEASE_LOST = Event(
-    "sync_run.lease_lost",
-    INFO,
-    "sync run %(run)s: lease lost (another worker has the run, or it was paused or cancelled)",
-)
-SYNC_RUN_WAITS = Event("sync_run.waits", WARNING, "sync run %(run)s waiting for %(seconds).0f s: %(error_code)s")
+SYNC_RUN_ADOPTED = Event("sync_run.adopted", WARNING, "sync run %(run)s resumed after its worker died")
+SYNC_RUN_LEASE_LOST = Event("sync_run.lease_lost", INFO, "sync run %(run)s: lease lost to another worker or a user")
+SYNC_RUN_WAITS = Event("sync_run.waits", WARNING, "sync run %(run)s waits %(seconds).0f s: %(error_code)s")
 SYNC_RUN_LEFT_PAUSED = Event(
     "sync_run.left_paused", WARNING, "sync run %(run)s is paused; run orq_sync --resume %(run)s to resume it"
 )
@@ -52,22 +46,16 @@ SYNC_RUN_FINISHED = Event(
 )
 SYNC_RUN_FAILED = Event("sync_run.failed", ERROR, "sync run %(run)s failed after page %(pages)s: %(error_code)s")
 SYNC_RUN_DATABASE_FAILED = Event("sync_run.database_failed", ERROR, "sync run %(run)s: database error")
-OPERATION_ADOPTED = Event(
-    "operation.adopted", WARNING, "operation %(operation)s resumed at item %(item)s after its worker died"
-)
+OPERATION_ADOPTED = Event("operation.adopted", WARNING, "operation %(operation)s resumed after its worker died")
 OPERATION_LEASE_LOST = Event("operation.lease_lost", INFO, "operation %(operation)s: lease lost to another worker")
-OPERATION_WAITS = Event(
-    "operation.waits", WARNING, "operation %(operation)s waiting for %(seconds).0f s: %(error_code)s"
-)
+OPERATION_WAITS = Event("operation.waits", WARNING, "operation %(operation)s waits %(seconds).0f s: %(error_code)s")
 OPERATION_ITEM_FAILED = Event(
     "operation.item_failed", WARNING, "operation %(operation)s: item %(item)s failed: %(error_code)s"
 )
 OPERATION_ITEM_UNKNOWN = Event(
     "operation.item_unknown", WARNING, "operation %(operation)s: outcome of item %(item)s unknown: %(error_code)s"
 )
-OPERATION_GIVEN_UP = Event(
-    "operation.given_up", WARNING, "operation %(operation)s: items skipped: %(items)s (%(error_code)s)"
-)
+OPERATION_GIVEN_UP = Event("operation.given_up", WARNING, "operation %(operation)s: %(items)s skipped: %(error_code)s")
 OPERATION_FINISHED = Event(
     "operation.finished", INFO, "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
 )

@@ -114,7 +114,7 @@ class BulkAdmin(EditingAdmin):
                     return self._show_operation(request, item.operation)
                 is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
             else:
-                is_done = self._do(request, verb, row) is Outcome.DONE
+                is_done = self._do(request, verb, ItemRequest(conversation=row)) is Outcome.DONE
             if is_done:
                 self._say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
         return None

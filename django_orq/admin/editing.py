@@ -23,8 +23,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError
-from ..mirror import Renamed, delete_conversation, refresh_conversation, rename_conversation
-from ..mirror.operations import HISTORY, ItemRequest, create_once
+from ..mirror.operations import HISTORY, ItemRequest, change_conversation, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import write_database
 from .base import OrqAdmin, admin_of, are_several, requester, start_url, url_to
@@ -32,7 +31,6 @@ from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
 Verb, State = Operation.Verb, OperationItem.State
-_Ask = Callable[..., Renamed | None]
 
 
 class Outcome(Enum):
@@ -146,7 +144,7 @@ class EditingAdmin(OrqAdmin):
             self._say_gone(request, [conversation])
             outcome = Outcome.UNSEEN
         elif request.method == "POST" and self._are_as_seen(request, [conversation]):
-            outcome = self._do(request, Verb.DELETE, conversation)
+            outcome = self._do(request, Verb.DELETE, ItemRequest(conversation=conversation))
         if outcome is Outcome.FAILED:
             return self._ask_to_delete(request, conversation, extra_context or {})
         if outcome is Outcome.UNSEEN:
@@ -164,26 +162,18 @@ class EditingAdmin(OrqAdmin):
 
     def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
         """Rename one conversation in this request; if someone else has renamed it, the form asks again."""
-        row, item_request = form.instance, form.item_request
-        entry = [] if item_request.new_name == row.display_name else HISTORY[Verb.RENAME]
-        ask = partial(rename_conversation, row, expected_updated_at=item_request.expected_updated_at)
         try:
-            return self._perform(request, Verb.RENAME, row, partial(ask, display_name=item_request.new_name), entry)
+            return self._do(request, Verb.RENAME, form.item_request)
         except ConversationChanged as change:
             form.ask_again(change)
             return Outcome.FAILED
 
-    def _do(self, request: HttpRequest, verb: Operation.Verb, row: Conversation) -> Outcome:
-        """Delete or refresh one conversation in this request."""
-        ask = partial(delete_conversation if verb == Verb.DELETE else refresh_conversation, row)
-        return self._perform(request, verb, row, ask, HISTORY[verb])
-
-    def _perform(self, request: HttpRequest, verb: str, row: Conversation, ask: _Ask, entry: Any) -> Outcome:
-        """Make the change in Orq, record it in the history, and report anything unusual."""
-        behind, names = False, {}
+    def _do(self, request: HttpRequest, verb: Operation.Verb, wanted: ItemRequest) -> Outcome:
+        """Change one conversation in this request, record it in the history, and report anything unusual."""
+        row, behind, names = wanted.conversation, False, {}
+        entry: Any = [] if verb == Verb.RENAME and wanted.new_name == row.display_name else HISTORY[verb]
         try:
-            if renamed := ask(interactive=True):
-                names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+            names = change_conversation(verb, wanted, interactive=True)
         except ConversationChanged:
             raise
         except MirrorBehind as error:

@@ -295,21 +295,30 @@ class Execution(Lease[Operation]):
         logs.log(event, operation=self.work.pk, verb=self.work.verb, **fields)
 
 
+def change_conversation(verb: str, wanted: ItemRequest, *, interactive: bool = False) -> dict[str, Any]:
+    """Rename, delete or refresh one conversation; return names that others gave it: ``replaced`` and ``overtaken``."""
+    row, names = wanted.conversation, {}
+    if verb == Verb.RENAME:
+        options: Any = {"expected_updated_at": wanted.expected_updated_at, "interactive": interactive}
+        renamed = rename_conversation(row, display_name=wanted.new_name, **options)
+        names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+    else:
+        (delete_conversation if verb == Verb.DELETE else refresh_conversation)(row, interactive=interactive)
+    return {what: name for what, name in names.items() if name is not None}
+
+
 def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
-    """Make the item's change in Orq, and return other names that the user should know of, for the item's ``note``."""
-    verb, row = item.operation.verb, item.conversation
-    if verb == Verb.CREATE:
+    """Make the item's change in Orq, and return its ``note``."""
+    if item.operation.verb == Verb.CREATE:
         wanted = {"display_name": item.name, "workspace": item.workspace}
         item.conversation = create_conversation(**wanted, interactive=interactive)
         return {}
-    if row is None:
+    if item.conversation is None:
         raise Problem("row_deleted")
-    if verb == Verb.RENAME:
-        renamed = rename_conversation(row, display_name=item.new_name, expected_updated_at=item.expected_updated_at)
-        names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
-        return {what: name for what, name in names.items() if name is not None}
-    (delete_conversation if verb == Verb.DELETE else refresh_conversation)(row)
-    return {}
+    change = ItemRequest(
+        conversation=item.conversation, new_name=item.new_name, expected_updated_at=item.expected_updated_at
+    )
+    return change_conversation(item.operation.verb, change)
 
 
 def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:

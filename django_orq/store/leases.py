@@ -15,6 +15,8 @@ from ..models import Operation, Work
 from .database import DatabaseClock, all_items, all_operations, write_database
 
 W = TypeVar("W", bound=Work)
+MAX_AHEAD = timedelta(days=1)
+"""All leases and waits are shorter. What ends later was stored while the database's clock was ahead, and is over."""
 
 
 class LeaseLost(Exception):
@@ -75,12 +77,12 @@ def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
 
 def unclaimed(now: datetime) -> Q:
     """Selects work that has no lease, or whose lease has expired."""
-    return Q(lease_until=None) | Q(lease_until__lt=now)
+    return Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=now + MAX_AHEAD)
 
 
 def due(now: datetime) -> Q:
     """Selects work that does not have to wait, or whose wait is over."""
-    return Q(resume_at=None) | Q(resume_at__lte=now)
+    return Q(resume_at=None) | Q(resume_at__lte=now) | Q(resume_at__gt=now + MAX_AHEAD)
 
 
 def this_process() -> str:
@@ -114,7 +116,7 @@ def idle(now: datetime, *, patience: timedelta) -> Q:
 
     A message is expected until ``patience`` has passed since the time at which a worker should have taken it.
     """
-    unannounced = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience)
+    unannounced = Q(enqueued_at=None) | Q(enqueued_at__lt=now - patience) | Q(enqueued_at__gt=now + MAX_AHEAD)
     return unclaimed(now) & due(now) & unannounced
 
 
@@ -128,18 +130,17 @@ def max_lease() -> float:
         return Workspace.lease_seconds
 
 
-def unfinished_operations(workspace: str | None = None) -> QuerySet[Operation]:
-    """Unfinished operations, the oldest first; if a workspace is given, those that have items in it."""
-    operations = all_operations().filter(finished_at=None).order_by("pk")
+def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
+    """Unfinished operations that could continue, the oldest first; if a workspace is given, those with items in it.
+
+    They need not wait, no process works on them, and no message is expected.
+    """
+    patience = timedelta(seconds=max_lease())
+    free = idle(DatabaseClock(write_database()).now(), patience=patience)
+    operations = all_operations().filter(free, finished_at=None).order_by("pk")
     if workspace is None:
         return operations
     return operations.filter(Exists(all_items().filter(operation=OuterRef("pk"), workspace=workspace)))
-
-
-def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
-    """Unfinished operations that need not wait, that no process works on, and for which no message is expected."""
-    patience = timedelta(seconds=max_lease())
-    return unfinished_operations(workspace).filter(idle(DatabaseClock(write_database()).now(), patience=patience))
 
 
 def _row(work: type[Work], pk: int) -> QuerySet[Work]:

@@ -10,12 +10,15 @@ from ..exceptions import MustWait, OrqError, Problem
 from .database import DatabaseClock, all_waits
 
 MAX_WAIT = timedelta(hours=1)
+_AHEAD = 2 * MAX_WAIT
+"""A wait that ends later was stored while the database's clock was ahead, and is over."""
 
 
 def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
     """Raise ``MustWait`` as long as a Retry-After that Orq sent is in force."""
     now = clock.now()
-    until = all_waits().filter(workspace=workspace, until__gt=now).values_list("until", flat=True).first()
+    in_force = all_waits().filter(workspace=workspace, until__range=(now, now + _AHEAD))
+    until = in_force.values_list("until", flat=True).first()
     if until is not None:
         time_of_day = f"{until.astimezone(UTC):%H:%M:%S}"
         raise MustWait(operation=operation, time=time_of_day, retry_after=(until - now).total_seconds())
@@ -41,6 +44,8 @@ def acquire(workspace: str, *, per_minute: float, patience: float, clock: Databa
         wait, _created = all_waits().get_or_create(workspace=workspace)
         now = clock.now()
         slot = max(now, wait.next_slot_at or now)
+        if slot > now + _AHEAD:
+            slot = now
         if slot - now > timedelta(seconds=patience):
             return slot
         if all_waits().filter(pk=wait.pk, next_slot_at=wait.next_slot_at).update(next_slot_at=slot + interval):

@@ -28,11 +28,6 @@ MAX_FULL_AGE = 26 * 3600.0
 """The same for full runs: they are expected once a day and may take two hours."""
 MAX_LIMIT = 36_500 * 86_400.0
 """The highest limit, in seconds: a hundred years."""
-MAX_AHEAD = timedelta(days=1)
-"""No lease or wait ends further in the future than this."""
-_TIMES_AHEAD = ("lease_until", "resume_at", "enqueued_at")
-"""Columns with times before which no other worker takes the run, or no further message is enqueued for it."""
-_TOO_FAR_AHEAD = _("Its lease or wait ends too far in the future, because the database's clock was ahead.")
 MAX_OPERATIONS = 10
 """How many stalled operations are reported."""
 
@@ -188,9 +183,6 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     if run.state == State.PAUSED:
         text = gettext("The Celery task does not resume it. To resume it, run “manage.py orq_sync --resume %(run)s”.")
         parts.append(text % {"run": run.pk})
-    if _is_blocked(run, now):
-        command = _command(run.workspace) + (" --full --fresh" if run.mode == Mode.FULL else " --fresh")
-        parts += [str(_TOO_FAR_AHEAD), gettext("To start a new run, run “%(command)s”.") % {"command": command}]
     if not _is_fresh(run, now):
         parts += remarks(run, for_terminal=True)
     level = Level.LOOK if _is_stalled(run, now) else Level.OK
@@ -202,15 +194,10 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
 
 
 def _is_stalled(run: SyncRun, now: datetime) -> bool:
-    """Return whether the run is paused or blocked, or no worker has taken it although one should have by now."""
+    """Return whether the run is paused, or no worker has taken it although one should have by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
-    stopped = run.state == State.PAUSED or _is_blocked(run, now)
-    return stopped or abandoned or bool(not _is_fresh(run, now) and not_taken_run(run, for_terminal=True))
-
-
-def _is_blocked(run: SyncRun, now: datetime) -> bool:
-    times = (getattr(run, column) for column in _TIMES_AHEAD)
-    return any(until is not None and until - now > MAX_AHEAD for until in times)
+    overdue = not _is_fresh(run, now) and not_taken_run(run, for_terminal=True)
+    return bool(run.state == State.PAUSED or abandoned or overdue)
 
 
 def _is_fresh(run: SyncRun, now: datetime) -> bool:

@@ -220,14 +220,10 @@ class TestUnfinishedRuns:
         [
             ("queued", {"queued_at": -120}, "No worker was notified"),
             ("queued", {"queued_at": -180, "enqueued_at": -180}, "consuming the queue “celery”"),
-            ("queued", {"queued_at": 2 * DAY}, ""),
-            ("queued", {"enqueued_at": 2 * DAY}, ""),
-            ("running", {"lease_until": 300 * DAY}, "manage.py orq_sync --full --fresh"),
-            ("running", {"resume_at": 300 * DAY}, "manage.py orq_sync --full --fresh"),
         ],
         ids=str,
     )
-    def test_run_that_nobody_takes_or_that_a_clock_keeps_is_for_a_person(self, queued, state, seconds, text):
+    def test_run_that_nobody_takes_is_for_a_person(self, queued, state, seconds, text):
         times = {name: datetime.now(UTC) + timedelta(seconds=number) for name, number in seconds.items()}
         SyncRun.objects.filter(pk=queued.pk).update(state=state, **times)
 

@@ -234,7 +234,7 @@ def test_days_of_waits_that_somebody_asked_for_do_not_fail_the_run(remote, setti
     """Not even if there was trouble before: other requests may take all slots, and Orq may be busy for long."""
     if why == "pace":
         configure(settings, REQUESTS_PER_MINUTE=12)
-        WorkspaceWait.objects.create(workspace="default", next_slot_at=datetime.now(UTC) + timedelta(days=30))
+        WorkspaceWait.objects.create(workspace="default", next_slot_at=datetime.now(UTC) + timedelta(hours=1))
     else:
         remote.fail("list", times=None, status=429, headers={"Retry-After": "60"})
     for _day in range(3):
@@ -370,6 +370,16 @@ def test_call_of_another_budget_leaves_a_run_that_is_walked_its_own(remote, four
 
     run.refresh_from_db()
     assert (run.pages, run.state) == (4, "succeeded")
+
+
+@pytest.mark.parametrize("column", ["lease_until", "resume_at", "enqueued_at"])
+def test_time_stored_while_the_clock_of_the_database_was_ahead_blocks_nothing(remote, four_pages, column):
+    run = runs.open_run("default", "full")
+    ahead = {column: datetime.now(UTC) + timedelta(days=300)}
+    SyncRun.objects.filter(pk=run.pk).update(state="running", **ahead)
+
+    assert runs.adoptable("default") == [run]
+    assert work_on(run).state == SyncRun.State.SUCCEEDED
 
 
 def test_paused_run_is_left_alone_until_it_is_resumed(remote, four_pages):
