@@ -19,25 +19,10 @@ from django.utils.translation import gettext
 from .text import for_reader, marked as _
 
 __all__ = [
-    "APIError",
-    "AuthenticationFailed",
-    "ConversationChanged",
-    "ConversationNotFound",
-    "CursorIgnored",
-    "InvalidName",
-    "MalformedResponse",
-    "MirrorBehind",
-    "MirrorContended",
-    "MustWait",
-    "OrqError",
-    "OutcomeUnknown",
-    "PermissionRefused",
-    "Problem",
-    "RateLimited",
-    "ServerError",
-    "StrayWrite",
-    "TransportError",
-    "WorkspaceDoubted",
+    *("APIError", "AuthenticationFailed", "ConversationChanged", "ConversationNotFound", "CursorIgnored"),
+    *("InvalidName", "MalformedResponse", "MirrorBehind", "MirrorContended", "MustWait", "OrqError"),
+    *("OutcomeUnknown", "PermissionRefused", "Problem", "RateLimited", "ServerError", "StrayWrite"),
+    *("TransportError", "WorkspaceDoubted"),
 ]
 
 _WRITES = frozenset({"create", "update", "delete"})

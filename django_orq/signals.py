@@ -7,10 +7,7 @@ sync run). The sender of ``sync_run_finished`` is ``SyncRun``; its argument is `
 from django.dispatch import Signal
 
 __all__ = [
-    "conversation_created",
-    "conversation_deleted",
-    "conversation_restored",
-    "conversation_updated",
+    *("conversation_created", "conversation_deleted", "conversation_restored", "conversation_updated"),
     "sync_run_finished",
 ]
 

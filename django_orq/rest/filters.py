@@ -19,11 +19,7 @@ from .errors import InvalidCursor
 from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery, TimeField
 
 __all__ = [
-    "BoundedSearch",
-    "ConversationPagination",
-    "CreatedAndUpdated",
-    "ListedState",
-    "RunModeAndState",
+    *("BoundedSearch", "ConversationPagination", "CreatedAndUpdated", "ListedState", "RunModeAndState"),
     "SyncRunPagination",
 ]
 

@@ -15,13 +15,8 @@ from ..sync.report import counts, how_far, remarks
 from ..sync.runs import Freshness
 
 __all__ = [
-    "ApproveSerializer",
-    "ConversationSerializer",
-    "FetchSerializer",
-    "RenameSerializer",
-    "StartSerializer",
-    "SyncRunDetailSerializer",
-    "SyncRunSerializer",
+    *("ApproveSerializer", "ConversationSerializer", "FetchSerializer", "RenameSerializer"),
+    *("StartSerializer", "SyncRunDetailSerializer", "SyncRunSerializer"),
 ]
 
 MAX_PAGE_SIZE = 100

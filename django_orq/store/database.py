@@ -10,24 +10,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import (
-    DatabaseError,
-    DataError,
-    Error as AnyDatabaseError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    connections,
-    router,
-    transaction,
-)
+from django import db
+from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
 from ..models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun, WorkspaceWait
 
-DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
+DATABASE_TROUBLE = (db.OperationalError, db.InterfaceError, db.InternalError)
 """Errors that may pass. ``InternalError`` includes a database that is read-only for a while, as during a failover."""
 
 _CONTENTION = {"40001", "40P01", "55P03", 1205, 1213, "database is locked", "database table is locked"}
@@ -86,17 +76,17 @@ def locked(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
     return rows.select_for_update(no_key=no_key).order_by("remote_id")
 
 
-def is_contention(error: AnyDatabaseError) -> bool:
+def is_contention(error: db.Error) -> bool:
     """Whether another writer was in the way, so that the same work is likely to succeed at the next attempt."""
     return _code(error) in _CONTENTION
 
 
 def is_refusal(error: DatabaseError) -> bool:
     """Whether the database refused a value: a constraint, a trigger, or a character that it can't store."""
-    return isinstance(error, (IntegrityError, DataError)) or _code(error) in _REFUSALS
+    return isinstance(error, (db.IntegrityError, db.DataError)) or _code(error) in _REFUSALS
 
 
-def _code(error: AnyDatabaseError) -> object:
+def _code(error: db.Error) -> object:
     """PostgreSQL's SQLSTATE, MariaDB's number, or SQLite's message."""
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

@@ -16,28 +16,11 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .. import logs
+from .. import exceptions as orq, logs
 from ..conf import get_workspace
-from ..exceptions import (
-    CursorIgnored,
-    MalformedResponse,
-    MirrorContended,
-    MustWait,
-    OrqError,
-    Problem,
-    WorkspaceDoubted,
-)
 from ..models import SyncRun
-from ..store import rate_limits, rejected
-from ..store.database import (
-    DATABASE_TROUBLE,
-    DatabaseClock,
-    all_runs,
-    is_contention,
-    kept_rows,
-    leave_broken_connection,
-    write_database,
-)
+from ..store import database, rate_limits, rejected
+from ..store.database import DatabaseClock, all_runs, kept_rows, write_database
 from ..store.leases import LeaseLost
 from . import intervals, runs
 from .claim import Claim, end_of
@@ -101,15 +84,15 @@ def _work_or_wait(
         raise
     except interrupts:
         claim.release()
-    except OrqError as error:
+    except orq.OrqError as error:
         _wait_or_fail(claim, error)
-    except DATABASE_TROUBLE as error:
-        leave_broken_connection()
-        if is_contention(error):
-            _wait_or_fail(claim, MirrorContended())
+    except database.DATABASE_TROUBLE as error:
+        database.leave_broken_connection()
+        if database.is_contention(error):
+            _wait_or_fail(claim, orq.MirrorContended())
         else:
             logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
-            _wait_or_fail(claim, Problem("database_trouble", error=type(error).__name__))
+            _wait_or_fail(claim, orq.Problem("database_trouble", error=type(error).__name__))
     except Exception as error:
         with suppress(LeaseLost):
             _fail(claim, error)
@@ -130,7 +113,7 @@ def _log_claim(run: SyncRun, before: SyncRun) -> None:
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:
     run = claim.run
     if run.crashes >= MAX_CRASHES:
-        raise Problem("workers_crashed", crashes=run.crashes)
+        raise orq.Problem("workers_crashed", crashes=run.crashes)
     if run.phase == SyncRun.Phase.WALK:
         _begin(claim)
     with closing(Readers(claim, count=max(claim.workspace.readers, len(run.intervals)))) as readers:
@@ -200,7 +183,7 @@ def _finish(claim: Claim) -> None:
 
 def _fail(claim: Claim, error: Exception) -> None:
     run = claim.run
-    doubts = isinstance(error, WorkspaceDoubted)
+    doubts = isinstance(error, orq.WorkspaceDoubted)
     _end(
         claim,
         SyncRun.State.FAILED,
@@ -224,7 +207,7 @@ def _log(event: logs.Event, run: SyncRun, columns: Iterable[str] = (), level: in
     logs.log(event, level=level, run=run.pk, **values, **more)
 
 
-def _wait_or_fail(claim: Claim, error: OrqError) -> None:
+def _wait_or_fail(claim: Claim, error: orq.OrqError) -> None:
     run, now = claim.run, claim.clock.now()
     pause = pause_after(error, run, now=now)
     if pause is None:
@@ -243,29 +226,29 @@ def _wait_or_fail(claim: Claim, error: OrqError) -> None:
     _log(logs.SYNC_RUN_WAITS, run, ("error_code",), seconds=seconds)
 
 
-def pause_after(error: OrqError, run: SyncRun, *, now: datetime) -> tuple[SyncRun.Wait, float] | None:
+def pause_after(error: orq.OrqError, run: SyncRun, *, now: datetime) -> tuple[SyncRun.Wait, float] | None:
     """Count the error, and return why and for how many seconds the run waits; ``None`` if it fails."""
     is_asked_for = error.retry_after is not None or error.code == "pace_kept"
     run.failures += not is_asked_for
-    if isinstance(error, MalformedResponse):
+    if isinstance(error, orq.MalformedResponse):
         run.malformed += 1
-    elif not isinstance(error, (Problem, MustWait)):  # these two are not responses from Orq
+    elif not isinstance(error, (orq.Problem, orq.MustWait)):  # these two are not responses from Orq
         run.malformed = 0
-    if not (is_asked_for or isinstance(error, MirrorContended)):
+    if not (is_asked_for or isinstance(error, orq.MirrorContended)):
         run.trouble_since = run.trouble_since or now
         if now - run.trouble_since > MAX_TROUBLE:
             return None
     return _pause(error, run) if _may_pass(error, run) else None
 
 
-def _may_pass(error: OrqError, run: SyncRun) -> bool:
+def _may_pass(error: orq.OrqError, run: SyncRun) -> bool:
     """Whether the error may pass, so that the run waits instead of failing."""
-    if isinstance(error, MalformedResponse):
-        return run.malformed < MAX_MALFORMED and not isinstance(error, CursorIgnored)
+    if isinstance(error, orq.MalformedResponse):
+        return run.malformed < MAX_MALFORMED and not isinstance(error, orq.CursorIgnored)
     return error.retryable
 
 
-def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
+def _pause(error: orq.OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
     """Why a run waits, and for how many seconds."""
     if error.code == "pace_kept":
         return SyncRun.Wait.PACE, error.params["seconds"]
@@ -275,7 +258,7 @@ def _pause(error: OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
     return cause, _backoff(run.failures)
 
 
-def _asked_for(error: OrqError) -> float:
+def _asked_for(error: orq.OrqError) -> float:
     """The seconds of Retry-After, at most an hour; at least one second, so that 0 does not cause a busy loop."""
     return min(max(error.retry_after or 0.0, 1.0), rate_limits.MAX_WAIT.total_seconds())
 
@@ -287,7 +270,7 @@ def _backoff(failures: int) -> float:
 
 def _describe(error: Exception) -> dict[str, Any]:
     if isinstance(error, ImproperlyConfigured):
-        error = Problem("not_configured", problem=str(error))
-    elif not isinstance(error, OrqError):
-        error = Problem("internal_error", error=type(error).__name__)
+        error = orq.Problem("not_configured", problem=str(error))
+    elif not isinstance(error, orq.OrqError):
+        error = orq.Problem("internal_error", error=type(error).__name__)
     return {"error_code": error.code, "error_params": error.params}
