@@ -8,7 +8,7 @@ limit the duration of a single attempt.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Task, shared_task
 from celery.app import default_app
@@ -29,11 +29,6 @@ from .sync.report import FormatTime, in_utc, remarks
 
 __all__ = ["run_operation", "sync_conversations", "walk_conversations"]
 
-if TYPE_CHECKING:
-    _Task = Task[Any, Any]
-else:
-    _Task = Task  # takes no parameters before Celery 5.7
-
 MAX_COUNTDOWN = 300.0
 """Seconds. Longer waits are left to the next scheduled sync.
 
@@ -53,7 +48,7 @@ _TRANSPORT_OPTIONS = {
 }
 
 
-class BoundedTask(_Task):
+class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before Celery 5.7
     """A task that raises ``Task.OperationalError`` within 3 s if ``delay`` or ``apply_async`` cannot reach the broker.
 
     Each message uses its own connection (a few milliseconds on a local network), because connections from Celery's

@@ -8,9 +8,10 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from django_orq import mirror as verbs
 from django_orq.checks import check_characters
 from django_orq.exceptions import MirrorBehind, Problem
-from django_orq.mirror import operations, verbs
+from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, RejectedPayload
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_orq import logs
+from django_orq import logs, mirror as verbs
 from django_orq.exceptions import OrqError
 from django_orq.logs import Event
 from django_orq.management.pruning import prune
-from django_orq.mirror import operations, verbs
+from django_orq.mirror import operations
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs, slices
 from django_orq.tasks import sync_conversations

@@ -2,8 +2,7 @@ import pytest
 from django.db import transaction
 from django.dispatch import Signal
 
-from django_orq import signals
-from django_orq.mirror import verbs
+from django_orq import mirror as verbs, signals
 from django_orq.models import Conversation, SyncRun
 from django_orq.signals import conversation_created, sync_run_finished
 

@@ -16,8 +16,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import APIError, InvalidName, TransportError, explain
-from django_orq.mirror import verbs
 from django_orq.models import OperationItem, RejectedPayload, SyncRun
 
 from .resting import error_of

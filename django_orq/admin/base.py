@@ -1,7 +1,6 @@
 """What the admin classes share: the appearance of their pages, and views in addition to the stock ones."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, ClassVar, TypeVar
 
 from django.apps import apps
@@ -10,7 +9,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
@@ -18,13 +17,8 @@ from ..conf import workspace_aliases
 from ..mirror.operations import Requester
 from ..models import SyncRun
 from ..store.database import never_atomic, write_database
-from ..sync.report import Progress
 
 Shown = TypeVar("Shown")
-
-
-class IfSeveral(str):
-    """A list column that is shown only if there are several workspaces."""
 
 
 class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in the stubs
@@ -44,10 +38,6 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
     class Media:
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
         js = ("django_orq/progress.js",)
-
-    def get_list_display(self, request: HttpRequest) -> Any:
-        shown = super().get_list_display(request)
-        return [column for column in shown if not isinstance(column, IfSeveral) or are_several()]
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         """The fieldsets of a page. ``fieldsets`` or ``fields`` of a subclass replace them, except on the add page."""
@@ -95,6 +85,8 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
         """Let our template extend that of a stock page; other responses of a stock view stay as they are."""
         context = getattr(response, "context_data", None) or {}
         if context.keys() & {"cl", "adminform"}:
+            if response._request.headers.get("X-Orq-Renewal"):
+                context["messages"] = ()  # progress.js would not show them, and they are shown only once
             context["framed"] = response.resolve_template(response.template_name)
             response.template_name = self._template(template)
         return response
@@ -115,15 +107,6 @@ class ReadOnlyAdmin(OrqAdmin):
         return False
 
     has_change_permission = has_delete_permission = has_add_permission
-
-
-def answer_progress(extent: Progress, *, is_finished: bool, **more: Any) -> HttpResponse:
-    """The progress as JSON for the page's script.
-
-    Of ``more``, ``text`` says it in words, ``fields`` maps the ``data-field`` of elements to their texts, and
-    ``intervals`` has the progress of each interval.
-    """
-    return JsonResponse({"finished": is_finished, **asdict(extent), **more})
 
 
 def url_to(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:

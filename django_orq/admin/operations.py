@@ -10,15 +10,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, gettext_lazy as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 
 from ..exceptions import ConversationChanged
-from ..mirror.operations import pending_items, retry, retryable
+from ..mirror.operations import retry, retryable
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_items, all_operations, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
-from .base import ReadOnlyAdmin, admin_of, answer_progress, are_several, page_of, requester
+from .base import ReadOnlyAdmin, admin_of, are_several, page_of, requester
 from .texts import explain_item, isolated, local
 
 State, Verb = OperationItem.State, Operation.Verb
@@ -26,9 +26,7 @@ _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
 
 
 def enqueue(operation: Operation) -> tuple[str, int]:
-    """Notify a worker, unless one is processing the operation; return the message to show and its level."""
-    if is_being_done(operation):  # a new message would break the chain, in which each slice enqueues the next
-        return gettext("The request is already being processed."), messages.INFO
+    """Notify a worker; return the message to show and its level."""
     enqueue_operation(operation.pk)
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
@@ -46,7 +44,7 @@ class OperationAdmin(ReadOnlyAdmin):
     list_display = ("name", "standing", "outcome", "requested_by", "requested_at")
     list_filter = ("verb",)
     search_fields = ("requested_by",)
-    own_views: ClassVar[Any] = dict.fromkeys(("progress", "notify", "retry"), "<int:operation_id>/")
+    own_views: ClassVar[Any] = {"retry": "<int:operation_id>/"}
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         if super().has_view_permission(request, obj):
@@ -55,18 +53,14 @@ class OperationAdmin(ReadOnlyAdmin):
             return request.user.has_module_perms("django_orq")
         return obj.requested_by_pk == str(request.user.pk)
 
-    def may_request(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether the user may request the pending or retryable items again.
-
-        This requires the permission for each of their conversations.
-        """
+    def may_retry(self, request: HttpRequest, operation: Operation) -> bool:
+        """Whether the user may request the retryable items again: this takes the permission for each conversation."""
         conversations = admin_of(self.admin_site, Conversation)
         if not self.has_view_permission(request, operation) or conversations is None:
             return False
         if operation.verb == Verb.CREATE:
             return bool(conversations.has_add_permission(request))
-        items = retryable(operation) if operation.is_finished else pending_items(operation)
-        rows = [item.conversation for item in items.select_related("conversation")]
+        rows = [item.conversation for item in retryable(operation).select_related("conversation")]
         deletes = operation.verb == Verb.DELETE
         may = conversations.has_delete_permission if deletes else conversations.has_change_permission
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
@@ -81,52 +75,32 @@ class OperationAdmin(ReadOnlyAdmin):
         retried = ("retried_by",) if obj is not None and obj.retried_by else ()
         return [(None, {"fields": ("requested_by", *retried, "requested_at", "started_at", "finished_at")})]
 
-    @method_decorator(require_GET)
-    def progress_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """The progress, for the page's script."""
-        operation = self._find(request, operation_id)
-        shown = self._progress(operation)
-        fields = {"state": shown["standing"], "remarks": shown["remarks"]}
-        fields |= {f"item-{item.pk}": explain_item(item) for item in _items(operation)}
-        return answer_progress(shown["extent"], is_finished=operation.is_finished, text=shown["counts"], fields=fields)
-
-    @method_decorator(require_POST)
-    def notify_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
-        """Notify a worker again."""
-        operation = self._find(request, operation_id, to_request=True)
-        return self._enqueue(request, operation, is_open=not operation.is_finished)
-
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Try the items again that failed or whose outcome is unknown."""
-        operation = self._find(request, operation_id, to_request=True)
-        return self._enqueue(request, operation, is_open=retry(operation, by=requester(request)))
-
-    def _enqueue(self, request: HttpRequest, operation: Operation, *, is_open: bool) -> HttpResponse:
+        operation = get_object_or_404(all_operations(), pk=operation_id)
+        if not self.may_retry(request, operation):
+            raise PermissionDenied
         nothing = gettext("There is nothing left to do."), messages.WARNING
-        self.message_user(request, *(enqueue(operation) if is_open else nothing))
+        self.message_user(request, *(enqueue(operation) if retry(operation, by=requester(request)) else nothing))
         return HttpResponseRedirect(self._url_to("change", operation.pk))
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
-        operation = context["original"]
-        shown, may_request = self._progress(operation), self.may_request(request, operation)
-        context |= shown | {
+        operation, again = context["original"], retryable(context["original"])
+        context |= {
+            "standing": self.standing(operation),
+            "extent": Progress(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
+            "counts": self.outcome(operation),
+            "remarks": "\n".join(remarks_on_operation(operation, format_time=local)),
+            "is_watched": not operation.is_finished,
             "items": [(item, explain_item(item)) for item in _items(operation)],
             "conversation_page": page_of(request, self.admin_site, Conversation),
-            "progress_url": self._url_to("progress", operation.pk),
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
-            "offers_notify": may_request and bool(shown["remarks"]) and not operation.is_finished,
-            "offers_retry": may_request and operation.is_finished and retryable(operation).exists(),
-            "replaces": retryable(operation).filter(error_code=ConversationChanged.code).count(),
+            "offers_retry": operation.is_finished and again.exists() and self.may_retry(request, operation),
+            "replaces": again.filter(error_code=ConversationChanged.code).count(),
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
-
-    def _find(self, request: HttpRequest, operation_id: int, *, to_request: bool = False) -> Operation:
-        operation = get_object_or_404(_counted(all_operations()), pk=operation_id)
-        if not (self.may_request if to_request else self.has_view_permission)(request, operation):
-            raise PermissionDenied
-        return operation
 
     @admin.display(description=_("operation"), ordering="pk")
     def name(self, operation: Operation) -> str:
@@ -152,15 +126,6 @@ class OperationAdmin(ReadOnlyAdmin):
         parts = ", ".join(gettext("%(count)d %(state)s") % {"count": count, "state": label} for count, label in found)
         settled = {"settled": sum(count for count, _label in found), "total": operation.total}
         return ": ".join(filter(None, [gettext("%(settled)d of %(total)d") % settled, parts]))
-
-    def _progress(self, operation: Operation) -> dict[str, Any]:
-        """The progress as the page shows and updates it."""
-        return {
-            "standing": self.standing(operation),
-            "extent": Progress(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
-            "counts": self.outcome(operation),
-            "remarks": "\n".join(remarks_on_operation(operation, format_time=local)),
-        }
 
 
 _LONE_NAME = Case(

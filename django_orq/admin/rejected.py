@@ -9,7 +9,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from ..models import RejectedPayload, SyncRun
 from ..store.database import all_payloads
-from .base import IfSeveral, ReadOnlyAdmin
+from .base import ReadOnlyAdmin
 from .lists import KnownChoiceFilter, WorkspaceFilter
 
 _MAX_SHOWN = 20
@@ -45,5 +45,5 @@ class RejectedPayloadAdmin(ReadOnlyAdmin):
     fields: ClassVar[Any] = ("workspace", "key", shown_reason, "excerpt", *seen)
     readonly_fields: ClassVar[Any] = fields
     search_help_text = _("The beginning of an Orq id (conv_…) or of a checksum.")
-    list_display = ("key", IfSeveral("workspace"), shown_reason, "last_seen_at", "resolved_at")
+    list_display = ("key", "workspace", shown_reason, "last_seen_at", "resolved_at")
     list_filter = (_StateFilter, WorkspaceFilter)

@@ -1,24 +1,21 @@
 """Sync runs in the admin: their list, their pages, and the actions on them."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
-from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field
+from django.contrib.admin.utils import label_for_field
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext, gettext_lazy as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from ..conf import workspace_aliases
 from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
@@ -27,7 +24,7 @@ from ..sync import runs
 from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
-from .base import ReadOnlyAdmin, answer_progress, if_several, known_aliases, page_of, start_url, url_to
+from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
 from .lists import WorkspaceFilter
 from .rejected import met_last
 from .texts import explain_refusal, explained, local
@@ -44,8 +41,7 @@ _COUNTERS = (
 )
 _TIMES = (("queued_at", "started_at", "finished_at"), ("checkpoint_at", "resume_at", "took"))
 _TECHNICAL = (("requests", "pages"), ("phase", "worker"))
-_LIVE = tuple(chain(*_COUNTERS, *_TIMES, *_TECHNICAL))
-"""The columns that the page of a run updates; the tuples above are the lines on that page."""
+"""The lines on the page of a run."""
 
 
 @admin.register(SyncRun)
@@ -57,7 +53,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_filter = ("state", "mode", WorkspaceFilter)
     own_views: ClassVar[Any] = {
         "start": "",
-        **dict.fromkeys(("resume", "approve", "pause", "cancel", "progress"), "<int:run_id>/"),
+        **dict.fromkeys(("resume", "approve", "pause", "cancel"), "<int:run_id>/"),
     }
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
@@ -118,7 +114,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "counts": counts(run),
             "meaning": meaning_of_state(run),
             "remarks": "\n".join(remarks(run, format_time=local)),
-            "progress_url": self._url_to("progress", run.pk) if _is_watched(run) else "",
+            "is_watched": _is_watched(run),
             "offers_pause": may_sync and _is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
             "offers_resume": may_sync and run.state == State.PAUSED,
@@ -128,23 +124,6 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "unreadable_list": page_of(request, self.admin_site, RejectedPayload, "changelist"),
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
-
-    @method_decorator(require_GET)
-    def progress_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """The progress of a run, for the page's script."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        run = get_object_or_404(all_runs(), pk=run_id)
-        values = {name: self._shown(run, name) for name in ("state", *_LIVE)}
-        values |= {"meaning": meaning_of_state(run), "remarks": "\n".join(remarks(run, format_time=local))}
-        more = {"text": counts(run), "fields": values, "intervals": [*map(asdict, how_far_each(run))]}
-        return answer_progress(how_far(run), is_finished=not _is_watched(run), **more)
-
-    def _shown(self, run: SyncRun, name: str) -> str:
-        """A column as the stock page shows it."""
-        field, _attribute, value = lookup_field(name, run, self)
-        empty = self.get_empty_value_display()
-        return str(display_for_field(value, field, empty) if field else display_for_value(value, empty))
 
     # The actions
 

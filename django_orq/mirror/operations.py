@@ -27,7 +27,7 @@ from ..store import database, leases, rate_limits
 from ..store.database import DatabaseClock, all_items, all_operations, write_database
 from ..store.deletion import delete_unless_refused
 from ..store.leases import Lease, LeaseLost, max_lease
-from .verbs import create_conversation, delete_conversation, refresh_conversation, rename_conversation
+from . import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 
 MAX_ITEMS = 1_000
 KEPT = 500

@@ -6,11 +6,12 @@ They are unresolved until the same conversation can be mirrored, or until a full
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from django.db import connections
 from django.db.models import QuerySet
 
 from ..models import RejectedPayload, SyncRun
 from ..payloads import RejectedItem
-from .database import all_payloads
+from .database import all_payloads, write_database
 
 
 def has_unresolved(workspace: str) -> bool:
@@ -23,16 +24,16 @@ def count_unresolved(workspace: str) -> int:
 
 def record(items: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) -> None:
     """Store the rejected items of a page, one row for each id or digest."""
-    latest = {payload.key: payload for payload in items}
-    known = list(_of(run.workspace).filter(key__in=latest))
-    for row in known:
-        _describe(row, latest[row.key], run, seen_at)
-    new = [
-        _describe(RejectedPayload(workspace=run.workspace, key=key, first_seen_at=seen_at), latest[key], run, seen_at)
-        for key in latest.keys() - {row.key for row in known}
-    ]
-    _of(run.workspace).bulk_update(known, ["reason", "excerpt", "last_seen_at", "last_run", "resolved_at"])
-    _of(run.workspace).bulk_create(new)
+    latest = {item.key: item for item in items}
+    seen = {"workspace": run.workspace, "first_seen_at": seen_at, "last_seen_at": seen_at, "last_run": run}
+    rows = [RejectedPayload(key=key, reason=item.reason, excerpt=item.excerpt, **seen) for key, item in latest.items()]
+    has_target = connections[write_database()].features.supports_update_conflicts_with_target
+    all_payloads().bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=("workspace", "key") if has_target else None,
+        update_fields=("reason", "excerpt", "last_seen_at", "last_run", "resolved_at"),
+    )
 
 
 def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
@@ -46,15 +47,5 @@ def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
     _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
 
 
-def _of(workspace: str) -> QuerySet[RejectedPayload]:
-    return all_payloads().filter(workspace=workspace)
-
-
 def _unresolved(workspace: str) -> QuerySet[RejectedPayload]:
-    return _of(workspace).filter(resolved_at=None)
-
-
-def _describe(row: RejectedPayload, payload: RejectedItem, run: SyncRun, seen_at: datetime) -> RejectedPayload:
-    row.reason, row.excerpt = payload.reason, payload.excerpt
-    row.last_seen_at, row.last_run, row.resolved_at = seen_at, run, None
-    return row
+    return all_payloads().filter(workspace=workspace, resolved_at=None)

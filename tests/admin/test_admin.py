@@ -11,8 +11,9 @@ from django.db import connections, transaction
 from django.test import Client
 from django.urls import reverse
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import MirrorContended
-from django_orq.mirror import fetch_conversation, rename_conversation, verbs
+from django_orq.mirror import fetch_conversation, rename_conversation
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.store.reconcile import reconcile
 from django_orq.sync import runs, slices

@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from kombu.exceptions import OperationalError
 
-from django_orq import tasks
+from django_orq import mirror as verbs, tasks
 from django_orq.admin import ConversationAdmin
 from django_orq.admin.bulk import MAX_RENAMES
-from django_orq.mirror import operations, verbs
+from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest, Requester, create_operation
 from django_orq.models import Conversation, Operation, OperationItem, WorkspaceWait
 from django_orq.store import leases
@@ -128,13 +128,13 @@ class TestSeveral:
         assert LogEntry.objects.filter(user=admin_user, action_flag=flag).count() == 2
         assert "2 of 2: 2 done" in text_of(admin_client.get(reverse("admin:django_orq_operation_changelist")))
 
-    @pytest.mark.parametrize("name", ["order", "retry", "notify"])
+    @pytest.mark.parametrize("name", ["order", "retry"])
     def test_broker_out_of_reach_is_told_and_loses_nothing(self, remote, rows, admin_client, broken_broker, name):
         remote.fail("delete", status=500, times=2)
         response = confirm(admin_client, choose(admin_client, "delete_selected", rows))
         operation = ordered(response)
         if name != "order":
-            operations.work_slice(operation.pk, seconds=0 if name == "notify" else 60)
+            operations.work_slice(operation.pk)
             response = admin_client.post(page_of(operation, name))
 
         assert "The request is saved, but no worker could be notified." in said(response, constants.WARNING)[-1]
@@ -358,15 +358,6 @@ class TestRowsThatOneMayNotTouch:
 
         assert OperationItem.objects.filter(conversation=guarded[0]).count() == 0
 
-    @pytest.mark.parametrize(("chosen", "status"), [(slice(0, 2), 403), (slice(1, 3), 302)], ids=["its", "others"])
-    def test_worker_is_not_told_of_it_once_more_either(self, remote, guarded, admin_client, queue, chosen, status):
-        wanted = [ItemRequest(conversation=row, new_name=f"{row} anew") for row in guarded[chosen]]
-        operation, _is_new = create_operation("rename", wanted, by=Requester())
-
-        assert (
-            admin_client.post(reverse("admin:django_orq_operation_notify", args=[operation.pk])).status_code == status
-        )
-
     def test_form_that_was_sent_before_creates_nothing_anew_that_is_not_deleted(self, remote, rows, admin_client):
         verbs.delete_conversation(rows[2])
         token = {"form_token": "0123456789abcdef" * 2}
@@ -572,19 +563,18 @@ class TestPage:
         after = text_of(admin_client.get(page_of(operation)))
 
         assert 'value="0" max="3"' in before
-        assert page_of(operation, "progress") in before
+        assert " data-progress>" in before
         assert "3 of 3: 2 done, 1 failed" in after
         assert "The name was not changed. Orq failed with status" in after
-        assert "data-progress-url" not in after
+        assert "data-progress" not in after
 
-    def test_progress_is_told_as_json(self, remote, operation, admin_client):
+    def test_page_of_an_unfinished_operation_shows_the_outcomes_so_far(self, remote, operation, admin_client):
         operations.work_slice(operation.pk, seconds=0)
 
-        told = admin_client.get(page_of(operation, "progress")).json()
+        shown = text_of(admin_client.get(page_of(operation)))
 
-        fields = told.pop("fields")
-        assert told == {"finished": False, "done": 1, "total": 3, "label": "", "text": "1 of 3: 1 done"}
-        assert fields[f"item-{operation.items.earliest('pk').pk}"] == "Renamed."
+        assert "1 of 3: 1 done" in shown
+        assert shown.count("Renamed.") == 1
 
     def test_what_failed_can_be_tried_again(self, remote, operation, admin_client):
         remote.fail("update", status=500, after=1)
@@ -599,26 +589,13 @@ class TestPage:
         assert page_of(operation, "retry") not in text_of(admin_client.get(page_of(operation)))
         assert "There is nothing left to do" in said(admin_client.post(page_of(operation, "retry")))[0]
 
-    def test_what_no_worker_takes_is_told_with_a_button(self, operation, admin_client, queue):
+    def test_what_no_worker_takes_is_told(self, operation, admin_client, queue):
         long_ago = operation.requested_at - timedelta(minutes=3)
         all_operations().filter(pk=operation.pk).update(enqueued_at=long_ago, ticket="t")
 
         shown = text_of(admin_client.get(page_of(operation)))
 
         assert "It has been waiting to be processed for 3 minutes. Ask the site" in shown
-        assert page_of(operation, "notify") in shown
-
-    @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "at it"])
-    def test_worker_that_was_killed_can_be_replaced_by_hand(self, operation, admin_client, queue, is_killed):
-        lease_until = operation.requested_at + timedelta(minutes=-5 if is_killed else 5)
-        all_operations().filter(pk=operation.pk).update(token="t", lease_until=lease_until, ticket="t")
-        shown = text_of(admin_client.get(page_of(operation)))
-        assert ("in progress" not in shown, page_of(operation, "notify") in shown) == (is_killed, is_killed)
-
-        response = admin_client.post(page_of(operation, "notify"))
-
-        assert queue.qsize() == is_killed
-        assert is_killed or said(response) == ["The request is already being processed."]
 
     def test_another_attempt_says_that_it_replaces_names_and_is_logged_for_who_ordered_it(
         self, remote, rows, operation, admin_client
@@ -768,17 +745,15 @@ class TestPermissions:
         remote.clear_requests()
         return operation
 
-    @pytest.mark.parametrize(
-        ("name", "method"), [("change", "get"), ("progress", "get"), ("retry", "post"), ("notify", "post")]
-    )
+    @pytest.mark.parametrize(("name", "method"), [("change", "get"), ("retry", "post")])
     @pytest.mark.parametrize(
         ("permissions", "allowed"),
         [
             ((), ()),
             (("view_conversation", "delete_conversation"), ()),
-            (("view_operation",), ("change", "progress")),
-            (("view_operation", "change_conversation"), ("change", "progress")),
-            (("view_operation", "delete_conversation"), ("change", "progress", "retry", "notify")),
+            (("view_operation",), ("change",)),
+            (("view_operation", "change_conversation"), ("change",)),
+            (("view_operation", "delete_conversation"), ("change", "retry")),
         ],
         ids=str,
     )
@@ -800,20 +775,19 @@ class TestPermissions:
         assert page_of(own) in shown
         assert page_of(other) not in shown
 
-    @pytest.mark.parametrize("name", ["retry", "notify"])
-    def test_only_posts_with_a_token_do_something(self, operation, admin_user, name):
+    def test_only_posts_with_a_token_do_something(self, operation, admin_user):
         client = Client(enforce_csrf_checks=True)
         client.force_login(admin_user)
 
-        assert client.post(page_of(operation, name)).status_code == 403
-        assert client.get(page_of(operation, name)).status_code == 405
+        assert client.post(page_of(operation, "retry")).status_code == 403
+        assert client.get(page_of(operation, "retry")).status_code == 405
 
     @pytest.mark.parametrize("name", ["rename_selected", "delete_selected", "create_again"])
     def test_second_steps_are_posts_only(self, admin_client, name):
         assert admin_client.get(reverse(f"admin:django_orq_conversation_{name}")).status_code == 405
 
     def test_anonymous_visitors_are_sent_to_the_login(self, operation, client):
-        for name in ("change", "progress", "retry", "notify"):
+        for name in ("change", "retry"):
             assert client.post(page_of(operation, name)).url.startswith(reverse("admin:login"))
 
     def test_user_deleted_since_leaves_the_operation_readable(self, remote, rows, admin_client):

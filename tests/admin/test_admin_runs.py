@@ -61,6 +61,8 @@ def held_run(settings, remote) -> SyncRun:
     return full_run()
 
 
+WATCHED = '<div class="orq-progress" data-progress>'
+"""Marks a page that is renewed by a script."""
 OFFERS = ("resume", "approve", "pause", "cancel")
 
 
@@ -336,7 +338,7 @@ def test_page_is_renewed_while_the_run_may_change_by_itself_and_offers_what_fits
 
     shown = text_of(admin_client.get(page(run)))
 
-    assert ("data-progress-url" in shown) == (columns["state"] == "running")
+    assert (WATCHED in shown) == (columns["state"] == "running")
     assert {name for name in OFFERS if page(run, name) in shown} == offered
 
 
@@ -345,7 +347,7 @@ def test_page_of_an_unfinished_run_shows_how_far_it_is_and_can_be_read_without_a
 
     shown = text_of(admin_client.get(page(run)))
 
-    assert f'data-progress-url="{page(run, "progress")}"' in shown
+    assert WATCHED in shown
     assert '<label for="orq-progress-bar">Progress</label>' in shown
     assert '<progress id="orq-progress-bar" value="1230" max="3000">' in shown
     assert "1,230 conversations, 13 pages" in shown
@@ -356,45 +358,32 @@ def test_bar_has_no_value_while_nobody_knows_how_long_the_list_is(remote, admin_
     run = new_run(state="running", seen=1230, lease_until=before(minutes=-2))
 
     assert '<progress id="orq-progress-bar"></progress>' in text_of(admin_client.get(page(run)))
-    assert admin_client.get(page(run, "progress")).json()["total"] is None
 
 
-def test_progress_is_what_the_page_renews(remote, admin_client):
-    run = new_run(state="running", seen=1230, pages=13, mirrored_before=3000, lease_until=before(minutes=-2))
+def test_renewal_of_the_page_leaves_messages_to_the_pages_that_show_them(remote, admin_client):
+    admin_client.post(START, {"mode": "full"})
+    run = SyncRun.objects.get()
 
-    response = admin_client.get(page(run, "progress"))
+    renewed = text_of(admin_client.get(page(run), headers={"X-Orq-Renewal": "1"}))
 
-    answer = response.json()
-    assert set(answer) == {"finished", "done", "total", "label", "text", "fields", "intervals"}
-    assert (answer["finished"], answer["done"], answer["total"]) == (False, 1230, 3000)
-    assert answer["intervals"] == []
-    assert answer["text"] == "1,230 conversations, 13 pages"
-    assert answer["fields"]["state"] == "running"
-    assert answer["fields"]["seen"] == "1230"
-    shown = text_of(admin_client.get(page(run)))
-    own, stock = re.findall(r'data-field="(\w+)"', shown), re.findall(r"fieldBox field-(\w+)", shown)
-    assert {*own, *stock} == set(answer["fields"])
-    assert "no-store" in response["Cache-Control"]
+    assert "is queued." not in renewed
+    assert "is queued." in text_of(admin_client.get(page(run)))
 
 
 CUT = first_id(datetime(2026, 10, 3, 12, tzinfo=UTC))
 INTERVALS = saved([Interval(down_to=CUT, entries=120), Interval(below=CUT, cursor=CUT, entries=1130, done=True)])
 
 
-def test_page_has_a_bar_for_each_interval_and_renews_them(remote, admin_client):
+def test_page_has_a_bar_for_each_interval(remote, admin_client):
     run = new_run(state="running", mirrored_before=3000, intervals=INTERVALS, lease_until=before(minutes=-2))
 
     shown = text_of(admin_client.get(page(run)))
 
-    assert "<div data-progress-intervals>" in shown
+    assert 'aria-labelledby="orq-intervals"' in shown
     assert '<label for="orq-interval-0">Created from Oct. 3, 2026 to now</label>' in shown
     assert '<progress id="orq-interval-0" value="120" max="1500">' in shown
     assert '<label for="orq-interval-1">Created from the beginning to Oct. 3, 2026</label>' in shown
     assert '<progress id="orq-interval-1" value="1500" max="1500">' in shown
-    assert admin_client.get(page(run, "progress")).json()["intervals"] == [
-        {"label": "Created from Oct. 3, 2026 to now", "done": 120, "total": 1500},
-        {"label": "Created from the beginning to Oct. 3, 2026", "done": 1500, "total": 1500},
-    ]
 
 
 @pytest.mark.parametrize(
@@ -406,16 +395,15 @@ def test_page_has_one_bar_unless_several_intervals_are_being_read(remote, admin_
     shown = text_of(admin_client.get(page(run)))
 
     assert shown.count("<progress") == 1
-    assert "<div data-progress-intervals hidden>" in shown
-    assert admin_client.get(page(run, "progress")).json()["intervals"] == []
+    assert "orq-intervals" not in shown
 
 
 @pytest.mark.parametrize("end", [runs.cancel, runs.pause])
-def test_progress_tells_the_page_to_load_anew_once_the_run_stands_still(remote, admin_client, end):
+def test_page_is_no_longer_renewed_once_the_run_stands_still(remote, admin_client, end):
     run = new_run()
     end(run)
 
-    assert admin_client.get(page(run, "progress")).json()["finished"] is True
+    assert WATCHED not in text_of(admin_client.get(page(run)))
 
 
 def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_client):
@@ -425,10 +413,10 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
         set_columns(row, missing_since=before(hours=1))
     new_run(state="running", phase="confirm", tombstoned=1, unlisted=1, lease_until=before(minutes=-2))
 
-    answer = admin_client.get(page(SyncRun.objects.latest("pk"), "progress")).json()
+    shown = text_of(admin_client.get(page(SyncRun.objects.latest("pk"))))
 
-    assert (answer["done"], answer["total"]) == (2, 5)
-    assert answer["text"].endswith("2 looked up by id")
+    assert '<progress id="orq-progress-bar" value="2" max="5">' in shown
+    assert "2 looked up by id" in shown
 
 
 # Texts that users understand
@@ -482,8 +470,7 @@ def test_running_says_what_the_worker_does(remote, admin_client):
     assert "Reading Orq’s list." in text_of(admin_client.get(page(walking)))
 
     SyncRun.objects.update(phase="confirm")
-    fields = admin_client.get(page(walking, "progress")).json()["fields"]
-    assert fields["meaning"] == "Looking up the missing conversations in Orq, one by one."
+    assert "Looking up the missing conversations in Orq, one by one." in text_of(admin_client.get(page(walking)))
 
 
 def test_technical_details_are_folded_at_the_end(remote, admin_client):
@@ -671,7 +658,6 @@ def test_click_on_a_run_that_was_removed_meanwhile_is_told_so(remote, admin_clie
 
     assert response.url == LIST
     assert "There is no sync run" in said(response)
-    assert admin_client.get(url.replace(name, "progress")).status_code == 404
 
 
 # Runs without a worker
@@ -746,9 +732,8 @@ def test_times_are_those_of_the_reader(remote, settings, admin_client, language,
     run = new_run(state="waiting", wait="backoff", resume_at=moment, enqueued_at=before(minutes=-9))
 
     shown = [text_of(admin_client.get(LIST)), text_of(admin_client.get(page(run)))]
-    told = admin_client.get(page(run, "progress")).json()["fields"]["remarks"]
 
-    assert all(expected in text and "UTC" not in text for text in (*shown, told))
+    assert all(expected in text and "UTC" not in text for text in shown)
 
 
 def test_wait_that_binds_all_runs_is_told_once_and_in_the_time_of_the_reader(remote, settings, admin_client, queue):
@@ -770,7 +755,6 @@ def test_wait_that_binds_all_runs_is_told_once_and_in_the_time_of_the_reader(rem
 VIEWS = {
     "list": ("get", lambda run: LIST),
     "page": ("get", lambda run: page(run)),
-    "progress": ("get", lambda run: page(run, "progress")),
     "start": ("post", lambda run: START),
     "pause": ("post", lambda run: page(run, "pause")),
     "cancel": ("post", lambda run: page(run, "cancel")),
@@ -779,7 +763,7 @@ VIEWS = {
     "ask to cancel": ("get", lambda run: page(run, "cancel")),
     "ask to approve": ("get", lambda run: page(run, "approve")),
 }
-READING = ("list", "page", "progress")
+READING = ("list", "page")
 EVERYBODY: dict[str, tuple[str, ...] | None] = {
     "anonymous": None,
     "without permission": ("change_conversation",),

@@ -97,7 +97,7 @@ def quoted(name: str) -> str:
 
 def state(page: Page) -> Locator:
     """The state of a run or an operation, as its page updates it."""
-    return page.locator("h2 [data-field=state]")
+    return page.locator("h2 [data-renewed=state]")
 
 
 def expect_success(page: Page, *words: str) -> None:

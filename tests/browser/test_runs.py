@@ -108,7 +108,7 @@ def test_sync_that_orq_refuses_changes_nothing_and_says_so(site, page, fault):
     full_sync(page)
 
     expect(state(page)).to_have_text("failed" if fault in FAILS_AT_ONCE else "waiting")
-    expect(page.locator("[data-field=remarks]")).not_to_be_empty()
+    expect(page.locator("[data-renewed=remarks]")).not_to_be_empty()
     assert site.conversations() == before
     if fault not in FAILS_AT_ONCE:
         cancel(page)
@@ -132,12 +132,12 @@ def test_approved_run_that_orq_refuses_to_confirm_deletes_nothing(walked_site, w
 
 
 def test_page_tells_that_the_server_is_out_of_reach_and_goes_on_once_it_is_back(walked_site, open_browser):
-    page = open_browser(walked_site, forgives="/progress/")
+    page = open_browser(walked_site, forgives="/syncrun/")
     with turnstile(walked_site.sandbox) as turns:
         full_sync(page)
         expect(state(page)).to_have_text("running")
-        page.route("**/progress/", lambda route: route.fulfill(status=503))
+        page.route("**/syncrun/*/change/", lambda route: route.fulfill(status=503))
         expect(page.get_by_text("The server cannot be reached")).to_be_visible()
-        page.unroute("**/progress/")
+        page.unroute("**/syncrun/*/change/")
         turns.let_through(100)
         expect(state(page)).to_have_text("completed")

@@ -130,7 +130,7 @@ def use_everything(person: Person, site: Site) -> dict:
     person.go(ADD)
     person.save("Perhaps made")
     person.click("Fetch new")
-    expect(page.locator("[data-field=state]")).to_have_text("completed")
+    expect(page.locator("[data-renewed=state]")).to_have_text("completed")
 
     person.go(change(rows[0]))
     person.save("Renamed")

@@ -1,7 +1,5 @@
 """Our tables are in ``orq``; users, sessions, content types and the admin log are in ``default``."""
 
-import json
-
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -11,8 +9,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.urls import reverse
 
-from django_orq import tasks
-from django_orq.mirror import operations, verbs
+from django_orq import mirror as verbs, tasks
+from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.signals import conversation_updated
@@ -105,7 +103,6 @@ def test_several_are_done_by_a_worker_and_noted_in_the_history(remote, rows, adm
     assert LogEntry.objects.count() == 3
     assert "3 done" in text_of(admin_client.get(page_of(operation)))
     assert "3 done" in text_of(admin_client.get(reverse("admin:django_orq_operation_changelist")))
-    assert json.loads(admin_client.get(page_of(operation, "progress")).content)["finished"] is True
 
 
 def test_deleted_ones_are_created_again_and_what_failed_is_tried_again(remote, rows, admin_client, queue):
@@ -135,7 +132,7 @@ def test_runs_are_started_watched_paused_and_cancelled_in_the_admin(remote, admi
     run.refresh_from_db()
 
     assert run.state == "cancelled"
-    assert admin_client.get(page_of(run, "progress")).status_code == 200
+    assert admin_client.get(page_of(run)).status_code == 200
     assert admin_client.get(reverse("admin:django_orq_syncrun_changelist")).status_code == 200
     assert admin_client.get(reverse("admin:django_orq_rejectedpayload_changelist")).status_code == 200
     assert admin_client.get(reverse("admin:index")).status_code == 200

@@ -8,8 +8,9 @@ from django.contrib.messages import constants
 from django.db.models import QuerySet
 from django.urls import reverse
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import ConversationChanged
-from django_orq.mirror import operations, verbs
+from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.sync import runs

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from django.db import connection
 
-from django_orq.mirror import verbs
+from django_orq import mirror as verbs
 from django_orq.models import Conversation
 from django_orq.testing import OrqSandbox
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import (
     ConversationChanged,
     ConversationNotFound,
@@ -19,7 +20,6 @@ from django_orq.exceptions import (
     ServerError,
     TransportError,
 )
-from django_orq.mirror import verbs
 from django_orq.models import Conversation
 from django_orq.testing import OrqSandbox
 

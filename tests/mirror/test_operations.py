@@ -8,8 +8,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError, connection
 
-from django_orq import tasks
-from django_orq.mirror import operations, verbs
+from django_orq import mirror as verbs, tasks
+from django_orq.mirror import operations
 from django_orq.mirror.operations import Execution, ItemRequest, Requester
 from django_orq.models import Conversation, Operation, OperationItem
 from django_orq.store import leases

@@ -12,8 +12,9 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import exception_handler
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import MirrorContended
-from django_orq.mirror import fetch_conversation, refresh_conversation, verbs
+from django_orq.mirror import fetch_conversation, refresh_conversation
 from django_orq.models import Conversation, SyncRun
 from django_orq.rest.base import WorkspaceViewSet
 from django_orq.rest.errors import SECONDS_TO_WAIT

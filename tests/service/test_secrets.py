@@ -11,9 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.views.debug import ExceptionReporter
 
+from django_orq import mirror as verbs
 from django_orq.conf import get_workspace
 from django_orq.exceptions import OrqError
-from django_orq.mirror import verbs
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.service import ConversationService
 from django_orq.testing import OrqSandbox

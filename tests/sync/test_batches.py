@@ -13,8 +13,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import OperationalError, connection, transaction
 
-from django_orq import payloads, tasks
-from django_orq.mirror import verbs
+from django_orq import mirror as verbs, payloads, tasks
 from django_orq.models import Conversation, SyncRun
 from django_orq.store import database
 from django_orq.sync import batches, claim, runs, slices, walk

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db.models import QuerySet
 
-from django_orq.mirror import verbs
+from django_orq import mirror as verbs
 from django_orq.models import Conversation, SyncRun
 from django_orq.store import database
 from django_orq.sync import batches, confirm, runs, slices

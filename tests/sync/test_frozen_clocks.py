@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from freezegun import freeze_time
 
-from django_orq.mirror import verbs
+from django_orq import mirror as verbs
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs, slices
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import ConversationNotFound
-from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun
 from django_orq.payloads import first_id
 from django_orq.sync import report

@@ -10,8 +10,8 @@ from weakref import ref
 import pytest
 from django.db import connection
 
+from django_orq import mirror as verbs
 from django_orq.exceptions import RateLimited, ServerError
-from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.payloads import Page
 from django_orq.service import ConversationService

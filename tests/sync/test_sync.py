@@ -7,9 +7,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
+from django_orq import mirror as verbs
 from django_orq.conf import get_workspace
 from django_orq.exceptions import AuthenticationFailed, MustWait, Problem, RateLimited
-from django_orq.mirror import verbs
 from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.store import rate_limits
 from django_orq.store.database import DatabaseClock

@@ -1,51 +1,30 @@
-// Updates each element with `data-progress-url` until the work that it shows has ended. The server answers with
-// {"finished": bool, "done": int, "total": int|null, "text": str, "fields": {name: str}}, and for a run also with
-// "intervals": [{"label": str, "done": int, "total": int}].
+// Renews a page with an element marked with `data-progress` until the work that it shows has ended: requests the page
+// again and takes from it each part marked with `data-renewed`, and the stock page's read-only fields.
 "use strict";
 (() => {
   const INTERVAL = 2000, LONGEST = 60000, BETWEEN_WORDS = 5000, PATIENCE = 10000; // milliseconds
+  const PARTS = "[data-renewed], .readonly";
 
   class Refused extends Error {}
 
-  async function ask(url) {
-    const response = await fetch(url, {
-      headers: { Accept: "application/json" },
+  async function ask() {
+    const response = await fetch(location.href, {
+      headers: { "X-Orq-Renewal": "1" },
       redirect: "manual", // to the login page
       cache: "no-store",
       signal: AbortSignal.timeout(PATIENCE),
     });
     if (response.type === "opaqueredirect" || [401, 403, 404].includes(response.status)) throw new Refused();
     if (!response.ok) throw new Error(`status ${response.status}`);
-    return response.json();
-  }
-
-  function write(element, text) {
-    if (element.textContent !== text) element.textContent = text;
-  }
-
-  function fill(bar, { done, total }) {
-    if (!total) return bar.removeAttribute("value");
-    bar.max = total;
-    bar.value = done;
-  }
-
-  // As in the template.
-  function emptyInterval(_interval, number) {
-    const [item, label, bar] = ["li", "label", "progress"].map((name) => document.createElement(name));
-    label.htmlFor = bar.id = `orq-interval-${number}`;
-    item.append(label, " ", bar);
-    return item;
+    return new DOMParser().parseFromString(await response.text(), "text/html");
   }
 
   class Progress {
     constructor(element) {
-      this.url = element.dataset.progressUrl;
-      this.bar = element.querySelector("progress");
-      this.intervals = element.querySelector("[data-progress-intervals]");
-      this.text = element.querySelector("[data-progress-text]");
       this.aloud = element.querySelector("[data-progress-aloud]");
       this.unreachable = element.querySelector("[data-progress-unreachable]");
       this.refused = element.querySelector("[data-progress-refused]");
+      this.element = element;
       this.pause = INTERVAL;
       this.spokenAt = 0;
       this.timer = null;
@@ -71,7 +50,7 @@
       this.rest();
       this.isAsking = true;
       try {
-        this.show(await ask(this.url));
+        this.show(await ask());
       } catch (error) {
         this.pause = Math.min(2 * this.pause, LONGEST);
         this.tell(error instanceof Refused ? this.refused : this.unreachable);
@@ -81,35 +60,22 @@
       if (!document.hidden) this.renewLater();
     }
 
-    show(progress) {
-      if (progress.finished) return location.reload();
+    show(page) {
+      const [ours, theirs] = [document, page].map((each) => each.querySelectorAll(PARTS));
+      if (!page.querySelector("[data-progress]") || ours.length !== theirs.length) return location.reload();
       this.pause = INTERVAL;
       this.tell(null);
-      fill(this.bar, progress);
-      this.showIntervals(progress.intervals ?? []);
-      write(this.text, progress.text);
-      this.speak(progress.text);
-      for (const [name, text] of Object.entries(progress.fields)) {
-        const places = `[data-field="${name}"], .field-${name}:not(:has(.field-${name})) .readonly`;
-        for (const field of document.querySelectorAll(places)) write(field, text); // of our own, of the stock page
-      }
-    }
-
-    showIntervals(intervals) {
-      const list = this.intervals.querySelector("ul");
-      this.intervals.hidden = intervals.length === 0;
-      if (list.children.length !== intervals.length) list.replaceChildren(...intervals.map(emptyInterval));
-      intervals.forEach((interval, number) => {
-        write(list.children[number].querySelector("label"), interval.label);
-        fill(list.children[number].querySelector("progress"), interval);
+      theirs.forEach((part, number) => {
+        if (ours[number].innerHTML !== part.innerHTML) ours[number].replaceChildren(...part.childNodes);
       });
+      this.speak(this.element.querySelector("[data-progress-text]").textContent);
     }
 
     // Screen readers read each change aloud.
     speak(text) {
-      if (Date.now() - this.spokenAt < BETWEEN_WORDS) return;
+      if (Date.now() - this.spokenAt < BETWEEN_WORDS || this.aloud.textContent === text) return;
       this.spokenAt = Date.now();
-      write(this.aloud, text);
+      this.aloud.textContent = text;
     }
 
     tell(trouble) {
@@ -118,6 +84,6 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    for (const element of document.querySelectorAll("[data-progress-url]")) new Progress(element).watch();
+    for (const element of document.querySelectorAll("[data-progress]")) new Progress(element).watch();
   });
 })();
