@@ -78,7 +78,7 @@ def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
     parts = [list(answer.conversations)]
     while parts:
         part = parts.pop()
-        plan = compare(replace(answer, conversations=part, omitted=()), workspace=workspace, again=True)
+        plan = compare(replace(answer, conversations=part), workspace=workspace, again=True)
         try:
             with short_transaction() as connection:
                 _write(plan, None)
@@ -179,8 +179,6 @@ def _write(plan: Plan, run: SyncRun | None) -> None:
         known = plan.answer.fingerprints
         same = {row.pk: {"fingerprint": known[row.remote_id], "mirrored_at": row.mirrored_at} for row in recognized}
         update_rows(same.items(), unless_mirrored_since=True)
-    if plan.absent and mark_absent(all_rows().filter(pk__in=plan.absent), plan.answer) != len(plan.absent):
-        raise _Moved
     if plan.new:
         insert_rows([_new_row(change.remote, plan) for change in plan.new])
         _announce_new([change.remote.remote_id for change in plan.new], plan.workspace, run)

@@ -22,9 +22,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from django.db.models import QuerySet
-
-from ..models import Conversation, ConversationState
+from ..models import Conversation
 from ..payloads import RemoteConversation
 from .database import all_rows
 
@@ -52,8 +50,6 @@ class Answer:
     """Whether the answer was a page of the list; ``extra`` is stored from list items only."""
     fingerprints: Mapping[str, int | None] = field(default_factory=dict)
     """The fingerprints of list items, by id."""
-    omitted: Sequence[str] = ()
-    """Ids of live rows that the list omitted; they are marked as missing."""
     new: Set[str] = frozenset()
     """Ids that had no row a moment ago, so that none is looked for at the first attempt."""
 
@@ -92,8 +88,6 @@ class Plan:
     workspace: str
     answer: Answer
     changes: Sequence[Change]
-    absent: Sequence[int] = ()
-    """Keys of live rows that the list omitted."""
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -116,7 +110,7 @@ class Plan:
 
     @property
     def writes(self) -> bool:
-        return bool(self.absent or self.recognized or any(change.verdict not in INERT for change in self.changes))
+        return bool(self.recognized or any(change.verdict not in INERT for change in self.changes))
 
 
 def compare(answer: Answer, *, workspace: str, again: bool = False) -> Plan:
@@ -128,13 +122,7 @@ def compare(answer: Answer, *, workspace: str, again: bool = False) -> Plan:
         Change(remote=remote, row=(row := rows.get(remote.remote_id)), verdict=judge(row, remote, answer))
         for remote in answer.conversations
     ]
-    omitted = _still_live(answer, workspace).values_list("pk", flat=True) if answer.omitted else ()
-    return Plan(workspace=workspace, answer=answer, changes=changes, absent=list(omitted))
-
-
-def _still_live(answer: Answer, workspace: str) -> QuerySet[Conversation]:
-    rows = all_rows().filter(workspace=workspace, remote_id__in=answer.omitted, mirrored_at__lt=answer.asked_at)
-    return rows.filter(indexed_state=ConversationState.LIVE)
+    return Plan(workspace=workspace, answer=answer, changes=changes)
 
 
 def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) -> Verdict:

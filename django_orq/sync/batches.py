@@ -59,13 +59,11 @@ class ReceivedPage:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The rows of a batch's ids, and the live rows of its range that it omits."""
+    """The rows of a batch's ids, and whether it omits live rows of its range."""
 
     rows: dict[str, tuple[int | None, str]]
     """Fingerprint and state, by id."""
-    omitted: Sequence[str] = ()
-    too_long: Interval | None = None
-    """The range, if it has too many rows to be looked up at once."""
+    omits: bool = False
 
     def has_unchanged(self, remote_id: str, fingerprint: int | None) -> bool:
         return fingerprint is not None and self.rows.get(remote_id) == (fingerprint, _LIVE)
@@ -160,11 +158,11 @@ class Batch:
             return Known(rows=self._rows(ids))
         id_range = range_of(pages[0].after, pages[-1].page).within(self.interval)
         within = _by_id(self._of_workspace().filter(id_range.condition).order_by("-remote_id")[: CHUNK + 1])
-        if len(within) > CHUNK:
-            return Known(rows=self._rows(ids), too_long=id_range)
+        if len(within) > CHUNK:  # more rows than were looked up
+            return Known(rows=self._rows(ids), omits=True)
         met = self._met(pages)
-        omitted = [id_ for id_, (_, state) in within.items() if state == ConversationState.LIVE and id_ not in met]
-        return Known(rows=within | self._rows([id_ for id_ in ids if not id_range.holds(id_)]), omitted=omitted)
+        omits = any(state == _LIVE and id_ not in met for id_, (_fingerprint, state) in within.items())
+        return Known(rows=within | self._rows([id_ for id_ in ids if not id_range.holds(id_)]), omits=omits)
 
     def _rows(self, ids: Iterable[str]) -> dict[str, tuple[int | None, str]]:
         return _by_id(self._of_workspace().filter(remote_id__in=list(ids))) if ids else {}
@@ -195,8 +193,8 @@ class Batch:
 
     def _write(self, pages: Sequence[ReceivedPage], known: Known, *, is_last: bool) -> None:
         part = self._part(pages, known, is_last=is_last)
-        if known.too_long is not None:
-            self._mark_long_range(known.too_long, part.answer, self._met(pages))
+        if known.omits:
+            self._mark_absent(pages, part.answer)
         try:
             self._apply(part, part.answer)
         except DatabaseError as error:
@@ -230,7 +228,6 @@ class Batch:
                 received_at=pages[-1].received_at,
                 listed=True,
                 fingerprints={id_: items[id_].fingerprint for id_ in differing},
-                omitted=known.omitted,
                 new=frozenset(differing) - known.rows.keys(),
             ),
             outside={id_ for id_ in items if not self.interval.holds(id_)},
@@ -258,7 +255,7 @@ class Batch:
                 rejected.resolve(self.run.workspace, mirrored, now=answer.received_at)
 
         pages_before = self.run.pages
-        if answer.conversations or answer.omitted or part.refusals or self._has_rejected:
+        if answer.conversations or part.refusals or self._has_rejected:
             reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
             self._claim.apply(values)
         else:
@@ -266,25 +263,25 @@ class Batch:
             self._claim.save_soon(self._progress(part, plan))
         self._check_that_it_ends(pages_before)
 
-    def _mark_long_range(self, id_range: Interval, answer: Answer, met: set[str]) -> None:
-        """Mark absent rows before the batch is written, in separate transactions: marking them twice does no harm."""
-        for rows in self._chunks(id_range):
-            omitted = [id_ for id_ in rows if id_ not in met]
+    def _mark_absent(self, pages: Sequence[ReceivedPage], answer: Answer) -> None:
+        """Mark rows that the list omits before the batch is written, in separate transactions: twice does no harm."""
+        for omitted in self._omitted(pages):
             with short_transaction():
                 values = self._claim.checkpoint(self._claim.clock.now())
                 self._claim.save(values)
-                count = mark_absent(self._of_workspace().filter(remote_id__in=omitted), answer)
-                values["missing"] = self.run.missing + count
+                values["missing"] = self.run.missing + mark_absent(omitted, answer)
                 self._claim.ours.update(missing=values["missing"])
             self._claim.apply(values)
 
-    def _chunks(self, id_range: Interval) -> Iterator[dict[str, tuple[int | None, str]]]:
-        """Yield all rows of the range, newest first, ``CHUNK`` at a time."""
-        left: Interval | None = id_range
+    def _omitted(self, pages: Sequence[ReceivedPage]) -> Iterator[QuerySet[Conversation]]:
+        """Yield the rows of the batch's range that it omits, the newest first, at most ``CHUNK`` at a time."""
+        met = self._met(pages)
+        left: Interval | None = range_of(pages[0].after, pages[-1].page).within(self.interval)
         while left is not None:
-            rows = _by_id(self._of_workspace().filter(left.condition).order_by("-remote_id")[:CHUNK])
-            yield rows
-            left = replace(left, below=min(rows)) if len(rows) == CHUNK else None
+            rows = self._of_workspace().filter(left.condition).order_by("-remote_id")
+            ids = list(rows.values_list("remote_id", flat=True)[:CHUNK])
+            yield self._of_workspace().filter(remote_id__in=[id_ for id_ in ids if id_ not in met])
+            left = replace(left, below=ids[-1]) if len(ids) == CHUNK else None
 
     def _progress(self, part: _Part, plan: Plan) -> dict[str, Any]:
         """The run's columns after these pages."""
@@ -303,7 +300,6 @@ class Batch:
             "pages": run.pages + len(part.pages),
             "seen": run.seen + seen,
             "rejected": run.rejected + sum(item.remote_id not in outside for item in part.refusals),
-            "missing": run.missing + len(plan.absent),
         }
         more = {id_ for received in part.pages for id_ in received.out_of_place} - {*run.out_of_place}
         if more and run.mode == SyncRun.Mode.FULL:

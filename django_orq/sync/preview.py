@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..conf import get_workspace
@@ -10,7 +10,7 @@ from ..models import ConversationState, SyncRun
 from ..store.database import DatabaseClock, kept_rows, write_database
 from ..store.rules import Change, Verdict, compare
 from . import intervals
-from .batches import Batch, Known, ReceivedPage, range_of
+from .batches import Batch, Known, ReceivedPage
 from .claim import Claim
 from .confirm import due
 from .readers import Readers
@@ -67,15 +67,13 @@ class _Comparison(Batch):
 
     def _write(self, pages: Sequence[ReceivedPage], known: Known, *, is_last: bool) -> None:
         part = self._part(pages, known, is_last=is_last)
-        plan = compare(replace(part.answer, omitted=()), workspace=self.run.workspace)
+        plan = compare(part.answer, workspace=self.run.workspace)
         found = self._claim.found
         for change in plan.changes:  # those outside are met in the interval in which they lie, too
             if change.remote.remote_id not in part.outside and (kind := _kind(change)):
                 found[kind].add([_name(change)])
         found["rejected"].add([item.key for item in part.refusals if item.remote_id not in part.outside])
-        met = self._met(pages)
-        for rows in self._chunks(range_of(pages[0].after, pages[-1].page).within(self.interval)):
-            absent = self._of_workspace().filter(remote_id__in=[id_ for id_ in rows if id_ not in met])
+        for absent in self._omitted(pages):
             names = absent.order_by("-remote_id").values_list("display_name", flat=True)
             missing = names.filter(indexed_state=ConversationState.LIVE, mirrored_at__lt=part.answer.asked_at)
             found["missing"].add(list(missing))
