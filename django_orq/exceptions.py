@@ -100,11 +100,13 @@ class APIError(OrqError):
     """Orq returned a 4XX or 5XX status.
 
     ``status`` is the HTTP status of the response, ``headers`` are its headers, ``body`` is the beginning of its body
-    (at most 500 characters), and ``server_message`` is the ``message`` of a JSON body, or ``None``. ``hint`` says what
-    to check.
+    (at most 500 characters), and ``server_message`` is the ``message`` of a JSON body, or ``None``.
     """
 
-    template = _("Orq returned status {status} for the {operation} request{detail}.\n{hint}")
+    template = _(
+        "Orq returned status {status} for the {operation} request{detail}.\nCheck BASE_URL and API_STYLE. If there was a "
+        "cursor, its conversation may have been deleted."
+    )
     private = OrqError.private | {"headers", "body"}
 
     operation: str
@@ -112,7 +114,6 @@ class APIError(OrqError):
     headers: Mapping[str, str]
     body: str = ""
     server_message: str | None = None
-    hint: str = ""
 
 
 class AuthenticationFailed(APIError):

@@ -4,7 +4,6 @@ import unicodedata
 from datetime import datetime, timedelta
 
 from django.utils.formats import number_format
-from django.utils.functional import lazy
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 
@@ -28,9 +27,6 @@ def for_reader(text: str, *, is_operator: bool) -> str:
 def number(count: int) -> str:
     """Return ``count`` with the thousands separators of the active language."""
     return number_format(count, force_grouping=True)
-
-
-number_lazy = lazy(number, str)
 
 
 def in_words(length: timedelta, *, depth: int = 2) -> str:

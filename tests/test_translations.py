@@ -26,9 +26,7 @@ from .walking import full_run
 GERMAN = {
     "Something went wrong with Orq.": "Mit Orq ging etwas schief.",
     "A conversation needs a name.": "Eine Konversation braucht einen Namen.",
-    "Orq returned status {status} for the {operation} request{detail}.\n{hint}": (
-        "Antwort auf {operation}: {status}{detail}."
-    ),
+    APIError.template: "Antwort auf {operation}: {status}{detail}.",
     "The {operation} request to Orq failed: {reason}.\nCheck the network, BASE_URL and API_KEY.": (
         "Orq ist nicht erreichbar: {reason}."
     ),

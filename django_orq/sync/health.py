@@ -81,41 +81,35 @@ class Finding:
     """Details for programs, by stable names."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The maximum age in seconds of the newest complete run of any mode, and of the newest complete full run."""
-
-    age: float = MAX_AGE
-    full_age: float = MAX_FULL_AGE
-
-    def __post_init__(self) -> None:
-        if not (0 < self.age <= MAX_LIMIT and 0 < self.full_age <= MAX_LIMIT):
-            raise ValueError(gettext("an age must be a number of seconds above 0 and at most a hundred years"))
-
-
-def examine(workspace: str | None = None, *, limits: Limits | None = None) -> Iterator[Finding]:
+def examine(
+    workspace: str | None = None, *, max_age: float = MAX_AGE, max_full_age: float = MAX_FULL_AGE
+) -> Iterator[Finding]:
     """Yield the findings for one workspace, or for all that are configured. A database error is the last finding.
 
-    Raises ``ImproperlyConfigured`` if the workspace is not configured, or if none is.
+    The ages are limits, in seconds, for the newest complete run of any mode and for the newest complete full run.
+    Raises ``ValueError`` if one is invalid, and ``ImproperlyConfigured`` if the workspace is not configured, or if
+    none is.
     """
+    if not (0 < max_age <= MAX_LIMIT and 0 < max_full_age <= MAX_LIMIT):
+        raise ValueError(gettext("an age must be a number of seconds above 0 and at most a hundred years"))
     aliases = workspace_aliases() if workspace is None else [workspace]
     if workspace is not None or not aliases:
         get_workspace(DEFAULT_ALIAS if workspace is None else workspace)
     try:
         now = DatabaseClock(write_database()).now()
         for alias in aliases:
-            yield from _examine(alias, now, limits or Limits())
+            yield from _examine(alias, now, max_age, max_full_age)
         yield from _examine_operations(workspace)
     except AnyDatabaseError as error:
         name = type(error).__name__
         yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
 
 
-def _examine(alias: str, now: datetime, limits: Limits) -> Iterator[Finding]:
+def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> Iterator[Finding]:
     yield from _check_settings(alias)
     fresh = runs.freshness(alias)
-    yield _judge_age("last_incremental", alias, fresh.last_incremental, now, limits.age)
-    yield _judge_age("last_full", alias, fresh.last_full, now, limits.full_age)
+    yield _judge_age("last_incremental", alias, fresh.last_incremental, now, max_age)
+    yield _judge_age("last_full", alias, fresh.last_full, now, max_full_age)
     ended = _ended(alias)
     yield from (_judge_ended(run, now) for run in ended)
     stopped = runs.awaiting_approval(alias).first()

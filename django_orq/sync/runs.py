@@ -9,8 +9,7 @@ from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
-from django.utils.text import format_lazy
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 
 from .. import logs
 from ..conf import get_workspace, is_number
@@ -20,7 +19,7 @@ from ..store import leases
 from ..store.database import DatabaseClock, all_runs, write_database
 from ..store.deletion import delete_unless_refused
 from ..store.leases import unclaimed
-from ..text import number_lazy
+from ..text import number
 
 Mode, State, Approval = SyncRun.Mode, SyncRun.State, SyncRun.Approval
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
@@ -74,15 +73,15 @@ class Freshness:
 def check_mode(mode: str) -> SyncRun.Mode:
     """Return the mode with that name, or raise ``ValueError``, which names the modes, if there is none."""
     if mode not in Mode.values:
-        raise ValueError(format_lazy(_("mode must be 'incremental' or 'full', not {mode!r}"), mode=mode))
+        raise ValueError(_("mode must be 'incremental' or 'full', not %(mode)r") % {"mode": mode})
     return Mode(mode)
 
 
 def check_budget(max_seconds: float | None) -> None:
     """Raise ``ValueError`` if the budget, in seconds, is invalid. Celery does not validate the arguments of tasks."""
     if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= MAX_BUDGET):
-        text = _("max_seconds must be a number above 0 and at most {most}")
-        raise ValueError(format_lazy(text, most=number_lazy(MAX_BUDGET)))
+        text = _("max_seconds must be a number above 0 and at most %(most)s")
+        raise ValueError(text % {"most": number(MAX_BUDGET)})
 
 
 def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> SyncRun:
@@ -156,8 +155,8 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
     if not reason or (known := stopped.filter(pk=run.pk).first()) is None:
         return None
     if later := _superseding(known):
-        text = _("Sync run {run} is superseded: the later run {later} is complete.")
-        raise ValueError(format_lazy(text, run=run.pk, later=later.pk))
+        text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
+        raise ValueError(text % {"run": run.pk, "later": later.pk})
     newest = stopped.first() if reason == Approval.WORKSPACE else known
     return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # without lone surrogates
 
@@ -179,8 +178,8 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
                 stopped.filter(workspace=run.workspace).update(needs_approval="")
     except IntegrityError:
         other = unfinished(run.workspace, run.mode)
-        text = _("Sync run {other} has the same mode and is unfinished. Let it end or cancel it, then approve again.")
-        raise ValueError(format_lazy(text, other=other.pk if other else "?")) from None
+        text = _("Sync run %(run)s has the same mode and is unfinished. Let it end or cancel it, then approve again.")
+        raise ValueError(text % {"run": other.pk if other else "?"}) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
     return run
 

@@ -60,7 +60,6 @@ def _api_error(call: Call, reply: Reply) -> exceptions.APIError:
         headers=reply.headers,
         body=_printable(reply, reply.text)[:_MAX_EXCERPT],
         server_message=message,
-        hint=_hint(call) if reply.status == 404 else "",
         retry_after=_retry_after(reply.headers),
     )
 
@@ -70,12 +69,6 @@ def _kind(call: Call, status: int, message: str | None) -> Callable[..., excepti
     if status == 404 and call.remote_id is not None and message is not None:
         return partial(exceptions.ConversationNotFound, remote_id=call.remote_id)
     return exceptions.ServerError if status >= 500 else _KINDS.get(status, exceptions.APIError)
-
-
-def _hint(call: Call) -> str:
-    if call.query.keys() - {"limit"}:
-        return "The conversation used as the cursor may have been deleted."
-    return "Check BASE_URL and API_STYLE."
 
 
 def _server_message(reply: Reply) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from ...sync.health import MAX_AGE, MAX_FULL_AGE, Finding, Level, Limits, examine
+from ...sync.health import MAX_AGE, MAX_FULL_AGE, Finding, Level, examine
 from ..base import FAILED, OrqCommand, alias
 
 HEALTHY, LOOK = 0, 3
@@ -36,7 +36,7 @@ class Command(OrqCommand):
     def handle(
         self, *args: Any, workspace: str | None, max_age: float, max_full_age: float, as_json: bool, **options: Any
     ) -> None:
-        findings = list(examine(workspace, limits=Limits(age=max_age, full_age=max_full_age)))
+        findings = list(examine(workspace, max_age=max_age, max_full_age=max_full_age))
         code = _exit_code(findings)
         self._write_json(findings, code) if as_json else self._write_lines(findings, code)
         if code:

@@ -250,18 +250,13 @@ def _pages_read(run: SyncRun) -> str:
 
 
 def _summary(run: SyncRun) -> str:
-    text = _(
-        "Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(created)s created, "
-        "%(updated)s updated, %(unchanged)s unchanged, %(tombstoned)s deleted, %(restored)s restored, "
-        "%(skipped)s not updated because the local copy was newer, %(rejected)s rejected."
-    )
-    requests = ngettext("%(count)s request", "%(count)s requests", run.requests)
-    counted = ("created", "updated", "unchanged", "tombstoned", "restored", "rejected")
-    return text % {
+    names = ("created", "updated", "unchanged", "tombstoned", "restored", "rejected")
+    fields: list[Any] = [SyncRun._meta.get_field(name) for name in names]
+    requests = ngettext("%(count)s request", "%(count)s requests", run.requests) % {"count": number(run.requests)}
+    return _("Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(counted)s.") % {
         "run": run.pk,
         "state": run.get_state_display(),
         "progress": counts(run),
-        "requests": requests % {"count": number(run.requests)},
-        "skipped": number(run.skipped + run.outdated),
-        **{name: number(getattr(run, name)) for name in counted},
+        "requests": requests,
+        "counted": ", ".join(f"{number(getattr(run, each.name))} {each.verbose_name}" for each in fields),
     }
