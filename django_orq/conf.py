@@ -162,7 +162,7 @@ class Workspace:
 
     alias: str
     api_key: ApiKey = field(compare=False)
-    """Validated when it is read."""
+    """Validated when it is read. A callable is called each time, so keys can be rotated."""
     base_url: str = _option(
         DEFAULT_BASE_URL,
         _is_base_url,
@@ -200,10 +200,6 @@ class Workspace:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}
         if errors := [str(_invalid(self.alias, name, problem)) for name, problem in problems.items() if problem]:
             raise ImproperlyConfigured(" ".join(errors))
-
-    def read_key(self) -> str:
-        """Return the current API key. A callable is called each time, so keys can be rotated."""
-        return self.api_key.read()
 
 
 _CHECKS = {option.name: option.metadata["check"] for option in fields(Workspace) if option.metadata}

@@ -104,8 +104,8 @@ class APIError(OrqError):
     """
 
     template = _(
-        "Orq returned status {status} for the {operation} request{detail}.\nCheck BASE_URL and API_STYLE. If there was a "
-        "cursor, its conversation may have been deleted."
+        "Orq returned status {status} for the {operation} request{detail}.\nCheck BASE_URL and API_STYLE. If there "
+        "was a cursor, its conversation may have been deleted."
     )
     private = OrqError.private | {"headers", "body"}
 

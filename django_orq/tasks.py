@@ -6,14 +6,13 @@ responds it blocks forever, because `broker_connection_timeout` does not apply t
 limit the duration of a single attempt.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from celery import Task, shared_task
 from celery.app import default_app
 from celery.exceptions import SoftTimeLimitExceeded
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.utils.translation import gettext
 
@@ -206,22 +205,9 @@ class Enqueued:
         return gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
 
 
-def start(workspaces: Iterable[str], mode: str) -> Iterator[Enqueued | ImproperlyConfigured]:
-    """Open a run in each workspace, or resume the unfinished one, and enqueue it.
-
-    Yields the result for each workspace, or the error if the workspace is not configured. Once the broker has
-    been unreachable, it is not tried again, because each attempt takes seconds and a user is waiting.
-    """
-    not_enqueued = False
-    for workspace in workspaces:
-        try:
-            run = _open(workspace, mode)
-        except ImproperlyConfigured as error:
-            yield error
-            continue
-        enqueued = Enqueued(run=run, is_not_enqueued=True) if not_enqueued else enqueue(run)
-        not_enqueued = enqueued.is_not_enqueued
-        yield enqueued
+def start(workspace: str, mode: str) -> Enqueued:
+    """Open a run or resume the unfinished one, and enqueue it."""
+    return enqueue(_open(workspace, mode))
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:
@@ -229,7 +215,7 @@ def start_unless_running(workspace: str, mode: str) -> Enqueued:
     run = runs.unfinished(workspace, mode)
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return Enqueued(run=run, is_others=True)
-    return enqueue(_open(workspace, mode))
+    return start(workspace, mode)
 
 
 def _open(workspace: str, mode: str) -> SyncRun:

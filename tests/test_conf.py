@@ -41,25 +41,25 @@ def test_defaults() -> None:
 def test_lone_key_from_a_setting_is_enough() -> None:
     with override_settings(ORQ_API_KEY="sk-setting"):
         assert workspace_aliases() == ["default"]
-        assert get_workspace().read_key() == "sk-setting"
+        assert get_workspace().api_key.read() == "sk-setting"
 
 
 def test_lone_key_from_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORQ_API_KEY", "sk-environment")
-    assert get_workspace().read_key() == "sk-environment"
+    assert get_workspace().api_key.read() == "sk-environment"
     with override_settings(ORQ_API_KEY="sk-setting"):
-        assert get_workspace().read_key() == "sk-setting"
+        assert get_workspace().api_key.read() == "sk-setting"
 
 
 def test_lone_key_serves_a_workspace_that_names_none() -> None:
     with override_settings(ORQ_API_KEY="sk-setting", ORQ_WORKSPACES={"default": {"PAGE_SIZE": 5}}):
-        assert get_workspace().read_key() == "sk-setting"
+        assert get_workspace().api_key.read() == "sk-setting"
 
 
 def test_aliases_come_in_the_settings_order() -> None:
     with override_settings(ORQ_WORKSPACES={"shop": {"API_KEY": "a"}, "lab": {"API_KEY": "b"}}):
         assert workspace_aliases() == ["shop", "lab"]
-        assert get_workspace("lab").read_key() == "b"
+        assert get_workspace("lab").api_key.read() == "b"
 
 
 def test_without_any_workspace_the_error_says_what_to_set() -> None:
@@ -117,7 +117,7 @@ def test_callable_key_that_raises_is_said_without_what_it_says() -> None:
     with pytest.raises(
         ImproperlyConfigured, match=r"callable in ORQ_WORKSPACES.*\['API_KEY'\] raised FileNotFoundError"
     ) as caught:
-        workspace(API_KEY=read).read_key()
+        workspace(API_KEY=read).api_key.read()
 
     assert SECRET not in str(caught.value)
     assert caught.value.__context__ is None
@@ -129,7 +129,7 @@ def test_callable_key_that_raises_is_said_without_what_it_says() -> None:
 )
 def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: str) -> None:
     with pytest.raises(KeyCallableFailed, match=rf"API_KEY.*{problem}") as refusal:
-        workspace(API_KEY=lambda: given).read_key()
+        workspace(API_KEY=lambda: given).api_key.read()
     assert "hidden" not in str(refusal.value)
 
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from ..mirror.operations import MAX_ITEMS, ItemRequest, create_operation
-from ..models import Conversation, Operation, OperationItem
+from ..models import Conversation, Operation
 from ..text import number
 from .base import requester
 from .editing import EditingAdmin, Outcome, is_tombstone
@@ -39,7 +39,6 @@ _DONE = {
     Verb.RENAME: _("The conversation was renamed to %(names)s."),
     Verb.DELETE: _("%(names)s was deleted."),
     Verb.REFRESH: _("%(names)s is up to date."),
-    Verb.CREATE: _("A new conversation called %(names)s was created."),
 }
 
 
@@ -104,18 +103,11 @@ class BulkAdmin(EditingAdmin):
     create_again_view = partialmethod(confirmed_view, verb=Verb.CREATE)
 
     def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
-        """Process one conversation now, or several by a worker. ``None`` means: back to the list."""
-        if len(rows) > 1:
+        """Delete or refresh one conversation now; leave several to a worker. ``None`` means: back to the list."""
+        if len(rows) > 1 or (rows and verb == Verb.CREATE):  # so that a form sent twice creates one conversation
             return self._place(request, verb, [ItemRequest(conversation=row) for row in rows])
         for row in rows:
-            if verb == Verb.CREATE:
-                item = self._create_once(request, ItemRequest(conversation=row))
-                if item is not None and not item.operation.is_finished:
-                    return self._show_operation(request, item.operation)
-                is_done = item is not None and item.state == OperationItem.State.DONE and item.conversation is not None
-            else:
-                is_done = self._do(request, verb, ItemRequest(conversation=row)) is Outcome.DONE
-            if is_done:
+            if self._do(request, verb, ItemRequest(conversation=row)) is Outcome.DONE:
                 self._say_of(request, [row], str(_DONE[verb]), messages.SUCCESS)
         return None
 

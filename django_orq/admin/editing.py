@@ -120,9 +120,7 @@ class EditingAdmin(OrqAdmin):
             return HttpResponseRedirect(request.get_full_path())
         return self.response_change(request, self._told(request, conversation))
 
-    def _save_inlines(
-        self, request: HttpRequest, row: Conversation, form: Any, formsets: Any, *, add: bool = False
-    ) -> None:
+    def _save_inlines(self, request: Any, row: Conversation, form: Any, formsets: Any, *, add: bool = False) -> None:
         """Save the project's inlines after the change was made in Orq."""
         if not formsets:
             return
@@ -236,16 +234,13 @@ class EditingAdmin(OrqAdmin):
         return self._framed(self.render_change_form(request, context, **stock), "form")
 
     def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
-        if conversation is None:
-            return gettext("Add %s") % self.opts.verbose_name
-        changes = self.has_change_permission(request, conversation)
-        return (gettext("Change %s") if changes else gettext("View %s")) % self.opts.verbose_name
+        change = "Change %s" if self.has_change_permission(request, conversation) else "View %s"
+        return gettext("Add %s" if conversation is None else change) % self.opts.verbose_name
 
     def _ask_to_delete(self, request: HttpRequest, conversation: Conversation, extra_context: Any) -> HttpResponse:
         stock = {"object_name": str(self.opts.verbose_name), "deleted_objects": [conversation]}
         context = self._page(request, gettext("Delete")) | stock | {"object": as_told(conversation)}
-        context |= {"conversation": conversation, "seen": digest_of_names([conversation])}
-        context |= {"back_url": self._url_to("change", conversation.pk)}
+        context |= {"seen": digest_of_names([conversation]), "back_url": self._url_to("change", conversation.pk)}
         return self.render_delete_form(request, context | extra_context)
 
 

@@ -166,6 +166,7 @@ class ConversationList(ChangeList):
         never = gettext("not synced yet")
         told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
         told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
+        told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
         return {"last": last, "under_way": runs.under_way(self.workspace), **told}
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:

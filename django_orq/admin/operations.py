@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -19,7 +19,7 @@ from ..store.database import all_items, all_operations, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of, requester
-from .texts import explain_item, isolated, local
+from .texts import explain_item, local
 
 State, Verb = OperationItem.State, Operation.Verb
 _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
@@ -41,7 +41,7 @@ class OperationAdmin(ReadOnlyAdmin):
     """Shows users the operations that they requested; with the permission to view operations, all of them."""
 
     ordering = ("-pk",)
-    list_display = ("name", "standing", "outcome", "requested_by", "requested_at")
+    list_display = ("__str__", "standing", "outcome", "requested_by", "requested_at")
     list_filter = ("verb",)
     search_fields = ("requested_by",)
     own_views: ClassVar[Any] = {"retry": "<int:operation_id>/"}
@@ -66,7 +66,7 @@ class OperationAdmin(ReadOnlyAdmin):
         return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
-        operations = _counted(super().get_queryset(request)).annotate(lone_name=_LONE_NAME)
+        operations = _counted(super().get_queryset(request))
         if super().has_view_permission(request):
             return operations
         return operations.filter(requested_by_pk=str(request.user.pk))
@@ -102,13 +102,6 @@ class OperationAdmin(ReadOnlyAdmin):
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
 
-    @admin.display(description=_("operation"), ordering="pk")
-    def name(self, operation: Operation) -> str:
-        if not (lone_name := getattr(operation, "lone_name", None)):
-            return str(operation)
-        named = {"number": operation.pk, "verb": operation.get_verb_display(), "name": isolated(lone_name)}
-        return gettext("#%(number)s: %(verb)s “%(name)s”") % named
-
     @admin.display(description=_("state"))
     def standing(self, operation: Operation) -> str:
         if operation.is_finished:
@@ -126,12 +119,6 @@ class OperationAdmin(ReadOnlyAdmin):
         parts = ", ".join(gettext("%(count)d %(state)s") % {"count": count, "state": label} for count, label in found)
         settled = {"settled": sum(count for count, _label in found), "total": operation.total}
         return ": ".join(filter(None, [gettext("%(settled)d of %(total)d") % settled, parts]))
-
-
-_LONE_NAME = Case(
-    When(total=1, then=Subquery(OperationItem.objects.filter(operation=OuterRef("pk")).order_by().values("name")[:1]))
-)
-"""The name of the conversation, if an operation has only one."""
 
 
 def _counted(operations: QuerySet[Operation]) -> QuerySet[Operation]:

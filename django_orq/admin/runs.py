@@ -17,7 +17,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ..conf import workspace_aliases
+from ..conf import DEFAULT_ALIAS
 from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
 from ..store.database import all_runs
 from ..sync import runs
@@ -26,7 +26,6 @@ from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
 from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
 from .lists import WorkspaceFilter
-from .rejected import met_last
 from .texts import explain_refusal, explained, local
 
 State = SyncRun.State
@@ -62,8 +61,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
     # The list
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        asked = request.GET.get("workspace", "")
-        chosen = asked if asked in known_aliases() else ""
+        asked, aliases = request.GET.get("workspace", ""), known_aliases() or [DEFAULT_ALIAS]
+        chosen = asked if asked in aliases else aliases[0] if len(aliases) == 1 else ""
         context = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
@@ -119,9 +118,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "offers_cancel": may_sync and not run.is_finished,
             "offers_resume": may_sync and run.state == State.PAUSED,
             "offers_approve": may_sync and runs.can_be_approved(run),
-            "unreadable": met_last(run),
-            "unreadable_page": page_of(request, self.admin_site, RejectedPayload),
-            "unreadable_list": page_of(request, self.admin_site, RejectedPayload, "changelist"),
+            "rejected_page": page_of(request, self.admin_site, RejectedPayload, "changelist"),
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
 
@@ -129,18 +126,15 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_POST)
     def start_view(self, request: HttpRequest) -> HttpResponse:
-        """Start or resume a run of ``mode`` in ``workspace``, or in all workspaces if none is given."""
+        """Start or resume a run of ``mode`` in ``workspace``."""
         self._check(request)
-        mode, workspace = request.POST.get("mode", ""), request.POST.get("workspace", "")
+        workspace, mode = request.POST.get("workspace", DEFAULT_ALIAS), request.POST.get("mode", "")
         try:
-            aliases = [workspace] if workspace else workspace_aliases()
-            started: list[Enqueued | Exception] = [*start(aliases, runs.check_mode(mode))]
+            started = start(workspace, runs.check_mode(mode))
         except (ImproperlyConfigured, ValueError) as error:
-            started = [error]
-        for one in started:
-            self._tell(request, one)
-        runs_started = [one.run for one in started if isinstance(one, Enqueued)]
-        return self._leave(request, runs_started[0] if len(started) == len(runs_started) == 1 else None)
+            self.message_user(request, explain_refusal(error), messages.ERROR)
+            return self._leave(request)
+        return self._tell(request, started)
 
     @method_decorator(require_POST)
     def resume_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -190,8 +184,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         if not isinstance(changed, SyncRun):
             return self._say_too_late(request, run_id)
         self.log_change(request, changed, entry)
-        self._tell(request, enqueue(all_runs().get(pk=changed.pk)))
-        return self._leave(request, changed)
+        return self._tell(request, enqueue(all_runs().get(pk=changed.pk)))
 
     def _check(self, request: HttpRequest) -> None:
         if not self.has_sync_permission(request):
@@ -204,11 +197,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
         url = url_to(self.admin_site, Conversation, "changelist")
         return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
 
-    def _tell(self, request: HttpRequest, one: Enqueued | Exception) -> None:
-        if not isinstance(one, Enqueued):
-            return self.message_user(request, explain_refusal(one), messages.ERROR)
+    def _tell(self, request: HttpRequest, one: Enqueued) -> HttpResponse:
         level = messages.WARNING if one.is_not_enqueued or one.run.state == State.WAITING else messages.SUCCESS
-        return self.message_user(request, one.message(format_time=local), level)
+        self.message_user(request, one.message(format_time=local), level)
+        return self._leave(request, one.run)
 
     def _say_too_late(self, request: HttpRequest, run_id: int) -> HttpResponse:
         run = _find(run_id)

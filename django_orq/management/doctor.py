@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError
 from django.utils.text import get_text_list
 from django.utils.translation import gettext as _, gettext_noop
 
@@ -59,11 +58,7 @@ class _Examination:
 
     def _check_wait(self) -> Finding:
         """Raise ``MustWait`` if Orq has asked us to wait, because then this command sends no requests either."""
-        try:
-            rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
-        except DatabaseError as error:
-            text = _("the database returned an error (%(error)s)") % {"error": type(error).__name__}
-            return Finding(text=text, remedy=_("Check DATABASES, and run “manage.py migrate”."))
+        rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
         return Finding(text=_("not rate-limited at the moment"))
 
     def _check_retrieval(self, newest: str) -> Finding:
@@ -74,22 +69,17 @@ class _Examination:
         return Finding(text=text, remedy=remedy)
 
     def _check_mirror(self, page: Page) -> Iterator[Finding]:
-        """Yield nothing if nothing is mirrored yet, or if the database fails, which ``_check_wait`` has reported."""
-        try:
-            rows = kept_rows(self.workspace.alias)
-            newest = list(rows.order_by("-remote_id").values_list("remote_id", flat=True)[:PROOFS])
-            is_listed = rows.filter(remote_id__in=page.ids).exists()
-        except DatabaseError:
-            return
-        if is_listed:
+        """Yield nothing if nothing is mirrored yet."""
+        rows = kept_rows(self.workspace.alias)
+        newest = rows.order_by("-remote_id").values_list("remote_id", flat=True)[:PROOFS]
+        if rows.filter(remote_id__in=page.ids).exists():
             yield Finding(text=_("the list contains conversations that are mirrored here"))
         elif any(self._retrieve(remote_id) for remote_id in newest):
             yield Finding(text=_("the first page has only new conversations; mirrored ones can be retrieved"))
         elif newest:
             remedy = _("Check that API_KEY and BASE_URL belong to the workspace that is mirrored under this alias.")
-            yield Finding(
-                text=_("the server has none of the mirrored conversations that were looked up"), remedy=remedy
-            )
+            text = _("the server has none of the mirrored conversations that were looked up")
+            yield Finding(text=text, remedy=remedy)
 
     def _retrieve(self, remote_id: str) -> RemoteConversation | None:
         try:

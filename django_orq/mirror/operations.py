@@ -25,15 +25,10 @@ from ..exceptions import ConversationChanged, MirrorBehind, OrqError, OutcomeUnk
 from ..models import Conversation, Operation, OperationItem
 from ..store import database, leases, rate_limits
 from ..store.database import DatabaseClock, all_items, all_operations, write_database
-from ..store.deletion import delete_unless_refused
 from ..store.leases import Lease, LeaseLost, max_lease
 from . import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 
 MAX_ITEMS = 1_000
-KEPT = 500
-"""How many finished operations are kept."""
-PRUNED_AT_ONCE = 10
-"""How many surplus ones are deleted at a time: the newest, so that old ones that can't be deleted don't block them."""
 SLICE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
 """How many processes may start an item and die before its outcome is recorded as unknown."""
@@ -289,7 +284,6 @@ class Execution(Lease[Operation]):
         by_state = all_items().filter(operation=self.work).order_by().values_list("state").annotate(Count("pk"))
         counts: dict[str, Any] = {"done": 0, "failed": 0, "unknown": 0} | dict(by_state)
         self._log(logs.OPERATION_FINISHED, **counts, seconds=self.work.seconds)
-        _prune(ended=self.work)
 
     def _log(self, event: logs.Event, **fields: Any) -> None:
         logs.log(event, operation=self.work.pk, verb=self.work.verb, **fields)
@@ -356,16 +350,3 @@ def _record_history(item: OperationItem, conversation: Conversation) -> None:
                 LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
     except (DatabaseError, ValueError, ValidationError):  # the key's type is not that of the current user model
         logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)
-
-
-def _prune(*, ended: Operation) -> None:
-    """Delete some of the finished operations beyond the newest ``KEPT``, but not the one that has just ended.
-
-    A database error is only logged: the operation has ended anyway, and the end of the next one tries again.
-    """
-    finished = all_operations().filter(finished_at__isnull=False).exclude(pk=ended.pk).order_by("-pk")
-    try:
-        old = list(finished.values_list("pk", flat=True)[KEPT - 1 : KEPT - 1 + PRUNED_AT_ONCE])
-        delete_unless_refused(finished, old)
-    except DatabaseError:
-        logs.log(logs.PRUNING_FAILED, kind="operations", exc_info=True)

@@ -1,20 +1,15 @@
 """Fields that behave alike on every database."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-if TYPE_CHECKING:
-    _CharField = models.CharField[Any, Any]  # some columns are nullable
-else:
-    _CharField = models.CharField
-
 _COLLATIONS = {"mysql": "utf8mb4_bin", "postgresql": "C"}
 
 
-class BytewiseCharField(_CharField):
+class BytewiseCharField(models.CharField):  # type: ignore[type-arg] # some columns are nullable
     """A ``CharField`` whose values every database compares byte by byte.
 
     PostgreSQL's "C" collation also lets a plain index serve prefix searches.

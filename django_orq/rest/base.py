@@ -95,8 +95,7 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
         # If the project uses a subclass of ScopedRateThrottle, the stock class is not added: both count under one key,
         # so each request would count twice.
         scoped = next((t for t in self.throttle_classes if issubclass(t, ScopedRateThrottle)), ScopedRateThrottle)
-        is_rated = scoped.THROTTLE_RATES.get(self.throttle_scope or "") is not None
-        if not is_rated or self.request.method in permissions.SAFE_METHODS:
+        if self.request.method in permissions.SAFE_METHODS or not scoped.THROTTLE_RATES.get(self.throttle_scope or ""):
             self.throttle_scope = None
         return [throttle() for throttle in dict.fromkeys([*self.throttle_classes, scoped])]
 

@@ -12,8 +12,7 @@ from ..store import leases, rate_limits
 from ..store.database import DatabaseClock, all_runs
 from ..store.leases import Lease, LeaseLost
 
-SECONDS_BETWEEN_CHECKS = 1.0
-SECONDS_BETWEEN_CHECKPOINTS = 1.0
+SECONDS_BETWEEN_CHECKS = SECONDS_BETWEEN_CHECKPOINTS = 1.0
 CLAIMABLE = (SyncRun.State.QUEUED, SyncRun.State.RUNNING, SyncRun.State.WAITING)
 
 

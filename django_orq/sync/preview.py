@@ -1,5 +1,6 @@
 """What a full run would do: the same walk, but each batch is only compared with the mirror, and nothing is written."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -43,8 +44,7 @@ class Preview(Claim):
         mode, before = SyncRun.Mode.FULL, kept_rows(alias).count()
         run = SyncRun(workspace=alias, mode=mode, mirrored_before=before, intervals=parts, started_at=clock.now())
         super().__init__(run, workspace=workspace, clock=clock)
-        kinds = ("created", "renamed", "changed", "restored", "missing", "looked_up", "rejected")
-        self.found = {kind: Found() for kind in kinds}
+        self.found: defaultdict[str, Found] = defaultdict(Found)
 
     def read(self, *, on_progress: Callable[[SyncRun], object]) -> None:
         """Read the list from where it was left. Raises ``OrqError``; after one that may pass, call it again."""

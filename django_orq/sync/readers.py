@@ -138,7 +138,7 @@ class Readers:
         self._claim.renew_in_time()
         self._claim.acquire_slot(request.operation)
         try:
-            self._key = ApiKey(self._claim.workspace.read_key())
+            self._key = ApiKey(self._claim.workspace.api_key.read())
         except KeyCallableFailed as error:
             raise TransportError(operation=request.operation, reason=error.reason, sent=False) from None
         self._claim.run.requests += 1

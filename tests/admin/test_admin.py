@@ -687,7 +687,6 @@ def test_run_shows_its_counters_and_what_was_rejected(remote, admin_client):
     rejected = text_of(admin_client.get(reverse("admin:django_orq_rejectedpayload_change", args=[payload.pk])))
 
     assert "completed with problems" in listed
-    assert str(payload) in shown
     assert f"last_run__id__exact={run.pk}" in shown
     assert "junk &lt;b&gt;" in rejected
 
@@ -702,16 +701,6 @@ def test_failed_run_says_why(remote, admin_client):
         shown = text_of(admin_client.get(reverse(f"admin:django_orq_syncrun_{url}", args=arguments)))
         assert "API key. Ask the site" in shown
         assert "BASE_URL" not in shown
-
-
-def test_many_rejected_payloads_do_not_swell_the_page_of_a_run(remote, admin_client):
-    run = walked(remote, *({"number": number} for number in range(50)))
-
-    shown = text_of(admin_client.get(reverse("admin:django_orq_syncrun_change", args=[run.pk])))
-    listed = admin_client.get(reverse("admin:django_orq_rejectedpayload_changelist"), {"last_run__id__exact": run.pk})
-
-    assert sum(str(payload) in shown for payload in RejectedPayload.objects.all()) == 20
-    assert listed.context["cl"].result_count == 50
 
 
 def test_rejected_payloads_are_listed_and_searched(remote, admin_client):

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from django_orq.models import Conversation, RejectedPayload, SyncRun, WorkspaceWait
+from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.payloads import first_id
 from django_orq.sync import report, runs
 from django_orq.sync.intervals import Interval, saved
@@ -233,37 +233,11 @@ def test_click_on_a_run_that_is_being_walked_adds_no_message(remote, admin_clien
     assert messages(queue) == []
 
 
-def test_click_without_a_workspace_syncs_all_of_them(two_workspaces, admin_client, queue):
-    response = sync_now(admin_client)
+def test_list_of_several_workspaces_asks_for_one_of_them(two_workspaces, admin_client, queue):
+    shown = text_of(admin_client.get(LIST))
 
-    listed = words_of(admin_client.get(LIST))
-    assert all(f"#{run.pk} {run.workspace} Fetch new" in listed for run in SyncRun.objects.all())
-
-    assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
-    assert len(messages(queue)) == 2
-    assert response.url == LIST
-    assert "“default”" in said(response)
-    assert "“sales”" in said(response)
-
-
-def test_workspace_that_is_configured_wrongly_keeps_no_other_from_its_sync(
-    two_workspaces, settings, admin_client, queue
-):
-    settings.ORQ_WORKSPACES = {"broken": {"PAGE_SIZE": 0}} | settings.ORQ_WORKSPACES
-
-    shown = said(sync_now(admin_client))
-
-    assert sorted(SyncRun.objects.values_list("workspace", flat=True)) == ["default", "sales"]
-    assert "Orq is not configured correctly on this site. Ask the site's administrator." in shown
-    assert "PAGE_SIZE" not in shown
-    assert "“sales”" in shown
-
-
-def test_every_workspace_is_queued_though_the_broker_is_tried_once(two_workspaces, admin_client, broker_out_of_reach):
-    response = sync_now(admin_client)
-
-    assert said(response).count("no worker could be notified") == 2
-    assert list(SyncRun.objects.values_list("state", flat=True)) == ["queued", "queued"]
+    assert "To start a sync, choose a workspace in the filter." in shown
+    assert START not in shown
 
 
 def test_form_on_a_filtered_list_is_for_that_workspace(two_workspaces, admin_client, queue):
@@ -482,20 +456,16 @@ def test_technical_details_are_folded_at_the_end(remote, admin_client):
     assert "<fieldset" not in details
 
 
-def test_unreadable_entries_are_spoken_of_only_if_there_are_some(remote, admin_client):
-    assert "unreadable entries" not in text_of(admin_client.get(page(full_run())))
+def test_rejected_items_are_linked_only_if_there_are_some(remote, admin_client):
+    link = reverse("admin:django_orq_rejectedpayload_changelist") + "?last_run__id__exact="
+    assert link not in text_of(admin_client.get(page(full_run())))
 
     run = new_run(rejected=1)
-    moment = datetime.now(UTC)
-    RejectedPayload.objects.create(
-        workspace="default", key="f" * 64, reason="x", first_seen_at=moment, last_seen_at=moment, last_run=run
-    )
 
-    shown = text_of(admin_client.get(page(run))).lower()
-    assert "rejected items last seen in this run" in shown
-    assert "see “rejected items” in the admin" in shown
-    viewer = user_with("view_syncrun")  # and not these
-    assert "rejected items last seen in this run" not in text_of(viewer.get(page(run))).lower()
+    shown = text_of(admin_client.get(page(run)))
+    assert f"{link}{run.pk}" in shown
+    assert "see “rejected items” in the admin" in shown.lower()
+    assert link not in text_of(user_with("view_syncrun").get(page(run)))
 
 
 # Approve, resume, pause, cancel

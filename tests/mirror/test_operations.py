@@ -17,7 +17,6 @@ from django_orq.store.database import all_operations
 
 from ..celery import app
 from ..ordering import NOBODY, let_the_wait_pass, lose_the_worker, meanwhile, place, raising, rename_all, states
-from ..references.models import Report
 from ..threads import in_thread
 from ..values import set_columns
 from ..walking import configure, incremental_run, mirror_equals
@@ -93,27 +92,6 @@ class TestWork:
 
         with pytest.raises(IntegrityError):
             place("refresh", [gone], form_token="f" * 32)
-
-    def test_oldest_finished_operations_are_pruned(self, remote, rows, monkeypatch):
-        monkeypatch.setattr(operations, "KEPT", 2)
-        unfinished = rename_all(rows)
-        placed = [place("refresh", rows[:1]) for _ in range(3)]
-        for operation in placed:
-            operations.work_slice(operation.pk)
-
-        assert set(Operation.objects.all()) == {unfinished, *placed[1:]}
-
-    def test_operation_that_the_project_protects_is_not_pruned_and_disturbs_no_later_one(
-        self, remote, rows, monkeypatch
-    ):
-        monkeypatch.setattr(operations, "KEPT", 1)
-        placed = [place("refresh", rows[:1]) for _ in range(3)]
-        Report.objects.create(operation=placed[0])
-
-        ended = [operations.work_slice(operation.pk) for operation in placed]
-
-        assert all(operation.is_finished for operation in ended)
-        assert set(Operation.objects.all()) == {placed[0], placed[2]}
 
     def test_adopted_by_the_next_call_of_the_schedule(self, remote, rows):
         operation = rename_all(rows)

@@ -41,10 +41,6 @@ WRITING = {
 STOCK = {"post": "add", "put": "change", "patch": "change", "delete": "delete"}
 EVERY = {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in READ} | {"run_sync"}
 
-ROOT = "api-root"
-"""The page that names the lists: for everybody who is logged in."""
-rows_patterns = [pattern for pattern in urlpatterns if pattern.name != ROOT]
-
 
 def endpoints_of(patterns):
     return pytest.mark.parametrize(
@@ -85,12 +81,11 @@ def ask(pattern: URLPattern, method: str, *permissions: str, name: str = "agent"
 
 def test_table_names_what_is_there():
     offered = {
-        (pattern.name, method) for pattern in rows_patterns for method in pattern.callback.actions if method in WRITES
+        (pattern.name, method) for pattern in urlpatterns for method in pattern.callback.actions if method in WRITES
     }
 
     assert offered == WRITING.keys()
     assert {url_of(pattern) for pattern in urlpatterns} == {
-        "/orq/",
         "/orq/conversations/",
         "/orq/conversations/fetch/",
         f"/orq/conversations/{REMOTE_ID}/",
@@ -116,7 +111,7 @@ def test_anonymous_callers_are_refused(pattern, method, authenticators, status, 
     assert Conversation.objects.get().state == "live"
 
 
-@endpoints_of(rows_patterns)
+@endpoints_of(urlpatterns)
 def test_all_permissions_but_one_that_is_demanded_are_not_enough(pattern, method):
     for number, lacking in enumerate(all_demanded(pattern, method)):
         response = ask(pattern, method, *(EVERY - {lacking}), name=f"agent {number}")
@@ -125,7 +120,7 @@ def test_all_permissions_but_one_that_is_demanded_are_not_enough(pattern, method
         assert method == "head" or response.json()["code"] == "permission_denied"
 
 
-@endpoints_of(rows_patterns)
+@endpoints_of(urlpatterns)
 def test_the_permissions_demanded_are_enough(pattern, method, settings):
     settings.ORQ_WORKSPACES = {"default": {"API_KEY": "key", "BASE_URL": "http://127.0.0.1:9"}}
 
@@ -138,22 +133,6 @@ def test_the_permissions_demanded_are_enough(pattern, method, settings):
 
 def is_read(pattern: URLPattern) -> bool:
     return "get" in pattern.callback.actions
-
-
-@pytest.mark.parametrize(
-    ("method", "status"), [("get", 200), ("head", 200), ("options", 200), ("post", 405), ("delete", 405)]
-)
-def test_page_that_names_the_lists_is_for_everybody_who_is_logged_in(method, status):
-    (root,) = [pattern for pattern in urlpatterns if pattern.name == ROOT]
-
-    response = ask(root, method)
-
-    assert response.status_code == status
-    if method == "get":
-        assert response.json() == {
-            "conversations": "http://testserver/orq/conversations/",
-            "sync-runs": "http://testserver/orq/sync-runs/",
-        }
 
 
 def test_who_may_not_ask_learns_nothing_of_workspaces():

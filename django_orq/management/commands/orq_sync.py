@@ -152,7 +152,7 @@ class Command(OrqCommand):
         finally:
             progress.close()
         self.stdout.write(_("Compared: %(counts)s. Nothing was written.") % {"counts": counts(preview.run)})
-        found = {kind: found for kind, found in preview.found.items() if found.count}
+        found = {kind: preview.found[kind] for kind in _HEADINGS if preview.found[kind].count}
         for kind, one in found.items():
             self.stdout.write(f"{_HEADINGS[kind]}: {number(one.count)}")
             for name in [*one.names, "…"][: one.count]:
