@@ -153,7 +153,8 @@ def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
 
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
     """Enqueue the next slice, if the ticket is the newest one and the wait is at most ``MAX_COUNTDOWN``."""
-    seconds = _seconds_left(work)
+    now = DatabaseClock(write_database()).now()
+    seconds = max(0.0, (work.resume_at - now).total_seconds()) if work.resume_at else 0.0
     if seconds <= MAX_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
         using = write_database()
         transaction.on_commit(lambda: _publish(task, type(work), work.pk, seconds), using=using)
@@ -167,13 +168,6 @@ def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float
         # The message has the broker's address and the cause; the client's traceback would add nothing.
         logs.log(logs.PUBLISHING_FAILED, work=_NAMES[work], id=pk, problem=str(error))
         leases.void(work, pk, ticket)
-
-
-def _seconds_left(work: Work) -> float:
-    """Return the seconds until the work may resume."""
-    if work.resume_at is None:
-        return 0.0
-    return max(0.0, (work.resume_at - DatabaseClock(write_database()).now()).total_seconds())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,17 +88,13 @@ class SyncRunAdmin(ReadOnlyAdmin):
     # The page of one run
 
     def own_fieldsets(self, request: HttpRequest, obj: SyncRun | None) -> list[Any]:
-        place = ("is_complete", "position", "head_id", "stop_id", "error_code")
+        place = ("is_complete", "head_id", "stop_id", "error_code")
         return [
             (None, {"fields": (*if_several("workspace"), "kind")}),
             (_("Conversations"), {"fields": _COUNTERS}),
             (_("Times"), {"fields": _TIMES}),
             (_("Technical details"), {"fields": (*_TECHNICAL, *place), "classes": ("collapse",)}),
         ]
-
-    @admin.display(description=_("position in Orq’s list"))
-    def position(self, run: SyncRun) -> str:
-        return ", ".join(one["cursor"] for one in run.intervals if one["cursor"] and not one["done"])
 
     @admin.display(description=_("mode"))
     def kind(self, run: SyncRun) -> str:

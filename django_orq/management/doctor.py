@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.text import get_text_list
 from django.utils.translation import gettext as _, gettext_noop
 
 from ..conf import API_STYLES, INTERACTIVE_SECONDS, MAX_PAGE_SIZE, RetryConfig, Workspace
@@ -16,7 +15,7 @@ from ..store.database import DatabaseClock, kept_rows, write_database
 from ..sync.walk import PROOFS
 from ..text import number
 
-VENDOR_URLS = ("https://my.orq.ai", "https://api.orq.ai")
+VENDOR_URLS = "https://my.orq.ai, https://api.orq.ai"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,8 @@ class _Examination:
 
     def findings(self) -> Iterator[Finding]:
         try:
-            yield self._check_wait()
+            # If Orq has asked us to wait, this command sends no requests either.
+            rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
             page = self.service.list(limit=MAX_PAGE_SIZE)
             yield Finding(text=_("the API key is accepted"))
             yield from _check_page(page)
@@ -55,11 +55,6 @@ class _Examination:
                 yield from self._check_mirror(page)
         except OrqError as error:
             yield Finding(text=error.message, remedy=self._remedy(error))
-
-    def _check_wait(self) -> Finding:
-        """Raise ``MustWait`` if Orq has asked us to wait, because then this command sends no requests either."""
-        rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
-        return Finding(text=_("not rate-limited at the moment"))
 
     def _check_retrieval(self, newest: str) -> Finding:
         if self._retrieve(newest):
@@ -111,14 +106,13 @@ class _Examination:
         status = error.status if isinstance(error, APIError) else None
         if isinstance(error, CursorIgnored) or status in (400, 404):
             other = next(style for style in API_STYLES if style != self.workspace.api_style)
-            return _("Try API_STYLE '%(style)s', and check BASE_URL (%(urls)s).") % {"style": other, "urls": _urls()}
+            return _("Try API_STYLE '%(style)s', and check BASE_URL (%(urls)s).") % {
+                "style": other,
+                "urls": VENDOR_URLS,
+            }
         if status == 401:
-            return _("If the key is correct, try Orq's other address as BASE_URL (%(urls)s).") % {"urls": _urls()}
+            return _("If the key is correct, try Orq's other address as BASE_URL (%(urls)s).") % {"urls": VENDOR_URLS}
         return _("Run this command again when the problem is solved.")
-
-
-def _urls() -> str:
-    return get_text_list([*VENDOR_URLS], _("or"))
 
 
 def _check_page(page: Page) -> Iterator[Finding]:
@@ -134,15 +128,7 @@ def _check_page(page: Page) -> Iterator[Finding]:
         named = {"item": rejected.remote_id or _("an item without a valid id"), "reason": _(rejected.reason)}
         yield Finding(text=_("%(item)s cannot be mirrored: %(reason)s") % named, remedy=remedy)
     if page.conversations:
-        yield from (_check_times(page), _check_order(page))
-
-
-def _check_times(page: Page) -> Finding:
-    if any(conversation.created_at.year < 2000 for conversation in page.conversations):
-        remedy = _("This server may return times in seconds instead of milliseconds. Contact Orq's support.")
-        return Finding(text=_("conversations have creation times before the year 2000"), remedy=remedy)
-    text = _("items with valid ids and times: %(count)s of %(total)s")
-    return Finding(text=text % {"count": len(page.conversations), "total": len(page.items)})
+        yield _check_order(page)
 
 
 def _check_order(page: Page) -> Finding:

@@ -360,7 +360,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["workspace", "deleted_at", "remote_id"], name="django_orq_conv_listed"),
                     models.Index(fields=["workspace", "indexed_state", "remote_id"], name="django_orq_conv_of_state"),
-                    models.Index(fields=["workspace", "remote_updated_at"], name="django_orq_conv_updated"),
+                    models.Index(
+                        fields=["workspace", "deleted_at", "remote_updated_at"], name="django_orq_conv_updated"
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique")

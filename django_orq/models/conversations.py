@@ -119,7 +119,7 @@ class Conversation(models.Model):
             models.Index(fields=("workspace", "deleted_at", "remote_id"), name="django_orq_conv_listed"),
             models.Index(fields=("workspace", "indexed_state", "remote_id"), name="django_orq_conv_of_state"),
             # For programs that poll for conversations updated since their last request.
-            models.Index(fields=("workspace", "remote_updated_at"), name="django_orq_conv_updated"),
+            models.Index(fields=("workspace", "deleted_at", "remote_updated_at"), name="django_orq_conv_updated"),
         )
 
     def __str__(self) -> str:

@@ -1,9 +1,11 @@
 """Filters and pagination of the lists. An invalid value is an error (400, or 404 for a cursor); it is not ignored."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework import filters, pagination
@@ -19,8 +21,8 @@ from .errors import InvalidCursor
 from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery, TimeField
 
 __all__ = [
-    *("BoundedSearch", "ConversationPagination", "CreatedAndUpdated", "ListedState", "RunModeAndState"),
-    "SyncRunPagination",
+    *("BoundedSearch", "ConversationPagination", "Created", "ListedState", "RunModeAndState", "SyncRunPagination"),
+    "Updated",
 ]
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -47,16 +49,23 @@ class ListedState(OfLists):
         return in_state(queryset, state)
 
 
-class CreatedAndUpdated(OfLists):
-    """Ranges of creation and update times. Ids sort by creation time, so creation times become a range of ids."""
+class Created(OfLists):
+    """Ranges of creation times. Ids sort by creation time, so these become a range of ids."""
 
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        values = asked(request, ConversationQuery)
-        times = {n: min(max(time, _EARLIEST), _LATEST) for n, time in values.items() if isinstance(time, datetime)}
-        for name, time in times.items():
-            column, value = ("remote_updated_at", time) if "updated" in name else ("remote_id", first_id(time))
-            queryset = queryset.filter(**{f"{column}__{'gte' if 'after' in name else 'lt'}": value})
-        return queryset
+        return queryset.filter(**{f"remote_id__{end}": first_id(time) for end, time in _range(request, "created")})
+
+
+class Updated(OfLists):
+    """Ranges of update times. Unless names are searched as well, sets ``by_update`` of the view to ``True``.
+
+    It runs after the search, which covers the newest conversations, whenever they were updated.
+    """
+
+    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        wanted = {f"remote_updated_at__{end}": time for end, time in _range(request, "updated")}
+        view.by_update = bool(wanted) and not asked(request, ConversationQuery).get("search")
+        return queryset.filter(**wanted)
 
 
 class BoundedSearch(OfLists, filters.SearchFilter):
@@ -89,6 +98,14 @@ def asked(request: Request, query: type[Any]) -> Any:
     return values.validated_data
 
 
+def _range(request: Request, name: str) -> Iterator[tuple[str, datetime]]:
+    """Yield the times of ``…_after`` and ``…_before`` of this name, each with its lookup."""
+    values = asked(request, ConversationQuery)
+    for parameter, lookup in ((f"{name}_after", "gte"), (f"{name}_before", "lt")):
+        if parameter in values:
+            yield lookup, min(max(values[parameter], _EARLIEST), _LATEST)
+
+
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
     """Limit to the newest rows that a search covers; if these are not all, set ``searched_back_to`` of the view."""
     pinned = ("-deleted_at",) if getattr(view, "hides_deleted", False) else ()
@@ -99,14 +116,26 @@ def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversatio
     return queryset.filter(remote_id__gte=oldest)
 
 
+def _is_time(text: str) -> bool:
+    with suppress(ValueError, TypeError):
+        return _EARLIEST <= datetime.fromisoformat(text) <= _LATEST
+    return False
+
+
+_POSITIONS: dict[str, Callable[[str], object]] = {
+    "-remote_id": REMOTE_ID.fullmatch,
+    "-remote_updated_at": _is_time,
+    "-id": re.compile("[0-9]{1,18}").fullmatch,
+}
+"""Whether a text can be a cursor's position, by the column of the order."""
+
+
 class MirrorPagination(pagination.CursorPagination):
     """Newest first, 1 to 100 on a page. Each page includes the freshness of the mirror."""
 
     page_size = 25
     page_size_query_param = "page_size"
     max_page_size = MAX_PAGE_SIZE
-    position: ClassVar[re.Pattern[str]]
-    """The form of a cursor's position, which a client may have altered."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         # Read before the page, so that the page is at least as fresh.
@@ -118,7 +147,8 @@ class MirrorPagination(pagination.CursorPagination):
             cursor = super().decode_cursor(request)
         except NotFound:
             raise InvalidCursor from None
-        if cursor and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
+        # A client may have altered it.
+        if cursor and cursor.position is not None and not _POSITIONS.get(self.ordering[0], bool)(str(cursor.position)):
             raise InvalidCursor
         return cursor
 
@@ -129,10 +159,18 @@ class MirrorPagination(pagination.CursorPagination):
 
 
 class ConversationPagination(MirrorPagination):
-    """In the order of ``remote_id``, which is unique within a workspace: no page skips or repeats a row."""
+    """In the order of ``remote_id``, which is unique within a workspace: no page skips or repeats a row.
+
+    A range of update times is read in the order of these, for which there is an index.
+    """
 
     ordering = "-remote_id"
-    position = REMOTE_ID
+    offset_cutoff = 100_000
+    """The maximum number of conversations of one update time; in the other order, positions are unique."""
+
+    def get_ordering(self, request: Request, queryset: Any, view: Any) -> Any:
+        by_update = getattr(view, "by_update", False)
+        return ("-remote_updated_at", "-id") if by_update else super().get_ordering(request, queryset, view)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         if getattr(view, "hides_deleted", False):
@@ -149,7 +187,6 @@ class ConversationPagination(MirrorPagination):
 
 class SyncRunPagination(MirrorPagination):
     ordering = "-id"
-    position = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)

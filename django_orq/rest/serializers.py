@@ -132,6 +132,11 @@ class ConversationQuery(PageQuery):
         required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Part of a name, or the start of an id.")
     )
 
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        if "state" in values and {"updated_after", "updated_before"} & values.keys():  # no index serves both
+            raise serializers.ValidationError({"state": _("Not with updated_after or updated_before.")})
+        return values
+
 
 class ProgressSerializer(serializers.Serializer[Any]):
     """The progress of a run."""

@@ -42,7 +42,7 @@ class ConversationViewSet(
     queryset = Conversation.objects.all()
     serializer_class = serializers.ConversationSerializer
     pagination_class = filters.ConversationPagination
-    filter_backends = (filters.ListedState, filters.CreatedAndUpdated, filters.BoundedSearch)
+    filter_backends = (filters.ListedState, filters.Created, filters.BoundedSearch, filters.Updated)
     search_fields = ("display_name",)
     lookup_field = "remote_id"
     throttle_scope = "orq-write"

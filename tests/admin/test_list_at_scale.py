@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -181,12 +180,19 @@ def cursors_of(*, pages: tuple[int, ...], workspace: str, state: str = "", **cre
             yield b64encode(urlencode({"p": remote_id}).encode()).decode()
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_rest_list_of_what_was_updated_lately_reads_little_more(mirror, admin_client, statements, state):
-    an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()  # in each minute, one was
-    query = {"updated_after": an_hour_ago, **({"state": state} if state else {})}
+@pytest.mark.parametrize("page", [1, 500])
+@pytest.mark.parametrize("query", ["updated_after", "updated_before", "both"])
+def test_rest_page_of_update_times_is_read_off_an_index_wherever_it_is(mirror, admin_client, statements, page, query):
+    """Each minute, one was updated."""
+    rows = Conversation.objects.filter(workspace="default", deleted_at=None).order_by("-remote_updated_at")
+    times = rows.values_list("remote_updated_at", flat=True)
+    newest, oldest = times.first(), times.last()
+    bounds = {"updated_after": oldest, "updated_before": newest - (newest - oldest) / 2}
+    given = {name: time.isoformat() for name, time in bounds.items() if query in (name, "both")}
+    start = times.filter(remote_updated_at__lt=bounds["updated_before"]) if "updated_before" in given else times
+    cursor = b64encode(urlencode({"p": str(start[page])}).encode()).decode()
 
-    assert_page_costs_little(admin_client, statements, **query)
+    assert_page_costs_little(admin_client, statements, workspace="default", **given, cursor=cursor)
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -89,10 +89,8 @@ def test_all_is_well_and_nothing_is_written_there_or_here(filled, statements):
     assert verdict[0] == f"Workspace 'default' at {filled.base_url}, API_STYLE 'snake'"
     newest, second, _ = (conversation["_id"] for conversation in filled.conversations)
     for finding in (
-        "not rate-limited at the moment",
         "the API key is accepted",
         "items on the first page of the list: 3",
-        "items with valid ids and times: 3 of 3",
         "ordered with the newest conversations first",
         f"can be retrieved ({newest})",
         f"the cursor advances (to {second})",
@@ -156,7 +154,7 @@ def test_refused_key_names_the_vendors_addresses_and_goes_to_neither(remote, set
     verdict = Verdict()
 
     assert "Check API_KEY" in verdict.only_failing()
-    assert "try Orq's other address as BASE_URL (https://my.orq.ai or https://api.orq.ai)" in verdict.only_failing()
+    assert "try Orq's other address as BASE_URL (https://my.orq.ai, https://api.orq.ai)" in verdict.only_failing()
     assert hosts == {"127.0.0.1"}
     assert remote.count() == 1
 
@@ -164,7 +162,7 @@ def test_refused_key_names_the_vendors_addresses_and_goes_to_neither(remote, set
 def test_address_that_is_no_orq_names_the_vendors(remote, settings):
     configure(settings, BASE_URL=f"{remote.base_url}/elsewhere")
 
-    assert re.search("404.*Check BASE_URL.*https://my.orq.ai or https://api.orq.ai", Verdict().only_failing())
+    assert re.search("404.*Check BASE_URL.*https://my.orq.ai, https://api.orq.ai", Verdict().only_failing())
 
 
 @pytest.mark.parametrize(
@@ -201,7 +199,6 @@ FAULTS: list[tuple[str, Callable[[OrqSandbox], object]]] = [
     ("it is a redirect", fail(status=302, headers={"Location": "https://evil.test/"})),
     ("the list is empty, but has_more says", transform(lambda answer: answer | {"data": [], "has_more": True})),
     ("not ordered by id with the newest", transform(lambda answer: answer | {"data": answer["data"][::-1]})),
-    ("creation times before the year 2000", transform(spoil((1, {"createdAt": 1_760_000_000})))),
     (
         "in the list, but cannot be retrieved",
         fail("retrieve", status=404, body='{"message": "Conversation not found"}'),
@@ -230,7 +227,6 @@ def test_refused_items_are_told_with_their_reasons(filled):
     first, other = verdict.failing()
     assert f"{second} cannot be mirrored: “createdAt” must be a number of milliseconds" in first
     assert "an item without a valid id cannot be mirrored: “_id” is not a conversation id" in other
-    assert verdict.says("items with valid ids and times: 1 of 3")
     assert verdict.error == "2 problems found."
     filled.transform_list = lambda answer: answer | {"data": [item | {"kind": "x"} for item in answer["data"] * 5]}
     assert len(Verdict().failing()) == 5  # and the others in the admin

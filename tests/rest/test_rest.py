@@ -1,6 +1,8 @@
 """Conversations over REST: listed, paginated, filtered, searched and retrieved."""
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 from rest_framework.test import APIClient
@@ -166,6 +168,51 @@ class TestTimes:
     def test_range_includes_its_beginning_and_not_its_end(self, reader, query, days):
         results = reader.get(LIST, query).json()["results"]
         assert [datetime.fromisoformat(item["remote_created_at"]).day for item in results] == days
+
+
+class TestUpdateTimes:
+    """A range of update times is listed in the order of these."""
+
+    @pytest.fixture(autouse=True)
+    def some(self):
+        fill(9)
+        for number, minute in enumerate((0, 5, 5, 5, 2, 3, 9, 5, 5)):
+            set_columns(row(number), remote_updated_at=at(minute))
+
+    @pytest.mark.parametrize("page_size", [1, 2, 3, 9])
+    def test_pages_follow_the_update_times_there_and_back(self, reader, page_size):
+        query = {"updated_after": at(2).isoformat(), "updated_before": at(9).isoformat(), "page_size": page_size}
+        pages = [reader.get(LIST, query).json()]
+        while url := pages[-1]["next"]:
+            pages.append(reader.get(url).json())
+
+        there = [item["remote_id"] for page in pages for item in page["results"]]
+        assert there == [remote_id(number) for number in (8, 7, 3, 2, 1, 5, 4)]
+        back = [pages[-1]]
+        while url := back[-1]["previous"]:
+            back.append(reader.get(url).json())
+        assert {item["remote_id"] for page in back for item in page["results"]} == {*there}
+
+    @pytest.mark.parametrize("state", ["live", "any"])
+    @pytest.mark.parametrize("name", ["updated_after", "updated_before"])
+    def test_state_and_update_times_are_not_filtered_together(self, reader, state, name):
+        response = reader.get(LIST, {"state": state, name: at(2).isoformat()})
+
+        assert response.status_code == 400
+        assert response.json()["errors"].keys() == {"state"}
+
+    def test_search_keeps_its_own_order(self, reader):
+        assert listed(reader, search="no", updated_after=at(5).isoformat()) == [
+            remote_id(number) for number in (8, 7, 6, 3, 2, 1)
+        ]
+
+    @pytest.mark.parametrize("position", ["2026-02-31 00:00:00+00:00", "2026-03-01", "conv_", "0001-01-01", "\0"])
+    def test_altered_position_is_refused(self, reader, position):
+        cursor = b64encode(urlencode({"p": position}).encode()).decode()
+
+        response = reader.get(LIST, {"updated_after": at(2).isoformat(), "cursor": cursor})
+
+        assert (response.status_code, response.json()["code"]) == (404, "invalid_cursor")
 
 
 class TestSearch:
