@@ -163,7 +163,6 @@ def limits() -> dict[str, str]:
         "the newest conversations that a search by name looks at": f"{searching.MAX_SEARCHED:,}",
         "finished runs that are kept per workspace": f"{runs.KEPT}",
         "of these, runs that changed nothing": f"{runs.KEPT_UNCHANGED}",
-        "finished operations that are kept": f"{operations.KEPT}",
     }
 
 

@@ -53,6 +53,9 @@ class Ledger:
         """How often existing rows of conversations were written."""
         return int(self._ask("SELECT count(*) FROM ledger WHERE what = 'conversation UPDATE'")[0][0])
 
+    def forget(self) -> None:
+        execute("TRUNCATE ledger")
+
     def is_connected(self, pid: int) -> bool:
         """Whether the database still has a connection of this process, possibly after its death."""
         return bool(self._ask("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", str(pid)))
