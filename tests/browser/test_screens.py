@@ -182,7 +182,7 @@ def test_several_renamed(site, look):
     save(page)
     expect(page.locator(".messagelist .success")).to_be_visible()
     page.goto(OPERATIONS)
-    page.get_by_role("link", name="Where is my order?").first.click()
+    page.get_by_role("link", name="create 1 conversation").first.click()
     page.wait_for_url("**/change/")
     assert found + take("operation-single") == []
 
@@ -210,7 +210,7 @@ def test_run_with_its_bar(site, look):
         expect(page.locator("[data-progress-text]")).to_contain_text("40 conversations")
         found = take("run")
         page.get_by_text("Technical details").click()
-        expect(page.get_by_text("Position in Orq’s list:")).to_be_visible()
+        expect(page.get_by_text("Requests to Orq:")).to_be_visible()
         found += take("run-details")
         page.get_by_role("link", name="Cancel…").click()
         expect(page.get_by_role("button", name="Yes, I’m sure")).to_be_visible()
