@@ -54,7 +54,8 @@ class Claim(Lease[SyncRun]):
             self._wait_checked_at = DatabaseClock.monotonic()
 
     def renew_in_time(self) -> None:
-        """Renew the lease if a third of it has passed since the last time."""
+        """Renew the lease if a third of it has passed since the last time, and save what was deferred for a second."""
+        self._save_deferred()
         if DatabaseClock.monotonic() - self._renewed_at > self.workspace.lease_seconds / 3:
             self.renew()
             self._renewed_at = DatabaseClock.monotonic()
@@ -95,13 +96,14 @@ class Claim(Lease[SyncRun]):
 
     def save_soon(self, values: dict[str, Any]) -> None:
         """Save a checkpoint that may be lost without harm; within a second of the last one, leave it to the next."""
-        if DatabaseClock.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
-            self.save(values)
-            self.apply(values)
-        else:
-            del values["checkpoint"], values["lease_until"]
-            self.deferred |= values
-            self._set(values)
+        del values["checkpoint"], values["lease_until"]
+        self.deferred |= values
+        self._set(values)
+        self._save_deferred()
+
+    def _save_deferred(self) -> None:
+        if self.deferred and DatabaseClock.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            self.save_now()
 
     def release(self, **values: Any) -> None:
         super().release(**{"requests": self.run.requests, **self.deferred, **values})

@@ -205,9 +205,8 @@ def _name(run: SyncRun) -> str:
 
 
 def _run_finding(code: str, run: SyncRun, level: Level, *sentences: str, **numbers: object) -> Finding:
-    known = {"run": run.pk, "mode": run.mode, "state": run.state, "error_code": run.error_code or None}
-    text = " ".join(sentences)
-    return Finding(code=code, level=level, text=text, workspace=run.workspace, numbers=known | numbers)
+    numbers |= {"run": run.pk, "mode": run.mode, "state": run.state, "error_code": run.error_code or None}
+    return Finding(code=code, level=level, text=" ".join(sentences), workspace=run.workspace, numbers=numbers)
 
 
 def _count_rejected(alias: str) -> Iterator[Finding]:
