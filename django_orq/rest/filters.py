@@ -71,7 +71,7 @@ class Updated(OfLists):
 class BoundedSearch(OfLists, filters.SearchFilter):
     """``?search=``: parts of a name, among the newest conversations only, or the start of an Orq id.
 
-    It runs after the other filters, and searches the newest of the conversations that they return.
+    It runs after the filters by state and creation time, and searches the newest of what they return.
     """
 
     search_param = "search"  # whatever SEARCH_PARAM the project sets: ConversationQuery validates this one

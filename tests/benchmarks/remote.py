@@ -39,6 +39,6 @@ _Manager.register("Remote", Remote, exposed=("start", "settings", "count", "clea
 def remote(*, conversations: int, latency: float) -> Iterator[Any]:
     """A running `Remote`. ``latency`` is in seconds."""
     with _Manager(ctx=get_context("spawn")) as manager:
-        sandbox = manager.Remote(conversations=conversations, latency=latency)  # type: ignore[attr-defined]
+        sandbox = manager.Remote(conversations=conversations, latency=latency)  # type: ignore[attr-defined] # registered above
         sandbox.start()
         yield sandbox

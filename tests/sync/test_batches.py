@@ -14,6 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import OperationalError, connection, transaction
 
 from django_orq import mirror as verbs, payloads, tasks
+from django_orq.conf import get_workspace
 from django_orq.models import Conversation, SyncRun
 from django_orq.store import database
 from django_orq.sync import batches, claim, runs, slices, walk
@@ -347,3 +348,16 @@ class TestOtherWriters:
         run.refresh_from_db()
         assert (run.state, run.updated, run.tombstoned) == ("succeeded", change == "rename", change != "rename")
         assert mirror_equals(remote)
+
+
+def test_checkpoint_that_was_left_to_the_next_batch_is_saved_if_none_comes(remote, monkeypatch):
+    run = runs.open_run("default", "full")
+    held = claim.Claim.take(run.pk, workspace=get_workspace(), clock=database.DatabaseClock("default"))
+    held.save_soon(held.checkpoint(held.clock.now()) | {"seen": 7})
+    held.renew_in_time()
+    assert SyncRun.objects.get(pk=run.pk).seen == 0
+
+    monkeypatch.setattr(claim, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    held.renew_in_time()
+
+    assert (SyncRun.objects.get(pk=run.pk).seen, held.deferred) == (7, {})
