@@ -25,6 +25,8 @@ from .intervals import Interval
 
 MAX_PAGES = 10
 MAX_SECONDS = 1.0
+SLOW = 0.03
+"""Seconds for a request after which batches of new rows become smaller, so that none is written while Orq waits."""
 CHUNK = 5_000
 """How many rows of a range are looked up at once."""
 MAX_OUT_OF_PLACE = 1_000
@@ -98,6 +100,8 @@ class Batch:
         self._is_last = self._is_short = False
         self._expects_new = False
         """Whether the pages that follow are probably new, too, so that they can be parsed early."""
+        self._seconds_per_page = 0.0
+        """How long it took to write the last pages."""
         self._has_failed = False
         """Whether a page could not be written. Then no later page may be written either."""
         self._claim = claim
@@ -125,6 +129,10 @@ class Batch:
         is_late = time.monotonic() - self._begun_at >= MAX_SECONDS
         return bool(self._pages) and (is_late or not self.is_proved or len(self._pages) >= MAX_PAGES)
 
+    def can_be_written_in(self, seconds: float) -> bool:
+        """Whether new rows can be written while the next page is awaited, if Orq takes this long for it."""
+        return self._expects_new and seconds > max(SLOW, len(self._pages) * self._seconds_per_page)
+
     @property
     def length(self) -> int:
         """Characters of all responses in the batch."""
@@ -142,6 +150,7 @@ class Batch:
         if self._has_failed:
             return
         pages, self._pages, self._has_failed = self._pages, [], True
+        begun_at, count = time.monotonic(), len(pages)
         while pages:
             known = self._look_up(pages)
             doubtful = self._first_doubtful(pages, known)
@@ -151,6 +160,7 @@ class Batch:
             part, pages = pages[:end], pages[end:]
             self._write(part, self._look_up(part) if pages else known, is_last=self._is_last and not pages)
         self._has_failed = False
+        self._seconds_per_page = (time.monotonic() - begun_at) / (count or 1)
 
     def _look_up(self, pages: Sequence[ReceivedPage]) -> Known:
         ids = {id_ for received in pages for id_ in received.page.ids}

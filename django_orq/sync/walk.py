@@ -78,7 +78,7 @@ class Walk:
             reading.batch.examine()
         if sum(each.batch.length for each in self._readings) >= MAX_CHARACTERS:
             self._write()
-        elif reading.batch.is_due or reading.is_at_end:
+        elif reading.batch.is_due or reading.is_at_end or reading.batch.can_be_written_in(request.seconds):
             reading.batch.write()
 
     def _end(self, *, wait: bool) -> None:

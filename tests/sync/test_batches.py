@@ -28,8 +28,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def ids(remote, settings) -> list[str]:
-    """300 conversations, newest first, in pages of ten."""
+def ids(remote, settings, monkeypatch) -> list[str]:
+    """300 conversations, newest first, in pages of ten; Orq is never slow, however slow this machine is."""
+    monkeypatch.setattr(batches, "SLOW", math.inf)
     configure(settings, PAGE_SIZE=10)
     return fill(remote, 300)
 
@@ -63,6 +64,15 @@ def test_batch_is_written_while_a_slow_page_is_waited_for(remote, ids, monkeypat
     slices.run_slice(run.pk, on_progress=lambda now: seen.append(now.pages))
 
     assert 5 in seen
+    assert mirror_equals(remote)
+
+
+def test_new_rows_are_written_page_by_page_while_orq_takes_longer_than_that(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 100)
+    remote.latency = 0.3
+
+    assert checkpoints() == list(range(1, 11))
     assert mirror_equals(remote)
 
 
