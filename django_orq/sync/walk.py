@@ -25,8 +25,8 @@ from .batches import Batch, ReceivedPage
 from .claim import Claim
 from .readers import Readers, Request
 
-MAX_CHARACTERS = 4_000_000
-"""Of all responses that are not written yet."""
+MAX_CHARACTERS = 2_000_000
+"""Of all responses that are not written yet; in memory, each character takes several bytes."""
 MAX_STEPS_BACK = 20
 PROOFS = 3
 """How many known conversations are requested before a list without known ones counts as another workspace's."""
@@ -77,7 +77,7 @@ class Walk:
             reading.read_on()  # so that the next page arrives while these are examined and written
             reading.batch.examine()
         if sum(each.batch.length for each in self._readings) >= MAX_CHARACTERS:
-            self._write()
+            max(self._readings, key=lambda each: each.batch.length).batch.write()
         elif reading.batch.is_due or reading.is_at_end or reading.batch.can_be_written_in(request.seconds):
             reading.batch.write()
 
