@@ -24,6 +24,9 @@ MAX_ALIAS = 100
 MAX_PAGE_SIZE = 100
 MAX_READERS = 16
 MAX_LOOK_BACK = 1_000
+MAX_AGE = 36_500
+"""Days after which rows can be pruned at the latest."""
+KEEP_CHANGES_DAYS = 730
 TOTAL_SECONDS = 60.0
 """The time limit of one operation on Orq, including its retries."""
 INTERACTIVE_SECONDS = 15.0
@@ -147,6 +150,10 @@ def _is_pace(value: object) -> bool:
     return value is None or (is_number(value) and 12 <= value <= 1_000_000)
 
 
+def _is_directory(value: object) -> bool:
+    return value is None or callable(value) or isinstance(value, (Mapping, str))
+
+
 def _option(default: object, is_valid: Callable[[Any], bool], expected: str) -> Any:
     """Return a field with a default, a check of its value, and a description of valid values."""
     return field(default=default, metadata={"check": (is_valid, expected)})
@@ -195,6 +202,16 @@ class Workspace:
 
     The larger limit applies.
     """
+    keep_changes_days: int | None = _option(
+        KEEP_CHANGES_DAYS,
+        lambda value: value is None or (is_whole(value) and 1 <= value <= MAX_AGE),
+        f"from 1 to {MAX_AGE:,}, or None",
+    )
+    """After how many days ``orq_prune --changes`` deletes the record of a change; ``None`` keeps it for ever."""
+    people: Mapping[str, str] | Callable[..., Any] | str | None = _option(  # noqa: RUF009 # a field, as the others
+        None, _is_directory, "a dict, a callable or the dotted path to one, or None"
+    )
+    """The names of people by their ids in Orq, or a callable that takes a list of ids and returns such a dict."""
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}

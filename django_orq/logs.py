@@ -60,9 +60,7 @@ OPERATION_FINISHED = Event(
     "operation.finished", INFO, "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
 )
 OPERATION_DATABASE_FAILED = Event("operation.database_failed", ERROR, "operation %(operation)s: database error")
-OPERATION_HISTORY_FAILED = Event(
-    "operation.history_failed", ERROR, "operation %(operation)s: admin log entries could not be written"
-)
+PEOPLE_FAILED = Event("people.failed", ERROR, "workspace %(workspace)s: PEOPLE could not name the people")
 PUBLISHING_FAILED = Event("publishing.failed", ERROR, "%(work)s %(id)s could not be enqueued: %(problem)s")
 REQUEST_ANSWERED = Event("request.answered", DEBUG, "Orq %(call)s: %(answer)s after %(seconds).3f s")
 REQUEST_OUTCOME_UNKNOWN = Event(

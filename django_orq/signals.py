@@ -1,7 +1,8 @@
 """Signals, sent after the commit, once for each actual change. Exceptions in receivers are logged by Django.
 
-The sender of the first four is ``Conversation``; their arguments are ``conversation`` and ``run`` (``None`` outside a
-sync run). The sender of ``sync_run_finished`` is ``SyncRun``; its argument is ``run``.
+The sender of the first four is ``Conversation``. Their arguments are ``conversation``, ``run`` (``None`` outside a
+sync run) and ``change``, the ``ConversationChange`` (``None`` if none was recorded, as for a conversation that a sync
+finds). The sender of ``sync_run_finished`` is ``SyncRun``; its argument is ``run``.
 """
 
 from django.dispatch import Signal

@@ -152,6 +152,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60 * SYNC_SECONDS,
         "options": {"expires": 60 * SYNC_SECONDS},
     },
+    "orq-prune": {"task": "example_project.prune", "schedule": 24 * 3600},
 }
 
 # Logging

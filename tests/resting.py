@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission, User
 
 from django_orq.models import Conversation
 
-LIST, RUNS = "/conversations/", "/sync-runs/"
+LIST, CHANGES, RUNS = "/conversations/", "/changes/", "/sync-runs/"
 """Relative to the base URL of a `Program`."""
 ERROR = {"code", "message", "remote_status"}
 """The keys of every error response."""
@@ -16,6 +16,7 @@ ALL = (
     "add_conversation",
     "change_conversation",
     "delete_conversation",
+    "view_conversationchange",
     "view_syncrun",
     "run_sync",
 )

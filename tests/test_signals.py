@@ -3,7 +3,7 @@ from django.db import transaction
 from django.dispatch import Signal
 
 from django_orq import mirror as verbs, signals
-from django_orq.models import Conversation, SyncRun
+from django_orq.models import Conversation, ConversationChange, SyncRun
 from django_orq.signals import conversation_created, sync_run_finished
 
 from .walking import full_run
@@ -14,29 +14,38 @@ SIGNALS = {name: getattr(signals, f"conversation_{name}") for name in ("created"
 
 
 @pytest.fixture
-def told():
+def changes() -> list[tuple[object, ...]]:
+    """The changes that receivers were told: kind, both names, and actor."""
+    return []
+
+
+@pytest.fixture
+def told(changes):
     """What receivers were called with: the kind, the conversation's name, and the run's key."""
     heard = []
     receivers = []
     for name, signal in SIGNALS.items():
-        receivers.append((signal, listen(signal, name, heard)))
+        receivers.append((signal, listen(signal, name, heard, changes)))
     yield heard
     for signal, receiver in receivers:
         signal.disconnect(receiver)
 
 
-def listen(signal: Signal, name: str, heard: list):
-    def receive(sender, conversation: Conversation, run, **more: object) -> None:
+def listen(signal: Signal, name: str, heard: list, kinds: list):
+    def receive(sender, conversation: Conversation, run, change: ConversationChange | None, **more: object) -> None:
         assert (sender, *more) == (Conversation, "signal")
         stored = Conversation.objects.get(pk=conversation.pk)  # committed, and as it is told
         assert (stored.display_name, stored.deleted_at) == (conversation.display_name, conversation.deleted_at)
+        assert change == conversation.changes.last()  # committed, too
         heard.append((name, conversation.display_name, run and run.pk))
+        if change is not None:
+            kinds.append((change.kind, change.old_name, change.new_name, change.actor_name))
 
     signal.connect(receive, weak=False)
     return receive
 
 
-def test_runs_tell_of_each_real_change_once(remote, told):
+def test_runs_tell_of_each_real_change_once(remote, told, changes):
     ids = [remote.add(name)["_id"] for name in "ABC"]
     first = full_run()
     remote.rename(ids[0], "A2")
@@ -49,16 +58,18 @@ def test_runs_tell_of_each_real_change_once(remote, told):
 
     assert sorted(told[:3]) == [("created", name, first.pk) for name in "ABC"]
     assert told[3:] == [("updated", "A2", second.pk), ("deleted", "B", second.pk), ("restored", "B", third.pk)]
+    assert changes == [("renamed", "A", "A2", ""), ("deleted", "B", None, ""), ("restored", "B", "B", "")]
 
 
-def test_verbs_tell_of_their_changes_without_a_run(remote, told):
-    row = verbs.create_conversation(display_name="A")
-    verbs.rename_conversation(row, display_name="B")
+def test_verbs_tell_of_their_changes_without_a_run(remote, told, changes):
+    row = verbs.create_conversation(display_name="A", by="bob")
+    verbs.rename_conversation(row, display_name="B", by="bob")
     verbs.refresh_conversation(row)
     verbs.delete_conversation(row)
     verbs.delete_conversation(row)
 
     assert told == [("created", "A", None), ("updated", "B", None), ("deleted", "B", None)]
+    assert changes == [("created", None, "A", "bob"), ("renamed", "A", "B", "bob"), ("deleted", "B", None, "")]
 
 
 def test_nothing_is_told_of_what_is_rolled_back(remote, told):

@@ -46,7 +46,7 @@ def set_columns(row: Conversation, **columns: Any) -> Conversation:
 
 def scrub(rows: Iterable[Conversation]) -> None:
     """Remove the names of tombstones, as ``orq_prune`` does with old ones."""
-    QuerySet(Conversation).filter(pk__in=[row.pk for row in rows]).update(display_name="", previous_name=None)
+    QuerySet(Conversation).filter(pk__in=[row.pk for row in rows]).update(display_name="")
 
 
 def mirrored_values(row: Conversation) -> dict[str, Any]:

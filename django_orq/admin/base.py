@@ -14,9 +14,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from ..conf import workspace_aliases
-from ..mirror.operations import Requester
 from ..models import SyncRun
 from ..store.database import never_atomic, write_database
+from ..store.history import Requester
 
 Shown = TypeVar("Shown")
 
@@ -140,9 +140,8 @@ def start_url(request: HttpRequest, site: admin.AdminSite) -> str:
 
 
 def requester(request: HttpRequest) -> Requester:
-    """The user of this request, as the requester of an operation."""
-    user: Any = request.user
-    return Requester(pk=str(user.pk), name=user.get_username())
+    """The user of this request, as the requester of a change."""
+    return Requester.of(request.user)
 
 
 def known_aliases() -> list[str]:

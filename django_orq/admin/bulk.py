@@ -81,6 +81,8 @@ class BulkAdmin(EditingAdmin):
                 return self._ask(request, Verb.RENAME, forms=forms)
             if outcome is Outcome.DONE:
                 self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)
+        if len(forms) == 1 and "stay" in request.POST:  # from the page of this conversation
+            return HttpResponseRedirect(self._url_to("change", forms[0].instance.pk))
         if not changed:
             self.message_user(request, gettext("You did not change any name, so nothing was saved."), messages.INFO)
         return self._back(request)

@@ -6,7 +6,8 @@ from itertools import chain
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
@@ -14,11 +15,14 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from ..models import Conversation, SyncRun, searching
 from ..store.database import write_database
+from ..sync.report import person
 from ..text import is_blank
 from .base import if_several, page_of, start_url
 from .bulk import BulkAdmin
+from .changes import history
+from .editing import LOGGED
 from .forms import CreateForm, RenameForm
-from .lists import MAX_OFFERED, BoundedPaginator, CreatedFilter, StateFilter, own_list, searched
+from .lists import MAX_OFFERED, BoundedPaginator, ConversationList, CreatedFilter, StateFilter, own_list, searched
 from .texts import OF_CONVERSATIONS, explained
 
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
@@ -48,7 +52,7 @@ class ConversationAdmin(BulkAdmin):
         super().__init__(*args)
         # Set on the instance, so that it also applies if a subclass first inherits from a theme's admin class that has
         # a change list of its own.
-        vars(self)["get_changelist"] = partial(own_list, self.get_changelist)
+        vars(self)["get_changelist"] = partial(own_list, ConversationList, self.get_changelist)
         # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would end with StrayWrite.
         of_site = {name for name, _action in self.admin_site.actions}
         if self.actions is not None and "delete_selected" in of_site - {*self.actions}:
@@ -88,6 +92,13 @@ class ConversationAdmin(BulkAdmin):
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+        if _view(request).endswith("_history") and request.resolver_match:
+            pk = unquote(request.resolver_match.kwargs["object_id"])
+            entries = history(queryset, pk, ours={"", "[]", *map(json.dumps, LOGGED.values())})
+            return Paginator(entries, *args, **kwargs)
+        return super().get_paginator(request, queryset, *args, **kwargs)
+
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return (obj is None or obj.deleted_at is None) and super().has_change_permission(request, obj)
 
@@ -97,7 +108,7 @@ class ConversationAdmin(BulkAdmin):
     def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
             return [(None, {"fields": (*if_several("workspace"), "display_name")})]
-        times = ("remote_created_at", "created_by_id", "remote_updated_at", "updated_by_id")
+        times = ("remote_created_at", "creator", "remote_updated_at", "updater")
         details = (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
@@ -131,6 +142,14 @@ class ConversationAdmin(BulkAdmin):
     @admin.display(description=_("state"))
     def explained_state(self, conversation: Conversation) -> str:
         return explained(conversation.state.label, OF_CONVERSATIONS[conversation.state])
+
+    @admin.display(description=_("created by"))
+    def creator(self, conversation: Any) -> str:
+        return person(conversation.created_by_id, getattr(conversation, "people", {}))
+
+    @admin.display(description=_("updated by"))
+    def updater(self, conversation: Any) -> str:
+        return person(conversation.updated_by_id, getattr(conversation, "people", {}))
 
     @admin.display(description=_("metadata"))
     def shown_metadata(self, conversation: Conversation) -> str:

@@ -23,14 +23,17 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError
-from ..mirror.operations import HISTORY, ItemRequest, change_conversation, create_once
+from ..mirror.operations import ItemRequest, change_conversation, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import write_database
 from .base import OrqAdmin, admin_of, are_several, requester, start_url, url_to
+from .changes import timeline
 from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
 Verb, State = Operation.Verb, OperationItem.State
+LOGGED: dict[str, list[Any]] = {Verb.CREATE: [{"added": {}}], Verb.RENAME: [{"changed": {"fields": ["Name"]}}]}
+"""Messages of log entries, for “Recent actions”. Our own record of changes has the details."""
 
 
 class Outcome(Enum):
@@ -83,7 +86,9 @@ class EditingAdmin(OrqAdmin):
         The item is pending or sent if the form was submitted before and another process is still creating it. Returns
         ``None`` if the form has already created a conversation with another name, because the user went back to it.
         """
-        item = create_once(item_request, by=requester(request), form_token=posted_token(request))
+        item, is_new = create_once(item_request, by=requester(request), form_token=posted_token(request))
+        if is_new and item.conversation is not None:
+            self.log_addition(request, item.conversation, LOGGED[Verb.CREATE])
         template = item_request.conversation
         if (item.name, item.workspace) != (template.display_name, template.workspace):
             text = gettext("This form has already created “%(name)s”. Save again to create another conversation.")
@@ -167,11 +172,11 @@ class EditingAdmin(OrqAdmin):
             return Outcome.FAILED
 
     def _do(self, request: HttpRequest, verb: Operation.Verb, wanted: ItemRequest) -> Outcome:
-        """Change one conversation in this request, record it in the history, and report anything unusual."""
+        """Change one conversation in this request, and report anything unusual."""
         row, behind, names = wanted.conversation, False, {}
-        entry: Any = [] if verb == Verb.RENAME and wanted.new_name == row.display_name else HISTORY[verb]
+        entry = [] if wanted.new_name == row.display_name else LOGGED[Verb.RENAME]
         try:
-            names = change_conversation(verb, wanted, interactive=True)
+            names = change_conversation(verb, wanted, by=requester(request), interactive=True)
         except ConversationChanged:
             raise
         except MirrorBehind as error:
@@ -181,7 +186,7 @@ class EditingAdmin(OrqAdmin):
             return Outcome.FAILED
         if verb == Verb.DELETE:
             self.log_deletions(request, QuerySet(self.model, using=write_database()).filter(pk=row.pk))
-        else:
+        elif verb == Verb.RENAME:
             self.log_change(request, row, entry)
         if behind or any(names.values()):
             self.message_user(request, explain_done(verb, behind=behind, **names), messages.WARNING)
@@ -228,6 +233,8 @@ class EditingAdmin(OrqAdmin):
             "inline_admin_formsets": formsets,
             "errors": helpers.AdminErrorList(form, inlines[0]),
             "start_url": start_url(request, self.admin_site) if options.get("offers_sync") else "",
+            "renames": not add and "display_name" in form.fields,
+            **({} if add else timeline(request, self.admin_site, conversation)),
             **options["extra_context"],
         }
         stock = {"add": add, "change": not add, "obj": conversation, "form_url": options["form_url"]}

@@ -139,13 +139,13 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic only in t
         return self.object_list.values_list(self._key, flat=True)
 
 
-class ConversationList(ChangeList):
-    """The conversations of one workspace in the order of creation, for which there are indexes.
-
-    In another order, which a project may offer, the database sorts all of them if there is no matching index.
-    """
+class WorkspaceList(ChangeList):
+    """The rows of one workspace, because there are no indexes for the rows of all."""
 
     paginator: BoundedPaginator
+    searches_most: int
+    cut_text: Any
+    """Says that a search did not read all rows."""
 
     @cached_property
     def workspaces(self) -> list[str]:
@@ -158,6 +158,54 @@ class ConversationList(ChangeList):
         choices = (self.params.get("workspace", ""), DEFAULT_ALIAS, *self.workspaces)
         return next((alias for alias in choices if alias in self.workspaces), DEFAULT_ALIAS)
 
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        return super().get_filters_params(params) | {"workspace": [self.workspace]}
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        queryset = super().get_queryset(request, exclude_parameters)
+        if getattr(request, _CUT, False):
+            self.search_help_text = str(self.cut_text) % {"count": number(self.searches_most)}
+        return queryset
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.multi_page or (self.show_all and self.can_show_all):
+            self.result_list = self.paginator.rows(0, self.paginator.count)
+        if self.paginator.has_more:  # then no total is shown, and "select all" is not offered
+            self.result_count = self.full_result_count = len(self.result_list)
+
+    @property
+    def of_all_pages(self) -> "WorkspaceList":
+        """A copy for the template of the pagination, which shows the total number of rows on all pages."""
+        shown = copy(self)
+        shown.result_count = self.paginator.count
+        return shown
+
+
+class ChangesList(WorkspaceList):
+    searches_most = MAX_LISTED
+    cut_text = _(
+        "Only the newest %(count)s changes were searched for this name. To find an older one, filter by day, or "
+        "search for the beginning of an Orq id."
+    )
+
+
+class ConversationList(WorkspaceList):
+    """The conversations of one workspace in the order of creation, for which there are indexes.
+
+    In another order, which a project may offer, the database sorts all of them if there is no matching index.
+    """
+
+    cut_text = _(
+        "Only the newest %(count)s conversations were searched for this name. "
+        "To find an older one, search for the beginning of its Orq id. If it is unlisted, missing or deleted, "
+        "filtering by that state also helps."
+    )
+
+    @property
+    def searches_most(self) -> int:  # type: ignore[override] # read late, because tests lower it
+        return searching.MAX_SEARCHED
+
     @cached_property
     def freshness(self) -> dict[str, Any]:
         """The times of the workspace's last syncs, for the panel above the list."""
@@ -168,9 +216,6 @@ class ConversationList(ChangeList):
         told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
         told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
         return {"last": last, "under_way": runs.under_way(self.workspace), **told}
-
-    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        return super().get_filters_params(params) | {"workspace": [self.workspace]}
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         first, *_others = asked = super().get_ordering(request, queryset)
@@ -184,34 +229,10 @@ class ConversationList(ChangeList):
         pinned = ("deleted_at",) if hides_deleted else ()
         return [sign + name for name in (*pinned, "remote_id")]
 
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        queryset = super().get_queryset(request, exclude_parameters)
-        if getattr(request, _CUT, False):
-            self.search_help_text = gettext(
-                "Only the newest %(count)s conversations were searched for this name. "
-                "To find an older one, search for the beginning of its Orq id. If it is unlisted, missing or deleted, "
-                "filtering by that state also helps."
-            ) % {"count": number(searching.MAX_SEARCHED)}
-        return queryset
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        if not self.multi_page or (self.show_all and self.can_show_all):
-            self.result_list = self.paginator.rows(0, self.paginator.count)
-        if self.paginator.has_more:  # then no total is shown, and "select all" is not offered
-            self.result_count = self.full_result_count = len(self.result_list)
-
-    @property
-    def of_all_pages(self) -> "ConversationList":
-        """A copy for the template of the pagination, which shows the total number of rows on all pages."""
-        shown = copy(self)
-        shown.result_count = self.paginator.count
-        return shown
-
-
-def own_list(get_changelist: Callable[..., type[ChangeList]], request: HttpRequest) -> type[ChangeList]:
+def own_list(own: type[ChangeList], get_changelist: Callable[..., type[ChangeList]], request: Any) -> type[ChangeList]:
     """Our change list, based on the stock one or the theme's."""
-    return type("ConversationList", (ConversationList, get_changelist(request)), {})
+    return type(own.__name__, (own, get_changelist(request)), {})
 
 
 def searched(request: HttpRequest, conversations: QuerySet[Conversation], *, shares: int) -> QuerySet[Conversation]:

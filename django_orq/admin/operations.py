@@ -1,5 +1,6 @@
 """Operations in the admin: their progress, and the outcome for each conversation."""
 
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -15,10 +16,11 @@ from django.views.decorators.http import require_POST
 from ..exceptions import ConversationChanged
 from ..mirror.operations import retry, retryable
 from ..models import Conversation, Operation, OperationItem
-from ..store.database import all_items, all_operations, write_database
+from ..store.database import all_items, all_operations, all_rows, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of, requester
+from .changes import changes_url
 from .texts import explain_item, local
 
 State, Verb = OperationItem.State, Operation.Verb
@@ -87,13 +89,17 @@ class OperationAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
         operation, again = context["original"], retryable(context["original"])
+        items = [(item, explain_item(item)) for item in _with_candidates(operation)]
         context |= {
             "standing": self.standing(operation),
             "extent": Progress(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
             "counts": self.outcome(operation),
             "remarks": "\n".join(remarks_on_operation(operation, format_time=local)),
             "is_watched": not operation.is_finished,
-            "items": [(item, explain_item(item)) for item in _items(operation)],
+            "items": items,
+            "changes": changes_url(request, self.admin_site, items[0][0].workspace, operation__id__exact=operation.pk)
+            if items and operation.changes.exists()
+            else "",
             "conversation_page": page_of(request, self.admin_site, Conversation),
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),
@@ -131,9 +137,14 @@ def _number(state: str) -> Any:
     return Coalesce(Subquery(items.annotate(n=Count("pk")).values("n")), 0)
 
 
-def _items(operation: Operation) -> QuerySet[OperationItem]:
-    items = all_items().filter(operation=operation)
-    return items.select_related("conversation", "operation").order_by("pk")
+def _with_candidates(operation: Operation) -> list[Any]:
+    """The items, each with the conversations that may be the result of a creation whose outcome is unknown."""
+    items: list[Any] = list(all_items().filter(operation=operation).select_related("conversation", "operation"))
+    unknown = {pk for item in items if item.state == State.UNKNOWN for pk in item.note.get("candidates", ())}
+    rows = all_rows().in_bulk(unknown)
+    for item in items:
+        item.candidates = [rows[pk] for pk in item.note.get("candidates", ()) if pk in rows]
+    return sorted(items, key=attrgetter("pk"))
 
 
 def _outcomes(operation: Any) -> list[tuple[int, Any]]:

@@ -18,17 +18,18 @@ from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ..conf import DEFAULT_ALIAS
-from ..models import Conversation, ConversationState, RejectedPayload, SyncRun
+from ..models import Conversation, ConversationChange, ConversationState, RejectedPayload, SyncRun
 from ..store.database import all_runs
 from ..sync import runs
 from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
 from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
+from .changes import changes_url
 from .lists import WorkspaceFilter
 from .texts import explain_refusal, explained, local
 
-State = SyncRun.State
+Kind, State = ConversationChange.Kind, SyncRun.State
 Act = Callable[[SyncRun], SyncRun | bool | None]
 
 _MAX_REMARKS = 400
@@ -114,9 +115,21 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "offers_cancel": may_sync and not run.is_finished,
             "offers_resume": may_sync and run.state == State.PAUSED,
             "offers_approve": may_sync and runs.can_be_approved(run),
+            "changes": self._changes(request, run),
             "rejected_page": page_of(request, self.admin_site, RejectedPayload, "changelist"),
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
+
+    def _changes(self, request: HttpRequest, run: SyncRun) -> list[tuple[Any, str, str]]:
+        """The counters that have changes on record: label, number, and URL of the list."""
+        kinds: dict[str, dict[str, Any]] = {
+            "updated": {},
+            "restored": {"kind__exact": Kind.RESTORED},
+            "tombstoned": {"kind__exact": Kind.DELETED},
+        }
+        of_run = partial(changes_url, request, self.admin_site, run.workspace, run__id__exact=run.pk)
+        counted = [(name, count, of_run(**kinds[name])) for name in kinds if (count := getattr(run, name))]
+        return [(label_for_field(name, SyncRun), number(count), url) for name, count, url in counted if url]
 
     # The actions
 

@@ -1,7 +1,7 @@
 """Texts of the admin: outcomes of requests, meanings of states, names and times within sentences."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +15,12 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from .. import exceptions
 from ..exceptions import ConversationChanged, MirrorBehind, MustWait, OrqError, OutcomeUnknown, Problem
-from ..models import Conversation, ConversationState, Operation, OperationItem
+from ..models import Conversation, ConversationChange, ConversationState, Operation, OperationItem
+from ..sync.report import people, person
 from ..text import in_words
 
 Verb, State = Operation.Verb, OperationItem.State
+Kind, Origin = ConversationChange.Kind, ConversationChange.Origin
 _MAX_NAMES = 10
 _ISOLATE, _END = "\u2068", "\u2069"
 _ISOLATES = dict.fromkeys(range(0x2066, 0x206A))
@@ -76,9 +78,13 @@ def explain_item(item: OperationItem) -> str:
         return str(item.get_state_display())
     if item.state == State.DONE:
         names = {"replaced": note.get("replaced"), "overtaken": note.get("overtaken")}
-        return explain_done(verb, behind=item.error_code == MirrorBehind.code, **names)
+        done = explain_done(verb, behind=item.error_code == MirrorBehind.code, **names)
+        return " ".join([done, gettext("(Matched by name and time.)")]) if "candidates" in note else done
     wait = note.get("retry_after")
     why = _explain(verb, item.error_code, item.error_params, is_doubtful=is_doubtful, retry_after=wait)
+    if (candidates := note.get("candidates")) is not None:
+        found = gettext("Conversations that may be the result:") if candidates else gettext("None was found since.")
+        return f"{why} {found}"
     return gettext("Skipped after an earlier failure: %(why)s") % {"why": why} if note.get("skipped") else why
 
 
@@ -110,11 +116,43 @@ def _rounded_up(seconds: float) -> str:
     return in_words(length).replace("\xa0", " ")
 
 
-def explain_conflict(change: ConversationChanged) -> str:
+def explain_conflict(change: ConversationChanged, workspace: str) -> str:
     """The error beside the name field after someone else renamed the conversation."""
-    who, ago = change.updated_by_id or gettext("someone else"), in_words(now() - change.updated_at)
+    who = person(change.updated_by_id, people(workspace, [change.updated_by_id])) or gettext("someone else")
+    ago = in_words(now() - change.updated_at)
     text = gettext("Changed in Orq %(ago)s ago by %(who)s. The name is “%(name)s” now. Save again to replace it.")
     return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
+
+
+_CHANGES = {
+    Kind.CREATED: _("created “%(new)s”"),
+    Kind.RENAMED: _("renamed “%(old)s” to “%(new)s”"),
+    Kind.CHANGED: _("changed metadata (%(fields)s)"),
+    Kind.DELETED: _("deleted “%(old)s”"),
+    Kind.RESTORED: _("restored “%(new)s”"),
+}
+
+
+def name_all(workspace: str, changes: Iterable[Any], *ids: str | None) -> dict[str, str]:
+    """Set ``who`` of changes, and return the names of people in Orq, also of those with other ids."""
+    in_orq = [change.actor_id for change in changes if change.origin == Origin.ORQ]
+    names = people(workspace, [*in_orq, *ids])
+    for change in changes:
+        change.who = person(change.actor_id, names) if change.origin == Origin.ORQ else change.actor_name
+    return names
+
+
+def told_change(change: Any) -> str:
+    """Say who made which change, for example “admin renamed “Refund” to “Refund paid””."""
+    named = {"old": isolated(change.old_name or ""), "new": isolated(change.new_name or "")}
+    what = _CHANGES[change.kind] % {**named, "fields": ", ".join(change.fields)}
+    told = {
+        (Origin.HERE, True): _("%(who)s %(what)s"),
+        (Origin.HERE, False): _("%(what)s (by a program of this site)"),
+        (Origin.ORQ, True): _("%(what)s in Orq by %(who)s"),
+        (Origin.ORQ, False): _("%(what)s in Orq"),
+    }
+    return str(told[change.origin, bool(change.who)]) % {"who": change.who, "what": what}
 
 
 OF_CONVERSATIONS: dict[str, Any] = {

@@ -19,19 +19,18 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy as _
 
 from .. import logs
-from ..conf import get_workspace
+from ..conf import KEEP_CHANGES_DAYS, MAX_AGE, get_workspace, workspace_aliases
 from ..models import Conversation
 from ..store.database import DatabaseClock, all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from ..store.deletion import delete_rows, delete_unless_refused
+from ..store.history import all_changes
 from ..sync import runs
 from ..text import number
 
-MAX_AGE = 36_500
-"""Days."""
 BATCH = 200
 """Rows per transaction; operations have up to a thousand items each."""
 _EMPTY: dict[str, Any] = {"display_name": "", "extra": {}}
-_NULL = ("previous_name", "metadata", "created_by_id", "updated_by_id")
+_NULL = ("metadata", "created_by_id", "updated_by_id")
 """The values of a scrubbed tombstone. ``mirrored_at`` is kept, so that an older response does not restore the row."""
 
 _Rows = QuerySet[Any]
@@ -63,17 +62,22 @@ class Tally:
     is_complete: bool = False
 
 
-def prune(ages: Mapping[str, int | None], *, workspace: str | None = None, apply: bool = False) -> Iterator[Tally]:
+def prune(
+    ages: Mapping[str, int | None], *, changes: bool = False, workspace: str | None = None, apply: bool = False
+) -> Iterator[Tally]:
     """Prune old rows, or without ``apply`` only count them; yield a ``Tally`` after each batch and after each kind.
 
     ``ages`` maps the options of ``KINDS`` to the minimum age of the rows in days; ``None`` skips these kinds.
+    ``changes`` also prunes the records of changes that are older than the ``KEEP_CHANGES_DAYS`` of their workspace.
     ``workspace`` is an alias that is configured or has rows; ``None`` prunes all workspaces. To continue after an
     interruption, call it again. Raises ``ValueError`` for invalid ages, and ``ImproperlyConfigured`` for an unknown
     workspace.
     """
     given = [days for days in ages.values() if days is not None]
-    if not given or not all(1 <= days <= MAX_AGE for days in given):
-        text = gettext("specify at least one age, for example --runs-older-than 90; ages are from 1 to %(most)s days")
+    if not (given or changes) or not all(1 <= days <= MAX_AGE for days in given):
+        text = gettext(
+            "specify --changes or at least one age, such as --runs-older-than 90; ages are from 1 to %(most)s days"
+        )
         raise ValueError(text % {"most": number(MAX_AGE)})
     tables: list[_Rows] = [all_rows(), all_runs(), all_payloads(), all_items()]
     if workspace is not None and not any(rows.filter(workspace=workspace).exists() for rows in tables):
@@ -82,6 +86,8 @@ def prune(ages: Mapping[str, int | None], *, workspace: str | None = None, apply
     olds = [
         (kind, kind.old(now - timedelta(days=days), workspace)) for kind in KINDS if (days := ages.get(kind.option))
     ]
+    if changes:
+        olds.append((CHANGES, CHANGES.old(now, workspace)))
     return (tally for kind, old in olds for tally in _prune(kind, old, apply=apply))
 
 
@@ -121,6 +127,7 @@ def _unscrubbed(before: datetime, workspace: str | None) -> _Rows:
 
 
 def _scrub(rows: _Rows) -> int:
+    all_changes().filter(conversation__in=rows).delete()
     return rows.update(**_EMPTY, **dict.fromkeys(_NULL))
 
 
@@ -158,12 +165,20 @@ def _rejected(before: datetime, workspace: str | None) -> _Rows:
     return _of(all_payloads(), workspace).filter(resolved_at__lt=before)
 
 
+def _old_changes(now: datetime, workspace: str | None) -> _Rows:
+    kept = {alias: get_workspace(alias).keep_changes_days for alias in workspace_aliases()}
+    others = Q(~Q(workspace__in=kept), recorded_at__lt=now - timedelta(days=KEEP_CHANGES_DAYS))
+    old = [Q(workspace=one, recorded_at__lt=now - timedelta(days=days)) for one, days in kept.items() if days]
+    return _of(all_changes(), workspace).filter(reduce(or_, old, others))
+
+
 def _remove(rows: _Rows) -> int:
     pks = list(_unused(rows).values_list("pk", flat=True))  # checked again: another process may refer to one by now
     # Items of an operation that has just been retried still refer to the row, so the database refuses to delete it.
     all_items().filter(conversation__in=pks, operation__finished_at__isnull=False).update(conversation=None)
     unused = all_rows().filter(pk__in=pks)
     _payloads_of(unused).delete()
+    all_changes().filter(conversation__in=pks).delete()
     # `delete` would cascade, but a row that anything refers to must be kept, whatever `on_delete` says.
     unused._raw_delete(unused.db)
     return len(pks)
@@ -233,3 +248,4 @@ KINDS = (
     Kind(option="rejected", label=_("resolved rejected items"), old=_rejected),
 )
 """Scrubbing comes first, so that its numbers are the same with and without ``apply``."""
+CHANGES = Kind(option="changes", label=_("records of changes"), old=_old_changes)

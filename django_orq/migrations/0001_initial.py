@@ -297,7 +297,6 @@ class Migration(migrations.Migration):
                     django_orq.models.fields.BytewiseCharField(editable=False, max_length=64, verbose_name="Orq id"),
                 ),
                 ("display_name", models.TextField(verbose_name="name")),
-                ("previous_name", models.TextField(editable=False, null=True)),
                 ("remote_created_at", models.DateTimeField(editable=False, verbose_name="created")),
                 ("remote_updated_at", models.DateTimeField(editable=False, verbose_name="updated")),
                 ("created_by_id", models.TextField(editable=False, null=True, verbose_name="created by")),
@@ -393,6 +392,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("attempts", models.PositiveIntegerField(default=0, editable=False)),
+                ("sent_at", models.DateTimeField(editable=False, null=True)),
+                ("newest_row", models.BigIntegerField(editable=False, null=True)),
                 ("error_code", models.CharField(default="", editable=False, max_length=50)),
                 (
                     "error_params",
@@ -462,6 +463,90 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "rejected items",
                 "constraints": [
                     models.UniqueConstraint(fields=("workspace", "key"), name="django_orq_rejectedpayload_unique")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ConversationChange",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("workspace", django_orq.models.fields.BytewiseCharField(max_length=100, verbose_name="workspace")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("created", "created"),
+                            ("renamed", "renamed"),
+                            ("changed", "metadata changed"),
+                            ("deleted", "deleted"),
+                            ("restored", "restored"),
+                        ],
+                        max_length=20,
+                        verbose_name="change",
+                    ),
+                ),
+                ("old_name", models.TextField(null=True, verbose_name="old name")),
+                ("new_name", models.TextField(null=True, verbose_name="new name")),
+                ("fields", models.JSONField(default=list, verbose_name="changed metadata")),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("here", "this site"), ("orq", "Orq")], max_length=10, verbose_name="made in"
+                    ),
+                ),
+                (
+                    "actor_id",
+                    django_orq.models.fields.BytewiseCharField(
+                        blank=True, default="", max_length=255, verbose_name="person"
+                    ),
+                ),
+                ("actor_name", models.CharField(blank=True, default="", max_length=255)),
+                ("remote_updated_at", models.DateTimeField(verbose_name="updated in Orq")),
+                ("recorded_at", models.DateTimeField(verbose_name="recorded")),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="changes",
+                        to="django_orq.conversation",
+                        verbose_name="conversation",
+                    ),
+                ),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="changes",
+                        to="django_orq.operation",
+                        verbose_name="operation",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="changes",
+                        to="django_orq.syncrun",
+                        verbose_name="run",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "change",
+                "verbose_name_plural": "changes",
+                "indexes": [
+                    models.Index(fields=["conversation", "recorded_at", "id"], name="django_orq_change_of_conv"),
+                    models.Index(fields=["workspace", "recorded_at", "id"], name="django_orq_change_listed"),
+                    models.Index(fields=["workspace", "kind", "recorded_at", "id"], name="django_orq_change_kind"),
+                    models.Index(fields=["workspace", "origin", "recorded_at", "id"], name="django_orq_change_origin"),
+                    models.Index(
+                        fields=["workspace", "actor_id", "recorded_at", "id"], name="django_orq_change_actor"
+                    ),
+                    models.Index(fields=["run", "recorded_at", "id"], name="django_orq_change_of_run"),
                 ],
             },
         ),

@@ -4,6 +4,7 @@ Each verb sends its requests outside any transaction of ours. If Orq did not mak
 ``OrqError``, and the row changes only if Orq's response shows that it was out of date. Pass ``interactive=True`` in
 web requests: then each request is attempted once, and all requests of the verb together may take 15 seconds. Otherwise
 each request may take 60 seconds, including its retries. Afterwards the instance passed to a verb has the new values.
+Pass ``by``, a user or a text such as ``"nightly import"``, to have it recorded with the change.
 
 ``operations`` calls the verbs for several conversations.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import DatabaseError
 from django.utils.translation import gettext
@@ -19,11 +21,12 @@ from django.utils.translation import gettext
 from .. import logs
 from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError, Problem
-from ..models import Conversation
+from ..models import Conversation, ConversationChange
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
 from ..service import ConversationService
 from ..store import rate_limits
 from ..store.database import DatabaseClock, all_rows, is_refusal, write_database
+from ..store.history import Request, Requester, name_before
 from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
 
@@ -32,6 +35,7 @@ __all__ = [
     "rename_conversation",
 ]
 
+Kind = ConversationChange.Kind
 FRESH = timedelta(seconds=2)
 """The maximum age of the response that a rename relies on."""
 MAX_COMPARISONS = 10
@@ -53,7 +57,7 @@ class Renamed:
 
 
 def create_conversation(
-    *, display_name: str, workspace: str = DEFAULT_ALIAS, interactive: bool = False
+    *, display_name: str, workspace: str = DEFAULT_ALIAS, by: Any = None, interactive: bool = False
 ) -> Conversation:
     """Create a conversation in Orq and mirror it.
 
@@ -66,7 +70,7 @@ def create_conversation(
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     (created,) = answer.conversations
     with _behind_if_not_written(workspace, "create", created.remote_id):
-        _mirror(answer, workspace)
+        _mirror(answer, workspace, Request(kind=Kind.CREATED, by=Requester.of(by)))
         return _get(workspace, created.remote_id)
 
 
@@ -75,6 +79,7 @@ def rename_conversation(
     *,
     display_name: str,
     expected_updated_at: datetime | None = None,
+    by: Any = None,
     interactive: bool = False,
 ) -> Renamed:
     """Rename a conversation in Orq, unless it was changed since the caller last saw it, and mirror it.
@@ -85,7 +90,7 @@ def rename_conversation(
     instance's ``remote_updated_at``. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``,
     and ``OutcomeUnknown`` if the conversation may have been renamed.
     """
-    name = clean_display_name(display_name)
+    name, requester = clean_display_name(display_name), Requester.of(by)
     clock = DatabaseClock(write_database())
     workspace, remote_id = conversation.workspace, conversation.remote_id
     with (
@@ -95,21 +100,26 @@ def rename_conversation(
         expected = expected_updated_at or conversation.remote_updated_at
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
-        plan = _mirror(answer, workspace)
+        was_sent = answer.conversations[0] is not seen
+        is_ours = was_sent or requester.repeats
+        request = Request(kind=Kind.RENAMED, by=requester, seen=seen if was_sent else None) if is_ours else None
+        plan = _mirror(answer, workspace, request)
         _reload(conversation)
     return _renamed(conversation, plan, seen)
 
 
-def delete_conversation(conversation: Conversation, *, interactive: bool = False) -> None:
+def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> None:
     """Delete a conversation in Orq permanently; its row becomes a tombstone. Succeeds if Orq no longer has it."""
-    clock = DatabaseClock(write_database())
+    clock, requester = DatabaseClock(write_database()), Requester.of(by)
+    was_ours = requester.repeats
     with (
         _service_for(conversation.workspace, "delete", clock, interactive=interactive) as service,
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
+        was_ours = True
     with _behind_if_not_written(conversation.workspace, "delete", conversation.remote_id):
-        mark_deleted(conversation, received_at=clock.latest())
+        mark_deleted(conversation, received_at=clock.latest(), by=requester, was_ours=was_ours)
         _reload(conversation)
 
 
@@ -194,10 +204,10 @@ def _ask(clock: DatabaseClock, operation: Callable[[], RemoteConversation]) -> A
     return Answer(conversations=[remote], asked_at=asked_at, received_at=clock.latest(), listed=False)
 
 
-def _mirror(answer: Answer, workspace: str) -> Plan:
+def _mirror(answer: Answer, workspace: str, request: Request | None = None) -> Plan:
     """Write the answer to its row, or raise a ``Problem`` that says why the database refuses it."""
     try:
-        return reconcile(answer, workspace=workspace, attempts=MAX_COMPARISONS)
+        return reconcile(answer, workspace=workspace, request=request, attempts=MAX_COMPARISONS)
     except DatabaseError as error:
         if is_refusal(error):
             raise Problem("row_refused", reason=str(error).splitlines()[0][:200]) from error
@@ -277,7 +287,7 @@ def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -
     replaced = overtaken_by = None
     if before is not None and before.remote_updated_at > seen.updated_at:
         if before.display_name == ours.display_name:  # a sync mirrored our rename before we did
-            replaced = before.previous_name
+            replaced = name_before(before, ours.updated_at)
         elif before.remote_updated_at > ours.updated_at:
             overtaken_by = before.display_name
         else:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.apps import apps
-from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import DatabaseError, IntegrityError, transaction
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, transaction
 from django.db.models import Count, QuerySet
 from django.utils.translation import gettext
 
@@ -23,8 +21,9 @@ from .. import logs
 from ..conf import get_workspace
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError, OutcomeUnknown, Problem, RateLimited
 from ..models import Conversation, Operation, OperationItem
-from ..store import database, leases, rate_limits
+from ..store import creations, database, leases, rate_limits
 from ..store.database import DatabaseClock, all_items, all_operations, write_database
+from ..store.history import Requester
 from ..store.leases import Lease, LeaseLost, max_lease
 from . import create_conversation, delete_conversation, refresh_conversation, rename_conversation
 
@@ -37,22 +36,7 @@ PAUSE = 30.0
 MAX_TROUBLE = timedelta(hours=24)
 
 Verb, State = Operation.Verb, OperationItem.State
-HISTORY: dict[Operation.Verb, str | list[Any]] = {
-    Verb.CREATE: [{"added": {}}],
-    Verb.RENAME: [{"changed": {"fields": ["Name"]}}],
-    Verb.REFRESH: "Refreshed from Orq.",
-    Verb.DELETE: "",
-}
-"""The change messages for the admin's history, in English, as Django stores them."""
 _ITEM_EVENTS = {State.FAILED: logs.OPERATION_ITEM_FAILED, State.UNKNOWN: logs.OPERATION_ITEM_UNKNOWN}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Requester:
-    """The user who requests an operation: the primary key as text, and the name."""
-
-    pk: str = ""
-    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +74,8 @@ def create_operation(
     return operation, True
 
 
-def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | None) -> OperationItem:
-    """Create a conversation while the user waits, and return the item with its outcome.
+def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | None) -> tuple[OperationItem, bool]:
+    """Create a conversation while the user waits, and return the item with its outcome, and whether it is new.
 
     If the form was submitted before, returns the item of the first submission; it is pending or sent while another
     process works on it.
@@ -106,7 +90,7 @@ def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | N
         with suppress(LeaseLost):  # this process was suspended, and another one records the outcome
             execution.execute(items.get(), interactive=True)
             execution.finish()
-    return items.earliest("pk")
+    return items.earliest("pk"), is_new
 
 
 def retry(operation: Operation, *, by: Requester) -> bool:
@@ -211,8 +195,9 @@ class Execution(Lease[Operation]):
             rate_limits.keep_pace(get_workspace(item.workspace), clock=self.clock)
         with transaction.atomic(using=write_database()):
             self.renew()
-            item.state, item.attempts = State.SENT, item.attempts + 1
-            item.save(using=write_database(), update_fields=["state", "attempts"])
+            item.state, item.attempts, item.sent_at = State.SENT, item.attempts + 1, self.clock.now()
+            item.newest_row = creations.newest_row()
+            item.save(using=write_database(), update_fields=["state", "attempts", "sent_at", "newest_row"])
 
     def execute(self, item: OperationItem, *, interactive: bool = False) -> None:
         """Make the change in Orq and record the outcome.
@@ -242,7 +227,7 @@ class Execution(Lease[Operation]):
             self._give_up(error, workspace=item.workspace)
 
     def _end(self, item: OperationItem, state: OperationItem.State, error: OrqError | None = None) -> None:
-        """Record an outcome; a success is also recorded in the admin's history."""
+        """Record an outcome."""
         item.state = state
         if error is not None:
             item.error_code, item.error_params = error.code, error.params
@@ -250,8 +235,6 @@ class Execution(Lease[Operation]):
         with transaction.atomic(using=write_database()):
             self.renew(trouble_since=None)
             item.save(using=write_database())
-            if state == State.DONE and item.conversation is not None:
-                _record_history(item, item.conversation)
         self.work.trouble_since = None
         if event := _ITEM_EVENTS.get(state):
             self._log(event, item=item.pk, workspace=item.workspace, error_code=item.error_code)
@@ -289,30 +272,33 @@ class Execution(Lease[Operation]):
         logs.log(event, operation=self.work.pk, verb=self.work.verb, **fields)
 
 
-def change_conversation(verb: str, wanted: ItemRequest, *, interactive: bool = False) -> dict[str, Any]:
+def change_conversation(verb: str, wanted: ItemRequest, *, by: Requester, interactive: bool = False) -> dict[str, Any]:
     """Rename, delete or refresh one conversation; return names that others gave it: ``replaced`` and ``overtaken``."""
     row, names = wanted.conversation, {}
     if verb == Verb.RENAME:
         options: Any = {"expected_updated_at": wanted.expected_updated_at, "interactive": interactive}
-        renamed = rename_conversation(row, display_name=wanted.new_name, **options)
+        renamed = rename_conversation(row, display_name=wanted.new_name, by=by, **options)
         names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+    elif verb == Verb.DELETE:
+        delete_conversation(row, by=by, interactive=interactive)
     else:
-        (delete_conversation if verb == Verb.DELETE else refresh_conversation)(row, interactive=interactive)
+        refresh_conversation(row, interactive=interactive)
     return {what: name for what, name in names.items() if name is not None}
 
 
 def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
     """Make the item's change in Orq, and return its ``note``."""
+    by = Requester.of_item(item)
     if item.operation.verb == Verb.CREATE:
         wanted = {"display_name": item.name, "workspace": item.workspace}
-        item.conversation = create_conversation(**wanted, interactive=interactive)
+        item.conversation = create_conversation(**wanted, by=by, interactive=interactive)
         return {}
     if item.conversation is None:
         raise Problem("row_deleted")
     change = ItemRequest(
         conversation=item.conversation, new_name=item.new_name, expected_updated_at=item.expected_updated_at
     )
-    return change_conversation(item.operation.verb, change)
+    return change_conversation(item.operation.verb, change, by=by)
 
 
 def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
@@ -328,25 +314,6 @@ def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
         expected_updated_at=item_request.expected_updated_at or conversation.remote_updated_at,
         state=State.SENT if operation.token else State.PENDING,
         attempts=1 if operation.token else 0,
+        sent_at=operation.started_at,
+        newest_row=creations.newest_row() if operation.token else None,
     )
-
-
-def _record_history(item: OperationItem, conversation: Conversation) -> None:
-    """Record the change in the admin's history, if the admin is installed, for the user who last requested it.
-
-    The item counts as done even if that fails.
-    """
-    if not apps.is_installed("django.contrib.admin"):
-        return
-    from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry  # noqa: PLC0415 # may not be installed
-
-    verb, user_pk = Verb(item.operation.verb), item.operation.retried_by_pk or item.operation.requested_by_pk
-    flag = {Verb.CREATE: ADDITION, Verb.DELETE: DELETION}.get(verb, CHANGE)
-    message = [] if verb == Verb.RENAME and item.new_name == item.name else HISTORY[verb]
-    try:
-        with transaction.atomic(using=write_database()):
-            users: Any = get_user_model()._default_manager
-            if user_pk and users.filter(pk=user_pk).exists():
-                LogEntry.objects.log_actions(user_pk, [conversation], flag, message, single_object=True)
-    except (DatabaseError, ValueError, ValidationError):  # the key's type is not that of the current user model
-        logs.log(logs.OPERATION_HISTORY_FAILED, operation=item.operation_id, item=item.pk, exc_info=True)

@@ -1,5 +1,6 @@
-"""The models: mirrored conversations, sync runs, operations, and the items of Orq's list that were rejected."""
+"""The models: mirrored conversations and their changes, sync runs, operations, and rejected items of Orq's list."""
 
+from .changes import ConversationChange
 from .conversations import Conversation, ConversationQuerySet as ConversationQuerySet, ConversationState
 from .operations import Operation, OperationItem
 from .rejected import RejectedPayload
@@ -7,4 +8,5 @@ from .runs import SyncRun
 from .waits import WorkspaceWait as WorkspaceWait
 from .work import Work as Work
 
-__all__ = ["Conversation", "ConversationState", "Operation", "OperationItem", "RejectedPayload", "SyncRun"]
+__all__ = ["Conversation", "ConversationChange", "ConversationState", "Operation", "OperationItem", "RejectedPayload"]
+__all__ += ["SyncRun"]

@@ -3,7 +3,7 @@
 Only Orq's responses change these rows, apart from the scrubbing and deletion of old tombstones (``orq_prune``).
 """
 
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 from django.db import models
 from django.db.models import Case, Q, Value, When
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from ..exceptions import StrayWrite
 from ..text import is_blank
 from .fields import BytewiseCharField, PlainJSONEncoder
+from .readonly import ReadOnlyModel, ReadOnlyQuerySet
 
 
 class ConversationState(models.TextChoices):
@@ -25,14 +26,7 @@ _ALIVE = Q(deleted_at=None)
 _UNCONFIRMED = Q(missing_since__isnull=False, confirmed_at=None)
 
 
-def _refuse(verb: str) -> NoReturn:
-    raise StrayWrite(
-        "Conversation rows mirror Orq and cannot be written directly. "
-        f"Call django_orq.mirror.{verb}(), which makes the change in Orq first."
-    )
-
-
-class ConversationQuerySet(models.QuerySet["Conversation"]):
+class ConversationQuerySet(ReadOnlyQuerySet["Conversation"]):
     def live(self) -> "ConversationQuerySet":
         """Return the conversations that exist in Orq as far as we know, including those that its list omits."""
         return self.filter(_ALIVE).exclude(_UNCONFIRMED)
@@ -44,28 +38,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def deleted(self) -> "ConversationQuerySet":
         return self.filter(deleted_at__isnull=False)
 
-    def create(self, **kwargs: Any) -> NoReturn:
-        _refuse("create_conversation")
 
-    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
-        _refuse("create_conversation")
-
-    def update(self, **kwargs: Any) -> NoReturn:
-        _refuse("rename_conversation")
-
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        _refuse("rename_conversation")
-
-    def delete(self) -> NoReturn:
-        _refuse("delete_conversation")
-
-    for _write in (create, bulk_create, update, bulk_update, delete):
-        _write.alters_data = True  # type: ignore[attr-defined]  # templates must not call them
-    delete.queryset_only = True  # type: ignore[attr-defined]  # as in Django: no manager method
-    del _write
-
-
-class Conversation(models.Model):
+class Conversation(ReadOnlyModel):
     """One conversation of an Orq workspace, as Orq last described it.
 
     Your own models can refer to it with a foreign key. Your code cannot write its columns; to change the
@@ -75,8 +49,6 @@ class Conversation(models.Model):
     workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
     remote_id = BytewiseCharField(_("Orq id"), max_length=64, editable=False)
     display_name = models.TextField(_("name"))
-    previous_name = models.TextField(null=True, editable=False)  # noqa: DJ001 # absent is not ""
-    """The name before the current one: it says what a rename replaced, even if a sync mirrored the rename first."""
     remote_created_at = models.DateTimeField(_("created"), editable=False)
     remote_updated_at = models.DateTimeField(_("updated"), editable=False)
     created_by_id = models.TextField(_("created by"), null=True, editable=False)  # noqa: DJ001 # absent is not ""
@@ -125,14 +97,12 @@ class Conversation(models.Model):
     def __str__(self) -> str:
         return str(self.remote_id) if is_blank(self.display_name) else self.display_name
 
-    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
-        _refuse("create_conversation" if self._state.adding else "rename_conversation")
-
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        _refuse("delete_conversation")
-
-    save.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
-    delete.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
+    @classmethod
+    def refuse(cls, verb: str) -> NoReturn:
+        raise StrayWrite(
+            "Conversation rows mirror Orq and cannot be written directly. "
+            f"Call django_orq.mirror.{verb}(), which makes the change in Orq first."
+        )
 
     @property
     def is_scrubbed(self) -> bool:

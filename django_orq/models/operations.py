@@ -62,13 +62,17 @@ class OperationItem(models.Model):
     """The conversation's ``remote_updated_at`` that the user saw when requesting the change."""
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0, editable=False)
+    sent_at = models.DateTimeField(null=True, editable=False)
+    newest_row = models.BigIntegerField(null=True, editable=False)
+    """The primary key of the newest conversation in the mirror when the request was sent."""
     error_code = models.CharField(max_length=50, default="", editable=False)
     error_params = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     note = models.JSONField(default=dict, editable=False)
     """Details of the outcome.
 
     For a rename: ``replaced``, a name set in Orq that it replaced, or ``overtaken``, a name set in Orq since. For a
-    failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure.
+    failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure. For a
+    creation whose outcome was unknown: ``candidates``, the keys of the conversations that a later sync found.
     """
 
     class Meta:

@@ -18,11 +18,11 @@ from ..models.searching import by_id, in_state, is_id, oldest_searched
 from ..payloads import REMOTE_ID, created_at, first_id
 from ..sync.runs import freshness
 from .errors import InvalidCursor
-from .serializers import MAX_PAGE_SIZE, ConversationQuery, FreshnessSerializer, SyncRunQuery, TimeField
+from .serializers import MAX_PAGE_SIZE, ChangeQuery, ConversationQuery, FreshnessSerializer, SyncRunQuery, TimeField
 
 __all__ = [
-    *("BoundedSearch", "ConversationPagination", "Created", "ListedState", "RunModeAndState", "SyncRunPagination"),
-    "Updated",
+    *("BoundedSearch", "ChangePagination", "ConversationPagination", "Created", "ListedState", "RecordedChanges"),
+    *("RunModeAndState", "SyncRunPagination", "Updated"),
 ]
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -85,6 +85,17 @@ class BoundedSearch(OfLists, filters.SearchFilter):
         return filters.SearchFilter.filter_queryset(self, request, _newest(queryset, view), view)
 
 
+class RecordedChanges(OfLists):
+    """Ranges of the time of recording, and who made which changes where."""
+
+    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        values = asked(request, ChangeQuery)
+        names = {"origin": "origin", "kind": "kind", "actor": "actor_id"}
+        names |= {"since": "recorded_at__gte", "until": "recorded_at__lt"}
+        moments = {name: _bounded(values[name]) for name in ("since", "until") if name in values}
+        return queryset.filter(**{names[name]: value for name, value in (values | moments).items() if name in names})
+
+
 class RunModeAndState(OfLists):
     def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         values = asked(request, SyncRunQuery)
@@ -103,7 +114,11 @@ def _range(request: Request, name: str) -> Iterator[tuple[str, datetime]]:
     values = asked(request, ConversationQuery)
     for parameter, lookup in ((f"{name}_after", "gte"), (f"{name}_before", "lt")):
         if parameter in values:
-            yield lookup, min(max(values[parameter], _EARLIEST), _LATEST)
+            yield lookup, _bounded(values[parameter])
+
+
+def _bounded(moment: datetime) -> datetime:
+    return min(max(moment, _EARLIEST), _LATEST)
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
@@ -125,6 +140,7 @@ def _is_time(text: str) -> bool:
 _POSITIONS: dict[str, Callable[[str], object]] = {
     "-remote_id": REMOTE_ID.fullmatch,
     "-remote_updated_at": _is_time,
+    "-recorded_at": _is_time,
     "-id": re.compile("[0-9]{1,18}").fullmatch,
 }
 """Whether a text can be a cursor's position, by the column of the order."""
@@ -187,6 +203,12 @@ class ConversationPagination(MirrorPagination):
 
 class SyncRunPagination(MirrorPagination):
     ordering = "-id"
+
+
+class ChangePagination(MirrorPagination):
+    ordering = ("-recorded_at", "-id")
+    offset_cutoff = 100_000
+    """The maximum number of changes that were recorded at one time, as those of a batch are."""
 
 
 @dataclass(frozen=True, kw_only=True)

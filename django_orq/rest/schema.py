@@ -50,6 +50,13 @@ class SyncRunPageSerializer(PageSerializer):
     results = serializers.SyncRunSerializer(many=True)
 
 
+@spectacular.extend_schema_serializer(many=False)
+class ConversationChangePageSerializer(PageSerializer):
+    """A page of changes."""
+
+    results = serializers.ConversationChangeSerializer(many=True)
+
+
 class ErrorSerializer(Serializer[Any]):
     """An error."""
 
@@ -122,6 +129,11 @@ conversations = spectacular.extend_schema_view(
     destroy=_of_conversations(_("Delete a conversation"), _CHANGES_ORQ | {204: None}),
     refresh=_of_conversations(_("Refresh a conversation"), _ASKS_ORQ | _SHOWN, request=None),
     fetch=_of_conversations(_("Fetch a conversation by its Orq id"), _ASKS_ORQ | _SHOWN),
+)
+changes = spectacular.extend_schema_view(
+    list=_operation(
+        _("List changes"), _READ | {200: ConversationChangePageSerializer}, serializers.ChangeQuery, tags=["changes"]
+    )
 )
 sync_runs = spectacular.extend_schema_view(
     list=_of_runs(_("List sync runs"), _READ | {200: SyncRunPageSerializer}, serializers.SyncRunQuery),

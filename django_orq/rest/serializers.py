@@ -8,14 +8,15 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from rest_framework import ISO_8601, serializers
 
-from ..models import Conversation, ConversationState, SyncRun
+from ..models import Conversation, ConversationChange, ConversationState, SyncRun
 from ..models.searching import MAX_TERM
 from ..payloads import MAX_NAME, REMOTE_ID
 from ..sync.report import counts, how_far, remarks
 from ..sync.runs import Freshness
 
 __all__ = [
-    *("ApproveSerializer", "ConversationSerializer", "FetchSerializer", "RenameSerializer"),
+    *("ApproveSerializer", "ConversationChangeSerializer", "ConversationSerializer", "FetchSerializer"),
+    *("RenameSerializer",),
     *("StartSerializer", "SyncRunDetailSerializer", "SyncRunSerializer"),
 ]
 
@@ -78,6 +79,28 @@ class ConversationSerializer(MirrorSerializer):
         read_only_fields = tuple(name for name in fields if name != "display_name")
 
 
+class ConversationChangeSerializer(MirrorSerializer):
+    """A change of a conversation."""
+
+    remote_id = serializers.CharField(source="conversation.remote_id", help_text=_("The conversation's Orq id."))
+    changed_metadata = serializers.ListField(source="fields", help_text=_("The keys of the metadata that changed."))
+    actor_name = serializers.SerializerMethodField(help_text=_("The name of who made it; null if it is not known."))
+
+    class Meta:
+        model = ConversationChange
+        fields = (
+            *("id", "workspace", "remote_id", "kind", "old_name", "new_name", "changed_metadata"),
+            *("origin", "actor_id", "actor_name", "run", "operation", "remote_updated_at", "recorded_at"),
+        )
+        read_only_fields = fields
+
+    def get_actor_name(self, change: Any) -> str | None:
+        if change.origin == ConversationChange.Origin.HERE:
+            return change.actor_name or None
+        names: dict[str, str] = self.context.get("people", {})
+        return names.get(change.actor_id)
+
+
 class RenameSerializer(serializers.Serializer[Any]):
     """A new name."""
 
@@ -136,6 +159,16 @@ class ConversationQuery(PageQuery):
         if "state" in values and {"updated_after", "updated_before"} & values.keys():  # no index serves both
             raise serializers.ValidationError({"state": _("Not with updated_after or updated_before.")})
         return values
+
+
+class ChangeQuery(PageQuery):
+    """The query parameters of the lists of changes. They compare the times of recording."""
+
+    since = TimeField(required=False, help_text=_("Recorded at this time or later."))
+    until = TimeField(required=False, help_text=_("Recorded before this time."))
+    origin = serializers.ChoiceField(ConversationChange.Origin.choices, required=False)
+    kind = serializers.ChoiceField(ConversationChange.Kind.choices, required=False)
+    actor = serializers.CharField(required=False, max_length=255, help_text=_("The actor_id of who made the change."))
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

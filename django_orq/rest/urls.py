@@ -2,12 +2,14 @@
 
 from rest_framework.routers import SimpleRouter
 
-from .views import ConversationViewSet, SyncRunViewSet
+from .views import ConversationChangeViewSet, ConversationViewSet, SyncRunViewSet
 
 __all__ = ["app_name", "urlpatterns"]
 
 app_name = "django_orq"
 router = SimpleRouter()
 router.register("conversations", ConversationViewSet)
+router.register("changes", ConversationChangeViewSet)
+router.register("conversations/(?P<remote_id>[^/]+)/changes", ConversationChangeViewSet, "conversationchange-of")
 router.register("sync-runs", SyncRunViewSet)
 urlpatterns = router.urls

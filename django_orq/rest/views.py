@@ -12,15 +12,16 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from .. import mirror, tasks
-from ..models import Conversation, SyncRun
+from ..models import Conversation, ConversationChange, SyncRun
 from ..payloads import is_remote_id
 from ..store.database import all_rows, write_database
 from ..sync import runs
+from ..sync.report import people
 from . import filters, serializers
 from .base import WorkspaceViewSet
 from .errors import BrokerUnreachable, RunConflict
 
-__all__ = ["ConversationViewSet", "SyncRunViewSet"]
+__all__ = ["ConversationChangeViewSet", "ConversationViewSet", "SyncRunViewSet"]
 
 _WITHOUT_BODY: Any = {"detail": True, "methods": ["post"], "serializer_class": serializers.NothingSerializer}
 
@@ -95,20 +96,56 @@ class ConversationViewSet(
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
         name = serializer.validated_data.get("display_name", "")  # may be missing in a subclass's serializer
-        serializer.instance = mirror.create_conversation(display_name=name, workspace=self.workspace, interactive=True)
+        wanted = {"display_name": name, "workspace": self.workspace, "by": self.request.user}
+        serializer.instance = mirror.create_conversation(**wanted, interactive=True)
 
     def perform_update(self, serializer: Any) -> mirror.Renamed:
         """Return the result of the rename, which the response includes."""
-        return mirror.rename_conversation(serializer.instance, interactive=True, **serializer.validated_data)
+        wanted = {**serializer.validated_data, "by": self.request.user}
+        return mirror.rename_conversation(serializer.instance, interactive=True, **wanted)
 
     def perform_destroy(self, instance: Conversation) -> None:
-        mirror.delete_conversation(instance, interactive=True)
+        mirror.delete_conversation(instance, by=self.request.user, interactive=True)
 
     def perform_refresh(self, instance: Conversation) -> None:
         mirror.refresh_conversation(instance, interactive=True)
 
     def perform_fetch(self, serializer: BaseSerializer[Any]) -> Conversation:
         return mirror.fetch_conversation(workspace=self.workspace, interactive=True, **serializer.validated_data)
+
+
+class ConversationChangeViewSet(mixins.ListModelMixin, WorkspaceViewSet):
+    """Changes of the conversations of one workspace, or of one conversation, newest first.
+
+    To follow changes, read again from ten minutes before the last one that you have seen, and drop the ids that you
+    know: transactions are not committed in the order of their times.
+    """
+
+    queryset = ConversationChange.objects.select_related("conversation")
+    serializer_class = serializers.ConversationChangeSerializer
+    pagination_class = filters.ChangePagination
+    filter_backends = (filters.RecordedChanges,)
+    not_found = ConversationViewSet.not_found
+
+    def get_queryset(self) -> Any:
+        """Read from the write database, which already has the changes that were just made."""
+        changes = super().get_queryset().using(write_database())
+        if "remote_id" not in self.kwargs:
+            return changes
+        own = {"workspace": self.workspace, "remote_id": self.kwargs["remote_id"]}
+        # Databases differ in how they handle invalid ids.
+        row = all_rows().filter(**own).first() if is_remote_id(own["remote_id"]) else None
+        if row is None:
+            raise NotFound(self.not_found)
+        return changes.filter(conversation=row)
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        self.page = super().paginate_queryset(queryset)
+        return self.page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        in_orq = [one.actor_id for one in getattr(self, "page", ()) if one.origin == ConversationChange.Origin.ORQ]
+        return {**super().get_serializer_context(), "people": people(self.workspace, in_orq)}
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WorkspaceViewSet):
@@ -209,4 +246,5 @@ if apps.is_installed("drf_spectacular"):
     from . import schema
 
     schema.conversations(ConversationViewSet)
+    schema.changes(ConversationChangeViewSet)
     schema.sync_runs(SyncRunViewSet)

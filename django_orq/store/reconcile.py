@@ -6,7 +6,7 @@ tombstones.
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -19,18 +19,22 @@ from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
 from ..exceptions import MirrorContended
-from ..models import Conversation, SyncRun
+from ..models import Conversation, ConversationChange, SyncRun
 from ..payloads import RemoteConversation
 from ..signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
+from . import history
 from .database import all_rows, is_contention, is_refusal, locked, short_transaction, write_database
+from .history import Request, Requester
 from .rows import insert_rows, update_rows
 from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare, differs
 
 ATTEMPTS = 3
 """How often an answer is compared with the rows if other writers keep changing them."""
 
-_OWN_COLUMNS = ("previous_name", "mirrored_at", "missing_since", "confirmed_at", "deleted_at")
+_OWN_COLUMNS = ("mirrored_at", "missing_since", "confirmed_at", "deleted_at")
 _COLUMNS = (*REMOTE_COLUMNS, "extra", "fingerprint", *_OWN_COLUMNS)
+_Recorded = Mapping[str, ConversationChange]
+"""Entries of the history by the ids of their conversations."""
 
 
 class _Moved(Exception):
@@ -43,22 +47,24 @@ def reconcile(
     workspace: str,
     fence: Callable[[Plan], None] | None = None,
     run: SyncRun | None = None,
+    request: Request | None = None,
     attempts: int = ATTEMPTS,
 ) -> Plan:
-    """Apply an answer to the rows in one short transaction, and return what was changed.
+    """Apply an answer to the rows in one short transaction, record the changes, and return them.
 
-    ``fence`` is called first in the transaction; if it raises, nothing is written. Raises ``MirrorContended`` if other
+    ``fence`` is called first in the transaction; if it raises, nothing is written. ``request`` is the request of ours
+    that Orq answered, if it was to change something. Raises ``MirrorContended`` if other
     writers were in the way in each of ``attempts`` attempts.
     """
     for attempt in range(1, attempts + 1):
         _make_way(attempt)
         plan = compare(answer, workspace=workspace, again=attempt > 1)
-        if fence is None and not plan.writes:
+        if fence is None and request is None and not plan.writes:
             return plan
         try:
             with short_transaction():
                 (fence or _lock)(plan)
-                _write(plan, run)
+                _write(plan, run, request)
         except _Moved:
             continue
         except DatabaseError as error:  # probably another writer inserted the same id
@@ -81,7 +87,7 @@ def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
         plan = compare(replace(answer, conversations=part), workspace=workspace, again=True)
         try:
             with short_transaction() as connection:
-                _write(plan, None)
+                _write(plan, None, None)
                 if connection.vendor == "postgresql":
                     connection.check_constraints()  # deferred ones as well
                 transaction.set_rollback(True, using=write_database())
@@ -104,11 +110,19 @@ def _make_way(attempt: int) -> None:
         time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
 
 
-def mark_deleted(conversation: Conversation, *, received_at: datetime) -> None:
-    """Turn the row into a tombstone after a delete that a user requested and Orq confirmed."""
-    if all_rows().filter(pk=conversation.pk, deleted_at=None).update(deleted_at=received_at, mirrored_at=received_at):
-        conversation.deleted_at = conversation.mirrored_at = received_at
-        announce(conversation_deleted, [conversation], None)
+def mark_deleted(conversation: Conversation, *, received_at: datetime, by: Requester, was_ours: bool) -> None:
+    """Turn the row into a tombstone after a delete that a user requested, whether or not Orq still had it.
+
+    ``was_ours`` says that our request deleted it: then an entry that a confirmation wrote before us becomes ours.
+    """
+    with short_transaction():
+        live = all_rows().filter(pk=conversation.pk, deleted_at=None)
+        if live.update(deleted_at=received_at, mirrored_at=received_at):
+            rows = [all_rows().get(pk=conversation.pk)]
+            recorded = history.record_deletions(rows, recorded_at=received_at, by=by)
+            announce(conversation_deleted, rows, None, recorded)
+        elif was_ours:
+            history.take_over_deletion(conversation, by)
 
 
 def mark_confirmed_gone(
@@ -130,7 +144,8 @@ def mark_confirmed_gone(
     tombstones = [row for row in rows if row.pk in gone]
     for row in tombstones:
         row.deleted_at = row.mirrored_at = received_at
-    announce(conversation_deleted, tombstones, run)
+    recorded = history.record_deletions(tombstones, recorded_at=received_at, run=run)
+    announce(conversation_deleted, tombstones, run, recorded)
     return len(tombstones)
 
 
@@ -168,46 +183,49 @@ def _lock(plan: Plan) -> None:
         all_rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
 
 
-def _write(plan: Plan, run: SyncRun | None) -> None:
+def _write(plan: Plan, run: SyncRun | None, request: Request | None) -> None:
     changed = plan.changed
+    new_values = [_changed_row(row, change, plan.answer) for change, row in changed]
     if changed:
         _check_unmoved([row for _change, row in changed])
-        new_values = [_changed_row(row, change, plan.answer) for change, row in changed]
         update_rows((row.pk, {column: getattr(row, column) for column in _COLUMNS}) for row in new_values)
-        _announce_changes(changed, new_values, run)
     if recognized := plan.recognized:
         known = plan.answer.fingerprints
         same = {row.pk: {"fingerprint": known[row.remote_id], "mirrored_at": row.mirrored_at} for row in recognized}
         update_rows(same.items(), unless_mirrored_since=True)
     if plan.new:
         insert_rows([_new_row(change.remote, plan) for change in plan.new])
-        _announce_new([change.remote.remote_id for change in plan.new], plan.workspace, run)
+    recorded = history.record(plan, run=run, request=request)
+    _announce_changes(changed, new_values, run, recorded)
+    _announce_new([change.remote.remote_id for change in plan.new], plan.workspace, run, recorded)
 
 
-def _announce_new(ids: Sequence[str], workspace: str, run: SyncRun | None) -> None:
-    if conversation_created.has_listeners(Conversation):
+def _announce_new(ids: Sequence[str], workspace: str, run: SyncRun | None, recorded: _Recorded) -> None:
+    if ids and conversation_created.has_listeners(Conversation):
         new = all_rows().filter(workspace=workspace, remote_id__in=ids).order_by("-remote_id")
-        announce(conversation_created, list(new), run)
+        announce(conversation_created, list(new), run, recorded)
 
 
 def _announce_changes(
-    changed: Sequence[tuple[Change, Conversation]], rows: Sequence[Conversation], run: SyncRun | None
+    changed: Sequence[tuple[Change, Conversation]],
+    rows: Sequence[Conversation],
+    run: SyncRun | None,
+    recorded: _Recorded,
 ) -> None:
     for verdict, signal in ((Verdict.UPDATED, conversation_updated), (Verdict.RESTORED, conversation_restored)):
-        announce(
-            signal, [row for (change, _), row in zip(changed, rows, strict=True) if change.verdict is verdict], run
-        )
+        of_verdict = [row for (change, _), row in zip(changed, rows, strict=True) if change.verdict is verdict]
+        announce(signal, of_verdict, run, recorded)
 
 
-def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
+def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: _Recorded) -> None:
     """Send a signal for each row once the change is committed."""
     if rows and signal.has_listeners(Conversation):
-        transaction.on_commit(partial(_send, signal, rows, run), using=write_database())
+        transaction.on_commit(partial(_send, signal, rows, run, recorded), using=write_database())
 
 
-def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None) -> None:
+def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: _Recorded) -> None:
     for row in rows:
-        signal.send_robust(Conversation, conversation=row, run=run)
+        signal.send_robust(Conversation, conversation=row, run=run, change=recorded.get(row.remote_id))
 
 
 def _check_unmoved(compared: Sequence[Conversation]) -> None:
@@ -250,8 +268,6 @@ def _changed_row(compared: Conversation, change: Change, answer: Answer) -> Conv
 
 
 def _take(row: Conversation, remote: RemoteConversation, answer: Answer) -> None:
-    if row.display_name and row.display_name != remote.display_name:
-        row.previous_name = row.display_name
     for column, name in REMOTE_COLUMNS.items():
         setattr(row, column, getattr(remote, name))
     if answer.listed:

@@ -154,12 +154,12 @@ def _has_reappeared(row: Conversation, answer: Answer) -> bool:
 
 
 def differs(row: Conversation, remote: RemoteConversation, *, with_extra: bool) -> bool:
-    if with_extra and not _same_json(row.extra, remote.extra):
+    if with_extra and not same_json(row.extra, remote.extra):
         return True
-    return any(not _same_json(getattr(row, column), getattr(remote, name)) for column, name in REMOTE_COLUMNS.items())
+    return any(not same_json(getattr(row, column), getattr(remote, name)) for column, name in REMOTE_COLUMNS.items())
 
 
-def _same_json(ours: Any, theirs: Any) -> bool:
+def same_json(ours: Any, theirs: Any) -> bool:
     """Whether two JSON values are equal, even if the database has rewritten a number.
 
     PostgreSQL returns a large float as an integer.
@@ -167,9 +167,9 @@ def _same_json(ours: Any, theirs: Any) -> bool:
     if ours == theirs:
         return True
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return ours.keys() == theirs.keys() and all(_same_json(ours[key], theirs[key]) for key in ours)
+        return ours.keys() == theirs.keys() and all(same_json(ours[key], theirs[key]) for key in ours)
     if isinstance(ours, list) and isinstance(theirs, list):
-        return len(ours) == len(theirs) and all(map(_same_json, ours, theirs))
+        return len(ours) == len(theirs) and all(map(same_json, ours, theirs))
     if isinstance(ours, int) and isinstance(theirs, float):
         return abs(ours) < 10**309 and float(ours) == theirs
     return False

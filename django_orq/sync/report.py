@@ -1,15 +1,19 @@
 """Status texts: the progress of a sync run, how it ended, what its approval means, and why work has stalled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.formats import date_format
+from django.utils.module_loading import import_string
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _, gettext_lazy as _lazy, ngettext, ngettext_lazy
 
+from .. import logs
+from ..conf import get_workspace
 from ..exceptions import MustWait, explain
 from ..models import Operation, SyncRun, Work
 from ..payloads import created_at
@@ -43,8 +47,31 @@ _COUNTED = {
     ),
 }
 
+_MAX_ID = 12
+"""Characters of a person's id that are shown completely."""
 FormatTime = Callable[[datetime], str]
 """Formats a time for the reader."""
+
+
+def people(workspace: str, ids: Iterable[str | None]) -> dict[str, str]:
+    """Return the names of people by their ids in Orq, as far as the workspace's ``PEOPLE`` knows them."""
+    wanted = sorted({id_ for id_ in ids if id_})
+    try:
+        source: Any = get_workspace(workspace).people if wanted else None
+        source = import_string(source) if isinstance(source, str) else source
+        names = source(wanted) if callable(source) else source or {}
+        return {id_: str(names[id_]) for id_ in wanted if names.get(id_)}
+    except ImproperlyConfigured:  # reported by a check, and when Orq is contacted
+        return {}
+    except Exception:  # of the project's; the page is more important
+        logs.log(logs.PEOPLE_FAILED, workspace=workspace, exc_info=True)
+        return {}
+
+
+def person(id_: str | None, names: Mapping[str, str]) -> str:
+    """Return a person's name, or a short form of the id."""
+    id_ = id_ or ""
+    return names.get(id_) or (id_ if len(id_) <= _MAX_ID else f"{id_[:4]}…{id_[-4:]}")
 
 
 def in_utc(moment: datetime) -> str:

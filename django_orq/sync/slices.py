@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from .. import exceptions as orq, logs
 from ..conf import get_workspace
 from ..models import SyncRun
-from ..store import database, rate_limits, rejected
+from ..store import creations, database, rate_limits, rejected
 from ..store.database import DatabaseClock, all_runs, kept_rows, write_database
 from ..store.leases import LeaseLost
 from . import intervals, runs
@@ -173,6 +173,8 @@ def _finish(claim: Claim) -> None:
     whole = not (run.rejected or run.outdated or run.unlisted or run.needs_approval or run.ended_early)
     is_incremental = run.mode == SyncRun.Mode.INCREMENTAL
     complete = run.is_complete or (is_incremental and not run.ended_early and runs.is_known_below_stop(run))
+    if complete:
+        creations.resolve(run, now=claim.clock.latest())
     _end(claim, SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL, is_complete=complete)
     if run.mode == SyncRun.Mode.FULL and run.finished_at is not None:
         runs.complete_incrementals(run)

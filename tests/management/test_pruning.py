@@ -147,7 +147,7 @@ class TestOperationsAndRejectedPayloads:
 
 class TestScrub:
     def test_only_ids_and_times_are_left_and_nothing_that_is_about_it(self):
-        row = tombstone(previous_name="Secret", updated_by_id="user-2")
+        row = tombstone(updated_by_id="user-2")
         before = mirrored_values(row)
         gone = [operation(row), rejected(row.remote_id)]
         kept = [
@@ -161,7 +161,7 @@ class TestScrub:
         assert prune(scrub=9, apply=False) == prune(scrub=9) == done
 
         row.refresh_from_db()
-        emptied = {"display_name": "", "previous_name": None, "metadata": None, "extra": {}}
+        emptied = {"display_name": "", "metadata": None, "extra": {}}
         assert mirrored_values(row) == before | emptied | {"created_by_id": None, "updated_by_id": None}
         assert (str(row), row.is_scrubbed) == (row.remote_id, True)
         assert (exists(*gone), exists(*kept)) == ([False] * 2, [True] * 4)
@@ -170,7 +170,7 @@ class TestScrub:
     @pytest.mark.parametrize(
         ("column", "value"),
         [
-            *[("display_name", "x"), ("previous_name", ""), ("metadata", {}), ("extra", {"a": None})],
+            *[("display_name", "x"), ("metadata", {}), ("extra", {"a": None})],
             *[("created_by_id", "x"), ("updated_by_id", "x")],
         ],
     )
@@ -224,7 +224,7 @@ class TestScrub:
 
         row.refresh_from_db()
         assert scrubbed[0] == (1, 0)
-        assert (row.state, row.display_name, row.previous_name) == ("live", "As it is called now", None)
+        assert (row.state, row.display_name) == ("live", "As it is called now")
 
     def test_conversation_that_comes_back_has_the_remote_values_again(self, remote):
         remote.add("Another")

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USER = PASSWORD = "admin"
 EXAMPLES = 40
-"""For each of the fourteen operations, in addition to the schema's examples."""
+"""For each of the sixteen operations, in addition to the schema's examples."""
 LEAST_CASES = 500
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 FAULTS: tuple[dict[str, Any], ...] = (

@@ -311,7 +311,8 @@ def test_pages_for_people_can_be_browsed():
     client.force_authenticate(user_with(*ALL))
     row, run = f"{LIST}{remote_id(0)}/", "/orq/sync-runs/1/"
 
-    for url in (LIST, row, f"{row}refresh/", "/orq/sync-runs/", run, f"{run}approve/", f"{run}cancel/"):
+    changes = ("/orq/changes/", f"{row}changes/")
+    for url in (*changes, LIST, row, f"{row}refresh/", "/orq/sync-runs/", run, f"{run}approve/", f"{run}cancel/"):
         response = client.get(url, headers={"Accept": "text/html"})
 
         page = response.content.decode()

@@ -23,7 +23,11 @@ RUN = 1_000_000_000
 """The key of a run, far from those that the database gives."""
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 WRITES = {"post", "put", "patch", "delete"}
-READ = {"conversation": "view_conversation", "syncrun": "view_syncrun"}
+READ = {
+    "conversation": "view_conversation",
+    "conversationchange": "view_conversationchange",
+    "syncrun": "view_syncrun",
+}
 # What is demanded for writing, beside the permission to view, by the names of the patterns; a method that is not here
 # is not offered.
 WRITING = {
@@ -90,6 +94,8 @@ def test_table_names_what_is_there():
         "/orq/conversations/fetch/",
         f"/orq/conversations/{REMOTE_ID}/",
         f"/orq/conversations/{REMOTE_ID}/refresh/",
+        f"/orq/conversations/{REMOTE_ID}/changes/",
+        "/orq/changes/",
         "/orq/sync-runs/",
         f"/orq/sync-runs/{RUN}/",
         *(f"/orq/sync-runs/{RUN}/{action}/" for action in ("pause", "resume", "approve", "cancel")),

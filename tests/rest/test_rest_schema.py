@@ -28,7 +28,7 @@ def run(*command: str, tmp_path: Path, settings: str) -> subprocess.CompletedPro
 def test_views_work_without_drf_spectacular(tmp_path):
     outcome = run("-c", WITHOUT_SPECTACULAR, tmp_path=tmp_path, settings="tests.settings")
 
-    assert (outcome.stdout.strip(), outcome.stderr) == ("10", "")
+    assert (outcome.stdout.strip(), outcome.stderr) == ("12", "")
 
 
 def test_schema_is_valid_and_describes_every_operation(tmp_path):
@@ -38,12 +38,12 @@ def test_schema_is_valid_and_describes_every_operation(tmp_path):
     assert (outcome.returncode, outcome.stderr) == (0, "")
     described = json.loads(outcome.stdout)
     operations = [operation for path in described["paths"].values() for operation in path.values()]
-    assert len(operations) == 14
+    assert len(operations) == 16
     for operation in operations:
         assert {int(status) for status in operation["responses"]} >= {400, 401, 403, 404, 406, 429, 500, 503}
         assert operation["summary"]
         assert operation["description"]
-        assert operation["tags"][0] in ("conversations", "sync-runs")
+        assert operation["tags"][0] in ("conversations", "changes", "sync-runs")
     listing = described["paths"]["/orq/conversations/"]["get"]
     assert all(parameter.get("description") for parameter in listing["parameters"])
     assert "requestBody" not in described["paths"]["/orq/sync-runs/{id}/resume/"]["post"]

@@ -9,10 +9,10 @@ import pytest
 
 @pytest.mark.any_database
 def test_api_is_the_same_whatever_the_settings(request):
-    names = ("project_cases.py", "test_rest.py", "test_rest_permissions.py", "test_rest_writes.py")
+    cases = ("project_cases", "test_rest", "test_rest_changes", "test_rest_permissions", "test_rest_writes")
     options = ["-qq", "--no-cov", "-p", "no:cacheprovider", "-p", "no:xdist", "--ds=tests.rest.project_settings"]
     outcome = subprocess.run(  # noqa: S603 # ourselves
-        [sys.executable, "-m", "pytest", *options, *(request.path.with_name(name) for name in names)],
+        [sys.executable, "-m", "pytest", *options, *(request.path.with_name(f"{case}.py") for case in cases)],
         cwd=request.config.rootpath,
         env=os.environ | {"DATABASE_URL": "sqlite://:memory:"},
         capture_output=True,

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from django_orq.exceptions import MirrorContended
 from django_orq.models import Conversation
+from django_orq.store.history import Requester
 from django_orq.store.reconcile import mark_deleted, mark_missing, reconcile
 from django_orq.store.rules import Answer, Plan, Verdict
 
@@ -36,7 +37,6 @@ def test_new_conversation_becomes_a_row_with_every_value():
         "workspace": "default",
         "remote_id": REMOTE_ID,
         "display_name": "Refund for order 1001",
-        "previous_name": None,
         "remote_created_at": at(0),
         "remote_updated_at": at(0),
         "created_by_id": "user-1",
@@ -110,7 +110,7 @@ def test_any_order_of_pages_gives_the_same_row():
 
 def test_page_asked_for_before_a_delete_does_not_bring_the_conversation_back():
     row = mirror(answer(conversation()))
-    mark_deleted(row, received_at=at(150))
+    mark_deleted(row, received_at=at(150), by=Requester(), was_ours=True)
 
     assert verdict_of(answer(conversation(updated_at=at(140)), asked=149)) is Verdict.SKIPPED
     assert Conversation.objects.get().deleted_at == at(150)
@@ -128,8 +128,8 @@ def test_tombstone_seen_alive_later_is_restored():
 
 def test_deleting_twice_keeps_the_first_time():
     row = mirror(answer(conversation()))
-    mark_deleted(row, received_at=at(150))
-    mark_deleted(row, received_at=at(160))
+    mark_deleted(row, received_at=at(150), by=Requester(), was_ours=True)
+    mark_deleted(row, received_at=at(160), by=Requester(), was_ours=True)
 
     assert Conversation.objects.get().deleted_at == at(150)
 

@@ -20,7 +20,7 @@ from ..walking import fill, full_run, mirror_equals
 pytestmark = pytest.mark.django_db
 
 IDS = [f"conv_{number:026d}" for number in range(8)]
-SET_LATER = {"previous_name", "missing_since", "confirmed_at", "deleted_at"}
+SET_LATER = {"missing_since", "confirmed_at", "deleted_at"}
 
 
 def test_insert_sets_every_column_that_is_not_null_at_first(statements):
@@ -55,7 +55,7 @@ def test_insert_and_update_write_the_same():
 
     reconcile(answer(first), workspace="default")
 
-    assert mirrored_values(Conversation.objects.get()) == inserted | {"previous_name": "Other"}
+    assert mirrored_values(Conversation.objects.get()) == inserted
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])

@@ -342,7 +342,7 @@ class TestOtherWriters:
         caplog.clear()
         with transaction.atomic():
             started = time.monotonic()
-            set_columns(Conversation.objects.get(remote_id=ids[0]), previous_name="locked")
+            set_columns(Conversation.objects.get(remote_id=ids[0]), updated_by_id="locked")
             in_thread(full_run).join()
             run = SyncRun.objects.latest("pk")
             assert (run.state, run.wait, run.error_code) == ("waiting", "database", "mirror_contended")

@@ -302,6 +302,7 @@ def test_values_that_every_database_can_hold_are_mirrored_and_stay_unchanged(rem
 def test_full_batch_costs_three_statements_when_all_is_new_and_two_when_nothing_changed(
     remote, statements, monkeypatch
 ):
+    monkeypatch.setattr(batches, "SLOW", 60)
     monkeypatch.setattr(batches, "MAX_SECONDS", 60)  # so that the batch is full on a busy machine, too
     fill(remote, 1_200)
 

@@ -20,7 +20,7 @@ AGES = {
     "tombstones": "delete the rows of conversations that were deleted more than DAYS days ago, except those that your "
     "models refer to and those that the database refuses to delete (without --apply, the latter count as “to delete”)",
     "scrub": "remove all data except the conversation's id and times from the rows of conversations that were deleted "
-    "more than DAYS days ago, and delete their rejected items and the operations on them",
+    "more than DAYS days ago, and delete their rejected items, their changes and the operations on them",
 }
 """The options --…-older-than and their help texts."""
 _SECONDS_BETWEEN_LINES = 5.0
@@ -29,8 +29,8 @@ _SECONDS_BETWEEN_LINES = 5.0
 class Command(OrqCommand):
     help = (
         "Delete old rows that are no longer needed, and scrub old tombstones. Without --apply, only report what would "
-        "be done. Specify at least one age, in days. Exit codes: 0 finished, 1 database error, 2 wrong usage, "
-        "4 interrupted (changes made before the interruption are kept)."
+        "be done. Specify at least one age, in days, or --changes. Exit codes: 0 finished, 1 database error, 2 wrong "
+        "usage, 4 interrupted (changes made before the interruption are kept)."
     )
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
@@ -38,10 +38,13 @@ class Command(OrqCommand):
         parser.add_argument("--workspace", type=alias, metavar="ALIAS", help="prune one workspace only (default: all)")
         for name, text in AGES.items():
             parser.add_argument(f"--{name}-older-than", type=int, metavar="DAYS", help=text)
+        text = "delete records of changes that are older than the KEEP_CHANGES_DAYS of their workspace"
+        parser.add_argument("--changes", action="store_true", help=text)
         parser.add_argument("--apply", action="store_true", help="delete and scrub; otherwise only count")
 
-    def handle(self, *args: Any, workspace: str | None, apply: bool, **options: Any) -> None:
-        tallies = prune({name: options[f"{name}_older_than"] for name in AGES}, workspace=workspace, apply=apply)
+    def handle(self, *args: Any, changes: bool, workspace: str | None, apply: bool, **options: Any) -> None:
+        ages = {name: options[f"{name}_older_than"] for name in AGES}
+        tallies = prune(ages, changes=changes, workspace=workspace, apply=apply)
         last_line_at = time.monotonic()
         try:
             for tally in tallies:

@@ -1,0 +1,183 @@
+"""The record of changes in the admin: the list of all, and the timeline of a conversation."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from functools import partial
+from operator import attrgetter
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.timezone import localdate, make_aware
+from django.utils.translation import gettext_lazy as _
+
+from ..models import Conversation, ConversationChange, searching
+from ..store.history import all_changes
+from .base import ReadOnlyAdmin, if_several, page_of
+from .lists import _CUT, MAX_LISTED, BoundedPaginator, ChangesList, own_list
+from .texts import name_all, told_change
+
+MAX_PEOPLE = 30
+_NEWEST = 1_000
+"""The people who made so many of the newest changes are offered in the filter."""
+TIMELINE = 10
+
+
+class DaysFilter(admin.SimpleListFilter):
+    """Filters by the days of recording, in the current time zone. The list also has a form for any two days."""
+
+    title = _("day")
+    parameter_name = "since"
+    parameters = ("since", "until")
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self.days = [_day(params.get(name, [""])[-1]) for name in self.parameters]
+        params.pop("until", None)
+        super().__init__(request, params, model, model_admin)
+
+    def expected_parameters(self) -> list[str | None]:
+        return [*self.parameters]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("0", _("Today")), ("1", _("Yesterday")), ("6", _("Past 7 days"))]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        remove = changelist.get_query_string(remove=[*self.parameters])
+        yield {"selected": not any(self.days), "query_string": remove, "display": _("Any day")}
+        for ago, label in self.lookup_choices:
+            since = localdate() - timedelta(days=int(ago))
+            until = since if ago == "1" else localdate()
+            link = changelist.get_query_string({"since": since.isoformat(), "until": until.isoformat()})
+            yield {"selected": self.days == [since, until], "query_string": link, "display": label}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        since, until = self.days
+        queryset = queryset.filter(recorded_at__gte=_midnight(since)) if since else queryset
+        return queryset.filter(recorded_at__lt=_midnight(until + timedelta(days=1))) if until else queryset
+
+
+class PersonFilter(admin.SimpleListFilter):
+    title = _("person")
+    parameter_name = "actor"
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        (self._workspace,) = params["workspace"]
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = all_changes().filter(workspace=self._workspace).order_by("-recorded_at", "-pk")[:_NEWEST]
+        found: dict[str, Any] = {change.actor_id: change for change in newest if change.actor_id}
+        offered = list(found.values())[:MAX_PEOPLE]
+        name_all(self._workspace, offered)
+        return [(change.actor_id, change.who) for change in offered]
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices or self.value())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(actor_id=self.value()) if self.value() else queryset
+
+
+@admin.register(ConversationChange)
+class ConversationChangeAdmin(ReadOnlyAdmin):
+    """Who changed which conversation, and when."""
+
+    ordering = ("-recorded_at", "-id")
+    sortable_by = ()
+    paginator = BoundedPaginator
+    list_select_related = ("conversation",)
+    list_display = ("recorded_at", "told", "conversation")
+    list_filter = (DaysFilter, PersonFilter, "origin", "kind")
+    search_fields = ("old_name", "new_name")
+    search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        vars(self)["get_changelist"] = partial(own_list, ChangesList, self.get_changelist)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()[: searching.MAX_TERM]
+        if searching.is_id(term):
+            rows = Conversation.objects.using(queryset.db)
+            rows = rows.filter(workspace__in=[*searching.workspaces(rows)])  # the index begins with it
+            found = searching.by_id(rows, term).values_list("pk", flat=True)
+            return queryset.filter(conversation__in=[*found[:_NEWEST]]), False
+        oldest = list(queryset.values_list("recorded_at", flat=True)[MAX_LISTED : MAX_LISTED + 1]) if term else []
+        if oldest:
+            setattr(request, _CUT, True)
+            queryset = queryset.filter(recorded_at__gt=oldest[0])
+        return super().get_search_results(request, queryset, term)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        response = self._framed(super().changelist_view(request, extra_context), "list")
+        context = getattr(response, "context_data", None) or {}
+        if changes := context.get("cl"):
+            changes.result_list = list(changes.result_list)
+            name_all(changes.workspace, changes.result_list)
+            days = DaysFilter.parameters
+            context |= {name: request.GET.get(name, "") for name in days}
+            context["other_parameters"] = [one for one in request.GET.items() if one[0] not in (*days, "p", "e")]
+        return response
+
+    def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
+        about = ("told", *if_several("workspace"), "conversation", "kind", "old_name", "new_name", "fields")
+        return [(None, {"fields": (*about, "origin", "recorded_at", "remote_updated_at", "run", "operation")})]
+
+    @admin.display(description=_("change"))
+    def told(self, change: ConversationChange) -> str:
+        if not hasattr(change, "who"):
+            name_all(change.workspace, [change])
+        return told_change(change)
+
+
+def timeline(request: HttpRequest, site: admin.AdminSite, row: Any) -> dict[str, Any]:
+    """What a conversation's page shows of its changes; also sets ``people`` of the row to the names of people."""
+    page, newest = page_of(request, site, ConversationChange, "changelist"), []
+    if page:
+        newest = list(all_changes().filter(conversation=row).order_by("-recorded_at", "-pk")[: TIMELINE + 1])
+    row.people = name_all(row.workspace, newest, row.created_by_id, row.updated_by_id)
+    told = [(change, told_change(change)) for change in newest[:TIMELINE]]
+    more = {"changes_page": page, "has_more_changes": len(newest) > TIMELINE, "plain_name": row.display_name}
+    return {"changes": told, **more}
+
+
+def history(log_entries: QuerySet[Any], row: Any, *, ours: Iterable[str]) -> list[Any]:
+    """Our record as log entries of the admin, with others than ``ours``, the oldest first."""
+    newest: list[Any] = list(all_changes().filter(conversation=row).order_by("-recorded_at", "-pk")[:_NEWEST])
+    name_all(newest[0].workspace if newest else "", newest)
+    return sorted(
+        [*map(_log_entry, newest), *log_entries.exclude(change_message__in=ours)], key=attrgetter("action_time")
+    )
+
+
+def _log_entry(change: Any) -> LogEntry:
+    user: Any = get_user_model()()
+    setattr(user, user.USERNAME_FIELD, change.who)
+    entry = LogEntry(action_time=change.recorded_at, action_flag=CHANGE, change_message=told_change(change))
+    entry.user = user
+    return entry
+
+
+def changes_url(request: HttpRequest, site: admin.AdminSite, workspace: str, **filters: Any) -> str:
+    """The URL of the list of changes with these filters, if the user may see it; otherwise empty."""
+    page = page_of(request, site, ConversationChange, "changelist")
+    query = urlencode({"workspace": workspace, **filters})
+    return page and f"{reverse(page, current_app=site.name)}?{query}"
+
+
+def _day(text: str) -> date | None:
+    with suppress(ValueError):
+        day = date.fromisoformat(text)
+        return day if 1970 <= day.year <= 9000 else None  # every database supports these
+    return None
+
+
+def _midnight(day: date) -> datetime:
+    return make_aware(datetime.combine(day, datetime.min.time()))

@@ -1,0 +1,70 @@
+"""Creations with an unknown outcome: a later complete run may have found the conversation that was created."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ..conf import TOTAL_SECONDS
+from ..models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
+from ..payloads import first_id
+from .database import all_items, all_rows, short_transaction
+from .history import Requester, all_changes, record_creation
+
+_TOTAL, _TOLERANCE = timedelta(seconds=TOTAL_SECONDS), timedelta(minutes=2)
+"""How long a request may take, and how far Orq's clock and the database's may differ."""
+_MAX_CREATORS = 100
+State = OperationItem.State
+
+
+def newest_row() -> int:
+    """The primary key of the newest row. A conversation with a greater one was mirrored later."""
+    return all_rows().order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def resolve(run: SyncRun, *, now: datetime) -> None:
+    """Decide about the creations that were requested long enough before a complete run began.
+
+    Each is done if exactly one conversation can be the result, and no other creation of that name is unresolved.
+    Otherwise its outcome stays unknown, with the candidates in its ``note``.
+    """
+    created = all_items().filter(operation__verb=Operation.Verb.CREATE, workspace=run.workspace, conversation=None)
+    doubtful = created.filter(state__in=(State.UNKNOWN, State.DONE))  # done: in Orq, but the row was not written
+    latest = (run.started_at or run.queued_at) - _TOTAL - _TOLERANCE
+    undecided = doubtful.filter(state=State.UNKNOWN, sent_at__lte=latest).exclude(note__has_key="candidates")
+    if items := list(undecided.select_related("operation")):
+        names = Counter(name.strip() for name in doubtful.values_list("name", flat=True))
+        for item in items:
+            candidates = list(_candidates(item))
+            is_certain = len(candidates) == 1 and names[item.name.strip()] == 1
+            _decide(item, candidates, is_certain=is_certain, now=now)
+
+
+def _candidates(item: OperationItem) -> QuerySet[Conversation]:
+    """Conversations of that name and time that were mirrored since, and are not the result of another creation."""
+    sent_at: Any = item.sent_at
+    rows = all_rows().filter(
+        workspace=item.workspace,
+        remote_id__gte=first_id(sent_at - _TOLERANCE),
+        remote_id__lt=first_id(sent_at + _TOTAL + _TOLERANCE),
+        display_name=item.name.strip(),
+        pk__gt=item.newest_row or 0,
+    )
+    ours = all_changes().filter(
+        workspace=item.workspace, kind=ConversationChange.Kind.CREATED, origin=ConversationChange.Origin.HERE
+    )
+    newest = ours.order_by("-recorded_at", "-pk").values_list("conversation__created_by_id", flat=True)
+    creators = {*newest[:_MAX_CREATORS]}
+    by_us = rows.filter(created_by_id__in=creators) if len(creators) == 1 and None not in creators else rows
+    return by_us.exclude(changes__kind=ConversationChange.Kind.CREATED).order_by("remote_id")
+
+
+def _decide(item: OperationItem, candidates: list[Conversation], *, is_certain: bool, now: datetime) -> None:
+    values: dict[str, Any] = {"note": item.note | {"candidates": [row.pk for row in candidates]}}
+    if is_certain:
+        values |= {"state": State.DONE, "conversation": candidates[0], "error_code": "", "error_params": {}}
+    with short_transaction():
+        undecided = all_items().filter(pk=item.pk, state=State.UNKNOWN, conversation=None)
+        if undecided.update(**values) and is_certain:
+            record_creation(candidates[0], by=Requester.of_item(item), recorded_at=now)

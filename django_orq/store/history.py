@@ -1,0 +1,179 @@
+"""The record of changes. Entries are written in the transaction, and under the lock, of the change itself.
+
+A sync may mirror a change that we requested before Orq's response to our request arrives. Then the response changes
+nothing, and takes over the entry that the sync wrote: Orq's ``updatedAt`` identifies the change.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ..models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
+from ..payloads import RemoteConversation
+from .database import all_rows, write_database
+from .rules import Plan, Verdict, same_json
+
+Kind, Origin = ConversationChange.Kind, ConversationChange.Origin
+_MAX = 255
+"""Characters of an actor's id or name that are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requester:
+    """Who requests a change here: the primary key of a user as text and the name; or a text, as both."""
+
+    pk: str = ""
+    name: str = ""
+    operation: Operation | None = None
+    repeats: bool = False
+    """Whether a process that died may have sent the request before."""
+
+    @classmethod
+    def of(cls, by: Any) -> "Requester":
+        """Accept a user, a text, a requester, or ``None``."""
+        if isinstance(by, cls):
+            return by
+        if hasattr(by, "get_username"):
+            return cls(pk="" if by.pk is None else str(by.pk), name=by.get_username())
+        return cls(pk=by or "", name=by or "")
+
+    @classmethod
+    def of_item(cls, item: OperationItem) -> "Requester":
+        """The user who last requested an operation's item."""
+        operation = item.operation
+        who = (operation.retried_by_pk, operation.retried_by)
+        pk, name = who if any(who) else (operation.requested_by_pk, operation.requested_by)
+        return cls(pk=pk, name=name, operation=operation, repeats=item.attempts > 1)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of an entry that say who requested the change."""
+        own = {"actor_id": self.pk[:_MAX], "actor_name": self.name[:_MAX], "operation": self.operation}
+        return {"origin": Origin.HERE, **own}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A change that was requested here, and to which an answer is the response."""
+
+    kind: ConversationChange.Kind
+    by: Requester
+    seen: RemoteConversation | None = None
+    """What Orq had before a rename, if that was sent now."""
+
+
+def all_changes() -> QuerySet[ConversationChange]:
+    """All entries, in a query set that can write them; the model's manager returns one that refuses to."""
+    return QuerySet(ConversationChange, using=write_database())
+
+
+def record(plan: Plan, *, run: SyncRun | None, request: Request | None) -> dict[str, ConversationChange]:
+    """Record what an answer changes, and return the last entry of each conversation by its id.
+
+    Call it in the transaction that writes the rows, after they are written.
+    """
+    entries: list[ConversationChange] = []
+    if request is not None:
+        entries = _requested(plan, request)
+    else:
+        for change, row in plan.changed:
+            entries += _observed(row, change.remote, is_restored=change.verdict is Verdict.RESTORED)
+    return _insert(entries, plan.answer.received_at, run)
+
+
+def record_deletions(
+    rows: Iterable[Conversation], *, recorded_at: datetime, run: SyncRun | None = None, by: Requester | None = None
+) -> dict[str, ConversationChange]:
+    """Record that rows became tombstones: after a user's request, or after a confirmation."""
+    columns = {"kind": Kind.DELETED} | (by.columns if by is not None else {"origin": Origin.ORQ})
+    entries = [_entry(row, old_name=row.display_name, updated_at=row.remote_updated_at, **columns) for row in rows]
+    return _insert(entries, recorded_at, run)
+
+
+def record_creation(row: Conversation, *, by: Requester, recorded_at: datetime) -> None:
+    """Record that a conversation is the result of a creation whose outcome was unknown."""
+    columns = {"kind": Kind.CREATED, "new_name": row.display_name, **by.columns}
+    _insert([_entry(row, updated_at=row.remote_created_at, **columns)], recorded_at, None)
+
+
+def take_over_deletion(row: Conversation, by: Requester) -> None:
+    """Attribute the newest deletion to a requester whose delete Orq answered after a confirmation had recorded it."""
+    newest = all_changes().filter(conversation=row, kind=Kind.DELETED).order_by("recorded_at", "pk").last()
+    if newest is not None:
+        _take_over(all_changes().filter(pk=newest.pk), by)
+
+
+def name_before(conversation: Conversation, updated_at: datetime) -> str | None:
+    """The name that the rename at this time in Orq replaced, if it is on record."""
+    of_rename = all_changes().filter(conversation=conversation, kind=Kind.RENAMED, remote_updated_at=updated_at)
+    return of_rename.values_list("old_name", flat=True).first()
+
+
+def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
+    """The entry for the response to a request of ours, after one for what it reveals about an earlier change."""
+    (change,) = plan.changes
+    row, remote, seen = change.row, change.remote, request.seen
+    entries: list[ConversationChange] = []
+    old_name = None if request.kind == Kind.CREATED else _name_before(row, seen, remote)
+    if row is None:
+        row = all_rows().get(workspace=plan.workspace, remote_id=remote.remote_id)
+    elif change.verdict in (Verdict.UPDATED, Verdict.RESTORED):
+        if seen is not None and (row.remote_updated_at < seen.updated_at or row.deleted_at):
+            entries = _observed(row, seen, is_restored=row.deleted_at is not None)
+    elif _is_on_record(row, remote, request) or (request.by.repeats and seen is None):
+        return []  # in the second case, somebody else may have given it this name
+    if old_name != remote.display_name:
+        columns = {**request.by.columns, "kind": request.kind, "old_name": old_name}
+        entries.append(_entry(row, new_name=remote.display_name, updated_at=remote.updated_at, **columns))
+    return entries
+
+
+def _is_on_record(row: Conversation, remote: RemoteConversation, request: Request) -> bool:
+    """Whether a sync has recorded the change before our answer came. The entry is ours from now on."""
+    entries = all_changes().filter(conversation=row, kind=request.kind)
+    if request.kind != Kind.CREATED:  # there is only one creation
+        entries = entries.filter(remote_updated_at=remote.updated_at)
+    return bool(_take_over(entries, request.by) or entries.exists())
+
+
+def _take_over(entries: QuerySet[ConversationChange], by: Requester) -> int:
+    return entries.filter(origin=Origin.ORQ).update(**by.columns)
+
+
+def _name_before(row: Conversation | None, seen: RemoteConversation | None, remote: RemoteConversation) -> str | None:
+    """What Orq had immediately before a rename, as far as we know: a sync may have mirrored something in between."""
+    if row is not None and (seen is None or seen.updated_at < row.remote_updated_at <= remote.updated_at):
+        return row.display_name
+    return seen.display_name if seen else None
+
+
+def _observed(row: Conversation, remote: RemoteConversation, *, is_restored: bool) -> list[ConversationChange]:
+    """The entry, if any, for a change that was made in Orq: from the row's values to these."""
+    old, new = row.metadata or {}, remote.metadata or {}
+    keys = sorted(key for key in old.keys() | new.keys() if not same_json(old.get(key), new.get(key)))
+    renamed = row.display_name != remote.display_name
+    if not (is_restored or renamed or keys):
+        return []
+    kind = Kind.RESTORED if is_restored else Kind.RENAMED if renamed else Kind.CHANGED
+    actor = "" if is_restored else remote.updated_by_id or ""  # Orq does not say who restored a conversation
+    names = {"old_name": row.display_name, "new_name": remote.display_name}
+    columns = {"origin": Origin.ORQ, "actor_id": actor[:_MAX], "fields": keys, **names}
+    return [_entry(row, kind=kind, updated_at=remote.updated_at, **columns)]
+
+
+def _entry(row: Conversation, *, updated_at: datetime, **columns: Any) -> ConversationChange:
+    entry = ConversationChange(workspace=row.workspace, remote_updated_at=updated_at, **columns)
+    entry.conversation = row
+    return entry
+
+
+def _insert(
+    entries: Sequence[ConversationChange], recorded_at: datetime, run: SyncRun | None
+) -> dict[str, ConversationChange]:
+    for entry in entries:
+        entry.recorded_at, entry.run = recorded_at, run
+    all_changes().bulk_create(entries)
+    return {entry.conversation.remote_id: entry for entry in entries}

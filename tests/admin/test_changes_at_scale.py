@@ -1,0 +1,152 @@
+"""What the lists of a million changes read, according to PostgreSQL, for the statements of the views."""
+
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from django_orq.admin.lists import MAX_LISTED
+from django_orq.models import Conversation, ConversationChange, SyncRun
+
+from ..scale import Shares, fill, rows_read
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.xdist_group("scale"),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="reads the plans of PostgreSQL"),
+]
+LIST = reverse("admin:django_orq_conversationchange_changelist")
+REST_LIST = "/orq/changes/"
+LARGE = 1_000_000
+SPARE = 3_000
+"""Rows of the newest changes, of which the people are offered, and of a page that is fetched by primary keys."""
+MOST = MAX_LISTED + SPARE
+MOST_READ_FOR_A_PAGE = 600
+_FILL = """
+INSERT INTO django_orq_conversationchange (
+    conversation_id, workspace, kind, old_name, new_name, fields, origin, actor_id, actor_name, run_id,
+    remote_updated_at, recorded_at
+)
+SELECT
+    id, workspace,
+    CASE WHEN n <= 20 THEN 'restored' WHEN n %% 100 = 0 THEN 'deleted' ELSE 'renamed' END,
+    'Old name ' || n, display_name, '[]'::jsonb,
+    CASE WHEN n <= 20 THEN 'here' ELSE 'orq' END,
+    CASE WHEN n <= 20 THEN 'rare' ELSE 'person-' || n %% 1000 END,
+    CASE WHEN n <= 20 THEN 'Rare' ELSE '' END,
+    CASE WHEN n <= %s THEN %s END,
+    remote_updated_at, now() - (%s - n) * interval '10 seconds'
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM django_orq_conversation) AS numbered
+UNION ALL
+SELECT
+    (SELECT max(id) FROM django_orq_conversation), 'default', 'renamed', 'Same ' || n, 'Same ' || n + 1, '[]',
+    'orq', '', '', NULL, now(), now() - n * interval '1 day'
+FROM generate_series(1, 2000) AS n
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def record(django_db_setup, django_db_blocker):
+    """A million conversations, and as many changes; few, and the oldest, match some of the filters."""
+    with django_db_blocker.unblock():
+        fill(LARGE, Shares())
+        run = SyncRun.objects.create(workspace="default", mode="full", state="succeeded")
+        with connection.schema_editor() as editor:
+            for index in ConversationChange._meta.indexes:
+                editor.remove_index(ConversationChange, index)
+        with connection.cursor() as cursor:
+            cursor.execute(_FILL, [LARGE // 2, run.pk, LARGE])
+        with connection.schema_editor() as editor:
+            for index in ConversationChange._meta.indexes:
+                editor.add_index(ConversationChange, index)
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE django_orq_conversationchange")
+        yield
+        fill(0, Shares())
+        run.delete()
+
+
+def assert_little_is_read(executed: list[str], most: int) -> None:
+    read = {sql: rows_read(sql) for sql in executed if "django_orq_conversation" in sql}
+    assert read
+    assert max(read.values()) <= most, read
+
+
+FILTERS = [
+    {},
+    {"p": MAX_LISTED // 100},
+    {"since": "2000-01-01"},
+    {"until": "2000-01-01"},
+    {"since": "2000-01-01", "until": "2100-01-01"},
+    *({"kind__exact": kind} for kind in ConversationChange.Kind.values),
+    *({"origin__exact": origin} for origin in ConversationChange.Origin.values),
+    {"actor": "rare"},
+    {"actor": "person-1"},
+    {"actor": "nobody"},
+    {"q": "conv_0"},
+    {"q": "conv_zzz"},
+    {"run__id__exact": "run"},
+    {"run__id__exact": "run", "kind__exact": "restored"},
+]
+
+
+@pytest.mark.parametrize("query", FILTERS, ids=urlencode)
+def test_list_reads_no_more_than_it_shows(admin_client, statements, query):
+    if "run__id__exact" in query:
+        query = {**query, "run__id__exact": SyncRun.objects.get().pk}
+    with statements() as executed:
+        response = admin_client.get(LIST, query)
+
+    assert response.status_code == 200
+    assert "?e=1" not in response.request["QUERY_STRING"]
+    assert_little_is_read(executed, MOST)
+
+
+@pytest.mark.parametrize("term", ["old name 1", "nowhere"])
+def test_search_by_name_looks_through_the_newest_and_says_so(admin_client, statements, term):
+    with statements() as executed:
+        response = admin_client.get(LIST, {"q": term})
+
+    assert "Only the newest 10,000" in response.content.decode()
+    assert_little_is_read(executed, 2 * MAX_LISTED + SPARE)
+
+
+def test_timeline_reads_what_it_shows(admin_client, statements):
+    row = Conversation.objects.latest("pk")
+    with statements() as executed:
+        admin_client.get(reverse("admin:django_orq_conversation_change", args=[row.pk]))
+
+    assert_little_is_read(executed, 50)
+
+
+REST_FILTERS = [
+    {},
+    {"since": "2000-01-01T00:00:00Z"},
+    {"until": "2000-01-01T00:00:00Z"},
+    *({"kind": kind} for kind in ConversationChange.Kind.values),
+    *({"origin": origin} for origin in ConversationChange.Origin.values),
+    {"actor": "rare"},
+    {"actor": "person-1"},
+    {"actor": "nobody"},
+]
+
+
+@pytest.mark.parametrize("query", REST_FILTERS, ids=urlencode)
+def test_rest_list_reads_a_page(admin_client, statements, query):
+    following = None
+    for _page in range(2):
+        with statements() as executed:
+            response = admin_client.get(following or REST_LIST, {} if following else {**query, "page_size": 100})
+        assert response.status_code == 200
+        assert_little_is_read(executed, MOST_READ_FOR_A_PAGE)
+        following = response.json()["next"]
+
+
+def test_rest_list_of_one_conversation_reads_a_page(admin_client, statements):
+    row = Conversation.objects.latest("pk")
+    with statements() as executed:
+        response = admin_client.get(f"/orq/conversations/{row.remote_id}/changes/", {"page_size": 100})
+
+    assert len(response.json()["results"]) == 100
+    assert_little_is_read(executed, MOST_READ_FOR_A_PAGE)
