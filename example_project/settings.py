@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import dj_database_url
+from celery.schedules import crontab
 from csp.constants import SELF
 from django.core.management.utils import get_random_secret_key
 
@@ -152,7 +153,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60 * SYNC_SECONDS,
         "options": {"expires": 60 * SYNC_SECONDS},
     },
-    "orq-prune": {"task": "example_project.prune", "schedule": 24 * 3600},
+    "orq-prune": {
+        "task": "example_project.prune",
+        "schedule": crontab(hour=3, minute=0),
+        "options": {"expires": 24 * 3600},
+    },
 }
 
 # Logging

@@ -163,6 +163,7 @@ class BulkAdmin(EditingAdmin):
         """A page whose form is sent to the view with the same name."""
         name, title = _PAGES[verb]
         url, filters = self._url_to(name), self.get_preserved_filters(request)
+        context["stays"] = "stay" in request.POST
         return self._render(request, name, str(title), form_url=f"{url}?{filters}" if filters else url, **context)
 
     def _back(self, request: HttpRequest) -> HttpResponse:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +16,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import lazy
+from django.utils.html import format_html
 from django.utils.timezone import localdate, make_aware
 from django.utils.translation import gettext_lazy as _
 
@@ -74,9 +77,8 @@ class PersonFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         newest = all_changes().filter(workspace=self._workspace).order_by("-recorded_at", "-pk")[:_NEWEST]
         found: dict[str, Any] = {change.actor_id: change for change in newest if change.actor_id}
-        offered = list(found.values())[:MAX_PEOPLE]
-        name_all(self._workspace, offered)
-        return [(change.actor_id, change.who) for change in offered]
+        self.offered = list(found.values())[:MAX_PEOPLE]
+        return [(change.actor_id, lazy(getattr, str)(change, "who")) for change in self.offered]
 
     def has_output(self) -> bool:
         return bool(self.lookup_choices or self.value())
@@ -93,7 +95,7 @@ class ConversationChangeAdmin(ReadOnlyAdmin):
     sortable_by = ()
     paginator = BoundedPaginator
     list_select_related = ("conversation",)
-    list_display = ("recorded_at", "told", "conversation")
+    list_display = ("recorded_at", "told", "row")
     list_filter = (DaysFilter, PersonFilter, "origin", "kind")
     search_fields = ("old_name", "new_name")
     search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
@@ -120,15 +122,26 @@ class ConversationChangeAdmin(ReadOnlyAdmin):
         context = getattr(response, "context_data", None) or {}
         if changes := context.get("cl"):
             changes.result_list = list(changes.result_list)
-            name_all(changes.workspace, changes.result_list)
+            page = page_of(request, self.admin_site, Conversation)
+            for change in changes.result_list:
+                change.url = page and reverse(page, args=[change.conversation_id], current_app=self.admin_site.name)
+            filters = [spec for spec in changes.filter_specs if isinstance(spec, PersonFilter)]
+            offered = chain.from_iterable(spec.offered for spec in filters)
+            name_all(changes.workspace, [*changes.result_list, *offered])
             days = DaysFilter.parameters
             context |= {name: request.GET.get(name, "") for name in days}
-            context["other_parameters"] = [one for one in request.GET.items() if one[0] not in (*days, "p", "e")]
+            others = ((name, values) for name, values in request.GET.lists() if name not in (*days, "p", "e"))
+            context["other_parameters"] = [(name, value) for name, values in others for value in values]
         return response
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         about = ("told", *if_several("workspace"), "conversation", "kind", "old_name", "new_name", "fields")
         return [(None, {"fields": (*about, "origin", "recorded_at", "remote_updated_at", "run", "operation")})]
+
+    @admin.display(description=_("conversation"))
+    def row(self, change: Any) -> str:
+        name = format_html("<bdi>{}</bdi>", change.conversation)
+        return format_html('<a href="{}">{}</a>', change.url, name) if change.url else name
 
     @admin.display(description=_("change"))
     def told(self, change: ConversationChange) -> str:
@@ -168,7 +181,7 @@ def _log_entry(change: Any) -> LogEntry:
 def changes_url(request: HttpRequest, site: admin.AdminSite, workspace: str, **filters: Any) -> str:
     """The URL of the list of changes with these filters, if the user may see it; otherwise empty."""
     page = page_of(request, site, ConversationChange, "changelist")
-    query = urlencode({"workspace": workspace, **filters})
+    query = urlencode({"workspace": workspace, **filters}, doseq=True)
     return page and f"{reverse(page, current_app=site.name)}?{query}"
 
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _
 
-from ..models import Conversation, SyncRun, searching
+from ..models import Conversation, ConversationChange, SyncRun, searching
 from ..store.database import write_database
 from ..sync.report import person
 from ..text import is_blank
@@ -93,7 +93,8 @@ class ConversationAdmin(BulkAdmin):
         return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
-        if _view(request).endswith("_history") and request.resolver_match:
+        is_history = _view(request).endswith("_history")
+        if is_history and request.resolver_match and page_of(request, self.admin_site, ConversationChange):
             pk = unquote(request.resolver_match.kwargs["object_id"])
             entries = history(queryset, pk, ours={"", "[]", *map(json.dumps, LOGGED.values())})
             return Paginator(entries, *args, **kwargs)

@@ -1,6 +1,5 @@
 """Operations in the admin: their progress, and the outcome for each conversation."""
 
-from operator import attrgetter
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -139,12 +138,13 @@ def _number(state: str) -> Any:
 
 def _with_candidates(operation: Operation) -> list[Any]:
     """The items, each with the conversations that may be the result of a creation whose outcome is unknown."""
-    items: list[Any] = list(all_items().filter(operation=operation).select_related("conversation", "operation"))
+    found = all_items().filter(operation=operation).select_related("conversation", "operation").order_by("pk")
+    items: list[Any] = list(found)
     unknown = {pk for item in items if item.state == State.UNKNOWN for pk in item.note.get("candidates", ())}
     rows = all_rows().in_bulk(unknown)
     for item in items:
         item.candidates = [rows[pk] for pk in item.note.get("candidates", ()) if pk in rows]
-    return sorted(items, key=attrgetter("pk"))
+    return items
 
 
 def _outcomes(operation: Any) -> list[tuple[int, Any]]:

@@ -123,7 +123,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def _changes(self, request: HttpRequest, run: SyncRun) -> list[tuple[Any, str, str]]:
         """The counters that have changes on record: label, number, and URL of the list."""
         kinds: dict[str, dict[str, Any]] = {
-            "updated": {},
+            "updated": {"kind__exact": [Kind.RENAMED, Kind.CHANGED]},
             "restored": {"kind__exact": Kind.RESTORED},
             "tombstoned": {"kind__exact": Kind.DELETED},
         }

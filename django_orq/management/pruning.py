@@ -123,7 +123,9 @@ def _tombstones(before: datetime, workspace: str | None) -> _Rows:
 
 
 def _unscrubbed(before: datetime, workspace: str | None) -> _Rows:
-    return _tombstones(before, workspace).exclude(**_EMPTY, **{f"{column}__isnull": True for column in _NULL})
+    is_empty = Q(**_EMPTY, **{f"{column}__isnull": True for column in _NULL})
+    changes = all_changes().filter(conversation=OuterRef("pk"))
+    return _tombstones(before, workspace).filter(~is_empty | Exists(changes))
 
 
 def _scrub(rows: _Rows) -> int:

@@ -491,7 +491,7 @@ class Migration(migrations.Migration):
                 (
                     "origin",
                     models.CharField(
-                        choices=[("here", "this site"), ("orq", "Orq")], max_length=10, verbose_name="made in"
+                        choices=[("here", "this site"), ("orq", "Orq")], max_length=10, verbose_name="origin"
                     ),
                 ),
                 (

@@ -44,7 +44,7 @@ class ConversationChange(ReadOnlyModel):
     new_name = models.TextField(_("new name"), null=True)  # noqa: DJ001 # absent is not ""
     fields = models.JSONField(_("changed metadata"), default=list)
     """The keys of the metadata that were added, changed or removed."""
-    origin = models.CharField(_("made in"), max_length=10, choices=Origin)
+    origin = models.CharField(_("origin"), max_length=10, choices=Origin)
     """Where the change was requested. A request whose response never arrived counts as Orq's."""
     actor_id = BytewiseCharField(_("person"), max_length=255, default="", blank=True)
     """The primary key of a user of this site, the text given as ``by``, or Orq's id of a person; empty if unknown."""

@@ -2,6 +2,8 @@
 
 import re
 from datetime import timedelta
+from html import unescape
+from urllib.parse import parse_qs
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -17,9 +19,11 @@ from django_orq.models import Conversation, ConversationChange, OperationItem
 from django_orq.store.history import Requester
 
 from ..walking import configure, full_run
+from .test_admin import hidden_fields
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = reverse("admin:django_orq_conversationchange_changelist")
+RENAME = reverse("admin:django_orq_conversation_rename_selected")
 ADA = "00000000000000000000ee06"
 
 
@@ -80,8 +84,7 @@ class TestTimeline:
 
         assert len(timeline_of(response)) == 10
         (link,) = re.findall(r'<a href="([^"]+)">All changes of this conversation</a>', text_of(response))
-        query = dict(part.split("=") for part in link.partition("?")[2].split("&amp;"))
-        assert len(listed(admin_client, **query)) == 11
+        assert len(listed(admin_client, **query_of(link))) == 11
 
     def test_conversation_without_changes(self, rows, admin_client):
         assert "No changes are on record." in text_of(admin_client.get(page_of(rows[1])))
@@ -102,8 +105,7 @@ class TestRenameBack:
     def post(self, client: Client, row: Conversation, response) -> object:
         ((name, value),) = buttons(response)
         hidden = re.findall(r'type="hidden" form="orq-form" name="([^"]+)" value="([^"]*)"', text_of(response))
-        url = reverse("admin:django_orq_conversation_rename_selected")
-        return client.post(url, {**dict(hidden), name: value})
+        return client.post(RENAME, {**dict(hidden), name: value})
 
     def test_renames_and_returns_to_the_page(self, remote, row, admin_client):
         response = self.post(admin_client, row, admin_client.get(page_of(row)))
@@ -117,9 +119,14 @@ class TestRenameBack:
         remote.rename(row.remote_id, "Theirs")
         response = self.post(admin_client, row, shown)
 
-        assert "Theirs" in text_of(response)
+        shown = text_of(response)
+        assert "The name is “Theirs” now. Save again to replace it." in shown
         assert remote.count("update") == 1
         assert remote.get(row.remote_id)["displayName"] == "Theirs"
+
+        response = admin_client.post(RENAME, hidden_fields(response))
+        assert (response.status_code, response.url) == (302, page_of(row))
+        assert remote.get(row.remote_id)["displayName"] == "Three"
 
     def test_is_not_offered_for_the_current_name(self, row, admin_client):
         verbs.rename_conversation(row, display_name="Three")
@@ -188,14 +195,15 @@ class TestList:
         assert listed(admin_client, since=month_ago.isoformat(), kind__exact="renamed") == ["Two anew", "Refund"]
 
     @pytest.mark.parametrize("day", ["", "yesterday", "2026-02-30", "0001-01-01", "9999-12-31"])
-    def test_days_that_are_none_or_far_away(self, changes, admin_client, day):
-        assert admin_client.get(LIST, {"since": day, "until": day}).status_code == 200
+    def test_days_that_are_none_or_far_away_are_ignored(self, changes, admin_client, day):
+        assert listed(admin_client, since=day, until=day) == changes
         assert 'type="date" name="since"' in text_of(admin_client.get(LIST, {"since": day}))
 
     def test_form_of_days_keeps_the_other_filters(self, changes, admin_client):
-        shown = text_of(admin_client.get(LIST, {"kind__exact": "renamed", "since": "2026-01-01"}))
+        shown = text_of(admin_client.get(LIST, {"kind__exact": ["renamed", "changed"], "since": "2026-01-01"}))
 
-        assert '<input type="hidden" name="kind__exact" value="renamed">' in shown
+        for kind in ("renamed", "changed"):
+            assert f'<input type="hidden" name="kind__exact" value="{kind}">' in shown
         assert '<input type="date" name="since" value="2026-01-01">' in shown
 
     def test_nothing_can_be_written(self, changes, admin_client):
@@ -215,8 +223,8 @@ class TestList:
         assert limited_client("view_conversation").get(LIST).status_code == 403
 
 
-def query_of(link: str) -> dict[str, str]:
-    return dict(part.split("=") for part in link.removeprefix("?").replace("&amp;", "&").split("&") if part)
+def query_of(link: str) -> dict[str, list[str]]:
+    return parse_qs(unescape(link).partition("?")[2])
 
 
 def test_history_shows_the_same(remote, row, admin_client):
@@ -240,6 +248,24 @@ def test_history_shows_the_same(remote, row, admin_client):
     assert "Changed Name." not in shown
 
 
+def test_history_of_a_conversation_created_here(remote, admin_client):
+    admin_client.post(reverse("admin:django_orq_conversation_add"), {"display_name": "New", "_save": "Save"})
+
+    shown = text_of(admin_client.get(page_of(Conversation.objects.get(), "history")))
+
+    assert re.findall("<td>(?:Added|.*created).*</td>", shown) == ["<td>admin created “New”</td>"]
+
+
+def test_history_without_permission_has_the_log_entries_only(remote, rows, admin_client):
+    seen = rows[0].remote_updated_at.isoformat()
+    admin_client.post(page_of(rows[0]), {"display_name": "Mine", "expected_updated_at": seen, "_save": "Save"})
+
+    shown = text_of(limited_client("view_conversation").get(page_of(rows[0], "history")))
+
+    assert "Changed Name." in shown
+    assert "renamed" not in shown
+
+
 def test_run_links_to_its_changes(remote, row, rows, admin_client):
     remote.rename(rows[1].remote_id, "Two anew")
     remote.remove(rows[2].remote_id)
@@ -250,8 +276,7 @@ def test_run_links_to_its_changes(remote, row, rows, admin_client):
     )
     found = {text: listed(admin_client, **query_of(link)) for link, text in links.items()}
 
-    assert sorted(found["1 updated"]) == ["One", "Two anew"]
-    assert found["1 deleted"] == ["One"]
+    assert found == {"1 updated": ["Two anew"], "1 deleted": ["One"]}
 
 
 def test_operation_links_to_its_changes(row, rows, admin_client, admin_user):
@@ -308,7 +333,15 @@ class TestPeople:
 
         assert text_of(page).count("Ada Lovelace") == 3  # created by, updated by, timeline
         assert asked == ([] if isinstance(people, dict) else [[ADA]])
-        assert "in Orq by Ada Lovelace" in text_of(admin_client.get(LIST))
+
+    @pytest.mark.parametrize("page", ["list", "history"])
+    def test_callable_is_asked_once_per_page(self, rows, admin_client, settings, page):
+        configure(settings, PEOPLE=ask_for_names)
+        shown = text_of(admin_client.get(LIST if page == "list" else page_of(rows[0], "history")))
+
+        assert "in Orq by Ada Lovelace" in shown
+        assert (f'<a href="?actor={ADA}">Ada Lovelace</a>' in shown) is (page == "list")
+        assert asked == [[ADA]]
 
     def test_conflict_names_the_person(self, remote, rows, admin_client, settings):
         configure(settings, PEOPLE={ADA: "Ada Lovelace"})

@@ -1,5 +1,7 @@
 """Our admin classes in a project's hands: what a subclass sets is honoured, also for a proxy of the model."""
 
+import re
+
 import pytest
 from django import forms
 from django.contrib import admin
@@ -8,12 +10,12 @@ from django.contrib.auth.models import Permission, User
 from django.urls import path
 from django.utils.html import format_html
 
-from django_orq.admin import ConversationAdmin, OperationAdmin, SyncRunAdmin
-from django_orq.models import Conversation, Operation, SyncRun
+from django_orq.admin import ConversationAdmin, ConversationChangeAdmin, OperationAdmin, SyncRunAdmin
+from django_orq.models import Conversation, ConversationChange, Operation, SyncRun
 
 from ..references.models import Reference, Ticket
 from ..walking import full_run
-from .test_admin import ACTIONS, said, text_of, user_with
+from .test_admin import ACTIONS, plain, said, text_of, user_with
 from .test_admin_operations import work_off
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -77,6 +79,7 @@ def pages_of(name, model, admin_class):
     site.register(model, admin_class)
     site.register(SyncRun, RunsOtherwise)
     site.register(Operation, OperationAdmin)
+    site.register(ConversationChange, ConversationChangeAdmin)
     return path(f"{name}/", site.urls)
 
 
@@ -144,6 +147,15 @@ def test_page_of_a_subclass_shows_its_fields_and_saves_its_inlines_with_the_name
     assert reference.conversation == rows[0]
     changes = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
     assert changes == ["Changed Name.", f"Added reference “{reference}”."]
+
+
+def test_history_shows_changes_and_the_log_entries_of_inlines(rows, remote, admin_client):
+    rename(admin_client, f"{LIST}{rows[0].pk}/change/", rows[0], "Four", **noted("note"))
+
+    shown = plain(text_of(admin_client.get(f"{LIST}{rows[0].pk}/history/")))
+
+    entries = re.findall("<td>(.*(?:renamed|Changed|Added).*)</td>", shown)
+    assert entries == ["admin renamed “Three” to “Four”", f"Added reference “{Reference.objects.get()}”."]
 
 
 def test_inlines_are_saved_with_a_new_conversation_and_not_without_it(remote, admin_client):

@@ -11,6 +11,7 @@ ADD = f"{LIST}add/"
 RUNS = "/admin/django_orq/syncrun/"
 REJECTED = "/admin/django_orq/rejectedpayload/"
 OPERATIONS = "/admin/django_orq/operation/"
+CHANGES = "/admin/django_orq/conversationchange/"
 
 FAULTS = {
     "401": {"status": 401, "body": '{"message": "Wrong key"}'},

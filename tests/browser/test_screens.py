@@ -15,6 +15,7 @@ from .conftest import AWKWARD, DESKTOP, RIGHT_TO_LEFT, mirrored_site
 from .looks import barriers, flaws
 from .pages import (
     ADD,
+    CHANGES,
     LIST,
     OPERATIONS,
     REJECTED,
@@ -143,6 +144,25 @@ def test_delete(site, look):
     found += take("deleted")
     page.goto(change(row))
     assert found + take("tombstone") == []
+
+
+def test_timeline_and_list_of_changes(site, look):
+    page, take = look
+    row = site.take()
+    page.goto(change(row))
+    fill_name(page, "Refund for order 1001")
+    save(page)
+    site.sandbox.rename(row["remote_id"], "Refund for order 1001, paid")
+    page.goto(change(row))
+    fill_name(page, "Refund for order 1001, paid twice")
+    save(page)
+    save(page)
+    page.goto(change(row))
+    expect(page.locator(".orq-timeline li")).to_have_count(3)
+    found = take("timeline")
+    page.goto(CHANGES)
+    expect(page.locator("#result_list tbody tr").first).to_be_visible()
+    assert found + take("changes") == []
 
 
 def test_history(site, look):

@@ -8,7 +8,7 @@ import pytest
 from django_orq.testing import OrqSandbox
 
 from .conftest import new_context, watched
-from .pages import ADD, LIST, OPERATIONS, REJECTED, RUNS, change, delete, state
+from .pages import ADD, CHANGES, LIST, OPERATIONS, REJECTED, RUNS, change, delete, state
 from .playing import Error, expect
 from .site import VIEWER, Site
 
@@ -25,12 +25,14 @@ OF_STOCK = {
     "tried again": ["orq-done", "orq-done"],
     "filtered": ["Ticket 6", "Ticket 2", "Ticket 1"],
     "runs": 1,
-    "live": ["Made here", "Renamed", "Ours", "New Ticket 5", "New Ticket 4", "Renamed there"],
+    "changes": 5,
+    "renames": 4,
+    "live": ["Made here", "Renamed", "Theirs", "New Ticket 5", "New Ticket 4", "Renamed there"],
     "deleted": ["Ticket 1", "Ticket 2", "Perhaps made", "Ticket 6", "Ticket 2", "Ticket 1"],
     "states of runs": ["succeeded", "partial", "cancelled", "succeeded", "succeeded"],
     "items": ["done"] * 8 + ["unknown", "done"],
     "rejected": 1,
-    "requests": {"create": 4, "update": 4, "delete": 4, "retrieve": 11},
+    "requests": {"create": 4, "update": 5, "delete": 4, "retrieve": 12},
 }
 """What becomes of it in the stock admin."""
 
@@ -96,7 +98,7 @@ class Person:
             self.page.locator("#changelist-search [type=submit]").click()
         else:
             if self.theme == "unfold":
-                self.page.locator("a").filter(has_text="Filters").click()
+                self.page.locator("a").filter(has_text=re.compile(r"^\s*Filters")).click()
             self.page.get_by_role("link", name=label, exact=True).click()
         self.page.wait_for_load_state()
 
@@ -139,6 +141,19 @@ def use_everything(person: Person, site: Site) -> dict:
     person.save("Ours")
     expect(page.get_by_text("name is “")).to_be_visible()
     person.save("Ours")
+    person.go(change(rows[1]))
+    person.click("Rename back to “Theirs”")
+    expect(page.locator(".orq-timeline li").first).to_contain_text("renamed")
+    person.go(CHANGES)
+    seen["changes"] = page.locator("#result_list tbody tr").count()
+    person.filter("Today")
+    person.filter("renamed")
+    seen["renames"] = page.locator("#result_list tbody tr").count()
+    page.locator(".orq-days [name=since]").fill("2026-01-01")
+    page.locator(".orq-days [name=until]").fill("2026-01-02")
+    with person.navigating():
+        page.locator(".orq-days button").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(0)
     person.go(change(rows[2]))
     page.get_by_role("link", name=re.compile("^Delete")).click()
     person.click("No, take me back", "link")
@@ -224,8 +239,14 @@ def look_around(page, site: Site) -> None:
         site.rows(f"django_orq_{name}")[0]["id"]
         for name in ("conversation", "syncrun", "operation", "rejectedpayload")
     )
-    pages = [LIST, RUNS, OPERATIONS, REJECTED, f"{LIST}{conversation}/change/", f"{LIST}{conversation}/history/"]
-    pages += [f"{RUNS}{run}/change/", f"{OPERATIONS}{operation}/change/", f"{REJECTED}{rejected}/change/"]
+    pages = [LIST, CHANGES, RUNS, OPERATIONS, REJECTED]
+    pages += [
+        f"{LIST}{conversation}/change/",
+        f"{LIST}{conversation}/history/",
+        f"{RUNS}{run}/change/",
+        f"{OPERATIONS}{operation}/change/",
+        f"{REJECTED}{rejected}/change/",
+    ]
     for url in pages:
         page.goto(url)
         expect(page.locator("#result_list, #content-main, #content table, .timeline").first).to_be_visible()
