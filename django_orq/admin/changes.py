@@ -141,7 +141,8 @@ class ConversationChangeAdmin(ReadOnlyAdmin):
     @admin.display(description=_("conversation"))
     def row(self, change: Any) -> str:
         name = format_html("<bdi>{}</bdi>", change.conversation)
-        return format_html('<a href="{}">{}</a>', change.url, name) if change.url else name
+        url = getattr(change, "url", "")
+        return format_html('<a href="{}">{}</a>', url, name) if url else name
 
     @admin.display(description=_("change"))
     def told(self, change: ConversationChange) -> str:

@@ -79,10 +79,16 @@ def _encoded(rows: Sequence[Columns]) -> Iterator[str]:
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         part = _Encoder().encode(rows[first : first + _ROWS_AT_ONCE])[1:-1]
         if parts and sum(map(len, parts)) + len(part) > MAX_CHARACTERS:
-            yield f"[{','.join(parts)}]"
-            parts.clear()
+            yield _joined(parts)
         parts.append(part)
-    yield f"[{','.join(parts)}]"
+    yield _joined(parts)
+
+
+def _joined(parts: list[str]) -> str:
+    """A JSON array; ``parts`` is emptied, so that the text is not in memory twice while it is sent."""
+    text = f"[{','.join(parts)}]"
+    parts.clear()
+    return text
 
 
 def _table(connection: BaseDatabaseWrapper) -> str:

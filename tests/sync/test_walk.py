@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from django_orq.models import Conversation, RejectedPayload, SyncRun
+from django_orq.models import Conversation, ConversationChange, RejectedPayload, SyncRun
 from django_orq.sync import batches, runs, slices, walk
 from django_orq.testing import OrqSandbox
 
@@ -316,6 +316,18 @@ def test_full_batch_costs_three_statements_when_all_is_new_and_two_when_nothing_
     assert look_up.startswith("SELECT")
     assert len(checkpoint) <= 1
     assert all("syncrun" in statement for statement in checkpoint)
+
+
+def test_changes_of_a_batch_are_recorded_by_one_statement(remote, statements, monkeypatch):
+    monkeypatch.setattr(batches, "MAX_SECONDS", 60)
+    ids = fill(remote, 1_200)
+    full_run()
+    for id_ in ids[200:210]:  # in the second batch
+        remote.rename(id_, "Renamed")
+
+    executed = _statements_of_second_batch(statements)
+    assert sum("conversationchange" in statement for statement in executed) == 1
+    assert ConversationChange.objects.count() == 10
 
 
 def _statements_of_second_batch(statements) -> list[str]:
