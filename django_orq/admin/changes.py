@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
 from .base import ReadOnlyAdmin, if_several, page_of
-from .lists import _CUT, MAX_LISTED, BoundedPaginator, ChangesList, own_list
+from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, own_list
 from .texts import name_all, told_change
 
 MAX_PEOPLE = 30
@@ -113,7 +113,7 @@ class ConversationChangeAdmin(ReadOnlyAdmin):
             return queryset.filter(conversation__in=[*found[:_NEWEST]]), False
         oldest = list(queryset.values_list("recorded_at", flat=True)[MAX_LISTED : MAX_LISTED + 1]) if term else []
         if oldest:
-            setattr(request, _CUT, True)
+            setattr(request, CUT, MAX_LISTED)
             queryset = queryset.filter(recorded_at__gt=oldest[0])
         return super().get_search_results(request, queryset, term)
 

@@ -27,7 +27,8 @@ MAX_LISTED = 10_000
 """The maximum number of rows that are counted and paginated."""
 MAX_OFFERED = 200
 """How many conversations of each workspace a field with autocompletion offers, newest first."""
-_CUT = "django_orq_search_cut"
+CUT = "django_orq_search_cut"
+"""The attribute of a request with the number of rows that its search covered, if it did not cover all."""
 
 
 class KnownChoiceFilter(admin.SimpleListFilter):
@@ -143,9 +144,8 @@ class WorkspaceList(ChangeList):
     """The rows of one workspace, because there are no indexes for the rows of all."""
 
     paginator: BoundedPaginator
-    searches_most: int
     cut_text: Any
-    """Says that a search did not read all rows."""
+    """Says that a search read only the newest ``count`` rows."""
 
     @cached_property
     def workspaces(self) -> list[str]:
@@ -163,8 +163,8 @@ class WorkspaceList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
-        if getattr(request, _CUT, False):
-            self.search_help_text = str(self.cut_text) % {"count": number(self.searches_most)}
+        if count := getattr(request, CUT, 0):
+            self.search_help_text = str(self.cut_text) % {"count": number(count)}
         return queryset
 
     def get_results(self, request: HttpRequest) -> None:
@@ -183,7 +183,6 @@ class WorkspaceList(ChangeList):
 
 
 class ChangesList(WorkspaceList):
-    searches_most = MAX_LISTED
     cut_text = _(
         "Only the newest %(count)s changes were searched for this name. To find an older one, filter by day, or "
         "search for the beginning of an Orq id."
@@ -201,10 +200,6 @@ class ConversationList(WorkspaceList):
         "To find an older one, search for the beginning of its Orq id. If it is unlisted, missing or deleted, "
         "filtering by that state also helps."
     )
-
-    @property
-    def searches_most(self) -> int:  # type: ignore[override] # read late, because tests lower it
-        return searching.MAX_SEARCHED
 
     @cached_property
     def freshness(self) -> dict[str, Any]:
@@ -244,5 +239,5 @@ def searched(request: HttpRequest, conversations: QuerySet[Conversation], *, sha
     oldest = searching.oldest_searched(in_order, shares=shares)
     if oldest is None:
         return conversations
-    setattr(request, _CUT, True)
+    setattr(request, CUT, searching.MAX_SEARCHED)
     return conversations.filter(remote_id__gte=oldest)

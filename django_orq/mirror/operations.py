@@ -196,7 +196,8 @@ class Execution(Lease[Operation]):
         with transaction.atomic(using=write_database()):
             self.renew()
             item.state, item.attempts, item.sent_at = State.SENT, item.attempts + 1, self.clock.now()
-            item.newest_row = creations.newest_row()
+            if self.work.verb == Verb.CREATE:
+                item.newest_row = creations.newest_row()
             item.save(using=write_database(), update_fields=["state", "attempts", "sent_at", "newest_row"])
 
     def execute(self, item: OperationItem, *, interactive: bool = False) -> None:

@@ -53,8 +53,8 @@ def reconcile(
     """Apply an answer to the rows in one short transaction, record the changes, and return them.
 
     ``fence`` is called first in the transaction; if it raises, nothing is written. ``request`` is the request of ours
-    that Orq answered, if it was to change something. Raises ``MirrorContended`` if other
-    writers were in the way in each of ``attempts`` attempts.
+    that Orq answered, if it was to change something. Raises ``MirrorContended`` if other writers were in the way in
+    each of ``attempts`` attempts.
     """
     for attempt in range(1, attempts + 1):
         _make_way(attempt)

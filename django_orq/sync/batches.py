@@ -26,7 +26,7 @@ from .intervals import Interval
 MAX_PAGES = 10
 MAX_SECONDS = 1.0
 SLOW = 0.03
-"""Seconds for a request after which batches of new rows become smaller, so that none is written while Orq waits."""
+"""If Orq takes longer than these seconds for a page, new rows are written while the next one is awaited."""
 CHUNK = 5_000
 """How many rows of a range are looked up at once."""
 MAX_OUT_OF_PLACE = 1_000
