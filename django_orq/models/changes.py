@@ -1,11 +1,10 @@
 """The record of changes: who changed a conversation's name, state or metadata, and when."""
 
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..exceptions import StrayWrite
 from .conversations import Conversation
 from .fields import BytewiseCharField
 from .operations import Operation
@@ -31,12 +30,13 @@ class ConversationChange(ReadOnlyModel):
         HERE = "here", _("this site")
         ORQ = "orq", _("Orq")
 
+    refusal = (
+        "Changes are recorded together with the rows of conversations and cannot be written directly. "
+        "“manage.py orq_prune --changes” deletes old ones."
+    )
+
     conversation = models.ForeignKey(
-        Conversation,
-        verbose_name=_("conversation"),
-        on_delete=models.CASCADE,
-        related_name="changes",
-        db_index=False,
+        Conversation, on_delete=models.CASCADE, related_name="changes", db_index=False, verbose_name=_("conversation")
     )
     workspace = BytewiseCharField(_("workspace"), max_length=100)
     kind = models.CharField(_("change"), max_length=20, choices=Kind)
@@ -78,10 +78,3 @@ class ConversationChange(ReadOnlyModel):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.new_name or self.old_name or self.conversation_id}"
-
-    @classmethod
-    def refuse(cls, verb: str) -> NoReturn:
-        raise StrayWrite(
-            "Changes are recorded together with the rows of conversations and cannot be written directly. "
-            "“manage.py orq_prune --changes” deletes old ones."
-        )

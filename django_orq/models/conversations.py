@@ -3,13 +3,12 @@
 Only Orq's responses change these rows, apart from the scrubbing and deletion of old tombstones (``orq_prune``).
 """
 
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from django.db import models
 from django.db.models import Case, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from ..exceptions import StrayWrite
 from ..text import is_blank
 from .fields import BytewiseCharField, PlainJSONEncoder
 from .readonly import ReadOnlyModel, ReadOnlyQuerySet
@@ -45,6 +44,11 @@ class Conversation(ReadOnlyModel):
     Your own models can refer to it with a foreign key. Your code cannot write its columns; to change the
     conversation itself, call the functions of ``django_orq.mirror``.
     """
+
+    refusal = (
+        "Conversation rows mirror Orq and cannot be written directly. "
+        "Call django_orq.mirror.{verb}(), which makes the change in Orq first."
+    )
 
     workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
     remote_id = BytewiseCharField(_("Orq id"), max_length=64, editable=False)
@@ -96,13 +100,6 @@ class Conversation(ReadOnlyModel):
 
     def __str__(self) -> str:
         return str(self.remote_id) if is_blank(self.display_name) else self.display_name
-
-    @classmethod
-    def refuse(cls, verb: str) -> NoReturn:
-        raise StrayWrite(
-            "Conversation rows mirror Orq and cannot be written directly. "
-            f"Call django_orq.mirror.{verb}(), which makes the change in Orq first."
-        )
 
     @property
     def is_scrubbed(self) -> bool:

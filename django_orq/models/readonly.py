@@ -1,50 +1,43 @@
 """The base of models whose rows only this app writes."""
 
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.db import models
 
+from ..exceptions import StrayWrite
+
 M = TypeVar("M", bound="ReadOnlyModel")
+
+
+def _refused(verb: str, *, queryset_only: bool = False) -> Any:
+    """A method of a model or of its query set that raises ``StrayWrite``."""
+
+    def refuse(target: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise StrayWrite(getattr(target, "model", target).refusal.format(verb=verb))
+
+    refuse.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
+    refuse.queryset_only = queryset_only  # type: ignore[attr-defined]  # as in Django: no manager method
+    return refuse
 
 
 class ReadOnlyQuerySet(models.QuerySet[M]):
     """Refuses to write."""
 
-    def create(self, **kwargs: Any) -> NoReturn:
-        self.model.refuse("create_conversation")
-
-    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.model.refuse("create_conversation")
-
-    def update(self, **kwargs: Any) -> NoReturn:
-        self.model.refuse("rename_conversation")
-
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.model.refuse("rename_conversation")
-
-    def delete(self) -> NoReturn:
-        self.model.refuse("delete_conversation")
-
-    for _write in (create, bulk_create, update, bulk_update, delete):
-        _write.alters_data = True  # type: ignore[attr-defined]  # templates must not call them
-    delete.queryset_only = True  # type: ignore[attr-defined]  # as in Django: no manager method
-    del _write
+    create = bulk_create = _refused("create_conversation")
+    update = bulk_update = _refused("rename_conversation")
+    delete = _refused("delete_conversation", queryset_only=True)
 
 
 class ReadOnlyModel(models.Model):
+    refusal: ClassVar[str]
+    """The message of ``StrayWrite``; ``{verb}`` is the function of ``django_orq.mirror`` to call instead."""
+
     class Meta:
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.refuse("create_conversation" if self._state.adding else "rename_conversation")
-
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.refuse("delete_conversation")
+        verb = "create_conversation" if self._state.adding else "rename_conversation"
+        raise StrayWrite(self.refusal.format(verb=verb))
 
     save.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
-    delete.alters_data = True  # type: ignore[attr-defined]  # templates must not call it
-
-    @classmethod
-    def refuse(cls, verb: str) -> NoReturn:
-        """Raise ``StrayWrite``, which names the function of ``django_orq.mirror`` to call instead."""
-        raise NotImplementedError
+    delete = _refused("delete_conversation")
