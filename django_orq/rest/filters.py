@@ -1,7 +1,7 @@
 """Filters and pagination of the lists. An invalid value is an error (400, or 404 for a cursor); it is not ignored."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,107 +18,66 @@ from ..models.searching import by_id, in_state, is_id, oldest_searched
 from ..payloads import REMOTE_ID, created_at, first_id
 from ..sync.runs import freshness
 from .errors import InvalidCursor
-from .serializers import MAX_PAGE_SIZE, ChangeQuery, ConversationQuery, FreshnessSerializer, SyncRunQuery, TimeField
+from .serializers import MAX_PAGE_SIZE, FreshnessSerializer, TimeField
 
-__all__ = [
-    *("BoundedSearch", "ChangePagination", "ConversationPagination", "Created", "ListedState", "RecordedChanges"),
-    *("RunModeAndState", "SyncRunPagination", "Updated"),
-]
+__all__ = ["ChangePagination", "ConversationFilter", "ConversationPagination", "QueryFilter", "SyncRunPagination"]
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 """Times outside this range are not supported by every database. No conversation lies outside it."""
 
 
-class OfLists(filters.BaseFilterBackend):
-    """Filters lists only: if the URL names one row, the filter does not apply."""
+class QueryFilter(filters.BaseFilterBackend):
+    """Filters lists by the query parameters in ``lookups`` of the view's ``query_class``.
+
+    If the URL names one row, it does nothing.
+    """
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         names_one = (view.lookup_url_kwarg or view.lookup_field) in view.kwargs
-        return queryset if names_one else self.filter_list(request, queryset, view)
+        return queryset if names_one else self.filter_list(request, queryset, view, asked(request, view.query_class))
 
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        raise NotImplementedError
-
-
-class ListedState(OfLists):
-    """``?state=``. Without it, excludes deleted conversations and sets ``hides_deleted`` of the view to ``True``."""
-
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        state = asked(request, ConversationQuery).get("state")
-        view.hides_deleted = state is None
-        return in_state(queryset, state)
+    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any, values: Any) -> QuerySet[Any]:
+        lookups = view.query_class.lookups.items()
+        return queryset.filter(**{lookup: values[name] for name, lookup in lookups if name in values})
 
 
-class Created(OfLists):
-    """Ranges of creation times. Ids sort by creation time, so these become a range of ids."""
+class ConversationFilter(QueryFilter, filters.SearchFilter):
+    """The filters of conversations; by default, excludes deleted ones.
 
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        return queryset.filter(**{f"remote_id__{end}": first_id(time) for end, time in _range(request, "created")})
+    ``?search=`` is the start of an Orq id, or parts of a name. Of the conversations in that state that were created in
+    that time, names of the newest are searched, whenever they were updated.
 
-
-class Updated(OfLists):
-    """Ranges of update times. Unless names are searched as well, sets ``by_update`` of the view to ``True``.
-
-    It runs after the search, which covers the newest conversations, whenever they were updated.
-    """
-
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        wanted = {f"remote_updated_at__{end}": time for end, time in _range(request, "updated")}
-        view.by_update = bool(wanted) and not asked(request, ConversationQuery).get("search")
-        return queryset.filter(**wanted)
-
-
-class BoundedSearch(OfLists, filters.SearchFilter):
-    """``?search=``: parts of a name, among the newest conversations only, or the start of an Orq id.
-
-    It runs after the filters by state and creation time, and searches the newest of what they return.
+    Sets attributes of the view for its pagination: ``hides_deleted``; ``by_update`` if it selects by the time of the
+    update and does not search; ``searched_back_to`` if a search did not cover all.
     """
 
     search_param = "search"  # whatever SEARCH_PARAM the project sets: ConversationQuery validates this one
 
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        if not asked(request, ConversationQuery).get("search"):
-            return queryset
+    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any, values: Any) -> QuerySet[Any]:
+        view.hides_deleted = "state" not in values
+        queryset = in_state(queryset, values.get("state"))
+        created = {"created_after": "remote_id__gte", "created_before": "remote_id__lt"}  # ids sort by creation time
+        ids = {lookup: first_id(values[name]) for name, lookup in created.items() if name in values}
+        queryset = queryset.filter(**ids)
+        if values.get("search"):
+            queryset = self._search(request, queryset, view)
+        else:
+            view.by_update = not values.keys().isdisjoint(view.query_class.lookups)
+        return super().filter_list(request, queryset, view, values)
+
+    def _search(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         terms = self.get_search_terms(request)
         if len(terms) == 1 and is_id(terms[0]):
             return by_id(queryset, terms[0])
         return filters.SearchFilter.filter_queryset(self, request, _newest(queryset, view), view)
 
 
-class RecordedChanges(OfLists):
-    """Ranges of the time of recording, and who made which changes where."""
-
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        values = asked(request, ChangeQuery)
-        names = {"origin": "origin", "kind": "kind", "actor": "actor_id"}
-        names |= {"since": "recorded_at__gte", "until": "recorded_at__lt"}
-        moments = {name: _bounded(values[name]) for name in ("since", "until") if name in values}
-        return queryset.filter(**{names[name]: value for name, value in (values | moments).items() if name in names})
-
-
-class RunModeAndState(OfLists):
-    def filter_list(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        values = asked(request, SyncRunQuery)
-        return queryset.filter(**{name: values[name] for name in ("mode", "state") if name in values})
-
-
 def asked(request: Request, query: type[Any]) -> Any:
     """Return the values of the query parameters, validated."""
     values = query(data=request.query_params)
     values.is_valid(raise_exception=True)
-    return values.validated_data
-
-
-def _range(request: Request, name: str) -> Iterator[tuple[str, datetime]]:
-    """Yield the times of ``…_after`` and ``…_before`` of this name, each with its lookup."""
-    values = asked(request, ConversationQuery)
-    for parameter, lookup in ((f"{name}_after", "gte"), (f"{name}_before", "lt")):
-        if parameter in values:
-            yield lookup, _bounded(values[parameter])
-
-
-def _bounded(moment: datetime) -> datetime:
-    return min(max(moment, _EARLIEST), _LATEST)
+    found = values.validated_data.items()
+    return {name: min(max(one, _EARLIEST), _LATEST) if isinstance(one, datetime) else one for name, one in found}
 
 
 def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:

@@ -12,16 +12,12 @@ from rest_framework.serializers import CharField, DictField, IntegerField, Seria
 
 from . import serializers
 
-_REPLACED: Any = CharField(allow_null=True, help_text=_("Someone else's new name that yours replaced; null if none."))
-
 
 class RenamedConversationSerializer(serializers.ConversationSerializer):
     """A renamed conversation, with the names that others gave it at the same time."""
 
-    replaced = _REPLACED
-    overtaken_by = CharField(
-        allow_null=True, help_text=_("Someone else's new name that has already replaced yours; null if none.")
-    )
+    replaced = CharField(allow_null=True, help_text=_("Someone else's new name that yours replaced; null if none."))
+    overtaken_by = CharField(allow_null=True, help_text=_("Someone else's newer name, which replaced yours; or null."))
 
     class Meta(serializers.ConversationSerializer.Meta):
         fields = (*serializers.ConversationSerializer.Meta.fields, "replaced", "overtaken_by")
@@ -58,24 +54,24 @@ class ConversationChangePageSerializer(PageSerializer):
 
 
 class ErrorSerializer(Serializer[Any]):
-    """An error."""
+    """An error. Depending on its status, it has more fields."""
 
     code = CharField(help_text=_("A stable code, for programs."))
     message = CharField(help_text=_("A message to show to users."))
     remote_status = IntegerField(allow_null=True, help_text=_("The HTTP status of Orq's response; null if none."))
+    errors: Any = DictField(
+        required=False, help_text=_("400: the messages, by the names of fields or query parameters.")
+    )
+    hint = CharField(required=False, help_text=_("504: what to do if the request may have taken effect."))
+    remote_id = CharField(required=False, help_text=_("202: the id of the conversation that was created or changed."))
+    replaced = CharField(required=False, allow_null=True, help_text=_("202: someone else's name that yours replaced."))
+    current = serializers.CurrentConversationSerializer(required=False)
+    run = serializers.SyncRunDetailSerializer(required=False)
 
 
-def _error(description: Any, name: str = "Error", **fields: Any) -> spectacular.OpenApiResponse:
-    """Return the response for an error. If it has additional ``fields``, its component is called ``name``."""
-    kind = type(f"{name}Serializer", (ErrorSerializer,), fields) if fields else ErrorSerializer
-    return spectacular.OpenApiResponse(kind, description)
-
-
-_ERRORS = DictField(required=False, help_text=_("The messages, by the names of fields or query parameters."))
-_HINT = CharField(required=False, help_text=_("What to do if the request may have taken effect."))
-_REMOTE_ID = CharField(help_text=_("The Orq id of the conversation that was created or changed."))
+_error = partial(spectacular.OpenApiResponse, ErrorSerializer)
 _READ: dict[int, Any] = {
-    400: _error(_("The body or the query is invalid"), "Invalid", errors=_ERRORS),
+    400: _error(_("The body or the query is invalid")),
     401: _error(_("The request is not authenticated, or its credentials are wrong")),
     403: _error(_("The request is not authenticated, or the user lacks a permission")),
     404: _error(_("There is no such conversation, sync run, page or workspace")),
@@ -86,20 +82,14 @@ _READ: dict[int, Any] = {
 }
 _WRITE = _READ | {415: _error(_("The format of the body is not supported"))}
 _ASKS_ORQ = _WRITE | {
-    502: _error(
-        _("Orq rejected the request or the server's API key, or its response is invalid; nothing was changed")
-    ),
-    504: _error(
-        _("Orq did not respond in time, or the outcome is unknown: see the hint"), "OutcomeUnknown", hint=_HINT
-    ),
+    502: _error(_("Orq rejected the request or the API key, or its response is invalid; nothing was changed")),
+    504: _error(_("Orq did not respond in time, or the outcome is unknown: see the hint")),
 }
-_BEHIND = _("Orq completed the request, but the local copy is out of date: do not repeat the request")
-_CHANGES_ORQ = _ASKS_ORQ | {202: _error(_BEHIND, "MirrorBehind", remote_id=_REMOTE_ID, replaced=_REPLACED)}
-_CURRENT = serializers.CurrentConversationSerializer()
-_CHANGED = _error(_("The conversation was changed in Orq since you read it"), "ConversationChanged", current=_CURRENT)
-_RUN = serializers.SyncRunDetailSerializer(required=False)
-_CONFLICT = _error(_("The state of the run does not allow this"), "RunConflict", run=_RUN)
-_NOT_ENQUEUED = _error(_("The message broker or the database is unavailable"), "WorkerNotNotified", run=_RUN)
+_BEHIND = _error(_("Orq completed the request, but the local copy is out of date: do not repeat the request"))
+_CHANGES_ORQ = _ASKS_ORQ | {202: _BEHIND}
+_CHANGED = _error(_("The conversation was changed in Orq since you read it"))
+_CONFLICT = _error(_("The state of the run does not allow this"))
+_NOT_ENQUEUED = _error(_("The message broker or the database is unavailable"))
 _STOPS_A_RUN = _WRITE | {200: serializers.SyncRunDetailSerializer, 409: _CONFLICT}
 _STARTS_A_RUN = _WRITE | {202: serializers.SyncRunDetailSerializer, 409: _CONFLICT, 503: _NOT_ENQUEUED}
 _PARAMETERS = [

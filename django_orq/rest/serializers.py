@@ -144,6 +144,7 @@ class PageQuery(serializers.Serializer[Any]):
 class ConversationQuery(PageQuery):
     """The query parameters of the list of conversations. ``…_after`` includes its time, ``…_before`` does not."""
 
+    lookups = {"updated_after": "remote_updated_at__gte", "updated_before": "remote_updated_at__lt"}  # noqa: RUF012 # constant
     state = serializers.ChoiceField(
         [*ConversationState.choices, ("any", _("any"))], required=False, help_text=_("By default, all except deleted.")
     )
@@ -156,7 +157,7 @@ class ConversationQuery(PageQuery):
     )
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        if "state" in values and {"updated_after", "updated_before"} & values.keys():  # no index serves both
+        if "state" in values and self.lookups.keys() & values.keys():  # no index serves both
             raise serializers.ValidationError({"state": _("Not with updated_after or updated_before.")})
         return values
 
@@ -164,6 +165,8 @@ class ConversationQuery(PageQuery):
 class ChangeQuery(PageQuery):
     """The query parameters of the lists of changes. They compare the times of recording."""
 
+    lookups = {"origin": "origin", "kind": "kind", "actor": "actor_id"}  # noqa: RUF012 # constant
+    lookups |= {"since": "recorded_at__gte", "until": "recorded_at__lt"}
     since = TimeField(required=False, help_text=_("Recorded at this time or later."))
     until = TimeField(required=False, help_text=_("Recorded before this time."))
     origin = serializers.ChoiceField(ConversationChange.Origin.choices, required=False)
@@ -252,6 +255,7 @@ class ApproveSerializer(serializers.Serializer[Any]):
 
 
 class SyncRunQuery(PageQuery):
+    lookups = {"mode": "mode", "state": "state"}  # noqa: RUF012 # constant
     mode = serializers.ChoiceField(choices=SyncRun.Mode.choices, required=False)
     state = serializers.ChoiceField(choices=SyncRun.State.choices, required=False)
 

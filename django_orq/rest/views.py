@@ -43,7 +43,8 @@ class ConversationViewSet(
     queryset = Conversation.objects.all()
     serializer_class = serializers.ConversationSerializer
     pagination_class = filters.ConversationPagination
-    filter_backends = (filters.ListedState, filters.Created, filters.BoundedSearch, filters.Updated)
+    filter_backends = (filters.ConversationFilter,)
+    query_class = serializers.ConversationQuery
     search_fields = ("display_name",)
     lookup_field = "remote_id"
     throttle_scope = "orq-write"
@@ -124,7 +125,8 @@ class ConversationChangeViewSet(mixins.ListModelMixin, WorkspaceViewSet):
     queryset = ConversationChange.objects.select_related("conversation")
     serializer_class = serializers.ConversationChangeSerializer
     pagination_class = filters.ChangePagination
-    filter_backends = (filters.RecordedChanges,)
+    filter_backends = (filters.QueryFilter,)
+    query_class = serializers.ChangeQuery
     not_found = ConversationViewSet.not_found
 
     def get_queryset(self) -> Any:
@@ -154,7 +156,8 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     queryset = SyncRun.objects.all()
     serializer_class = serializers.SyncRunDetailSerializer
     pagination_class = filters.SyncRunPagination
-    filter_backends = (filters.RunModeAndState,)
+    filter_backends = (filters.QueryFilter,)
+    query_class = serializers.SyncRunQuery
     post_permission = "django_orq.run_sync"
     throttle_scope = "orq-sync"
     not_found = _("There is no such sync run in this workspace. Old runs are deleted automatically.")
@@ -179,7 +182,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def pause(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Pause an unfinished run. It keeps its position in the list until it is resumed."""
         run = self.get_object()
-        return self._answer(run, is_done=self.perform_pause(run), otherwise="sync_run_not_running")
+        return self._answer(run, is_done=runs.pause(run), otherwise="sync_run_not_running")
 
     @action(**_WITHOUT_BODY)
     def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -187,7 +190,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
         run = self.get_object()
         if not runs.can_be_resumed(run):
             return self._answer(run, is_done=False, otherwise="sync_run_not_paused")
-        return self._answer_enqueued(self.perform_resume(run))
+        return self._answer_enqueued(tasks.enqueue(runs.resume(run)))
 
     @action(detail=True, methods=["post"], serializer_class=serializers.ApproveSerializer)
     def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -195,9 +198,9 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
 
         If the run no longer needs approval for this `reason`, nothing is done and the response is 409.
         """
-        run, serializer = self.get_object(), self.read()
+        run, wanted = self.get_object(), self.read().validated_data
         try:
-            approved = self.perform_approve(run, serializer)
+            approved = runs.approve(run, by=request.user.get_username(), **wanted)
         except ValueError as error:
             raise RunConflict(self.show(run), str(error), "approval_refused") from None
         if approved is None:
@@ -208,22 +211,10 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Workspace
     def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Cancel an unfinished run permanently. Changes that it has mirrored are kept."""
         run = self.get_object()
-        return self._answer(run, is_done=self.perform_cancel(run), otherwise="sync_run_finished")
+        return self._answer(run, is_done=runs.cancel(run), otherwise="sync_run_finished")
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> tasks.Enqueued:
         return tasks.start_unless_running(self.workspace, serializer.validated_data["mode"])
-
-    def perform_pause(self, instance: SyncRun) -> bool:
-        return runs.pause(instance)
-
-    def perform_resume(self, instance: SyncRun) -> tasks.Enqueued:
-        return tasks.enqueue(runs.resume(instance))
-
-    def perform_approve(self, instance: SyncRun, serializer: BaseSerializer[Any]) -> SyncRun | None:
-        return runs.approve(instance, by=self.request.user.get_username(), **serializer.validated_data)
-
-    def perform_cancel(self, instance: SyncRun) -> bool:
-        return runs.cancel(instance)
 
     def _answer(self, run: SyncRun, *, is_done: bool, otherwise: str) -> Response:
         """Return the current run, or raise a 409 with the code ``otherwise`` if nothing was done."""
