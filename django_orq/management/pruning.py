@@ -75,19 +75,15 @@ def prune(
     """
     given = [days for days in ages.values() if days is not None]
     if not (given or changes) or not all(1 <= days <= MAX_AGE for days in given):
-        text = gettext(
-            "specify --changes or at least one age, such as --runs-older-than 90; ages are from 1 to %(most)s days"
-        )
+        text = gettext("specify --changes or an age, such as --runs-older-than 90; ages are from 1 to %(most)s days")
         raise ValueError(text % {"most": number(MAX_AGE)})
     tables: list[_Rows] = [all_rows(), all_runs(), all_payloads(), all_items()]
     if workspace is not None and not any(rows.filter(workspace=workspace).exists() for rows in tables):
         get_workspace(workspace)
     now = DatabaseClock(write_database()).now()
-    olds = [
-        (kind, kind.old(now - timedelta(days=days), workspace)) for kind in KINDS if (days := ages.get(kind.option))
-    ]
-    if changes:
-        olds.append((CHANGES, CHANGES.old(now, workspace)))
+    days = {**ages, CHANGES.option: 0 if changes else None}  # each workspace has its own age of changes
+    aged = [(kind, age) for kind in (*KINDS, CHANGES) if (age := days.get(kind.option)) is not None]
+    olds = [(kind, kind.old(now - timedelta(days=age), workspace)) for kind, age in aged]
     return (tally for kind, old in olds for tally in _prune(kind, old, apply=apply))
 
 

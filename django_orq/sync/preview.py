@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..conf import get_workspace
+from ..exceptions import OrqError
 from ..models import ConversationState, SyncRun
 from ..store.database import DatabaseClock, kept_rows, write_database
 from ..store.rules import Change, Verdict, compare
@@ -46,12 +47,16 @@ class Preview(Claim):
         super().__init__(run, workspace=workspace, clock=clock)
         self.found: defaultdict[str, Found] = defaultdict(Found)
 
-    def read(self, *, on_progress: Callable[[SyncRun], object]) -> None:
-        """Read the list from where it was left. Raises ``OrqError``; after one that may pass, call it again."""
+    def read(self, *, on_progress: Callable[[SyncRun], object]) -> OrqError | None:
+        """Read the list from where it was left; return the error that ended it, or ``None`` at its end."""
         count = max(self.workspace.readers, len(self.run.intervals))
-        with closing(Readers(self, count=count)) as readers:
-            walk = Walk(self, readers, batch_class=_Comparison)
-            walk.read(must_stop=lambda: False, on_progress=on_progress)
+        try:
+            with closing(Readers(self, count=count)) as readers:
+                walk = Walk(self, readers, batch_class=_Comparison)
+                walk.read(must_stop=lambda: False, on_progress=on_progress)
+        except OrqError as error:
+            return error
+        return None
 
     def renew(self, **values: Any) -> None:
         pass

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_orq.management.progress import Progress
+from django_orq.management.commands.orq_sync import Progress
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs
 
@@ -59,7 +59,7 @@ def test_terminal_shows_a_bar_that_fills(remote, settings):
 
 def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
     moments = iter([0, 1, 6, 6, 6, 7])
-    monkeypatch.setattr("django_orq.management.progress.time.monotonic", lambda: next(moments))
+    monkeypatch.setattr("django_orq.management.commands.orq_sync.time.monotonic", lambda: next(moments))
     stream = io.StringIO()
     progress = Progress(stream)
 

@@ -23,9 +23,7 @@ class Command(OrqCommand):
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--workspace", type=alias, metavar="ALIAS", help="alias in ORQ_WORKSPACES (default: all workspaces)"
-        )
+        parser.add_argument("--workspace", type=alias, metavar="ALIAS", help="alias in ORQ_WORKSPACES (default: all)")
         age: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
         text = "maximum age of the newest complete run of any mode (default: %(default)g)"
         parser.add_argument("--max-age", **age, default=MAX_AGE, help=text)
@@ -33,10 +31,8 @@ class Command(OrqCommand):
         parser.add_argument("--max-full-age", **age, default=MAX_FULL_AGE, help=text)
         parser.add_argument("--json", action="store_true", dest="as_json", help="write one JSON object, for programs")
 
-    def handle(
-        self, *args: Any, workspace: str | None, max_age: float, max_full_age: float, as_json: bool, **options: Any
-    ) -> None:
-        findings = list(examine(workspace, max_age=max_age, max_full_age=max_full_age))
+    def handle(self, *args: Any, workspace: str | None, as_json: bool, **options: Any) -> None:
+        findings = list(examine(workspace, max_age=options["max_age"], max_full_age=options["max_full_age"]))
         code = _exit_code(findings)
         self._write_json(findings, code) if as_json else self._write_lines(findings, code)
         if code:

@@ -3,8 +3,10 @@
 import getpass
 import math
 import sys
+import time
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -19,14 +21,15 @@ from ...models import SyncRun
 from ...store.database import DatabaseClock, all_runs, write_database
 from ...sync import runs, slices
 from ...sync.preview import Preview
-from ...sync.report import counts, remarks
-from ...text import number
+from ...sync.report import counts, how_far, remarks
+from ...text import in_words, number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
-from ..progress import Progress
 
 PARTIAL, UNFINISHED, BUSY, DIFFERENCES = 3, 4, 5, 6
 """Exit codes in addition to the common ones; 0 means that the run completed without problems."""
 _WORST_FIRST = (WRONG_USAGE, FAILED, BUSY, UNFINISHED, PARTIAL, DIFFERENCES)
+_BAR_WIDTH = 24
+_SECONDS_BETWEEN_LINES = 5.0
 MAX_WAIT = 300.0
 """Seconds that a terminal's user is kept waiting until a run can continue."""
 
@@ -48,6 +51,53 @@ _HEADINGS = {
     "looked_up": gettext_lazy("To look up by id, and mark as deleted if Orq does not have them"),
     "rejected": gettext_lazy("Items that cannot be mirrored"),
 }
+
+
+class Progress:
+    """Writes a run's progress to a stream."""
+
+    def __init__(self, stream: OutputWrapper) -> None:
+        self._stream = stream
+        self._on_terminal = stream.isatty()
+        self._started = time.monotonic()
+        self._last_line_at = self._started
+
+    def show(self, run: SyncRun) -> None:
+        if self._on_terminal:
+            self._stream.write(f"\r{self._bar(run)} {self._counts(run)}\033[K", ending="")
+            self._stream.flush()
+        elif time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
+            self._last_line_at = time.monotonic()
+            self._stream.write(self._counts(run))
+            self._stream.flush()
+
+    def wait(self, seconds: float, *, why: str) -> None:
+        """Wait so many seconds: with a countdown on a terminal, or else after a line that says why."""
+        is_first = True
+        while seconds > 0:
+            left = in_words(timedelta(seconds=math.ceil(seconds)))
+            text = _("Waiting for %(time)s: %(why)s.") % {"time": left, "why": why}
+            if self._on_terminal:
+                self._stream.write(f"\r{text}\033[K", ending="")
+            elif is_first:
+                self._stream.write(text)
+            self._stream.flush()
+            is_first = False
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
+
+    def close(self) -> None:
+        if self._on_terminal:
+            self._stream.write("")
+
+    def _bar(self, run: SyncRun) -> str:
+        progress = how_far(run)
+        # Until the length of the list is known, the bar stays empty and only the counters next to it change.
+        done = progress.done * _BAR_WIDTH // progress.total if progress.total else _BAR_WIDTH * run.reached_end
+        return f"[{'#' * done}{'.' * (_BAR_WIDTH - done)}]"
+
+    def _counts(self, run: SyncRun) -> str:
+        return f"{counts(run)}, {time.monotonic() - self._started:.0f} s"
 
 
 class Command(OrqCommand):
@@ -113,36 +163,28 @@ class Command(OrqCommand):
             return self._compare(Preview(workspace or DEFAULT_ALIAS))
         run = self._choose(workspace=workspace, **options)
         if run.pages:
-            self.stdout.write(_pages_read(run))
+            text = _("Sync run %(run)s is unfinished. Pages already read: %(count)s.")
+            self.stdout.write(text % {"run": run.pk, "count": number(run.pages)})
         return self._report(self._work(run))
 
-    def _choose(
-        self,
-        *,
-        workspace: str | None,
-        full: bool,
-        max_seconds: float | None,
-        by: str | None,
-        resume: int | None,
-        approve: int | None,
-        fresh: bool,
-        **options: Any,
-    ) -> SyncRun:
+    def _choose(self, *, workspace: str | None, full: bool, max_seconds: float | None, **options: Any) -> SyncRun:
+        resume, approve = options["resume"], options["approve"]
         if (resume or approve) and (full or workspace or options["all"]):
             raise ValueError(_("--workspace, --all and --full cannot be combined with --resume or --approve."))
         runs.check_budget(max_seconds)
         if resume is not None:
             return _resume(_find(resume), max_seconds)
         if approve is not None:
-            return runs.resume(_approve(_find(approve), by or getpass.getuser()), max_seconds=max_seconds)
+            by = options["by"] or getpass.getuser()
+            return runs.resume(_approve(_find(approve), by), max_seconds=max_seconds)
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
-        return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=fresh)
+        return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=options["fresh"])
 
     def _compare(self, preview: Preview) -> int:
         """Show what a full run would change, and return the exit code."""
         progress = Progress(self.stdout)
         try:
-            while (error := _read_on(preview, progress)) is not None:
+            while (error := preview.read(on_progress=progress.show)) is not None:
                 pause = slices.pause_after(error, preview.run, now=preview.clock.now())
                 if pause is None or pause[1] > self._max_wait:
                     raise CommandError(str(error), returncode=UNFINISHED if pause else FAILED)
@@ -204,15 +246,6 @@ class Command(OrqCommand):
         return _EXIT_CODES.get(State(run.state), BUSY)
 
 
-def _read_on(preview: Preview, progress: Progress) -> OrqError | None:
-    """Read the list to its end, or return the error that ended reading."""
-    try:
-        preview.read(on_progress=progress.show)
-    except OrqError as error:
-        return error
-    return None
-
-
 def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
     unfinished = runs.unfinished(workspace, mode)
     get_workspace(workspace)  # raises before a run is cancelled
@@ -242,11 +275,6 @@ def _approve(run: SyncRun, by: str) -> SyncRun:
         text = _("Sync run %(run)s does not need approval (state: %(state)s).")
         raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
     return approved
-
-
-def _pages_read(run: SyncRun) -> str:
-    text = _("Sync run %(run)s is unfinished. Pages already read: %(count)s.")
-    return text % {"run": run.pk, "count": number(run.pages)}
 
 
 def _summary(run: SyncRun) -> str:
