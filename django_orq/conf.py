@@ -159,6 +159,12 @@ def _option(default: object, is_valid: Callable[[Any], bool], expected: str) -> 
     return field(default=default, metadata={"check": (is_valid, expected)})
 
 
+def _whole(default: int, most: int, *, or_none: bool = False) -> Any:
+    """Return a field for a whole number, at least 1."""
+    expected = f"from 1 to {most:,}" + (", or None" if or_none else "")
+    return _option(default, lambda x: (or_none and x is None) or (is_whole(x) and 1 <= x <= most), expected)
+
+
 def _seconds(default: float) -> Any:
     return _option(default, lambda value: is_number(value) and 0 < value < 86_400, "above 0 and below 86,400 seconds")
 
@@ -181,17 +187,13 @@ class Workspace:
     )
     connect_timeout: float = _seconds(5.0)
     read_timeout: float = _seconds(30.0)
-    page_size: int = _option(
-        MAX_PAGE_SIZE, lambda value: is_whole(value) and 1 <= value <= MAX_PAGE_SIZE, f"from 1 to {MAX_PAGE_SIZE}"
-    )
+    page_size: int = _whole(MAX_PAGE_SIZE, MAX_PAGE_SIZE)
     retries: RetryConfig = RetryConfig()
     slice_seconds: float = _seconds(20.0)
     lease_seconds: float = _seconds(120.0)
-    readers: int = _option(2, lambda value: is_whole(value) and 1 <= value <= MAX_READERS, f"from 1 to {MAX_READERS}")
+    readers: int = _whole(2, MAX_READERS)
     """The maximum number of requests of one run that are under way at the same time."""
-    look_back_pages: int = _option(
-        1, lambda value: is_whole(value) and 1 <= value <= MAX_LOOK_BACK, f"from 1 to {MAX_LOOK_BACK:,}"
-    )
+    look_back_pages: int = _whole(1, MAX_LOOK_BACK)
     """How many of the newest pages each incremental run reads at least, so that their renames are found early."""
     requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
     """The limit for background work. Requests that a user waits for are not delayed."""
@@ -202,11 +204,7 @@ class Workspace:
 
     The larger limit applies.
     """
-    keep_changes_days: int | None = _option(
-        KEEP_CHANGES_DAYS,
-        lambda value: value is None or (is_whole(value) and 1 <= value <= MAX_AGE),
-        f"from 1 to {MAX_AGE:,}, or None",
-    )
+    keep_changes_days: int | None = _whole(KEEP_CHANGES_DAYS, MAX_AGE, or_none=True)
     """After how many days ``orq_prune --changes`` deletes the record of a change; ``None`` keeps it for ever."""
     people: Mapping[str, str] | Callable[..., Any] | str | None = _option(  # noqa: RUF009 # a field, as the others
         None, _is_directory, "a dict, a callable or the dotted path to one, or None"

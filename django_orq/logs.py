@@ -32,9 +32,7 @@ SYNC_RUN_STARTED = Event("sync_run.started", INFO, "sync run %(run)s started: %(
 SYNC_RUN_ADOPTED = Event("sync_run.adopted", WARNING, "sync run %(run)s resumed after its worker died")
 SYNC_RUN_LEASE_LOST = Event("sync_run.lease_lost", INFO, "sync run %(run)s: lease lost to another worker or a user")
 SYNC_RUN_WAITS = Event("sync_run.waits", WARNING, "sync run %(run)s waits %(seconds).0f s: %(error_code)s")
-SYNC_RUN_LEFT_PAUSED = Event(
-    "sync_run.left_paused", WARNING, "sync run %(run)s is paused; run orq_sync --resume %(run)s to resume it"
-)
+SYNC_RUN_LEFT_PAUSED = Event("sync_run.left_paused", WARNING, "sync run %(run)s is paused: orq_sync --resume %(run)s")
 SYNC_RUN_PAUSED = Event("sync_run.paused", INFO, "sync run %(run)s paused")
 SYNC_RUN_APPROVED = Event("sync_run.approved", INFO, "sync run %(run)s approved (%(reason)s)")
 SYNC_RUN_CANCELLED = Event("sync_run.cancelled", INFO, "sync run %(run)s cancelled")
@@ -50,11 +48,9 @@ OPERATION_ADOPTED = Event("operation.adopted", WARNING, "operation %(operation)s
 OPERATION_LEASE_LOST = Event("operation.lease_lost", INFO, "operation %(operation)s: lease lost to another worker")
 OPERATION_WAITS = Event("operation.waits", WARNING, "operation %(operation)s waits %(seconds).0f s: %(error_code)s")
 OPERATION_ITEM_FAILED = Event(
-    "operation.item_failed", WARNING, "operation %(operation)s: item %(item)s failed: %(error_code)s"
+    "operation.item_failed", WARNING, "operation %(operation)s: %(item)s failed: %(error_code)s"
 )
-OPERATION_ITEM_UNKNOWN = Event(
-    "operation.item_unknown", WARNING, "operation %(operation)s: outcome of item %(item)s unknown: %(error_code)s"
-)
+OPERATION_ITEM_UNKNOWN = Event("operation.item_unknown", WARNING, "operation %(operation)s: %(item)s: %(error_code)s")
 OPERATION_GIVEN_UP = Event("operation.given_up", WARNING, "operation %(operation)s: %(items)s skipped: %(error_code)s")
 OPERATION_FINISHED = Event(
     "operation.finished", INFO, "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"

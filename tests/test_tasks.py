@@ -163,7 +163,7 @@ def test_call_leaves_paused_waiting_and_busy_runs_alone(remote, queue, caplog):
         SyncRun.objects.filter(pk=run.pk).update(**columns)
         tasks.sync_conversations(mode="full")
         assert messages(queue) == []
-    assert caplog.text.count(f"sync run {run.pk} is paused; run orq_sync --resume {run.pk}") == 1
+    assert caplog.text.count(f"sync run {run.pk} is paused: orq_sync --resume {run.pk}") == 1
 
 
 def test_user_who_resumes_a_paused_run_by_starting_one_causes_no_warning(remote, queue, caplog):

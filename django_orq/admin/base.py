@@ -16,7 +16,6 @@ from django.urls import URLPattern, path, reverse
 from ..conf import workspace_aliases
 from ..models import SyncRun
 from ..store.database import never_atomic, write_database
-from ..store.history import Requester
 
 Shown = TypeVar("Shown")
 
@@ -137,11 +136,6 @@ def start_url(request: HttpRequest, site: admin.AdminSite) -> str:
     registered = admin_of(site, SyncRun)
     may = hasattr(registered, "has_sync_permission") and registered.has_sync_permission(request)
     return url_to(site, SyncRun, "start") if may else ""
-
-
-def requester(request: HttpRequest) -> Requester:
-    """The user of this request, as the requester of a change."""
-    return Requester.of(request.user)
 
 
 def known_aliases() -> list[str]:

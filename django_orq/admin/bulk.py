@@ -20,7 +20,6 @@ from django.views.decorators.http import require_POST
 from ..mirror.operations import MAX_ITEMS, ItemRequest, create_operation
 from ..models import Conversation, Operation
 from ..text import number
-from .base import requester
 from .editing import EditingAdmin, Outcome, is_tombstone
 from .forms import digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
 from .operations import enqueue
@@ -115,8 +114,8 @@ class BulkAdmin(EditingAdmin):
 
     def _place(self, request: HttpRequest, verb: Operation.Verb, item_requests: Sequence[ItemRequest]) -> HttpResponse:
         """Record the operation, notify a worker, and redirect to its page."""
-        by, token = requester(request), posted_token(request)
-        operation, is_new = create_operation(verb, item_requests, by=by, form_token=token)
+        token = posted_token(request)
+        operation, is_new = create_operation(verb, item_requests, by=request.user, form_token=token)
         already = gettext("You have already submitted this form. This page shows the operation that it started.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))
         return self._show_operation(request, operation)

@@ -166,9 +166,8 @@ def history(log_entries: QuerySet[Any], row: Any, *, ours: Iterable[str]) -> lis
     """Our record as log entries of the admin, with others than ``ours``, the oldest first."""
     newest: list[Any] = list(all_changes().filter(conversation=row).order_by("-recorded_at", "-pk")[:_NEWEST])
     name_all(newest[0].workspace if newest else "", newest)
-    return sorted(
-        [*map(_log_entry, newest), *log_entries.exclude(change_message__in=ours)], key=attrgetter("action_time")
-    )
+    others = log_entries.exclude(change_message__in=ours)
+    return sorted([*map(_log_entry, newest), *others], key=attrgetter("action_time"))
 
 
 def _log_entry(change: Any) -> LogEntry:

@@ -26,7 +26,7 @@ from ..exceptions import ConversationChanged, MirrorBehind, OrqError
 from ..mirror.operations import ItemRequest, change_conversation, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import write_database
-from .base import OrqAdmin, admin_of, are_several, requester, start_url, url_to
+from .base import OrqAdmin, admin_of, are_several, start_url, url_to
 from .changes import timeline
 from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
@@ -86,7 +86,7 @@ class EditingAdmin(OrqAdmin):
         The item is pending or sent if the form was submitted before and another process is still creating it. Returns
         ``None`` if the form has already created a conversation with another name, because the user went back to it.
         """
-        item, is_new = create_once(item_request, by=requester(request), form_token=posted_token(request))
+        item, is_new = create_once(item_request, by=request.user, form_token=posted_token(request))
         if is_new and item.conversation is not None:
             self.log_addition(request, item.conversation, LOGGED[Verb.CREATE])
         template = item_request.conversation
@@ -176,7 +176,7 @@ class EditingAdmin(OrqAdmin):
         row, behind, names = wanted.conversation, False, {}
         entry = [] if wanted.new_name == row.display_name else LOGGED[Verb.RENAME]
         try:
-            names = change_conversation(verb, wanted, by=requester(request), interactive=True)
+            names = change_conversation(verb, wanted, by=request.user, interactive=True)
         except ConversationChanged:
             raise
         except MirrorBehind as error:

@@ -105,9 +105,8 @@ class RenameForm(_NameForm):
 
     def ask_again(self, change: ConversationChanged) -> None:
         """Show the name that Orq has now as an error; submitting the form again replaces it."""
-        self.add_error(
-            "display_name", ValidationError(explain_conflict(change, self.instance.workspace), code=change.code)
-        )
+        problem = explain_conflict(change, self.instance.workspace)
+        self.add_error("display_name", ValidationError(problem, code=change.code))
         seen = {
             self.add_prefix("expected_updated_at"): change.updated_at.isoformat(),
             self["display_name"].html_initial_name: change.display_name,

@@ -18,7 +18,7 @@ from ..models import Conversation, Operation, OperationItem
 from ..store.database import all_items, all_operations, all_rows, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
-from .base import ReadOnlyAdmin, admin_of, are_several, page_of, requester
+from .base import ReadOnlyAdmin, admin_of, are_several, page_of
 from .changes import changes_url
 from .texts import explain_item, local
 
@@ -83,7 +83,7 @@ class OperationAdmin(ReadOnlyAdmin):
         if not self.may_retry(request, operation):
             raise PermissionDenied
         nothing = gettext("There is nothing left to do."), messages.WARNING
-        self.message_user(request, *(enqueue(operation) if retry(operation, by=requester(request)) else nothing))
+        self.message_user(request, *(enqueue(operation) if retry(operation, by=request.user) else nothing))
         return HttpResponseRedirect(self._url_to("change", operation.pk))
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:

@@ -230,7 +230,7 @@ class Migration(migrations.Migration):
                         ],
                         default="",
                         max_length=20,
-                        verbose_name="needs approval because",
+                        verbose_name="needs approval for",
                     ),
                 ),
                 ("approvals", models.JSONField(default=list, editable=False, verbose_name="approvals")),

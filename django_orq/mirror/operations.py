@@ -51,7 +51,7 @@ class ItemRequest:
 
 
 def create_operation(
-    verb: str, item_requests: Sequence[ItemRequest], *, by: Requester, form_token: str | None = None, **claim: Any
+    verb: str, item_requests: Sequence[ItemRequest], *, by: Any, form_token: str | None = None, **claim: Any
 ) -> tuple[Operation, bool]:
     """Record an operation for the caller to enqueue; return the operation, and whether it is new.
 
@@ -61,7 +61,8 @@ def create_operation(
     """
     if not 1 <= len(item_requests) <= MAX_ITEMS:
         raise ValueError(f"an operation takes 1 to {MAX_ITEMS:,} conversations, not {len(item_requests):,}")
-    columns = {"requested_by": by.name[:255], "requested_by_pk": by.pk, "total": len(item_requests), **claim}
+    who = Requester.of(by)
+    columns = {"requested_by": who.name[:255], "requested_by_pk": who.pk, "total": len(item_requests), **claim}
     try:
         with transaction.atomic(using=write_database()):
             operation = all_operations().create(verb=Verb(verb), form_token=form_token, **columns)
@@ -74,7 +75,7 @@ def create_operation(
     return operation, True
 
 
-def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | None) -> tuple[OperationItem, bool]:
+def create_once(item_request: ItemRequest, *, by: Any, form_token: str | None) -> tuple[OperationItem, bool]:
     """Create a conversation while the user waits, and return the item with its outcome, and whether it is new.
 
     If the form was submitted before, returns the item of the first submission; it is pending or sent while another
@@ -93,14 +94,15 @@ def create_once(item_request: ItemRequest, *, by: Requester, form_token: str | N
     return items.earliest("pk"), is_new
 
 
-def retry(operation: Operation, *, by: Requester) -> bool:
+def retry(operation: Operation, *, by: Any) -> bool:
     """Reset the items that failed or whose outcome is unknown, to be tried again; the caller enqueues the operation.
 
     A rename that stopped because the name had changed may now replace that name. A creation whose outcome is unknown
     is never tried again, nor is an item whose name is empty. Returns ``False`` if there is nothing to try again or
     the operation is unfinished.
     """
-    reset = {"finished_at": None, "trouble_since": None, "retried_by": by.name[:255], "retried_by_pk": by.pk}
+    who = Requester.of(by)
+    reset = {"finished_at": None, "trouble_since": None, "retried_by": who.name[:255], "retried_by_pk": who.pk}
     with transaction.atomic(using=write_database()):
         ended = all_operations().filter(pk=operation.pk, finished_at__isnull=False)
         if not (retryable(operation).exists() and ended.update(**reset)):
@@ -273,7 +275,7 @@ class Execution(Lease[Operation]):
         logs.log(event, operation=self.work.pk, verb=self.work.verb, **fields)
 
 
-def change_conversation(verb: str, wanted: ItemRequest, *, by: Requester, interactive: bool = False) -> dict[str, Any]:
+def change_conversation(verb: str, wanted: ItemRequest, *, by: Any, interactive: bool = False) -> dict[str, Any]:
     """Rename, delete or refresh one conversation; return names that others gave it: ``replaced`` and ``overtaken``."""
     row, names = wanted.conversation, {}
     if verb == Verb.RENAME:
@@ -296,9 +298,8 @@ def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
         return {}
     if item.conversation is None:
         raise Problem("row_deleted")
-    change = ItemRequest(
-        conversation=item.conversation, new_name=item.new_name, expected_updated_at=item.expected_updated_at
-    )
+    names: Any = {"new_name": item.new_name, "expected_updated_at": item.expected_updated_at}
+    change = ItemRequest(conversation=item.conversation, **names)
     return change_conversation(item.operation.verb, change, by=by)
 
 

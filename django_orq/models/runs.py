@@ -112,9 +112,7 @@ class SyncRun(Work):
     to_approve = models.PositiveBigIntegerField(
         _("need approval"), default=0, help_text=_("Missing conversations that are kept unless the run is approved.")
     )
-    needs_approval = models.CharField(
-        _("needs approval because"), max_length=20, choices=Approval, default="", blank=True
-    )
+    needs_approval = models.CharField(_("needs approval for"), max_length=20, choices=Approval, default="", blank=True)
     approvals = models.JSONField(_("approvals"), default=list, editable=False)
     """A list of ``{"reason", "by", "at", "to_approve"}``; ``at`` is in ISO 8601, ``to_approve`` a number of rows."""
     confirm_until = models.DateTimeField(null=True, editable=False)

@@ -7,10 +7,10 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ..conf import TOTAL_SECONDS
-from ..models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
+from ..models import Conversation, Operation, OperationItem, SyncRun
 from ..payloads import first_id
 from .database import all_items, all_rows, short_transaction
-from .history import Requester, all_changes, record_creation
+from .history import Kind, Origin, Requester, all_changes, record_creation
 
 _TOTAL, _TOLERANCE = timedelta(seconds=TOTAL_SECONDS), timedelta(minutes=2)
 """How long a request may take, and how far Orq's clock and the database's may differ."""
@@ -51,13 +51,11 @@ def _candidates(item: OperationItem) -> QuerySet[Conversation]:
         display_name=item.name.strip(),
         pk__gt=item.newest_row or 0,
     )
-    ours = all_changes().filter(
-        workspace=item.workspace, kind=ConversationChange.Kind.CREATED, origin=ConversationChange.Origin.HERE
-    )
+    ours = all_changes().filter(workspace=item.workspace, kind=Kind.CREATED, origin=Origin.HERE)
     newest = ours.order_by("-recorded_at", "-pk").values_list("conversation__created_by_id", flat=True)
     creators = {*newest[:_MAX_CREATORS]}
     by_us = rows.filter(created_by_id__in=creators) if len(creators) == 1 and None not in creators else rows
-    return by_us.exclude(changes__kind=ConversationChange.Kind.CREATED).order_by("remote_id")
+    return by_us.exclude(changes__kind=Kind.CREATED).order_by("remote_id")
 
 
 def _decide(item: OperationItem, candidates: list[Conversation], *, is_certain: bool, now: datetime) -> None:

@@ -17,6 +17,8 @@ from .database import all_rows, write_database
 from .rules import Plan, Verdict, same_json
 
 Kind, Origin = ConversationChange.Kind, ConversationChange.Origin
+Recorded = dict[str, ConversationChange]
+"""Entries by the ids of their conversations."""
 _MAX = 255
 """Characters of an actor's id or name that are kept."""
 
@@ -70,7 +72,7 @@ def all_changes() -> QuerySet[ConversationChange]:
     return QuerySet(ConversationChange, using=write_database())
 
 
-def record(plan: Plan, *, run: SyncRun | None, request: Request | None) -> dict[str, ConversationChange]:
+def record(plan: Plan, *, run: SyncRun | None, request: Request | None) -> Recorded:
     """Record what an answer changes, and return the last entry of each conversation by its id.
 
     Call it in the transaction that writes the rows, after they are written.
@@ -86,7 +88,7 @@ def record(plan: Plan, *, run: SyncRun | None, request: Request | None) -> dict[
 
 def record_deletions(
     rows: Iterable[Conversation], *, recorded_at: datetime, run: SyncRun | None = None, by: Requester | None = None
-) -> dict[str, ConversationChange]:
+) -> Recorded:
     """Record that rows became tombstones: after a user's request, or after a confirmation."""
     columns = {"kind": Kind.DELETED} | (by.columns if by is not None else {"origin": Origin.ORQ})
     entries = [_entry(row, old_name=row.display_name, updated_at=row.remote_updated_at, **columns) for row in rows]
@@ -170,9 +172,7 @@ def _entry(row: Conversation, *, updated_at: datetime, **columns: Any) -> Conver
     return entry
 
 
-def _insert(
-    entries: Sequence[ConversationChange], recorded_at: datetime, run: SyncRun | None
-) -> dict[str, ConversationChange]:
+def _insert(entries: Sequence[ConversationChange], recorded_at: datetime, run: SyncRun | None) -> Recorded:
     for entry in entries:
         entry.recorded_at, entry.run = recorded_at, run
     all_changes().bulk_create(entries)

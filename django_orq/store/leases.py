@@ -123,9 +123,7 @@ def idle(now: datetime, *, patience: timedelta) -> Q:
 def max_lease() -> float:
     """The longest lease of all workspaces, in seconds, for operations, whose items may be in several workspaces."""
     try:
-        return max(
-            (get_workspace(alias).lease_seconds for alias in workspace_aliases()), default=Workspace.lease_seconds
-        )
+        return max([get_workspace(one).lease_seconds for one in workspace_aliases()] or [Workspace.lease_seconds])
     except ImproperlyConfigured:  # reported by the code that sends the request
         return Workspace.lease_seconds
 

@@ -6,7 +6,7 @@ tombstones.
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -19,12 +19,12 @@ from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
 from ..exceptions import MirrorContended
-from ..models import Conversation, ConversationChange, SyncRun
+from ..models import Conversation, SyncRun
 from ..payloads import RemoteConversation
 from ..signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
 from . import history
 from .database import all_rows, is_contention, is_refusal, locked, short_transaction, write_database
-from .history import Request, Requester
+from .history import Recorded, Request, Requester
 from .rows import insert_rows, update_rows
 from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare, differs
 
@@ -33,8 +33,6 @@ ATTEMPTS = 3
 
 _OWN_COLUMNS = ("mirrored_at", "missing_since", "confirmed_at", "deleted_at")
 _COLUMNS = (*REMOTE_COLUMNS, "extra", "fingerprint", *_OWN_COLUMNS)
-_Recorded = Mapping[str, ConversationChange]
-"""Entries of the history by the ids of their conversations."""
 
 
 class _Moved(Exception):
@@ -125,9 +123,7 @@ def mark_deleted(conversation: Conversation, *, received_at: datetime, by: Reque
             history.take_over_deletion(conversation, by)
 
 
-def mark_confirmed_gone(
-    rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun
-) -> int:
+def mark_gone(rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun) -> int:
     """Turn missing rows into tombstones after Orq returned 404 for their ids, and return how many.
 
     A row that was mirrored or found by its id since ``asked_at`` stays unchanged. Call it inside a transaction.
@@ -171,9 +167,8 @@ def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at:
     Does nothing if the row was mirrored since ``asked_at``.
     """
     unmarked = Q(missing_since=None) | Q(confirmed_at__isnull=False)
-    all_rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at).update(
-        missing_since=Coalesce(F("missing_since"), Value(received_at)), confirmed_at=None
-    )
+    rows = all_rows().filter(unmarked, pk=conversation.pk, deleted_at=None, mirrored_at__lt=asked_at)
+    rows.update(missing_since=Coalesce(F("missing_since"), Value(received_at)), confirmed_at=None)
 
 
 def _lock(plan: Plan) -> None:
@@ -200,7 +195,7 @@ def _write(plan: Plan, run: SyncRun | None, request: Request | None) -> None:
     _announce_new([change.remote.remote_id for change in plan.new], plan.workspace, run, recorded)
 
 
-def _announce_new(ids: Sequence[str], workspace: str, run: SyncRun | None, recorded: _Recorded) -> None:
+def _announce_new(ids: Sequence[str], workspace: str, run: SyncRun | None, recorded: Recorded) -> None:
     if ids and conversation_created.has_listeners(Conversation):
         new = all_rows().filter(workspace=workspace, remote_id__in=ids).order_by("-remote_id")
         announce(conversation_created, list(new), run, recorded)
@@ -210,20 +205,20 @@ def _announce_changes(
     changed: Sequence[tuple[Change, Conversation]],
     rows: Sequence[Conversation],
     run: SyncRun | None,
-    recorded: _Recorded,
+    recorded: Recorded,
 ) -> None:
     for verdict, signal in ((Verdict.UPDATED, conversation_updated), (Verdict.RESTORED, conversation_restored)):
         of_verdict = [row for (change, _), row in zip(changed, rows, strict=True) if change.verdict is verdict]
         announce(signal, of_verdict, run, recorded)
 
 
-def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: _Recorded) -> None:
+def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: Recorded) -> None:
     """Send a signal for each row once the change is committed."""
     if rows and signal.has_listeners(Conversation):
         transaction.on_commit(partial(_send, signal, rows, run, recorded), using=write_database())
 
 
-def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: _Recorded) -> None:
+def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: Recorded) -> None:
     for row in rows:
         signal.send_robust(Conversation, conversation=row, run=run, change=recorded.get(row.remote_id))
 

@@ -19,7 +19,7 @@ from ..exceptions import ConversationNotFound, MalformedResponse, OrqError
 from ..models import Conversation, ConversationState, SyncRun
 from ..payloads import RemoteConversation
 from ..store.database import DatabaseClock, kept_rows, short_transaction, write_database
-from ..store.reconcile import mark_confirmed_gone, reconcile, unmark
+from ..store.reconcile import mark_gone, reconcile, unmark
 from ..store.rules import CONFIRMED_FOR, Answer, Plan
 from . import intervals, runs
 from .claim import Claim, end_of
@@ -117,7 +117,7 @@ class Confirmation:
         values["batch"] = min(2 * self.run.batch, _MAX_BATCH)
         with short_transaction():
             self._claim.save(values)
-            count = mark_confirmed_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
+            count = mark_gone(gone, asked_at=asked_at, received_at=now, run=self.run) if gone else 0
             self._claim.ours.update(tombstoned=self.run.tombstoned + count)
         self._claim.apply(values | {"tombstoned": self.run.tombstoned + count})
 

@@ -66,9 +66,8 @@ class Readers:
         self._count = count
         self._started = self._given_up = 0
         self._key = claim.workspace.api_key
-        self._service = ConversationService.for_workspace(
-            claim.run.workspace, api_key=ApiKey(lambda: self._key.read())
-        )
+        key = ApiKey(lambda: self._key.read())
+        self._service = ConversationService.for_workspace(claim.run.workspace, api_key=key)
         self._to_send: SimpleQueue[Request | None] = SimpleQueue()
         self._done: SimpleQueue[Request] = SimpleQueue()
         self._under_way: set[Request] = set()
@@ -170,9 +169,8 @@ class Readers:
             self._under_way.remove(request)
             self._given_up += 1  # its thread may never come back
             request.received_at = self._claim.clock.latest()
-            request.outcome = TransportError(
-                operation=request.operation, reason="the request timed out", sent=True, timed_out=True
-            )
+            late: Any = {"operation": request.operation, "reason": "the request timed out"}
+            request.outcome = TransportError(**late, sent=True, timed_out=True)
             self._ready.append(request)
 
     def _sort(self, request: Request, *, may_repeat: bool) -> None:
@@ -189,7 +187,19 @@ class Readers:
 
     def _start(self) -> None:
         self._started += 1
-        Thread(target=_read, args=(self._service, self._to_send, self._done, self._claim), daemon=True).start()
+        Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        """Send requests, in a thread of its own."""
+        while (request := self._to_send.get()) is not None:
+            request.sent_at = DatabaseClock.monotonic()
+            try:
+                request.outcome = request.send(self._service, _ONE_ATTEMPT)
+            except Exception as error:  # raised by the slice's thread
+                request.outcome = error
+            request.received_at = self._claim.clock.latest()
+            self._done.put(request)
+            del request  # its page, which an idle thread would keep
 
 
 def retrieve(remote_id: str, service: ConversationService, once: RetryConfig) -> RemoteConversation:
@@ -201,17 +211,3 @@ def _may_pass(outcome: object, retries: RetryConfig) -> bool:
     if isinstance(outcome, ServerError):
         return outcome.status in _REPEATABLE and outcome.retry_after is None
     return isinstance(outcome, TransportError) and retries.connection_errors
-
-
-def _read(
-    service: ConversationService, to_send: "SimpleQueue[Request | None]", done: "SimpleQueue[Request]", claim: Claim
-) -> None:
-    while (request := to_send.get()) is not None:
-        request.sent_at = DatabaseClock.monotonic()
-        try:
-            request.outcome = request.send(service, _ONE_ATTEMPT)
-        except Exception as error:  # raised by the slice's thread
-            request.outcome = error
-        request.received_at = claim.clock.latest()
-        done.put(request)
-        del request  # its page, which an idle thread would keep

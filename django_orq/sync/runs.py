@@ -291,10 +291,9 @@ def complete_incrementals(full: SyncRun) -> None:
 
 def _stopped_since(full: SyncRun) -> QuerySet[SyncRun]:
     """The incremental runs that began after this full run and reached their stop."""
-    ended = all_runs().filter(
-        workspace=full.workspace, mode=Mode.INCREMENTAL, state__in=(State.SUCCEEDED, State.PARTIAL)
-    )
-    return ended.filter(ended_early=False, stop_id__isnull=False, started_at__gte=full.started_at or full.queued_at)
+    began = {"mode": Mode.INCREMENTAL, "started_at__gte": full.started_at or full.queued_at}
+    ended = all_runs().filter(workspace=full.workspace, state__in=(State.SUCCEEDED, State.PARTIAL), **began)
+    return ended.filter(ended_early=False, stop_id__isnull=False)
 
 
 def prune(workspace: str, *, ended_run: int) -> None:

@@ -41,6 +41,7 @@ _FIELDS = {"created": "new", "tombstoned": "deleted"}
 """Columns of a run that have another name in the log."""
 
 OnProgress = Callable[[SyncRun], object]
+Interrupts = tuple[type[BaseException], ...]
 
 
 def run_slice(
@@ -48,7 +49,7 @@ def run_slice(
     *,
     seconds: float | None = None,
     on_progress: OnProgress = lambda _run: None,
-    interrupts: tuple[type[BaseException], ...] = (),
+    interrupts: Interrupts = (),
 ) -> SyncRun | None:
     """Work on a run for about ``seconds`` (by default the workspace's ``SLICE_SECONDS``), or until it ends.
 
@@ -73,9 +74,7 @@ def run_slice(
     return claim.run
 
 
-def _work_or_wait(
-    claim: Claim, stop: float, on_progress: OnProgress, interrupts: tuple[type[BaseException], ...]
-) -> None:
+def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress, interrupts: Interrupts) -> None:
     """Work until the slice ends, and record an error in the run. Raises ``LeaseLost`` if another worker has it now."""
     run = claim.run
     try:

@@ -166,9 +166,8 @@ class _Reading:
         at_stop = at_stop and self._pages >= self._claim.workspace.look_back_pages
         passed = down_to is not None and page.cursor is not None and page.cursor <= down_to
         self.is_at_end = at_stop or passed or not page.has_more
-        received = ReceivedPage(
-            page=page, after=self._cursor, asked_at=request.asked_at, received_at=request.received_at
-        )
+        times = {"asked_at": request.asked_at, "received_at": request.received_at}
+        received = ReceivedPage(page=page, after=self._cursor, **times)
         self.batch.add(received, is_last=self.is_at_end, is_short=is_short)
         self._requested_again = False
         self._page_before = frozenset(page.ids)

@@ -75,7 +75,7 @@ def test_one_workspace(filled):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "specify --changes or at least one age"),
+        ([], "specify --changes or an age"),
         (["--tombstones-older-than", "0"], "from 1 to 36,500"),
         (["--workspace", "other", "--runs-older-than", "90"], "no Orq workspace 'other'"),
     ],
