@@ -36,7 +36,7 @@ _NULL = ("metadata", "created_by_id", "updated_by_id")
 _Rows = QuerySet[Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Kind:
     """A kind of rows that one of the options of ``orq_prune`` deletes or scrubs."""
 
@@ -141,26 +141,14 @@ def _operations_about_tombstones(before: datetime, workspace: str | None) -> _Ro
     return all_operations().filter(Exists(about), finished_at__lt=before)
 
 
-def _payloads_of_tombstones(before: datetime, workspace: str | None) -> _Rows:
-    return _payloads_of(_tombstones(before, workspace))
-
-
 def _payloads_of(rows: _Rows) -> _Rows:
     return all_payloads().filter(Exists(rows.filter(workspace=OuterRef("workspace"), remote_id=OuterRef("key"))))
-
-
-def _runs(before: datetime, workspace: str | None) -> _Rows:
-    return _of(all_runs(), workspace).filter(finished_at__lt=before)
 
 
 def _unneeded_runs(rows: _Rows) -> _Rows:
     aliases = rows.order_by().values_list("workspace", flat=True).distinct()
     unneeded = (Q(pk__in=runs.unneeded(alias).values("pk")) for alias in aliases)
     return rows.filter(reduce(or_, unneeded, Q(pk__in=())))
-
-
-def _rejected(before: datetime, workspace: str | None) -> _Rows:
-    return _of(all_payloads(), workspace).filter(resolved_at__lt=before)
 
 
 def _old_changes(now: datetime, workspace: str | None) -> _Rows:
@@ -237,13 +225,15 @@ def _rows_of(model: type[Model]) -> _Rows:
 
 
 KINDS = (
-    Kind(option="scrub", label=_("names and metadata of deleted conversations"), old=_unscrubbed, delete=_scrub),
-    Kind(option="scrub", label=_("operations on deleted conversations"), old=_operations_about_tombstones),
-    Kind(option="scrub", label=_("rejected items of deleted conversations"), old=_payloads_of_tombstones),
-    Kind(option="tombstones", label=_("deleted conversations"), old=_tombstones, unneeded=_unused, delete=_remove),
-    Kind(option="runs", label=_("sync runs"), old=_runs, unneeded=_unneeded_runs),
-    Kind(option="operations", label=_("operations"), old=_operations),
-    Kind(option="rejected", label=_("resolved rejected items"), old=_rejected),
+    Kind("scrub", _("names and metadata of deleted conversations"), _unscrubbed, delete=_scrub),
+    Kind("scrub", _("operations on deleted conversations"), _operations_about_tombstones),
+    Kind("scrub", _("rejected items of deleted conversations"), lambda at, one: _payloads_of(_tombstones(at, one))),
+    Kind("tombstones", _("deleted conversations"), _tombstones, _unused, _remove),
+    Kind("runs", _("sync runs"), lambda at, one: _of(all_runs(), one).filter(finished_at__lt=at), _unneeded_runs),
+    Kind("operations", _("operations"), _operations),
+    Kind(
+        "rejected", _("resolved rejected items"), lambda at, one: _of(all_payloads(), one).filter(resolved_at__lt=at)
+    ),
 )
 """Scrubbing comes first, so that its numbers are the same with and without ``apply``."""
-CHANGES = Kind(option="changes", label=_("records of changes"), old=_old_changes)
+CHANGES = Kind("changes", _("records of changes"), _old_changes)

@@ -1,4 +1,7 @@
-"""Shows how fresh and healthy the mirror is, for people and for monitoring. The checks are in ``sync.health``."""
+"""Show how fresh the mirror is and which problems it has. Reads only the database; sends no requests to Orq.
+
+Exit codes: 0 healthy, 1 not healthy (FAIL), 2 wrong usage, 3 needs attention (WARN).
+"""
 
 import json
 import sys
@@ -16,10 +19,7 @@ HEALTHY, LOOK = 0, 3
 
 
 class Command(OrqCommand):
-    help = (
-        "Show how fresh the mirror is and which problems it has. Reads only the database; sends no requests to Orq. "
-        "Exit codes: 0 healthy, 1 not healthy (FAIL), 2 wrong usage, 3 needs attention (WARN)."
-    )
+    help = __doc__
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -54,7 +54,5 @@ class Command(OrqCommand):
 
 
 def _exit_code(findings: Sequence[Finding]) -> int:
-    levels = {finding.level for finding in findings}
-    if Level.FAIL in levels:
-        return FAILED
-    return LOOK if Level.LOOK in levels else HEALTHY
+    levels, worst_first = {finding.level for finding in findings}, {Level.FAIL: FAILED, Level.LOOK: LOOK}
+    return next((code for level, code in worst_first.items() if level in levels), HEALTHY)

@@ -1,4 +1,8 @@
-"""Deletes old rows and scrubs old tombstones. ``management.pruning`` decides which rows may be deleted."""
+"""Delete old rows that are no longer needed, and scrub old tombstones.
+
+Without --apply, only report what would be done. Specify at least one age, in days, or --changes. Exit codes: 0
+finished, 1 database error, 2 wrong usage, 4 interrupted (changes made before the interruption are kept).
+"""
 
 import time
 from argparse import ArgumentParser
@@ -27,11 +31,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Command(OrqCommand):
-    help = (
-        "Delete old rows that are no longer needed, and scrub old tombstones. Without --apply, only report what would "
-        "be done. Specify at least one age, in days, or --changes. Exit codes: 0 finished, 1 database error, 2 wrong "
-        "usage, 4 interrupted (changes made before the interruption are kept)."
-    )
+    help = __doc__
     requires_system_checks = ()  # some query the database, and this command reports an unreachable one itself
 
     def add_arguments(self, parser: ArgumentParser) -> None:

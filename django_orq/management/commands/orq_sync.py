@@ -1,4 +1,9 @@
-"""Runs a sync in this process, slice by slice, with the code that Celery workers run."""
+"""Mirror the conversations of an Orq workspace in this process, without Celery.
+
+Exit codes: 0 completed, 1 failed or cancelled, 2 wrong usage or unknown workspace, 3 completed with problems,
+4 unfinished (paused, waiting or out of budget), 5 another process is working on the run, 6 a dry run found
+differences. With --all, the worst of them all, in this order: 2, 1, 5, 4, 3, 6.
+"""
 
 import getpass
 import math
@@ -101,12 +106,7 @@ class Progress:
 
 
 class Command(OrqCommand):
-    help = (
-        "Mirror the conversations of an Orq workspace in this process, without Celery. Exit codes: 0 completed, "
-        "1 failed or cancelled, 2 wrong usage or unknown workspace, 3 completed with problems, 4 unfinished (paused, "
-        "waiting or out of budget), 5 another process is working on the run, 6 a dry run found differences. With "
-        "--all, the worst of them all, in this order: 2, 1, 5, 4, 3, 6."
-    )
+    help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         of = parser.add_mutually_exclusive_group()
@@ -114,19 +114,15 @@ class Command(OrqCommand):
         of.add_argument("--all", action="store_true", help="sync all configured workspaces, one after the other")
         parser.add_argument("--full", action="store_true", help="read the whole list, not only new conversations")
         parser.add_argument("--max-seconds", type=float, metavar="S", help="time budget; a later call resumes the run")
-        parser.add_argument(
-            "--wait",
-            action=BooleanOptionalAction,
-            help="wait until the run can continue, if Orq or the database has problems, instead of exiting with code "
-            "4; by default only on a terminal, and for at most five minutes",
+        text = (
+            "wait until the run can continue, instead of exiting with code 4 (default: on a terminal, for 5 minutes)"
         )
+        parser.add_argument("--wait", action=BooleanOptionalAction, help=text)
         parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: your login name)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--resume", type=int, metavar="RUN", help="resume a run that is paused or out of budget")
         which.add_argument("--approve", type=int, metavar="RUN", help="approve a run that was stopped for review")
-        which.add_argument(
-            "--dry-run", action="store_true", help="with --full: show what a full run would change; nothing is written"
-        )
+        which.add_argument("--dry-run", action="store_true", help="with --full: only show what it would change")
         which.add_argument("--fresh", action="store_true", help="cancel the unfinished run and start a new one")
 
     def handle(self, *args: Any, verbosity: int, workspace: str | None, wait: bool | None, **options: Any) -> None:
@@ -281,10 +277,7 @@ def _summary(run: SyncRun) -> str:
     names = ("created", "updated", "unchanged", "tombstoned", "restored", "rejected")
     fields: list[Any] = [SyncRun._meta.get_field(name) for name in names]
     requests = ngettext("%(count)s request", "%(count)s requests", run.requests) % {"count": number(run.requests)}
-    return _("Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(counted)s.") % {
-        "run": run.pk,
-        "state": run.get_state_display(),
-        "progress": counts(run),
-        "requests": requests,
-        "counted": ", ".join(f"{number(getattr(run, each.name))} {each.verbose_name}" for each in fields),
-    }
+    named = {"run": run.pk, "state": run.get_state_display(), "progress": counts(run), "requests": requests}
+    counted = ", ".join(f"{number(getattr(run, each.name))} {each.verbose_name}" for each in fields)
+    text = _("Sync run %(run)s %(state)s: %(progress)s, %(requests)s; %(counted)s.")
+    return text % {**named, "counted": counted}
