@@ -57,21 +57,19 @@ def check_characters(*, databases: Collection[str] | None = None, **kwargs: Any)
     with connections[alias].cursor() as cursor:
         cursor.execute(query)
         found = ", ".join(name for (name,) in cursor.fetchall())
-    warning = checks.Warning(
-        f"The tables of django_orq in {alias!r} cannot store every character, for example emoji ({found}).",
-        hint="Use utf8mb4 (MariaDB, MySQL) or UTF8 (PostgreSQL): see “Character sets” in the documentation.",
-        id="django_orq.W010",
-    )
-    return [warning] if found else []
+    text = f"The tables of django_orq in {alias!r} cannot store every character, for example emoji ({found})."
+    hint = "Use utf8mb4 (MariaDB, MySQL) or UTF8 (PostgreSQL): see “Character sets” in the documentation."
+    return [_warning("W010", text, hint)] if found else []
+
+
+def _warning(number: str, text: str, hint: str) -> CheckMessage:
+    return checks.Warning(text, hint=hint, id=f"django_orq.{number}")
 
 
 def _check_time_zone() -> Iterator[CheckMessage]:
     if not settings.USE_TZ:
-        yield checks.Error(
-            "django_orq needs USE_TZ = True.",
-            hint="Times from Orq and the database's clock are in UTC; naive times could be hours off.",
-            id="django_orq.E002",
-        )
+        hint = "Times from Orq and the database's clock are in UTC; naive times could be hours off."
+        yield checks.Error("django_orq needs USE_TZ = True.", hint=hint, id="django_orq.E002")
 
 
 def _check_workspaces() -> Iterator[CheckMessage]:
@@ -81,11 +79,8 @@ def _check_workspaces() -> Iterator[CheckMessage]:
         yield _invalid_settings(error)
         return
     if not aliases:
-        yield checks.Warning(
-            "No Orq workspace is configured.",
-            hint="Set ORQ_API_KEY, as a setting or an environment variable, or ORQ_WORKSPACES for several workspaces.",
-            id="django_orq.W001",
-        )
+        hint = "Set ORQ_API_KEY, as a setting or an environment variable, or ORQ_WORKSPACES for several workspaces."
+        yield _warning("W001", "No Orq workspace is configured.", hint)
     for alias in aliases:
         yield from _check_workspace(alias)
 
@@ -93,11 +88,10 @@ def _check_workspaces() -> Iterator[CheckMessage]:
 def _check_time_limits() -> Iterator[CheckMessage]:
     for task, name, seconds in import_string("django_orq.tasks.time_limits")():  # tasks.py needs the models
         if seconds and seconds <= TOTAL_SECONDS:
-            yield checks.Warning(
-                f"The {name} of the Celery task {task} is {seconds:g} s, but a request may take {TOTAL_SECONDS:g} s.",
-                hint="Set it to 180 s or more, for all tasks or in task_annotations for this one.",
-                id="django_orq.W011",
+            text = (
+                f"The {name} of the Celery task {task} is {seconds:g} s, but a request may take {TOTAL_SECONDS:g} s."
             )
+            yield _warning("W011", text, "Set it to 180 s or more, for all tasks or in task_annotations for this one.")
 
 
 def _invalid_settings(error: ImproperlyConfigured) -> CheckMessage:
@@ -112,24 +106,18 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
         yield _invalid_settings(error)
         return
     if problem := workspace.api_key.problem:
-        yield checks.Warning(
-            f"{workspace.api_key.label} {problem}.",
-            hint="Correct it. Until then no request can be sent to Orq.",
-            id="django_orq.W002",
-        )
+        hint = "Correct it. Until then no request can be sent to Orq."
+        yield _warning("W002", f"{workspace.api_key.label} {problem}.", hint)
     if not _is_secure(workspace.base_url):
-        yield checks.Warning(
-            f"{_option(workspace, 'BASE_URL')} does not use https, so the API key would be sent unencrypted.",
-            hint="Use https://…; plain http is only safe for a server on this machine.",
-            id="django_orq.W003",
-        )
+        text = f"{_option(workspace, 'BASE_URL')} does not use https, so the API key would be sent unencrypted."
+        yield _warning("W003", text, "Use https://…; plain http is only safe for a server on this machine.")
     yield from _check_lease(workspace)
     if workspace.api_style == "camel" and workspace.project_id is None:
-        yield checks.Warning(
-            f"{_option(workspace, 'PROJECT_ID')} is not set, but API_STYLE 'camel' needs it to create conversations.",
-            hint="Set it to the project's id in Orq. If you don't create conversations, silence this check.",
-            id="django_orq.W009",
+        text = (
+            f"{_option(workspace, 'PROJECT_ID')} is not set, but API_STYLE 'camel' needs it to create conversations."
         )
+        hint = "Set it to the project's id in Orq. If you don't create conversations, silence this check."
+        yield _warning("W009", text, hint)
 
 
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
@@ -138,12 +126,10 @@ def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
     slot_wait = 0 if workspace.requests_per_minute is None else MAX_SLEEP
     required = workspace.slice_seconds + slot_wait + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < required:
-        yield checks.Warning(
-            f"{_option(workspace, 'LEASE_SECONDS')} is {workspace.lease_seconds:g}, but a worker may need "
-            f"{required:g} s between two checkpoints. Another could take over while the first is still working.",
-            hint=f"Set it to {required:g} or more, or reduce SLICE_SECONDS. (A request may take {TOTAL_SECONDS:g} s.)",
-            id="django_orq.W004",
-        )
+        name, seconds = _option(workspace, "LEASE_SECONDS"), workspace.lease_seconds
+        text = f"{name} is {seconds:g}, but a worker may need {required:g} s between two checkpoints."
+        hint = f"Set it to {required:g} or more, or reduce SLICE_SECONDS. (A request may take {TOTAL_SECONDS:g} s.)"
+        yield _warning("W004", f"{text} Another could take over while the first is still working.", hint)
 
 
 def _is_secure(base_url: str) -> bool:
