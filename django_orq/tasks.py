@@ -138,17 +138,17 @@ def time_limits() -> Iterator[tuple[str, str, float | None]]:
             yield task.name, limit, getattr(task, limit) or task.app.conf[f"task_{limit}"]
 
 
-def enqueue_slice(run_id: int, *, countdown: float = 0.0) -> None:
+def enqueue_slice(run_id: int) -> None:
     """Enqueue the next slice of a run when the caller's transaction is committed.
 
     If the broker is unreachable, the failure is logged within 3 s, and the next scheduled sync enqueues the run.
     """
-    transaction.on_commit(lambda: _publish(walk_conversations, SyncRun, run_id, countdown), using=write_database())
+    _enqueue(walk_conversations, SyncRun, run_id)
 
 
-def enqueue_operation(operation_id: int, *, countdown: float = 0.0) -> None:
+def enqueue_operation(operation_id: int) -> None:
     """Enqueue the next slice of an operation, as ``enqueue_slice`` does for a run."""
-    transaction.on_commit(lambda: _publish(run_operation, Operation, operation_id, countdown), using=write_database())
+    _enqueue(run_operation, Operation, operation_id)
 
 
 def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
@@ -156,8 +156,11 @@ def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
     now = DatabaseClock(write_database()).now()
     seconds = max(0.0, (work.resume_at - now).total_seconds()) if work.resume_at else 0.0
     if seconds <= MAX_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
-        using = write_database()
-        transaction.on_commit(lambda: _publish(task, type(work), work.pk, seconds), using=using)
+        _enqueue(task, type(work), work.pk, countdown=seconds)
+
+
+def _enqueue(task: "Task[Any, Any]", work: type[Work], pk: int, *, countdown: float = 0.0) -> None:
+    transaction.on_commit(lambda: _publish(task, work, pk, countdown), using=write_database())
 
 
 def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float) -> None:
@@ -183,25 +186,24 @@ class Enqueued:
     def message(self, *, format_time: FormatTime = in_utc) -> str:
         """Return the outcome as a text; ``format_time`` formats the times in it."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        # A run that another process has just queued has no problems to report yet.
-        if self.is_not_enqueued or (self.is_others and self.run.state == SyncRun.State.QUEUED):
-            return self._sentence() % named
-        return " ".join([self._sentence() % named, *remarks(self.run, format_time=format_time)])
-
-    def _sentence(self) -> str:
+        is_queued = self.run.state == SyncRun.State.QUEUED
+        text = gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
         if self.is_not_enqueued:
-            return gettext(
+            text = gettext(
                 "Sync run %(run)s of workspace “%(workspace)s” is saved, but no worker could be notified. The next "
                 "scheduled sync runs it."
             )
-        if self.run.state == SyncRun.State.QUEUED:
-            return gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")
-        return gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
+        elif is_queued:
+            text = gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")
+        # A run that another process has just queued has no problems to report yet.
+        is_new = self.is_not_enqueued or (self.is_others and is_queued)
+        return " ".join([text % named, *([] if is_new else remarks(self.run, format_time=format_time))])
 
 
 def start(workspace: str, mode: str) -> Enqueued:
     """Open a run or resume the unfinished one, and enqueue it."""
-    return enqueue(_open(workspace, mode))
+    run = runs.open_run(workspace, mode)
+    return enqueue(runs.resume(run) if run.state == SyncRun.State.PAUSED else run)
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:
@@ -210,11 +212,6 @@ def start_unless_running(workspace: str, mode: str) -> Enqueued:
     if run is not None and not runs.can_be_resumed(run) and run not in runs.adoptable(workspace):
         return Enqueued(run=run, is_others=True)
     return start(workspace, mode)
-
-
-def _open(workspace: str, mode: str) -> SyncRun:
-    run = runs.open_run(workspace, mode)
-    return runs.resume(run) if run.state == SyncRun.State.PAUSED else run
 
 
 def enqueue(run: SyncRun) -> Enqueued:

@@ -62,16 +62,9 @@ class Claim(Lease[SyncRun]):
 
     def checkpoint(self, now: datetime) -> dict[str, Any]:
         """The columns that each checkpoint sets."""
-        return {
-            "checkpoint": self.run.checkpoint + 1,
-            "requests": self.run.requests,
-            "checkpoint_at": now,
-            "lease_until": now + self._length,
-            "failures": 0,
-            "malformed": 0,
-            "trouble_since": None,
-            "crashes": 0,
-        }
+        counters = {"checkpoint": self.run.checkpoint + 1, "requests": self.run.requests}
+        times = {"checkpoint_at": now, "lease_until": now + self._length, "trouble_since": None}
+        return {**counters, **times, **dict.fromkeys(("failures", "malformed", "crashes"), 0)}
 
     def save(self, values: dict[str, Any]) -> None:
         """The fence: save a checkpoint, or raise ``LeaseLost`` if the lease has run out or another worker has the run.

@@ -20,7 +20,7 @@ from ..store.database import DatabaseClock, write_database
 from ..store.leases import idle_operations
 from ..text import in_words
 from . import runs
-from .report import PATIENCE, counted_in_words, counts, database_in_words, not_taken_operation, not_taken_run, remarks
+from .report import PATIENCE, counted_in_words, counts, database_in_words, not_taken, remarks
 
 MAX_AGE = 900.0
 """The default limit for the newest complete run of any mode, in seconds."""
@@ -106,7 +106,10 @@ def examine(
 
 
 def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> Iterator[Finding]:
-    yield from _check_settings(alias)
+    try:
+        get_workspace(alias)
+    except ImproperlyConfigured as error:
+        yield Finding(code="settings", level=Level.FAIL, text=str(error), workspace=alias)
     fresh = runs.freshness(alias)
     yield _judge_age("last_incremental", alias, fresh.last_incremental, now, max_age)
     yield _judge_age("last_full", alias, fresh.last_full, now, max_full_age)
@@ -117,14 +120,9 @@ def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> 
         text = gettext("%(name)s was stopped for review.") % {"name": _name(stopped)}
         yield _run_finding("needs_approval", stopped, Level.LOOK, text, *remarks(stopped, for_terminal=True))
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
-    yield from _count_rejected(alias)
-
-
-def _check_settings(alias: str) -> Iterator[Finding]:
-    try:
-        get_workspace(alias)
-    except ImproperlyConfigured as error:
-        yield Finding(code="settings", level=Level.FAIL, text=str(error), workspace=alias)
+    if count := rejected.count_unresolved(alias):
+        numbers, text = {"count": count}, counted_in_words("rejected", count)
+        yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers=numbers)
 
 
 def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, limit: float) -> Finding:
@@ -180,17 +178,15 @@ def _judge_unfinished(run: SyncRun, now: datetime) -> Finding:
     if not _is_fresh(run, now):
         parts += remarks(run, for_terminal=True)
     level = Level.LOOK if _is_stalled(run, now) else Level.OK
-    seconds = {
-        f"{name}_seconds": until and (until - now).total_seconds()
-        for name, until in (("lease", run.lease_until), ("wait", run.resume_at))
-    }
+    ends = {"lease_seconds": run.lease_until, "wait_seconds": run.resume_at}
+    seconds = {name: until and (until - now).total_seconds() for name, until in ends.items()}
     return _run_finding("unfinished_run", run, level, *parts, **seconds)
 
 
 def _is_stalled(run: SyncRun, now: datetime) -> bool:
     """Return whether the run is paused, or no worker has taken it although one should have by now."""
     abandoned = run.lease_until is not None and now - run.lease_until > PATIENCE
-    overdue = not _is_fresh(run, now) and not_taken_run(run, for_terminal=True)
+    overdue = not _is_fresh(run, now) and not_taken(run, for_terminal=True)
     return bool(run.state == State.PAUSED or abandoned or overdue)
 
 
@@ -209,16 +205,10 @@ def _run_finding(code: str, run: SyncRun, level: Level, *sentences: str, **numbe
     return Finding(code=code, level=level, text=" ".join(sentences), workspace=run.workspace, numbers=numbers)
 
 
-def _count_rejected(alias: str) -> Iterator[Finding]:
-    if count := rejected.count_unresolved(alias):
-        text = counted_in_words("rejected", count)
-        yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers={"count": count})
-
-
 def _examine_operations(workspace: str | None) -> Iterator[Finding]:
     """Report the oldest operations that no worker has taken; an operation may have items of several workspaces."""
     for operation in idle_operations(workspace)[:MAX_OPERATIONS]:
-        if why := not_taken_operation(operation, for_terminal=True):
+        if why := not_taken(operation, for_terminal=True):
             text = gettext("Unfinished operation %(operation)s.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
             yield Finding(code="operation", level=Level.LOOK, text=" ".join([text, *why]), numbers=numbers)

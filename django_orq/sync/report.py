@@ -94,7 +94,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime
         found.append(_waiting(run, format_time))
     elif run.state == State.RUNNING and run.lease_until:
         found.extend(_working(run, run.lease_until, format_time, for_terminal=for_terminal))
-    found.extend(not_taken_run(run, for_terminal=for_terminal))
+    found.extend(not_taken(run, for_terminal=for_terminal))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.ended_early:
         found.append(_("Orq’s list ended early: some mirrored conversations are not in it."))
@@ -162,7 +162,7 @@ def remarks_on_operation(operation: Operation, *, format_time: FormatTime = in_u
     if resume_at is not None:
         text = _("Orq accepts no requests until %(time)s.") if code == MustWait.code else _("Resumes after %(time)s.")
         found.append(text % {"time": format_time(resume_at)})
-    return found + not_taken_operation(operation, for_terminal=False)
+    return found + not_taken(operation, for_terminal=False)
 
 
 def is_being_done(work: Work) -> bool:
@@ -170,17 +170,26 @@ def is_being_done(work: Work) -> bool:
     return work.lease_until is not None and work.lease_until >= DatabaseClock(write_database()).now()
 
 
-def not_taken_operation(operation: Operation, *, for_terminal: bool) -> list[str]:
-    """Return why no worker has taken the operation, if it is overdue by more than ``PATIENCE``."""
-    due = operation.resume_at or operation.lease_until or operation.started_at or operation.requested_at
-    return _not_taken(operation, task=OPERATE, due=due, for_terminal=for_terminal)
+def not_taken(work: SyncRun | Operation, *, for_terminal: bool) -> list[str]:
+    """Return why no worker has taken a run or an operation, if it is overdue by more than ``PATIENCE``.
 
-
-def _not_taken(work: Work, *, task: str, due: datetime, for_terminal: bool) -> list[str]:
-    """Return why no worker has taken work that has been due since ``due``."""
+    For a run that is queued, also if no worker was notified.
+    """
+    if isinstance(work, SyncRun):
+        if work.state not in CLAIMABLE or work.lease_until or work.wait == SyncRun.Wait.BUDGET:
+            return []
+        # Between two slices, and shortly before a wait is over, a run normally has no message for a moment.
+        is_queued, task, begun_at = work.state == State.QUEUED, WALK, work.checkpoint_at or work.started_at
+        due = work.resume_at or begun_at or work.queued_at
+    else:
+        is_queued, task, begun_at = False, OPERATE, work.lease_until or work.started_at
+        due = work.resume_at or begun_at or work.requested_at
     now = DatabaseClock(write_database()).now()
     if work.enqueued_at is None:
-        return [] if now - due < PATIENCE else [_not_enqueued(for_terminal=for_terminal)]
+        text = _("No worker was notified. The message broker may have been unreachable.")
+        text += " " + _("The next scheduled sync enqueues the work.")
+        text = text if for_terminal else _("Waiting for the next scheduled sync.")
+        return [text] if is_queued or now - due >= PATIENCE else []
     if now - work.enqueued_at < PATIENCE:
         return []
     minutes = int((now - work.enqueued_at) / timedelta(minutes=1))
@@ -190,23 +199,6 @@ def _not_taken(work: Work, *, task: str, due: datetime, for_terminal: bool) -> l
         minutes,
     )
     return [for_reader(text, is_operator=for_terminal) % {"count": number(minutes), "queue": queue_of(task)}]
-
-
-def not_taken_run(run: SyncRun, *, for_terminal: bool) -> list[str]:
-    """Return why no worker has taken the run, if none was notified or it is overdue by more than ``PATIENCE``."""
-    if run.state not in CLAIMABLE or run.lease_until or run.wait == SyncRun.Wait.BUDGET:
-        return []
-    if run.enqueued_at is None and run.state == State.QUEUED:
-        return [_not_enqueued(for_terminal=for_terminal)]
-    # Between two slices, and shortly before a wait is over, a run normally has no message for a moment.
-    due = run.resume_at or run.checkpoint_at or run.started_at or run.queued_at
-    return _not_taken(run, task=WALK, due=due, for_terminal=for_terminal)
-
-
-def _not_enqueued(*, for_terminal: bool) -> str:
-    why = _("No worker was notified. The message broker may have been unreachable.")
-    following = _("The next scheduled sync enqueues the work.")
-    return f"{why} {following}" if for_terminal else _("Waiting for the next scheduled sync.")
 
 
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
@@ -247,16 +239,12 @@ def what_approval_does(run: SyncRun) -> list[str]:
             "marked as deleted here only after another approval. Nothing is changed in Orq itself."
         )
         return [explain(run.error_code, run.error_params, for_operator=False), confirmed]
-    text = ngettext(
-        "If you approve this run, it looks up the %(count)s conversation that Orq’s list omits. If it no longer "
-        "exists in Orq, it is marked as deleted here; otherwise it is kept. Conversations that went missing later are "
-        "not checked by this run. Nothing is changed in Orq itself.",
-        "If you approve this run, it looks up each of the %(count)s conversations that Orq’s list omits. Those that "
-        "no longer exist in Orq are marked as deleted here, however many there are; the others are kept. "
-        "Conversations that went missing later are not checked by this run. Nothing is changed in Orq itself.",
-        left := left_to_confirm(run),
+    text = _(
+        "If you approve this run, it looks up the conversations that Orq’s list omits (%(count)s), one by one. Those "
+        "that no longer exist in Orq are marked as deleted here, however many there are; the others are kept. "
+        "Conversations that went missing later are not checked by this run. Nothing is changed in Orq itself."
     )
-    if not left:
+    if not (left := left_to_confirm(run)):
         return [_("The conversations that needed review are no longer missing, so you need not approve the run.")]
     return [_missing_in_words(run), text % {"count": number(left)}]
 

@@ -35,21 +35,15 @@ FULLY_CONFIRMED = Q(mode=Mode.FULL, state__in=(State.SUCCEEDED, State.PARTIAL), 
 """Full runs that confirmed all rows that were missing after their walk."""
 _NEWEST = {"last_incremental": Max("started_at"), "last_full": Max("started_at", filter=FULLY_CONFIRMED)}
 _RESET: dict[str, Any] = {
+    **dict.fromkeys(("failures", "malformed"), 0),
+    **dict.fromkeys(("trouble_since", "enqueued_at", "budget_until"), None),
+    **dict.fromkeys(("error_code", "ticket"), ""),
     "state": State.QUEUED,
-    "failures": 0,
-    "malformed": 0,
-    "trouble_since": None,
-    "error_code": "",
     "error_params": {},
-    "ticket": "",
-    "enqueued_at": None,
-    "budget_until": None,
 }
 """The columns that resuming or approving a run resets: earlier errors no longer count."""
-_COUNTERS = (
-    *("pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated", "rejected"),
-    *("missing", "unlisted", "tombstoned"),
-)
+_COUNTERS = ["pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated", "rejected"]
+_COUNTERS += ["missing", "unlisted", "tombstoned"]
 _RESTART: dict[str, Any] = {
     **dict.fromkeys(_COUNTERS, 0),
     **dict.fromkeys(("cursor", "head_id", "stop_id", "started_at"), None),

@@ -33,10 +33,8 @@ MAX_MALFORMED = 3
 MAX_TROUBLE = timedelta(hours=24)
 _FIRST_BACKOFF, _MAX_BACKOFF = 5.0, 300.0
 
-_OF_THE_END = (
-    *("state", "pages", "requests", "seen", "created", "updated", "restored", "tombstoned", "rejected", "to_approve"),
-    "seconds",
-)
+_OF_THE_END = ["state", "pages", "requests", "seen", "created", "updated", "restored", "tombstoned", "rejected"]
+_OF_THE_END += ["to_approve", "seconds"]
 _FIELDS = {"created": "new", "tombstoned": "deleted"}
 """Columns of a run that have another name in the log."""
 
@@ -184,13 +182,8 @@ def _finish(claim: Claim) -> None:
 
 def _fail(claim: Claim, error: Exception) -> None:
     run = claim.run
-    doubts = isinstance(error, orq.WorkspaceDoubted)
-    _end(
-        claim,
-        SyncRun.State.FAILED,
-        needs_approval=SyncRun.Approval.WORKSPACE if doubts else "",
-        **_describe(error),
-    )
+    needs_approval = SyncRun.Approval.WORKSPACE if isinstance(error, orq.WorkspaceDoubted) else ""
+    _end(claim, SyncRun.State.FAILED, needs_approval=needs_approval, **_describe(error))
     _log(logs.SYNC_RUN_FAILED, run, ("pages", "requests", "error_code", "seconds"))
     runs.prune(run.workspace, ended_run=run.pk)
 
@@ -254,19 +247,11 @@ def _pause(error: orq.OrqError, run: SyncRun) -> tuple[SyncRun.Wait, float]:
     if error.code == "pace_kept":
         return SyncRun.Wait.PACE, error.params["seconds"]
     if error.retry_after is not None:
-        return SyncRun.Wait.RETRY_AFTER, _asked_for(error)
+        # At least one second, so that 0 does not cause a busy loop.
+        return SyncRun.Wait.RETRY_AFTER, min(max(error.retry_after, 1.0), rate_limits.MAX_WAIT.total_seconds())
     cause = SyncRun.Wait.DATABASE if error.code in ("database_trouble", "mirror_contended") else SyncRun.Wait.BACKOFF
-    return cause, _backoff(run.failures)
-
-
-def _asked_for(error: orq.OrqError) -> float:
-    """The seconds of Retry-After, at most an hour; at least one second, so that 0 does not cause a busy loop."""
-    return min(max(error.retry_after or 0.0, 1.0), rate_limits.MAX_WAIT.total_seconds())
-
-
-def _backoff(failures: int) -> float:
-    """Seconds: 5 the first time, doubling to 5 minutes, with jitter."""
-    return min(_FIRST_BACKOFF * 2.0 ** (failures - 1), _MAX_BACKOFF) * random.uniform(0.8, 1)  # noqa: S311 # jitter
+    seconds = min(_FIRST_BACKOFF * 2.0 ** (run.failures - 1), _MAX_BACKOFF)
+    return cause, seconds * random.uniform(0.8, 1)  # noqa: S311 # jitter, not a secret
 
 
 def _describe(error: Exception) -> dict[str, Any]:
