@@ -29,28 +29,9 @@ class PageSerializer(Serializer[Any]):
     freshness = serializers.FreshnessSerializer()
 
 
-@spectacular.extend_schema_serializer(many=False)
-class ConversationPageSerializer(PageSerializer):
-    """A page of conversations."""
-
-    results = serializers.ConversationSerializer(many=True)
-    searched_back_to = serializers.TimeField(
-        allow_null=True, help_text=_("Only conversations created since this time were searched; null if all were.")
-    )
-
-
-@spectacular.extend_schema_serializer(many=False)
-class SyncRunPageSerializer(PageSerializer):
-    """A page of sync runs."""
-
-    results = serializers.SyncRunSerializer(many=True)
-
-
-@spectacular.extend_schema_serializer(many=False)
-class ConversationChangePageSerializer(PageSerializer):
-    """A page of changes."""
-
-    results = serializers.ConversationChangeSerializer(many=True)
+def _page(name: str, **fields: Any) -> Any:
+    kind = type(f"{name}PageSerializer", (PageSerializer,), {"__doc__": "One page of the list.", **fields})
+    return spectacular.extend_schema_serializer(many=False)(kind)
 
 
 class ErrorSerializer(Serializer[Any]):
@@ -106,13 +87,17 @@ def _operation(summary: Any, responses: dict[int, Any], *parameters: Any, **opti
 
 _of_conversations = partial(_operation, tags=["conversations"])
 _of_runs = partial(_operation, tags=["sync-runs"])
+_OLDEST: Any = serializers.TimeField(
+    allow_null=True, help_text=_("Only conversations created since this time were searched; null if all were.")
+)
+_CONVERSATIONS = _page("Conversation", results=serializers.ConversationSerializer(many=True), searched_back_to=_OLDEST)
+_CHANGES = _page("ConversationChange", results=serializers.ConversationChangeSerializer(many=True))
+_RUNS = _page("SyncRun", results=serializers.SyncRunSerializer(many=True))
 _SHOWN = {200: serializers.ConversationSerializer}
 _RENAMED = {200: RenamedConversationSerializer, 409: _CHANGED}
 
 conversations = spectacular.extend_schema_view(
-    list=_of_conversations(
-        _("List conversations"), _READ | {200: ConversationPageSerializer}, serializers.ConversationQuery
-    ),
+    list=_of_conversations(_("List conversations"), _READ | {200: _CONVERSATIONS}, serializers.ConversationQuery),
     create=_of_conversations(_("Create a conversation"), _CHANGES_ORQ | {201: serializers.ConversationSerializer}),
     retrieve=_of_conversations(_("Retrieve a conversation"), _READ | _SHOWN),
     partial_update=_of_conversations(_("Rename a conversation"), _CHANGES_ORQ | _RENAMED),
@@ -121,12 +106,10 @@ conversations = spectacular.extend_schema_view(
     fetch=_of_conversations(_("Fetch a conversation by its Orq id"), _ASKS_ORQ | _SHOWN),
 )
 changes = spectacular.extend_schema_view(
-    list=_operation(
-        _("List changes"), _READ | {200: ConversationChangePageSerializer}, serializers.ChangeQuery, tags=["changes"]
-    )
+    list=_operation(_("List changes"), _READ | {200: _CHANGES}, serializers.ChangeQuery, tags=["changes"])
 )
 sync_runs = spectacular.extend_schema_view(
-    list=_of_runs(_("List sync runs"), _READ | {200: SyncRunPageSerializer}, serializers.SyncRunQuery),
+    list=_of_runs(_("List sync runs"), _READ | {200: _RUNS}, serializers.SyncRunQuery),
     create=_of_runs(_("Start or resume a sync run"), _STARTS_A_RUN),
     retrieve=_of_runs(_("Retrieve a sync run"), _READ | {200: serializers.SyncRunDetailSerializer}),
     pause=_of_runs(_("Pause a sync run"), _STOPS_A_RUN, request=None),

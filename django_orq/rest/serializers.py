@@ -14,11 +14,8 @@ from ..payloads import MAX_NAME, REMOTE_ID
 from ..sync.report import counts, how_far, remarks
 from ..sync.runs import Freshness
 
-__all__ = [
-    *("ApproveSerializer", "ConversationChangeSerializer", "ConversationSerializer", "FetchSerializer"),
-    *("RenameSerializer",),
-    *("StartSerializer", "SyncRunDetailSerializer", "SyncRunSerializer"),
-]
+__all__ = ["ApproveSerializer", "ConversationChangeSerializer", "ConversationSerializer", "FetchSerializer"]
+__all__ += ["RenameSerializer", "StartSerializer", "SyncRunDetailSerializer", "SyncRunSerializer"]
 
 MAX_PAGE_SIZE = 100
 
@@ -106,12 +103,7 @@ class RenameSerializer(serializers.Serializer[Any]):
 
     display_name = NameField()
     expected_updated_at = TimeField(
-        write_only=True,
-        required=False,
-        help_text=_(
-            "The remote_updated_at that you read. If the mirror has a newer change, or Orq has another name than the "
-            "mirror, the conversation is not renamed (409)."
-        ),
+        write_only=True, required=False, help_text=_("The remote_updated_at that you read; if it has changed, 409.")
     )
 
 

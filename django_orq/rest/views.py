@@ -4,9 +4,10 @@ from typing import Any
 
 from django.apps import apps
 from django.utils.translation import gettext, gettext_lazy as _
-from rest_framework import mixins, status
+from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
+from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -26,13 +27,7 @@ __all__ = ["ConversationChangeViewSet", "ConversationViewSet", "SyncRunViewSet"]
 _WITHOUT_BODY: Any = {"detail": True, "methods": ["post"], "serializer_class": serializers.NothingSerializer}
 
 
-class ConversationViewSet(
-    mixins.ListModelMixin,
-    mixins.CreateModelMixin,
-    mixins.RetrieveModelMixin,
-    mixins.DestroyModelMixin,
-    WorkspaceViewSet,
-):
+class ConversationViewSet(ListModelMixin, CreateModelMixin, RetrieveModelMixin, DestroyModelMixin, WorkspaceViewSet):
     """Conversations of one workspace.
 
     They are read from the mirror. Changes are made in Orq first, and then in the mirror. A conversation that was
@@ -115,7 +110,7 @@ class ConversationViewSet(
         return mirror.fetch_conversation(workspace=self.workspace, interactive=True, **serializer.validated_data)
 
 
-class ConversationChangeViewSet(mixins.ListModelMixin, WorkspaceViewSet):
+class ConversationChangeViewSet(ListModelMixin, WorkspaceViewSet):
     """Changes of the conversations of one workspace, or of one conversation, newest first.
 
     To follow changes, read again from ten minutes before the last one that you have seen, and drop the ids that you
@@ -150,7 +145,7 @@ class ConversationChangeViewSet(mixins.ListModelMixin, WorkspaceViewSet):
         return {**super().get_serializer_context(), "people": people(self.workspace, in_orq)}
 
 
-class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WorkspaceViewSet):
+class SyncRunViewSet(ListModelMixin, RetrieveModelMixin, WorkspaceViewSet):
     """Sync runs of one workspace, newest first. A run updates the mirror from Orq in the background."""
 
     queryset = SyncRun.objects.all()
