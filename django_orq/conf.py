@@ -177,13 +177,11 @@ class Workspace:
     api_key: ApiKey = field(compare=False)
     """Validated when it is read. A callable is called each time, so keys can be rotated."""
     base_url: str = _option(
-        DEFAULT_BASE_URL,
-        _is_base_url,
-        f"a URL such as {DEFAULT_BASE_URL!r}, without user, password, query or fragment",
+        DEFAULT_BASE_URL, _is_base_url, f"a URL like {DEFAULT_BASE_URL!r}, without user, password, query or fragment"
     )
     api_style: str = _option("snake", lambda value: value in API_STYLES, f"one of {', '.join(map(repr, API_STYLES))}")
     project_id: str | None = _option(
-        None, lambda value: value is None or (isinstance(value, str) and value != ""), "a string, or None"
+        None, lambda x: x is None or (isinstance(x, str) and x != ""), "a string, or None"
     )
     connect_timeout: float = _seconds(5.0)
     read_timeout: float = _seconds(30.0)

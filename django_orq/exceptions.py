@@ -18,12 +18,10 @@ from django.utils.translation import gettext
 
 from .text import for_reader, marked as _
 
-__all__ = [
-    *("APIError", "AuthenticationFailed", "ConversationChanged", "ConversationNotFound", "CursorIgnored"),
-    *("InvalidName", "MalformedResponse", "MirrorBehind", "MirrorContended", "MustWait", "OrqError"),
-    *("OutcomeUnknown", "PermissionRefused", "Problem", "RateLimited", "ServerError", "StrayWrite"),
-    *("TransportError", "WorkspaceDoubted"),
-]
+__all__ = ["APIError", "AuthenticationFailed", "ConversationChanged", "ConversationNotFound", "CursorIgnored"]
+__all__ += ["InvalidName", "MalformedResponse", "MirrorBehind", "MirrorContended", "MustWait", "OrqError"]
+__all__ += ["OutcomeUnknown", "PermissionRefused", "Problem", "RateLimited", "ServerError", "StrayWrite"]
+__all__ += ["TransportError", "WorkspaceDoubted"]
 
 _WRITES = frozenset({"create", "update", "delete"})
 """The remote operations that change something."""

@@ -36,12 +36,8 @@ SYNC_RUN_LEFT_PAUSED = Event("sync_run.left_paused", WARNING, "sync run %(run)s 
 SYNC_RUN_PAUSED = Event("sync_run.paused", INFO, "sync run %(run)s paused")
 SYNC_RUN_APPROVED = Event("sync_run.approved", INFO, "sync run %(run)s approved (%(reason)s)")
 SYNC_RUN_CANCELLED = Event("sync_run.cancelled", INFO, "sync run %(run)s cancelled")
-SYNC_RUN_FINISHED = Event(
-    "sync_run.finished",
-    INFO,
-    "sync run %(run)s %(state)s: seen %(seen)s, new %(new)s, updated %(updated)s, deleted %(deleted)s, "
-    "rejected %(rejected)s; requests %(requests)s",
-)
+_COUNTS = "seen %(seen)s, new %(new)s, updated %(updated)s, deleted %(deleted)s, rejected %(rejected)s"
+SYNC_RUN_FINISHED = Event("sync_run.finished", INFO, f"sync run %(run)s %(state)s: {_COUNTS}; requests %(requests)s")
 SYNC_RUN_FAILED = Event("sync_run.failed", ERROR, "sync run %(run)s failed after page %(pages)s: %(error_code)s")
 SYNC_RUN_DATABASE_FAILED = Event("sync_run.database_failed", ERROR, "sync run %(run)s: database error")
 OPERATION_ADOPTED = Event("operation.adopted", WARNING, "operation %(operation)s resumed after its worker died")
@@ -50,24 +46,21 @@ OPERATION_WAITS = Event("operation.waits", WARNING, "operation %(operation)s wai
 OPERATION_ITEM_FAILED = Event(
     "operation.item_failed", WARNING, "operation %(operation)s: %(item)s failed: %(error_code)s"
 )
-OPERATION_ITEM_UNKNOWN = Event("operation.item_unknown", WARNING, "operation %(operation)s: %(item)s: %(error_code)s")
-OPERATION_GIVEN_UP = Event("operation.given_up", WARNING, "operation %(operation)s: %(items)s skipped: %(error_code)s")
-OPERATION_FINISHED = Event(
-    "operation.finished", INFO, "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
+OPERATION_ITEM_UNKNOWN = Event(
+    "operation.item_unknown", WARNING, "operation %(operation)s: %(item)s unknown: %(error_code)s"
 )
+OPERATION_GIVEN_UP = Event("operation.given_up", WARNING, "operation %(operation)s: %(items)s skipped: %(error_code)s")
+_ENDED = "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
+OPERATION_FINISHED = Event("operation.finished", INFO, _ENDED)
 OPERATION_DATABASE_FAILED = Event("operation.database_failed", ERROR, "operation %(operation)s: database error")
 PEOPLE_FAILED = Event("people.failed", ERROR, "workspace %(workspace)s: PEOPLE could not name the people")
 PUBLISHING_FAILED = Event("publishing.failed", ERROR, "%(work)s %(id)s could not be enqueued: %(problem)s")
 REQUEST_ANSWERED = Event("request.answered", DEBUG, "Orq %(call)s: %(answer)s after %(seconds).3f s")
-REQUEST_OUTCOME_UNKNOWN = Event(
-    "request.outcome_unknown", WARNING, "workspace %(workspace)s: outcome of %(call)s unknown: %(error_code)s"
+REQUEST_UNKNOWN = Event(
+    "request.outcome_unknown", WARNING, "%(workspace)s: outcome of %(call)s unknown: %(error_code)s"
 )
-REQUEST_NOT_MIRRORED = Event(
-    "request.not_mirrored", WARNING, "workspace %(workspace)s: %(call)s completed in Orq, but the row was not updated"
-)
-REQUEST_WAIT_NOT_KEPT = Event(
-    "request.wait_not_kept", ERROR, "workspace %(workspace)s: Retry-After of %(error_code)s could not be stored"
-)
+REQUEST_NOT_MIRRORED = Event("request.not_mirrored", WARNING, "%(workspace)s: %(call)s done in Orq, but not mirrored")
+REQUEST_WAIT_NOT_KEPT = Event("request.wait_not_kept", ERROR, "%(workspace)s: a Retry-After (%(error_code)s) is lost")
 REST_FAILED = Event("rest.failed", ERROR, "a REST view failed: %(problem)s")
 PRUNING_FAILED = Event("pruning.failed", WARNING, "old rows of kind %(kind)s could not be deleted")
 PRUNED = Event("pruning.done", INFO, "pruned rows of kind %(kind)s: %(count)s; kept: %(kept)s")

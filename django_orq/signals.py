@@ -7,10 +7,8 @@ finds). The sender of ``sync_run_finished`` is ``SyncRun``; its argument is ``ru
 
 from django.dispatch import Signal
 
-__all__ = [
-    *("conversation_created", "conversation_deleted", "conversation_restored", "conversation_updated"),
-    "sync_run_finished",
-]
+__all__ = ["conversation_created", "conversation_deleted", "conversation_restored", "conversation_updated"]
+__all__ += ["sync_run_finished"]
 
 conversation_created = Signal()
 conversation_updated = Signal()

@@ -73,13 +73,9 @@ class CreateForm(_NameForm):
 
     @property
     def item_request(self) -> ItemRequest:
+        workspace = self.cleaned_data.get("workspace", self.lone_workspace)
         name = self.cleaned_data["display_name"]
-        return ItemRequest(conversation=Conversation(workspace=self.chosen_workspace, display_name=name))
-
-    @property
-    def chosen_workspace(self) -> str:
-        chosen: str = self.cleaned_data.get("workspace", self.lone_workspace)
-        return chosen
+        return ItemRequest(conversation=Conversation(workspace=workspace, display_name=name))
 
 
 class RenameForm(_NameForm):

@@ -196,9 +196,8 @@ class ConversationList(WorkspaceList):
     """
 
     cut_text = _(
-        "Only the newest %(count)s conversations were searched for this name. "
-        "To find an older one, search for the beginning of its Orq id. If it is unlisted, missing or deleted, "
-        "filtering by that state also helps."
+        "Only the newest %(count)s conversations were searched for this name. To find an older one, search for the "
+        "beginning of its Orq id, or filter by the state that it has."
     )
 
     @cached_property

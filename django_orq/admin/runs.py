@@ -122,13 +122,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def _changes(self, request: HttpRequest, run: SyncRun) -> list[tuple[Any, str, str]]:
         """The counters that have changes on record: label, number, and URL of the list."""
-        kinds: dict[str, dict[str, Any]] = {
-            "updated": {"kind__exact": [Kind.RENAMED, Kind.CHANGED]},
-            "restored": {"kind__exact": Kind.RESTORED},
-            "tombstoned": {"kind__exact": Kind.DELETED},
-        }
+        kinds = {"updated": [Kind.RENAMED, Kind.CHANGED], "restored": [Kind.RESTORED], "tombstoned": [Kind.DELETED]}
         of_run = partial(changes_url, request, self.admin_site, run.workspace, run__id__exact=run.pk)
-        counted = [(name, count, of_run(**kinds[name])) for name in kinds if (count := getattr(run, name))]
+        counted = [(name, count, of_run(kind__exact=kinds[name])) for name in kinds if (count := getattr(run, name))]
         return [(label_for_field(name, SyncRun), number(count), url) for name, count, url in counted if url]
 
     # The actions

@@ -184,7 +184,7 @@ class Migration(migrations.Migration):
                 (
                     "rejected",
                     models.PositiveBigIntegerField(
-                        default=0, help_text="Items of Orq’s list that could not be mirrored.", verbose_name="rejected"
+                        default=0, help_text="Items that could not be mirrored.", verbose_name="rejected"
                     ),
                 ),
                 (
@@ -206,9 +206,7 @@ class Migration(migrations.Migration):
                 (
                     "tombstoned",
                     models.PositiveBigIntegerField(
-                        default=0,
-                        help_text="Missing conversations that no longer exist in Orq.",
-                        verbose_name="deleted",
+                        default=0, help_text="Missing ones that Orq no longer has.", verbose_name="deleted"
                     ),
                 ),
                 (
@@ -364,7 +362,7 @@ class Migration(migrations.Migration):
                     ),
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique")
+                    models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conv_unique")
                 ],
             },
         ),

@@ -30,12 +30,11 @@ from ..store.history import Request, Requester, name_before
 from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
 
-__all__ = [
-    *("Renamed", "create_conversation", "delete_conversation", "fetch_conversation", "refresh_conversation"),
-    "rename_conversation",
-]
+__all__ = ["Renamed", "create_conversation", "delete_conversation", "fetch_conversation", "refresh_conversation"]
+__all__ += ["rename_conversation"]
 
 Kind = ConversationChange.Kind
+_Pair = tuple[RemoteConversation, RemoteConversation]
 FRESH = timedelta(seconds=2)
 """The maximum age of the response that a rename relies on."""
 MAX_COMPARISONS = 10
@@ -66,10 +65,10 @@ def create_conversation(
     made the change but the row could not be updated.
     """
     clock = DatabaseClock(write_database())
-    with _service_for(workspace, "create", clock, interactive=interactive) as service:
+    with _service(workspace, "create", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.create(display_name=display_name))
     (created,) = answer.conversations
-    with _behind_if_not_written(workspace, "create", created.remote_id):
+    with _or_behind(workspace, "create", created.remote_id):
         _mirror(answer, workspace, Request(kind=Kind.CREATED, by=Requester.of(by)))
         return _get(workspace, created.remote_id)
 
@@ -94,12 +93,12 @@ def rename_conversation(
     clock = DatabaseClock(write_database())
     workspace, remote_id = conversation.workspace, conversation.remote_id
     with (
-        _service_for(workspace, "update", clock, interactive=interactive) as service,
+        _service(workspace, "update", clock, interactive=interactive) as service,
         _missing_if_not_found(conversation, clock),
     ):
         expected = expected_updated_at or conversation.remote_updated_at
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
-    with _behind_if_not_written(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
+    with _or_behind(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
         was_sent = answer.conversations[0] is not seen
         is_ours = was_sent or requester.repeats
         request = Request(kind=Kind.RENAMED, by=requester, seen=seen if was_sent else None) if is_ours else None
@@ -113,12 +112,12 @@ def delete_conversation(conversation: Conversation, *, by: Any = None, interacti
     clock, requester = DatabaseClock(write_database()), Requester.of(by)
     was_ours = requester.repeats
     with (
-        _service_for(conversation.workspace, "delete", clock, interactive=interactive) as service,
+        _service(conversation.workspace, "delete", clock, interactive=interactive) as service,
         suppress(ConversationNotFound),
     ):
         service.delete(conversation_id=conversation.remote_id)
         was_ours = True
-    with _behind_if_not_written(conversation.workspace, "delete", conversation.remote_id):
+    with _or_behind(conversation.workspace, "delete", conversation.remote_id):
         mark_deleted(conversation, received_at=clock.latest(), by=requester, was_ours=was_ours)
         _reload(conversation)
 
@@ -153,7 +152,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
 
 
 def _retrieve(workspace: str, remote_id: str, clock: DatabaseClock, *, interactive: bool) -> None:
-    with _service_for(workspace, "retrieve", clock, interactive=interactive) as service:
+    with _service(workspace, "retrieve", clock, interactive=interactive) as service:
         answer = _ask(clock, lambda: service.retrieve(conversation_id=remote_id))
     _mirror(answer, workspace)
 
@@ -180,21 +179,19 @@ def _rename_unless_changed(
 
 
 @contextmanager
-def _service_for(
-    workspace: str, operation: str, clock: DatabaseClock, *, interactive: bool
-) -> Iterator[ConversationService]:
+def _service(alias: str, operation: str, clock: DatabaseClock, *, interactive: bool) -> Iterator[ConversationService]:
     """Yield the workspace's service, or raise ``MustWait``. If Orq asks us to wait in its response, record that."""
-    rate_limits.check(workspace, operation=operation, clock=clock)
+    rate_limits.check(alias, operation=operation, clock=clock)
     try:
-        with ConversationService.for_workspace(workspace, interactive=interactive) as service:
+        with ConversationService.for_workspace(alias, interactive=interactive) as service:
             yield service
     except OrqError as error:
         try:
-            rate_limits.record_retry_after(workspace, error, clock=clock)
+            rate_limits.record_retry_after(alias, error, clock=clock)
         except DatabaseError:  # it must not hide the outcome of the request
-            logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=workspace, error_code=error.code, exc_info=True)
+            logs.log(logs.REQUEST_WAIT_NOT_KEPT, workspace=alias, error_code=error.code, exc_info=True)
         if error.leaves_doubt:
-            logs.log(logs.REQUEST_OUTCOME_UNKNOWN, workspace=workspace, call=operation, error_code=error.code)
+            logs.log(logs.REQUEST_UNKNOWN, workspace=alias, call=operation, error_code=error.code)
         raise
 
 
@@ -215,13 +212,7 @@ def _mirror(answer: Answer, workspace: str, request: Request | None = None) -> P
 
 
 @contextmanager
-def _behind_if_not_written(
-    workspace: str,
-    operation: str,
-    remote_id: str,
-    *,
-    renamed: tuple[RemoteConversation, RemoteConversation] | None = None,
-) -> Iterator[None]:
+def _or_behind(workspace: str, operation: str, remote_id: str, *, renamed: _Pair | None = None) -> Iterator[None]:
     """Raise ``MirrorBehind`` if the row cannot be updated: Orq made the change, so the request has not failed.
 
     ``renamed`` is the conversation before and after a rename; if the row has a third name, the rename replaced it.
@@ -268,12 +259,8 @@ def _has_changed(seen: RemoteConversation, conversation: Conversation, expected:
 
 
 def _changed(seen: RemoteConversation) -> ConversationChanged:
-    return ConversationChanged(
-        remote_id=seen.remote_id,
-        display_name=seen.display_name,
-        updated_at=seen.updated_at,
-        updated_by_id=seen.updated_by_id,
-    )
+    told = ("remote_id", "display_name", "updated_at", "updated_by_id")
+    return ConversationChanged(**{name: getattr(seen, name) for name in told})
 
 
 def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:

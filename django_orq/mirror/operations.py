@@ -114,12 +114,6 @@ def retry(operation: Operation, *, by: Any) -> bool:
     return True
 
 
-def pending_items(operation: Operation) -> QuerySet[OperationItem]:
-    """Return the items that have no outcome yet."""
-    items = all_items().select_related("operation", "conversation")
-    return items.filter(operation=operation, state__in=(State.PENDING, State.SENT))
-
-
 def retryable(operation: Operation) -> QuerySet[OperationItem]:
     """Return the items that can be tried again: those that failed or, except for creations, have an unknown outcome.
 
@@ -153,8 +147,9 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
 
 
 def _work_or_wait(execution: "Execution", *, stop: float) -> None:
+    pending = all_items().filter(operation=execution.work, state__in=(State.PENDING, State.SENT)).order_by("pk")
     try:
-        while item := pending_items(execution.work).order_by("pk").first():
+        while item := pending.select_related("operation", "conversation").first():
             execution.process(item)
             if time.monotonic() >= stop:
                 execution.release()

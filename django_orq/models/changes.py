@@ -54,7 +54,7 @@ class ConversationChange(ReadOnlyModel):
         SyncRun, null=True, on_delete=models.SET_NULL, related_name="changes", db_index=False, verbose_name=_("run")
     )
     operation = models.ForeignKey(
-        Operation, null=True, on_delete=models.SET_NULL, related_name="changes", verbose_name=_("operation")
+        Operation, models.SET_NULL, null=True, related_name="changes", verbose_name=_("operation")
     )
     remote_updated_at = models.DateTimeField(_("updated in Orq"))
     """The conversation's ``updatedAt`` in Orq after the change; for a deletion, the last one before it."""

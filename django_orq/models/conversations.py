@@ -86,9 +86,7 @@ class Conversation(ReadOnlyModel):
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
-        constraints = (
-            models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conversation_unique"),
-        )
+        constraints = (models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conv_unique"),)
         indexes = (
             # For the lists of one workspace by age: conversations that are not deleted, and those in one state (all
             # are in the order of the constraint's index). However few rows match, the database reads only those.

@@ -24,11 +24,7 @@ class RejectedPayload(models.Model):
         _("resolved on"), null=True, help_text=_("When the item was mirrored, or was no longer in Orq’s list.")
     )
     last_run = models.ForeignKey(
-        SyncRun,
-        verbose_name=_("last seen in run"),
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="rejected_payloads",
+        SyncRun, models.SET_NULL, null=True, related_name="rejected_payloads", verbose_name=_("last seen in run")
     )
 
     class Meta:

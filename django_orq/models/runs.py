@@ -93,7 +93,7 @@ class SyncRun(Work):
     )
     """Items that the list showed with an older ``updatedAt`` than a response that we had received before."""
     rejected = models.PositiveBigIntegerField(
-        _("rejected"), default=0, help_text=_("Items of Orq’s list that could not be mirrored.")
+        _("rejected"), default=0, help_text=_("Items that could not be mirrored.")
     )
     missing = models.PositiveBigIntegerField(
         _("missing"),
@@ -107,7 +107,7 @@ class SyncRun(Work):
     )
     """Missing rows that were found by their id for the first time."""
     tombstoned = models.PositiveBigIntegerField(
-        _("deleted"), default=0, help_text=_("Missing conversations that no longer exist in Orq.")
+        _("deleted"), default=0, help_text=_("Missing ones that Orq no longer has.")
     )
     to_approve = models.PositiveBigIntegerField(
         _("need approval"), default=0, help_text=_("Missing conversations that are kept unless the run is approved.")

@@ -64,15 +64,9 @@ def take(rows: QuerySet[W], *, seconds: float, now: datetime, **values: Any) -> 
 
 def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
     """The columns to save in a row whose lease this process takes, or in a new row that it creates with a lease."""
-    return {
-        "token": uuid.uuid4().hex,
-        "worker": this_process(),
-        "lease_until": now + timedelta(seconds=seconds),
-        "resume_at": None,
-        "enqueued_at": None,
-        "error_code": "",
-        "error_params": {},
-    }
+    cleared: dict[str, Any] = {"resume_at": None, "enqueued_at": None, "error_code": "", "error_params": {}}
+    until = now + timedelta(seconds=seconds)
+    return {"token": uuid.uuid4().hex, "worker": this_process(), "lease_until": until, **cleared}
 
 
 def unclaimed(now: datetime) -> Q:

@@ -191,25 +191,13 @@ def _write(plan: Plan, run: SyncRun | None, request: Request | None) -> None:
     if plan.new:
         insert_rows([_new_row(change.remote, plan) for change in plan.new])
     recorded = history.record(plan, run=run, request=request)
-    _announce_changes(changed, new_values, run, recorded)
-    _announce_new([change.remote.remote_id for change in plan.new], plan.workspace, run, recorded)
-
-
-def _announce_new(ids: Sequence[str], workspace: str, run: SyncRun | None, recorded: Recorded) -> None:
-    if ids and conversation_created.has_listeners(Conversation):
-        new = all_rows().filter(workspace=workspace, remote_id__in=ids).order_by("-remote_id")
-        announce(conversation_created, list(new), run, recorded)
-
-
-def _announce_changes(
-    changed: Sequence[tuple[Change, Conversation]],
-    rows: Sequence[Conversation],
-    run: SyncRun | None,
-    recorded: Recorded,
-) -> None:
     for verdict, signal in ((Verdict.UPDATED, conversation_updated), (Verdict.RESTORED, conversation_restored)):
-        of_verdict = [row for (change, _), row in zip(changed, rows, strict=True) if change.verdict is verdict]
+        of_verdict = [row for (change, _), row in zip(changed, new_values, strict=True) if change.verdict is verdict]
         announce(signal, of_verdict, run, recorded)
+    if plan.new and conversation_created.has_listeners(Conversation):
+        ids = [change.remote.remote_id for change in plan.new]
+        new = all_rows().filter(workspace=plan.workspace, remote_id__in=ids).order_by("-remote_id")
+        announce(conversation_created, list(new), run, recorded)
 
 
 def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: Recorded) -> None:

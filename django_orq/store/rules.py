@@ -133,18 +133,13 @@ def judge(row: Conversation | None, remote: RemoteConversation, answer: Answer) 
     if row.deleted_at is not None:
         return Verdict.RESTORED if asked_since else Verdict.SKIPPED
     if remote.updated_at < row.remote_updated_at:
-        return _judge_older(asked_since=asked_since, listed=answer.listed)
+        older = Verdict.OUTDATED if answer.listed else Verdict.UPDATED
+        return older if asked_since else Verdict.SKIPPED
     if not differs(row, remote, with_extra=answer.listed):
         return Verdict.REAPPEARED if _has_reappeared(row, answer) else Verdict.UNCHANGED
     if remote.updated_at > row.remote_updated_at or asked_since:
         return Verdict.UPDATED
     return Verdict.SKIPPED
-
-
-def _judge_older(*, asked_since: bool, listed: bool) -> Verdict:
-    if not asked_since:
-        return Verdict.SKIPPED
-    return Verdict.OUTDATED if listed else Verdict.UPDATED
 
 
 def _has_reappeared(row: Conversation, answer: Answer) -> bool:
