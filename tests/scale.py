@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models import Model
 
-from django_orq.models import Conversation
+from django_orq.models import Conversation, ConversationChange
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME = " || ".join(f"substr('{_ALPHABET}', ((made >> {shift}) & 31)::int + 1, 1)" for shift in range(45, -1, -5))
@@ -29,6 +30,28 @@ FROM (
 ORDER BY n
 """
 
+_FILL_CHANGES = """
+INSERT INTO django_orq_conversationchange (
+    conversation_id, workspace, kind, old_name, new_name, fields, origin, actor_id, actor_name, run_id,
+    remote_updated_at, recorded_at
+)
+SELECT
+    id, workspace,
+    CASE WHEN n <= 20 THEN 'restored' WHEN n %% 100 = 0 THEN 'deleted' ELSE 'renamed' END,
+    'Old name ' || n, display_name, '[]'::jsonb,
+    CASE WHEN n <= 20 THEN 'here' ELSE 'orq' END,
+    CASE WHEN n <= 20 THEN 'rare' ELSE 'person-' || n %% 10 END,
+    CASE WHEN n <= 20 THEN 'Rare' ELSE '' END,
+    CASE WHEN n <= %s THEN %s END,
+    remote_updated_at, now() - (%s - n) * interval '10 seconds'
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM django_orq_conversation) AS numbered
+UNION ALL
+SELECT
+    (SELECT max(id) FROM django_orq_conversation), 'default', 'renamed', 'Same ' || n, 'Same ' || n + 1, '[]',
+    'orq', '', '', NULL, now(), now() - n * interval '1 day'
+FROM generate_series(1, 2000) AS n
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
@@ -42,15 +65,27 @@ class Shares:
 
 def fill(rows: int, shares: Shares) -> None:
     """Replace all rows by so many new ones. The indexes are built afterwards, which is faster."""
-    with connection.schema_editor() as editor:
-        editor.execute("TRUNCATE django_orq_conversation CASCADE", params=None)
-        for index in Conversation._meta.indexes:
-            editor.remove_index(Conversation, index)
-        editor.execute(_FILL.format(rows=rows, time=_TIME, **vars(shares)), params=None)
-        for index in Conversation._meta.indexes:
-            editor.add_index(Conversation, index)
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE django_orq_conversation")
+        cursor.execute("TRUNCATE django_orq_conversation CASCADE")
+    _fill(Conversation, _FILL.format(rows=rows, time=_TIME, **vars(shares)), None)
+
+
+def fill_changes(rows: int, run: int) -> None:
+    """Record one change of each of so many conversations, and 2,000 more of the newest; of half of them in a run."""
+    _fill(ConversationChange, _FILL_CHANGES, [rows // 2, run, rows])
+
+
+def _fill(model: type[Model], sql: str, parameters: list[int] | None) -> None:
+    with connection.schema_editor() as editor:
+        for index in model._meta.indexes:
+            editor.remove_index(model, index)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+    with connection.schema_editor() as editor:
+        for index in model._meta.indexes:
+            editor.add_index(model, index)
+    with connection.cursor() as cursor:
+        cursor.execute(f"VACUUM ANALYZE {model._meta.db_table}")
 
 
 def rows_read(sql: str) -> int:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django_orq.admin.lists import MAX_LISTED
 from django_orq.models import Conversation, ConversationChange, SyncRun
 
-from ..scale import Shares, fill, rows_read
+from ..scale import Shares, fill, fill_changes, rows_read
 
 pytestmark = [
     pytest.mark.django_db,
@@ -23,27 +23,6 @@ SPARE = 3_000
 """Rows of the newest changes, of which the people are offered, and of a page that is fetched by primary keys."""
 MOST = MAX_LISTED + SPARE
 MOST_READ_FOR_A_PAGE = 600
-_FILL = """
-INSERT INTO django_orq_conversationchange (
-    conversation_id, workspace, kind, old_name, new_name, fields, origin, actor_id, actor_name, run_id,
-    remote_updated_at, recorded_at
-)
-SELECT
-    id, workspace,
-    CASE WHEN n <= 20 THEN 'restored' WHEN n %% 100 = 0 THEN 'deleted' ELSE 'renamed' END,
-    'Old name ' || n, display_name, '[]'::jsonb,
-    CASE WHEN n <= 20 THEN 'here' ELSE 'orq' END,
-    CASE WHEN n <= 20 THEN 'rare' ELSE 'person-' || n %% 1000 END,
-    CASE WHEN n <= 20 THEN 'Rare' ELSE '' END,
-    CASE WHEN n <= %s THEN %s END,
-    remote_updated_at, now() - (%s - n) * interval '10 seconds'
-FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM django_orq_conversation) AS numbered
-UNION ALL
-SELECT
-    (SELECT max(id) FROM django_orq_conversation), 'default', 'renamed', 'Same ' || n, 'Same ' || n + 1, '[]',
-    'orq', '', '', NULL, now(), now() - n * interval '1 day'
-FROM generate_series(1, 2000) AS n
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,16 +31,7 @@ def record(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock():
         fill(LARGE, Shares())
         run = SyncRun.objects.create(workspace="default", mode="full", state="succeeded")
-        with connection.schema_editor() as editor:
-            for index in ConversationChange._meta.indexes:
-                editor.remove_index(ConversationChange, index)
-        with connection.cursor() as cursor:
-            cursor.execute(_FILL, [LARGE // 2, run.pk, LARGE])
-        with connection.schema_editor() as editor:
-            for index in ConversationChange._meta.indexes:
-                editor.add_index(ConversationChange, index)
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE django_orq_conversationchange")
+        fill_changes(LARGE, run.pk)
         yield
         fill(0, Shares())
         run.delete()

@@ -16,7 +16,7 @@ def problems(environment: Mapping[str, str]) -> Iterator[str]:
     say("\nThe lists of 1,000 and of 1,000,000 conversations")
     for name, few in taken["small"].items():
         many = taken["large"][name]
-        say(f"{name:<18} {few * 1000:>6.1f} ms  {many * 1000:>6.1f} ms  {many / few:>5.1f} times as long")
+        say(f"{name:<20} {few * 1000:>6.1f} ms  {many * 1000:>6.1f} ms  {many / few:>5.1f} times as long")
     for name in ("the list", "REST: first page", "REST: middle page", "REST: missing"):
         ratio = taken["large"][name] / taken["small"][name]
         if ratio > MAX_RATIO:

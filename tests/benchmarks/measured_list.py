@@ -13,6 +13,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import django
 from django.test import Client
@@ -21,6 +22,7 @@ from django.test.utils import setup_databases, setup_test_environment, teardown_
 SMALL, LARGE = 1_000, 1_000_000
 REPEATS = 15
 ADMIN, REST = "/admin/django_orq/conversation/", "/orq/conversations/?page_size=100"
+CHANGES, REST_CHANGES = "/admin/django_orq/conversationchange/", "/orq/changes/?page_size=100"
 URLS = {
     "the list": ADMIN,
     "its ninth page": f"{ADMIN}?p=9",
@@ -32,6 +34,18 @@ URLS = {
     "REST: middle page": f"{REST}&cursor={{middle}}",
     "REST: missing": f"{REST}&state=missing",
     "REST: middle, date": f"{REST}&cursor={{middle}}&created_after=2001-01-01",
+    "a timeline": f"{ADMIN}{{newest}}/change/",
+    "changes": CHANGES,
+    "changes: ninth page": f"{CHANGES}?p=9",
+    "changes: past week": f"{CHANGES}?since={{week}}",
+    "changes: rare kind": f"{CHANGES}?kind__exact=restored",
+    "changes: origin": f"{CHANGES}?origin__exact=orq",
+    "changes: person": f"{CHANGES}?actor=person-1",
+    "changes: search": f"{CHANGES}?q=Same+7",
+    "changes of a run": f"{CHANGES}?run__id__exact={{run}}",
+    "REST: changes": REST_CHANGES,
+    "REST: of a person": f"{REST_CHANGES}&actor=person-1",
+    "REST: since a week": f"{REST_CHANGES}&since={{week}}",
 }
 
 
@@ -43,13 +57,17 @@ def measure() -> dict[str, dict[str, float]]:
 def times_at(rows: int) -> dict[str, float]:
     from django.contrib.auth.models import User  # noqa: PLC0415 # Django must be set up first
 
-    from tests.scale import Shares, fill  # noqa: PLC0415 # Django must be set up first
+    from django_orq.models import Conversation, SyncRun  # noqa: PLC0415 # as above
+    from tests.scale import Shares, fill, fill_changes  # noqa: PLC0415 # as above
 
     fill(rows, Shares(missing="n % 5 = 1", deleted="n % 10 = 2"))
+    run = SyncRun.objects.create(workspace="default", mode="full", state="succeeded")
+    fill_changes(rows, run.pk)
     client = Client()
     client.force_login(User.objects.get_or_create(username="admin", is_staff=True, is_superuser=True)[0])
-    middle = cursor_at(rows // 2)
-    return {name: shortest_of(client, url.format(middle=middle)) for name, url in URLS.items()}
+    known = {"middle": cursor_at(rows // 2), "newest": Conversation.objects.latest("pk").pk, "run": run.pk}
+    known["week"] = f"{datetime.now(UTC) - timedelta(days=7):%Y-%m-%d}"
+    return {name: shortest_of(client, url.format(**known)) for name, url in URLS.items()}
 
 
 def cursor_at(number: int) -> str:
