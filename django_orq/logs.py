@@ -53,6 +53,7 @@ OPERATION_GIVEN_UP = Event("operation.given_up", WARNING, "operation %(operation
 _ENDED = "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
 OPERATION_FINISHED = Event("operation.finished", INFO, _ENDED)
 OPERATION_DATABASE_FAILED = Event("operation.database_failed", ERROR, "operation %(operation)s: database error")
+EXPORTED = Event("export.done", INFO, "%(user)s exported %(count)s rows of %(kind)s: %(query)s")
 PEOPLE_FAILED = Event("people.failed", ERROR, "workspace %(workspace)s: PEOPLE could not name the people")
 PUBLISHING_FAILED = Event("publishing.failed", ERROR, "%(work)s %(id)s could not be enqueued: %(problem)s")
 REQUEST_ANSWERED = Event("request.answered", DEBUG, "Orq %(call)s: %(answer)s after %(seconds).3f s")

@@ -21,7 +21,7 @@ from ..mirror.operations import MAX_ITEMS, ItemRequest, create_operation
 from ..models import Conversation, Operation
 from ..text import number
 from .editing import EditingAdmin, Outcome, is_tombstone
-from .forms import digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
+from .forms import SeveralForm, digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
 from .operations import enqueue
 
 Verb = Operation.Verb
@@ -42,7 +42,7 @@ _DONE = {
 
 
 class BulkAdmin(EditingAdmin):
-    own_views: ClassVar[Any] = dict.fromkeys(("rename_selected", "delete_selected", "create_again"), "")
+    own_views: ClassVar[Any] = {"create_several": "", **dict.fromkeys((name for name, _title in _PAGES.values()), "")}
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -85,6 +85,16 @@ class BulkAdmin(EditingAdmin):
         if not changed:
             self.message_user(request, gettext("You did not change any name, so nothing was saved."), messages.INFO)
         return self._back(request)
+
+    def create_several_view(self, request: HttpRequest) -> HttpResponse:
+        """Create conversations from a list of names, as one operation."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = SeveralForm(request.POST or None, initial=self.get_changeform_initial_data(request))
+        if request.method == "POST" and form.is_valid():
+            return self._place(request, Verb.CREATE, form.item_requests)
+        context: dict[str, Any] = {"form": form, "has_errors": bool(form.errors)}
+        return self._render(request, "create_several", gettext("Create several conversations"), **context)
 
     @method_decorator(require_POST)
     def confirmed_view(self, request: HttpRequest, *, verb: Operation.Verb) -> HttpResponse:

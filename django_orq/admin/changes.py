@@ -1,69 +1,33 @@
 """The record of changes in the admin: the list of all, and the timeline of a conversation."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import lazy
 from django.utils.html import format_html
-from django.utils.timezone import localdate, make_aware
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
+from ..sync.report import people
 from .base import ReadOnlyAdmin, if_several, page_of
-from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, own_list
-from .texts import name_all, told_change
+from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, DaysFilter, ExportingAdmin, own_list
+from .texts import Origin, name_all, told_change
 
 MAX_PEOPLE = 30
 _NEWEST = 1_000
 """The people who made so many of the newest changes are offered in the filter."""
 TIMELINE = 10
-
-
-class DaysFilter(admin.SimpleListFilter):
-    """Filters by the days of recording, in the current time zone. The list also has a form for any two days."""
-
-    title = _("day")
-    parameter_name = "since"
-    parameters = ("since", "until")
-
-    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
-        self.days = [_day(params.get(name, [""])[-1]) for name in self.parameters]
-        params.pop("until", None)
-        super().__init__(request, params, model, model_admin)
-
-    def expected_parameters(self) -> list[str | None]:
-        return [*self.parameters]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("0", _("Today")), ("1", _("Yesterday")), ("6", _("Past 7 days"))]
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        remove = changelist.get_query_string(remove=[*self.parameters])
-        yield {"selected": not any(self.days), "query_string": remove, "display": _("Any day")}
-        for ago, label in self.lookup_choices:
-            since = localdate() - timedelta(days=int(ago))
-            until = since if ago == "1" else localdate()
-            link = changelist.get_query_string({"since": since.isoformat(), "until": until.isoformat()})
-            yield {"selected": self.days == [since, until], "query_string": link, "display": label}
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        since, until = self.days
-        queryset = queryset.filter(recorded_at__gte=_midnight(since)) if since else queryset
-        return queryset.filter(recorded_at__lt=_midnight(until + timedelta(days=1))) if until else queryset
 
 
 class PersonFilter(admin.SimpleListFilter):
@@ -87,17 +51,25 @@ class PersonFilter(admin.SimpleListFilter):
         return queryset.filter(actor_id=self.value()) if self.value() else queryset
 
 
+class RecordedFilter(DaysFilter):
+    title = _("day")
+    parameters = ("since", "until")
+    column = "recorded_at"
+
+
 @admin.register(ConversationChange)
-class ConversationChangeAdmin(ReadOnlyAdmin):
+class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     """Who changed which conversation, and when."""
 
     ordering = ("-recorded_at", "-id")
     sortable_by = ()
     paginator = BoundedPaginator
     list_select_related = ("conversation",)
-    list_display = ("recorded_at", "told", "row")
-    list_filter = (DaysFilter, PersonFilter, "origin", "kind")
+    list_display = ("recorded_at", "told", "origin", "row")
+    list_filter = (RecordedFilter, PersonFilter, "origin", "kind")
     search_fields = ("old_name", "new_name")
+    actions = None
+    own_views: ClassVar[Any] = {"export": ""}
     search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
 
     def __init__(self, *args: Any) -> None:
@@ -113,14 +85,15 @@ class ConversationChangeAdmin(ReadOnlyAdmin):
             return queryset.filter(conversation__in=[*found[:_NEWEST]]), False
         oldest = list(queryset.values_list("recorded_at", flat=True)[MAX_LISTED : MAX_LISTED + 1]) if term else []
         if oldest:
-            setattr(request, CUT, MAX_LISTED)
+            setattr(request, CUT, (MAX_LISTED, oldest[0], None))
             queryset = queryset.filter(recorded_at__gt=oldest[0])
         return super().get_search_results(request, queryset, term)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        response = self._framed(super().changelist_view(request, extra_context), "list")
-        context = getattr(response, "context_data", None) or {}
-        if changes := context.get("cl"):
+        context = {"export_url": self._url_to("export") if self.has_export_permission(request) else ""}
+        response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
+        changes: Any = (getattr(response, "context_data", None) or {}).get("cl")
+        if changes:
             changes.result_list = list(changes.result_list)
             page = page_of(request, self.admin_site, Conversation)
             for change in changes.result_list:
@@ -128,11 +101,12 @@ class ConversationChangeAdmin(ReadOnlyAdmin):
             filters = [spec for spec in changes.filter_specs if isinstance(spec, PersonFilter)]
             offered = chain.from_iterable(spec.offered for spec in filters)
             name_all(changes.workspace, [*changes.result_list, *offered])
-            days = DaysFilter.parameters
-            context |= {name: request.GET.get(name, "") for name in days}
-            others = ((name, values) for name, values in request.GET.lists() if name not in (*days, "p", "e"))
-            context["other_parameters"] = [(name, value) for name, values in others for value in values]
         return response
+
+    def complete_export(self, chunk: list[dict[str, Any]]) -> None:
+        names = people(chunk[0]["workspace"], [row["actor_id"] for row in chunk if row["origin"] == Origin.ORQ])
+        for row in chunk:
+            row["actor_name"] = row["actor_name"] or names.get(row["actor_id"], "")
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         about = ("told", *if_several("workspace"), "conversation", "kind", "old_name", "new_name", "fields")
@@ -183,14 +157,3 @@ def changes_url(request: HttpRequest, site: admin.AdminSite, workspace: str, **f
     page = page_of(request, site, ConversationChange, "changelist")
     query = urlencode({"workspace": workspace, **filters}, doseq=True)
     return page and f"{reverse(page, current_app=site.name)}?{query}"
-
-
-def _day(text: str) -> date | None:
-    with suppress(ValueError):
-        day = date.fromisoformat(text)
-        return day if 1970 <= day.year <= 9000 else None  # every database supports these
-    return None
-
-
-def _midnight(day: date) -> datetime:
-    return make_aware(datetime.combine(day, datetime.min.time()))

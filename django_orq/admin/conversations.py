@@ -3,17 +3,24 @@
 import json
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.utils.timezone import now
 from django.utils.translation import gettext, gettext_lazy as _
+from django.views.decorators.http import require_POST
 
-from ..models import Conversation, ConversationChange, SyncRun, searching
+from ..exceptions import OrqError, explain
+from ..mirror import fetch_conversation
+from ..models import Conversation, ConversationChange, ConversationState, SyncRun, searching
+from ..payloads import is_remote_id
 from ..store.database import write_database
 from ..sync.report import person
 from ..text import is_blank
@@ -22,14 +29,25 @@ from .bulk import BulkAdmin
 from .changes import history
 from .editing import LOGGED
 from .forms import CreateForm, RenameForm
-from .lists import MAX_OFFERED, BoundedPaginator, ConversationList, CreatedFilter, StateFilter, own_list, searched
-from .texts import OF_CONVERSATIONS, explained
+from .lists import (
+    MAX_OFFERED,
+    BoundedPaginator,
+    ConversationList,
+    CreatedFilter,
+    ExportingAdmin,
+    NamesakePaginator,
+    StateFilter,
+    UpdatedFilter,
+    own_list,
+    searched,
+)
+from .texts import OF_CONVERSATIONS, ago, explain_refusal, explained
 
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(BulkAdmin):
+class ConversationAdmin(ExportingAdmin, BulkAdmin):
     """Create, rename and delete conversations in Orq, and view the mirrored ones.
 
     Deleted conversations are listed only if the state filter selects them, and are read-only. The attributes of a
@@ -37,14 +55,16 @@ class ConversationAdmin(BulkAdmin):
     what can be written to Orq.
     """
 
-    list_display = ("name", "created", "remote_updated_at", "shown_state")
-    list_filter = (StateFilter, CreatedFilter)
+    list_display = ("name", "created", "updated", "shown_state")
+    list_filter = (StateFilter, CreatedFilter, UpdatedFilter)
+    list_per_page = 50
     search_fields = ("display_name",)
     search_help_text = _("Words from the name, or the beginning of an Orq id (conv_…).")
     ordering = ("-remote_id",)  # newest first, because ids sort by creation time
-    sortable_by = ("created",)
+    sortable_by = ("created", "updated")
     paginator = BoundedPaginator
-    actions: Any = ("rename_selected", "refresh_selected", "delete_selected", "create_again")
+    actions: Any = ("rename_selected", "refresh_selected", "delete_selected", "create_again", "export_selected")
+    own_views: ClassVar[Any] = {**BulkAdmin.own_views, "fetch": "", "export": ""}
 
     delete_confirmation_template = "admin/django_orq/conversation/delete_confirmation.html"
 
@@ -62,7 +82,7 @@ class ConversationAdmin(BulkAdmin):
         """Read lists and autocompletion from the router's read database, everything else from the write database."""
         rows = super().get_queryset(request)
         view = _view(request)
-        is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith("_changelist"))
+        is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith(("_changelist", "_export")))
         return rows if is_listing else rows.using(write_database())
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
@@ -79,7 +99,7 @@ class ConversationAdmin(BulkAdmin):
         term = text.strip()[: searching.MAX_TERM]
         if searching.is_id(term):
             return searching.by_id(rows, term), False
-        found = searched(request, rows, shares=shares) if term else rows
+        found = searched(request, rows, term, shares=shares) if term else rows
         return super().get_search_results(request, found, term)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -90,7 +110,42 @@ class ConversationAdmin(BulkAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"start_url": start_url(request, self.admin_site)}
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
-        return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
+        context |= {"fetch_url": self._url_to("fetch"), "several_url": self._url_to("create_several")}
+        context |= {"export_url": self._url_to("export") if self.has_export_permission(request) else ""}
+        response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
+        if (shown := getattr(response, "context_data", None) or {}).get("cl"):
+            shown |= self._offers(request, shown["cl"])
+        return response
+
+    def _offers(self, request: HttpRequest, shown: Any) -> dict[str, Any]:
+        """What a list without rows offers: deleted conversations that match, the one with this id, or a full sync."""
+        if shown.result_count:
+            return {}
+        asked, of_workspace = shown.query.strip(), Conversation.objects.filter(workspace=shown.workspace)
+        if is_remote_id(asked.lower()):
+            return {"unknown_id": asked.lower() if self.has_add_permission(request) else ""}
+        if asked and any(isinstance(spec, StateFilter) and spec.hides_deleted for spec in shown.filter_specs):
+            state = {"state": ConversationState.DELETED.value}
+            deleted = of_workspace.filter(deleted_at__isnull=False).order_by("-remote_id")
+            found, _many = self._search(request, asked, deleted.filter(indexed_state=ConversationState.DELETED))
+            return {"deleted_url": shown.get_query_string(state) if found.exists() else ""}
+        return {"is_empty": not (asked or of_workspace.exists())}
+
+    @method_decorator(require_POST)
+    def fetch_view(self, request: HttpRequest) -> HttpResponse:
+        """Mirror a conversation by its Orq id, and show it."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        wanted = {name: request.POST.get(name, "") for name in ("remote_id", "workspace")}
+        try:
+            row = fetch_conversation(**wanted, interactive=True)
+        except (OrqError, ImproperlyConfigured, ValueError) as error:
+            text = explain_refusal(error)
+            if isinstance(error, OrqError):
+                text = explain(error.code, error.params, for_operator=False)
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(self._url_to("changelist"))
+        return HttpResponseRedirect(self._url_to("change", row.pk))
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         is_history = _view(request).endswith("_history")
@@ -98,6 +153,8 @@ class ConversationAdmin(BulkAdmin):
             pk = unquote(request.resolver_match.kwargs["object_id"])
             entries = history(queryset, pk, ours={"", "[]", *map(json.dumps, LOGGED.values())})
             return Paginator(entries, *args, **kwargs)
+        if _view(request) == "autocomplete":
+            return NamesakePaginator(queryset, *args, **kwargs)
         return super().get_paginator(request, queryset, *args, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
@@ -134,11 +191,15 @@ class ConversationAdmin(BulkAdmin):
 
     @admin.display(description=_("created"), ordering="remote_id")
     def created(self, conversation: Conversation) -> Any:
-        return conversation.remote_created_at
+        return ago(conversation.remote_created_at, now=now())
 
-    @admin.display(description=_("state"))
+    @admin.display(description=_("updated"), ordering="remote_updated_at")
+    def updated(self, conversation: Conversation) -> Any:
+        return ago(conversation.remote_updated_at, now=now())
+
+    @admin.display(description=_("state"), empty_value="")
     def shown_state(self, conversation: Conversation) -> Any:
-        return conversation.state.label
+        return None if conversation.state == ConversationState.LIVE else conversation.state.label
 
     @admin.display(description=_("state"))
     def explained_state(self, conversation: Conversation) -> str:

@@ -7,16 +7,17 @@ from typing import Any
 from zlib import crc32
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, InvalidName
-from ..mirror.operations import ItemRequest
+from ..mirror.operations import MAX_ITEMS, ItemRequest
 from ..models import Conversation
 from ..payloads import clean_display_name
+from ..text import number as localized
 from .base import known_aliases
 from .texts import explain_conflict
 
@@ -57,10 +58,10 @@ class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic only in th
         """Do nothing. The admin calls this before it saves the inlines of a project."""
 
 
-class CreateForm(_NameForm):
-    workspace = forms.ChoiceField(label=_("Workspace"))
+class _CreatingForm(forms.Form):
+    """A form that asks for the workspace if there are several."""
 
-    field_order = ("workspace", "display_name")
+    workspace = forms.ChoiceField(label=_("Workspace"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,11 +72,39 @@ class CreateForm(_NameForm):
         else:
             del self.fields["workspace"]
 
+    def _request(self, name: str) -> ItemRequest:
+        workspace = self.cleaned_data.get("workspace", self.lone_workspace)
+        return ItemRequest(conversation=Conversation(workspace=workspace, display_name=name))
+
+
+class CreateForm(_CreatingForm, _NameForm):
+    field_order = ("workspace", "display_name")
+
     @property
     def item_request(self) -> ItemRequest:
-        workspace = self.cleaned_data.get("workspace", self.lone_workspace)
-        name = self.cleaned_data["display_name"]
-        return ItemRequest(conversation=Conversation(workspace=workspace, display_name=name))
+        return self._request(self.cleaned_data["display_name"])
+
+
+class SeveralForm(_CreatingForm):
+    names = forms.CharField(label=_("Names"), widget=AdminTextareaWidget(attrs={"dir": "auto", "rows": 15}))
+
+    def clean_names(self) -> list[str]:
+        """Return the names, one from each line that is not blank."""
+        names, problems = [], []
+        for number, line in enumerate(self.cleaned_data["names"].splitlines(), 1):
+            try:
+                names += [clean_display_name(line)] if line.strip() else []
+            except InvalidName as error:
+                problems.append(gettext("Line %(number)s: %(problem)s") % {"number": number, "problem": error.message})
+        if not (1 <= len(names) + len(problems) <= MAX_ITEMS):
+            problems.append(gettext("Write 1 to %(most)s names, one per line.") % {"most": localized(MAX_ITEMS)})
+        if problems:
+            raise ValidationError(problems, code="invalid")
+        return names
+
+    @property
+    def item_requests(self) -> list[ItemRequest]:
+        return [self._request(name) for name in self.cleaned_data["names"]]
 
 
 class RenameForm(_NameForm):

@@ -1,34 +1,42 @@
 """The change lists: filters, search and pagination that read a limited number of rows, however large the table is."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import copy
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils import timezone
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
+from django.utils.timezone import localdate, make_aware
 from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
 from ..models import Conversation, ConversationState, searching
-from ..payloads import first_id
+from ..payloads import created_at, first_id, is_remote_id
 from ..store.database import DatabaseClock, write_database
+from ..store.export import export
 from ..sync import runs
 from ..text import number
-from .base import known_aliases
-from .texts import ago
+from .base import OrqAdmin, known_aliases
+from .texts import ago, isolated, local
 
 MAX_LISTED = 10_000
 """The maximum number of rows that are counted and paginated."""
 MAX_OFFERED = 200
 """How many conversations of each workspace a field with autocompletion offers, newest first."""
 CUT = "django_orq_search_cut"
-"""The attribute of a request with the number of rows that its search covered, if it did not cover all."""
+"""The attribute of a request: how many rows its search covered, if not all, back to when, and how to go on."""
+BEFORE = "before"
+"""The query parameter that lets a search begin with the conversations that are older than this id."""
 
 
 class KnownChoiceFilter(admin.SimpleListFilter):
@@ -63,8 +71,13 @@ class StateFilter(KnownChoiceFilter):
         yield {**stock, "display": _("All except deleted")}
         yield from others
 
+    @property
+    def hides_deleted(self) -> bool:
+        return self.value() is None and not self._finds_all
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
-        return searching.in_state(queryset, self.value())
+        self._finds_all = searching.is_id(request.GET.get(SEARCH_VAR, "").strip())  # whatever the state
+        return queryset if self._finds_all else searching.in_state(queryset, self.value())
 
 
 class WorkspaceFilter(KnownChoiceFilter):
@@ -84,21 +97,63 @@ class WorkspaceFilter(KnownChoiceFilter):
         return queryset.filter(workspace=self.value()) if self.value() else queryset
 
 
-class CreatedFilter(KnownChoiceFilter):
-    """Filters by days since creation (in the current time zone), by means of a range of ids.
+class DaysFilter(admin.SimpleListFilter):
+    """Filters by days, in the current time zone. Above the list is a form for any two days."""
 
-    Ids sort by creation time.
-    """
+    parameters: tuple[str, str]
+    column: str
+    excludes: tuple[str, ...] = ()
+    """Parameters of other filters, for which there is no index together with this one."""
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self.parameter_name = self.parameters[0]
+        self.days = [_day(params.get(name, [""])[-1]) for name in self.parameters]
+        params.pop(self.parameters[1], None)
+        super().__init__(request, params, model, model_admin)
+
+    def expected_parameters(self) -> list[str | None]:
+        return [*self.parameters]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("0", _("Today")), ("1", _("Yesterday")), ("6", _("Past 7 days")), ("29", _("Past 30 days"))]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        remove = changelist.get_query_string(remove=[*self.parameters])
+        yield {"selected": not any(self.days), "query_string": remove, "display": _("Any day")}
+        for days, label in self.lookup_choices:
+            since = localdate() - timedelta(days=int(days))
+            until = since if days == "1" else localdate()
+            asked = dict(zip(self.parameters, (since.isoformat(), until.isoformat()), strict=True))
+            link = changelist.get_query_string(asked, [*self.excludes])
+            yield {"selected": self.days == [since, until], "query_string": link, "display": label}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        since, until = self.days
+        queryset = queryset.filter(**{f"{self.column}__gte": self.start_of(since)}) if since else queryset
+        until = until and until + timedelta(days=1)
+        return queryset.filter(**{f"{self.column}__lt": self.start_of(until)}) if until else queryset
+
+    def start_of(self, day: date) -> Any:
+        """The value of the column at the beginning of this day."""
+        return make_aware(datetime.combine(day, datetime.min.time()))
+
+
+class CreatedFilter(DaysFilter):
+    """By means of a range of ids, which sort by creation time."""
 
     title = _("created")
-    parameter_name = "created"
-    offered = (("0", _("Today")), ("7", _("Past 7 days")), ("30", _("Past 30 days")), ("365", _("Past year")))
+    parameters = ("created_since", "created_until")
+    column = "remote_id"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
-        if (value := self.value()) is None:
-            return queryset
-        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        return queryset.filter(remote_id__gte=first_id(today - timedelta(days=int(value))))
+    def start_of(self, day: date) -> str:
+        return first_id(super().start_of(day))
+
+
+class UpdatedFilter(DaysFilter):
+    title = _("updated")
+    parameters = ("updated_since", "updated_until")
+    column = "remote_updated_at"
+    excludes = ("state",)
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic only in the stubs
@@ -140,12 +195,51 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic only in t
         return self.object_list.values_list(self._key, flat=True)
 
 
+class NamesakePaginator(BoundedPaginator):
+    """For autocompletion, whose choices are texts only: names with the time of creation and the end of the id."""
+
+    def rows(self, bottom: int, top: int) -> Any:
+        rows = list(super().rows(bottom, top))
+        for row in rows:
+            row.told = f"{isolated(str(row))} ({local(row.remote_created_at)}, …{row.remote_id[-4:]})"
+        return rows
+
+
+class ExportingAdmin(OrqAdmin):
+    """Exports its list as CSV."""
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("django_orq.export_conversation")
+
+    @admin.action(permissions=["export"], description=_("Export selected %(verbose_name_plural)s as CSV"))
+    def export_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+        return self._export(request, queryset, gettext("selected rows"))
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Export the list with the filters of the query string."""
+        if not (self.has_export_permission(request) and self.has_view_permission(request)):
+            raise PermissionDenied
+        rows = self.get_changelist_instance(request).get_queryset(request)
+        return self._export(request, rows, request.GET.urlencode())
+
+    def _export(self, request: HttpRequest, rows: QuerySet[Any], query: str) -> HttpResponseBase:
+        lines = export(rows, user=request.user.get_username(), query=query, complete=self.complete_export)
+        name = f"{self.opts.verbose_name_plural}-{localdate()}.csv"
+        headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}
+        return StreamingHttpResponse(chain(["\ufeff"], lines), content_type="text/csv; charset=utf-8", headers=headers)
+
+    def complete_export(self, chunk: list[dict[str, Any]]) -> None:
+        """Change the values of some rows before they are exported."""
+
+
 class WorkspaceList(ChangeList):
     """The rows of one workspace, because there are no indexes for the rows of all."""
 
     paginator: BoundedPaginator
     cut_text: Any
-    """Says that a search read only the newest ``count`` rows."""
+    """Says that a search read only ``count`` rows, back to ``since``."""
+    search_on = ""
+    """The query string that continues the search."""
 
     @cached_property
     def workspaces(self) -> list[str]:
@@ -159,12 +253,30 @@ class WorkspaceList(ChangeList):
         return next((alias for alias in choices if alias in self.workspaces), DEFAULT_ALIAS)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        return super().get_filters_params(params) | {"workspace": [self.workspace]}
+        known = super().get_filters_params(params) | {"workspace": [self.workspace]}
+        return {name: value for name, value in known.items() if name != BEFORE}
+
+    @property
+    def day_filters(self) -> list[DaysFilter]:
+        return [spec for spec in self.filter_specs if isinstance(spec, DaysFilter)]
+
+    @property
+    def has_days(self) -> bool:
+        return any(any(spec.days) for spec in self.day_filters)
+
+    @property
+    def other_parameters(self) -> list[tuple[str, str]]:
+        """What the form for days has to keep."""
+        days = {name for spec in self.day_filters for name in spec.parameters}
+        given = self.filter_params.items()
+        return [(name, value) for name, values in given if name not in days for value in values]
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
-        if count := getattr(request, CUT, 0):
-            self.search_help_text = str(self.cut_text) % {"count": number(count)}
+        if cut := getattr(request, CUT, None):
+            count, since, before = cut
+            self.search_help_text = str(self.cut_text) % {"count": number(count), "since": local(since)}
+            self.search_on = self.get_query_string({BEFORE: before}) if before else ""
         return queryset
 
     def get_results(self, request: HttpRequest) -> None:
@@ -183,10 +295,7 @@ class WorkspaceList(ChangeList):
 
 
 class ChangesList(WorkspaceList):
-    cut_text = _(
-        "Only the newest %(count)s changes were searched for this name. To find an older one, filter by day, or "
-        "search for the beginning of an Orq id."
-    )
+    cut_text = _("%(count)s changes were searched, back to %(since)s. To find an older one, filter by day.")
 
 
 class ConversationList(WorkspaceList):
@@ -195,10 +304,17 @@ class ConversationList(WorkspaceList):
     In another order, which a project may offer, the database sorts all of them if there is no matching index.
     """
 
-    cut_text = _(
-        "Only the newest %(count)s conversations were searched for this name. To find an older one, search for the "
-        "beginning of its Orq id, or filter by the state that it has."
-    )
+    cut_text = _("%(count)s conversations were searched for this name, back to those created on %(since)s.")
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Let an order that no index serves apply to the newest rows."""
+        rows = super().get_queryset(request, exclude_parameters)
+        names = {str(name).removeprefix("-") for name in rows.query.order_by}
+        created = any(isinstance(spec, CreatedFilter) and any(spec.days) for spec in self.filter_specs)
+        if "remote_updated_at" in names and (created or "deleted_at" not in names):
+            last = _newest_first(rows).values_list("remote_id", flat=True)[MAX_LISTED - 1 : MAX_LISTED]
+            rows = rows.filter(remote_id__gte=last[0]) if last else rows
+        return rows
 
     @cached_property
     def freshness(self) -> dict[str, Any]:
@@ -213,15 +329,25 @@ class ConversationList(WorkspaceList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         first, *_others = asked = super().get_ordering(request, queryset)
+        if any(isinstance(spec, UpdatedFilter) and any(spec.days) for spec in self.filter_specs):
+            first = first if str(first).endswith("remote_updated_at") else "-remote_updated_at"  # as its index
         columns = map(self.get_ordering_field, self.model_admin.get_sortable_by(request))
         offered = {*columns, *self.model_admin.get_ordering(request)}
-        if {first, str(first).removeprefix("-")} & offered - {"remote_id", "-remote_id"}:  # an ordering of the project
+        own = {sign + name for sign in ("", "-") for name in ("remote_id", "remote_updated_at")}
+        if {first, str(first).removeprefix("-")} & offered - own:  # an ordering of the project
             return [*asked, "pk"]
-        sign = "" if first == "remote_id" else "-"
         # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
-        hides_deleted = any(isinstance(spec, StateFilter) and spec.value() is None for spec in self.filter_specs)
+        hides_deleted = any(isinstance(spec, StateFilter) and spec.hides_deleted for spec in self.filter_specs)
         pinned = ("deleted_at",) if hides_deleted else ()
-        return [sign + name for name in (*pinned, "remote_id")]
+        by_update = ("remote_updated_at", "pk") if str(first).endswith("remote_updated_at") else ("remote_id",)
+        sign = "-" if str(first).startswith("-") or first not in by_update else ""
+        return [sign + name for name in (*pinned, *by_update)]
+
+
+def _newest_first(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """In the order of an index, whatever their order was."""
+    pinned = [name for name in conversations.query.order_by if str(name).endswith("deleted_at")]
+    return conversations.order_by(*("-deleted_at" for _name in pinned), "-remote_id")
 
 
 def own_list(own: type[ChangeList], get_changelist: Callable[..., type[ChangeList]], request: Any) -> type[ChangeList]:
@@ -229,14 +355,19 @@ def own_list(own: type[ChangeList], get_changelist: Callable[..., type[ChangeLis
     return type(own.__name__, (own, get_changelist(request)), {})
 
 
-def searched(request: HttpRequest, conversations: QuerySet[Conversation], *, shares: int) -> QuerySet[Conversation]:
+def searched(request: HttpRequest, conversations: QuerySet[Conversation], term: str, *, shares: int) -> QuerySet[Any]:
     """The newest conversations of one workspace, as many as a search covers; the list says if there are more."""
-    names = [str(name).removeprefix("-") for name in conversations.query.order_by]
-    # If the project has another ordering, the newest have to be found without it.
-    newest_first = names if "remote_id" in names else ["remote_id"]
-    in_order = conversations.order_by(*(f"-{name}" for name in newest_first))
-    oldest = searching.oldest_searched(in_order, shares=shares)
+    if is_remote_id(before := request.GET.get(BEFORE)):
+        conversations = conversations.filter(remote_id__lt=before)
+    oldest = searching.oldest_searched(_newest_first(conversations), term, shares=shares)
     if oldest is None:
         return conversations
-    setattr(request, CUT, searching.MAX_SEARCHED)
+    setattr(request, CUT, (searching.MAX_SEARCHED, created_at(oldest), oldest))
     return conversations.filter(remote_id__gte=oldest)
+
+
+def _day(text: str) -> date | None:
+    with suppress(ValueError):
+        day = date.fromisoformat(text)
+        return day if 1970 <= day.year <= 9000 else None  # every database supports these
+    return None

@@ -354,6 +354,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "conversation",
                 "verbose_name_plural": "conversations",
+                "permissions": (("export_conversation", "Can export conversations and changes"),),
                 "indexes": [
                     models.Index(fields=["workspace", "deleted_at", "remote_id"], name="django_orq_conv_listed"),
                     models.Index(fields=["workspace", "indexed_state", "remote_id"], name="django_orq_conv_of_state"),
@@ -480,7 +481,7 @@ class Migration(migrations.Migration):
                             ("restored", "restored"),
                         ],
                         max_length=20,
-                        verbose_name="change",
+                        verbose_name="kind",
                     ),
                 ),
                 ("old_name", models.TextField(null=True, verbose_name="old name")),

@@ -39,7 +39,7 @@ class ConversationChange(ReadOnlyModel):
         Conversation, on_delete=models.CASCADE, related_name="changes", db_index=False, verbose_name=_("conversation")
     )
     workspace = BytewiseCharField(_("workspace"), max_length=100)
-    kind = models.CharField(_("change"), max_length=20, choices=Kind)
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
     old_name = models.TextField(_("old name"), null=True)  # noqa: DJ001 # absent is not ""
     new_name = models.TextField(_("new name"), null=True)  # noqa: DJ001 # absent is not ""
     fields = models.JSONField(_("changed metadata"), default=list)

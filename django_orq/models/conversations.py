@@ -86,6 +86,7 @@ class Conversation(ReadOnlyModel):
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
+        permissions = (("export_conversation", _("Can export conversations and changes")),)
         constraints = (models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conv_unique"),)
         indexes = (
             # For the lists of one workspace by age: conversations that are not deleted, and those in one state (all
@@ -96,8 +97,11 @@ class Conversation(ReadOnlyModel):
             models.Index(fields=("workspace", "deleted_at", "remote_updated_at"), name="django_orq_conv_updated"),
         )
 
+    told = ""
+    """A name to be shown instead, where namesakes have to be told apart."""
+
     def __str__(self) -> str:
-        return str(self.remote_id) if is_blank(self.display_name) else self.display_name
+        return self.told or (str(self.remote_id) if is_blank(self.display_name) else self.display_name)
 
     @property
     def is_scrubbed(self) -> bool:

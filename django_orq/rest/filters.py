@@ -69,7 +69,7 @@ class ConversationFilter(QueryFilter, filters.SearchFilter):
         terms = self.get_search_terms(request)
         if len(terms) == 1 and is_id(terms[0]):
             return by_id(queryset, terms[0])
-        return filters.SearchFilter.filter_queryset(self, request, _newest(queryset, view), view)
+        return filters.SearchFilter.filter_queryset(self, request, _newest(queryset, " ".join(terms), view), view)
 
 
 def asked(request: Request, query: type[Any]) -> Any:
@@ -80,10 +80,10 @@ def asked(request: Request, query: type[Any]) -> Any:
     return {name: min(max(one, _EARLIEST), _LATEST) if isinstance(one, datetime) else one for name, one in found}
 
 
-def _newest(queryset: QuerySet[Conversation], view: Any) -> QuerySet[Conversation]:
+def _newest(queryset: QuerySet[Conversation], term: str, view: Any) -> QuerySet[Conversation]:
     """Limit to the newest rows that a search covers; if these are not all, set ``searched_back_to`` of the view."""
     pinned = ("-deleted_at",) if getattr(view, "hides_deleted", False) else ()
-    oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"))
+    oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"), term)
     if oldest is None:
         return queryset
     view.searched_back_to = created_at(oldest)

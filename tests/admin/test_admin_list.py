@@ -117,7 +117,7 @@ def test_one_workspace_is_listed_at_a_time_and_a_link_leads_to_each_other_one(tw
 
 def test_switch_keeps_filters_and_search_and_starts_at_the_first_page(two_workspaces, admin_client):
     mirrored(*map(str, range(130)))
-    query = {"q": "1", "state": "any", "created": "365", "_popup": "1"}
+    query = {"q": "1", "state": "any", "created_since": "2026-01-01", "_popup": "1"}
 
     links = shown_as_links(text_of(admin_client.get(LIST, query)))
 
@@ -189,11 +189,11 @@ def test_action_on_all_changes_the_chosen_workspace_only(two_workspaces, admin_c
 @pytest.mark.parametrize(
     ("zone", "expected"),
     [
-        ("UTC", {"0": "DE", "7": "CDE", "30": "BCDE", "365": "ABCDE"}),
-        ("Pacific/Auckland", {"0": "E", "7": "CDE", "30": "BCDE", "365": "ABCDE"}),
+        ("UTC", {"0": "DE", "1": "", "6": "CDE", "29": "BCDE"}),
+        ("Pacific/Auckland", {"0": "E", "1": "D", "6": "CDE", "29": "BCDE"}),
     ],
 )
-def test_filter_of_creation_means_days_of_the_current_time_zone(admin_client, monkeypatch, settings, zone, expected):
+def test_filters_mean_days_of_the_current_time_zone(admin_client, monkeypatch, settings, zone, expected):
     settings.TIME_ZONE = zone
     now = datetime(2026, 3, 20, 15, tzinfo=ZoneInfo("UTC"))  # four o'clock on the next day in Auckland
     monkeypatch.setattr(timezone, "now", lambda: now)
@@ -202,10 +202,21 @@ def test_filter_of_creation_means_days_of_the_current_time_zone(admin_client, mo
         moment = datetime.fromisoformat(f"{day}T01:00+00:00") if day else datetime.fromisoformat("2026-03-20T14:00Z")
         reconcile(answer(conversation(remote_id=first_id(moment), display_name=name)), workspace="default")
 
-    listed = {value: "".join(reversed(names_listed(admin_client, created=value))) for value in expected}
+        set_columns(Conversation.objects.get(display_name=name), remote_updated_at=moment)
 
-    assert listed == expected
+    for filter_class in (lists.CreatedFilter, lists.UpdatedFilter):
+        changelist = admin_client.get(LIST).context["cl"]
+        (days,) = (spec for spec in changelist.filter_specs if isinstance(spec, filter_class))
+        choices = dict(zip(("0", "1", "6", "29"), [*days.choices(changelist)][1:], strict=True))
+        queries = {value: QueryDict(choice["query_string"][1:]).dict() for value, choice in choices.items()}
+        listed = {value: "".join(reversed(names_listed(admin_client, **query))) for value, query in queries.items()}
+        assert listed == expected
+        chosen = admin_client.get(LIST, queries["29"]).context["cl"]
+        (days,) = (spec for spec in chosen.filter_specs if isinstance(spec, filter_class))
+        assert [choice["selected"] for choice in days.choices(chosen)] == [False] * 4 + [True]
     assert "".join(reversed(names_listed(admin_client))) == "ZABCDE"
+    assert names_listed(admin_client, created_since="2026-03-02", created_until="2026-03-15") == ["C", "B"]
+    assert names_listed(admin_client, updated_since="2026-03-15", created_until="2026-03-16") == ["C"]
 
 
 @pytest.mark.parametrize("moment", ["1970-01-01T00:00Z", "2026-03-01T12:00:00.123Z", "9999-12-30T00:00Z"])
@@ -216,13 +227,13 @@ def test_first_id_of_a_moment_is_created_then(moment):
 # Order and pages
 
 
-def test_only_creation_can_be_sorted_by(admin_client):
+def test_only_times_can_be_sorted_by(admin_client):
     mirrored("b", "c", "a")
 
     text = text_of(admin_client.get(LIST))
 
     assert re.findall(r"column-(\w+)", text) != []
-    assert set(re.findall(r'class="[^"]*sortable column-(\w+)', text)) == {"created"}
+    assert set(re.findall(r'class="[^"]*sortable column-(\w+)', text)) == {"created", "updated"}
     ascending = admin_client.get(LIST).context["cl"].list_display.index("created")
     assert names_listed(admin_client, o=ascending) == ["b", "c", "a"]
     for column in range(1, 6):
@@ -231,18 +242,18 @@ def test_only_creation_can_be_sorted_by(admin_client):
 
 @pytest.fixture
 def short_lists(monkeypatch):
-    """At most 250 conversations in pages of 100."""
+    """At most 250 conversations in pages of 50."""
     monkeypatch.setattr(lists, "MAX_LISTED", 250)
 
 
 def test_pages_hold_each_conversation_once(admin_client):
-    mirrored(*map(str, range(230)))
+    mirrored(*map(str, range(130)))
 
     pages = [names_listed(admin_client, p=number) for number in (1, 2, 3)]
 
-    assert [len(page) for page in pages] == [100, 100, 30]
-    assert list(chain(*pages)) == [str(number) for number in reversed(range(230))]
-    assert "230 conversations" in text_of(admin_client.get(LIST))
+    assert [len(page) for page in pages] == [50, 50, 30]
+    assert list(chain(*pages)) == [str(number) for number in reversed(range(130))]
+    assert "130 conversations" in text_of(admin_client.get(LIST))
     assert "There are more" not in text_of(admin_client.get(LIST))
 
 
@@ -264,8 +275,8 @@ def test_list_longer_than_its_pages_says_so_and_claims_no_number(short_lists, ad
     assert "Only the first 250 are listed. Search or filter to see others." in text
     assert re.findall(r"(\d+) (?:results?|conversations?)\b", text) == ["250"]
     assert "Select all" not in text.replace("Select all objects on this page", "")
-    assert len(names_listed(admin_client, p=3)) == 50
-    assert admin_client.get(LIST, {"p": 4}).url == f"{LIST}?e=1"
+    assert len(names_listed(admin_client, p=5)) == 50
+    assert admin_client.get(LIST, {"p": 6}).url == f"{LIST}?e=1"
 
 
 # Search
@@ -283,13 +294,97 @@ def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_cli
     _old, _one, _two, gone = mirrored("Refund, old", "Refund 1", "Refund 2", "Refund, deleted")
     set_columns(gone, deleted_at=at(0))
 
-    for query in ({}, {"o": "2"}):
+    for query in ({}, {"o": "2"}, {"o": "3"}, {"o": "-3"}):
         response = admin_client.get(LIST, {"q": "refund", **query})
         assert sorted(row.display_name for row in response.context["cl"].result_list) == ["Refund 1", "Refund 2"]
-        assert "Only the newest 2 conversations were searched" in text_of(response)
+        assert "2 conversations were searched for this name, back to those created on" in text_of(response)
+        (older,) = re.findall(r'<a href="([^"]*)">Search older ones', text_of(response))
+        assert names_listed(admin_client, **QueryDict(unescape(older)[1:]).dict()) == ["Refund, old"]
     assert "were searched" not in text_of(admin_client.get(LIST))
     assert "were searched" not in text_of(admin_client.get(LIST, {"q": "refund", "state": "deleted"}))
-    assert names_listed(admin_client, q="conv_01") == ["Refund 2", "Refund 1", "Refund, old"]
+    assert names_listed(admin_client, q="conv_01") == ["Refund, deleted", "Refund 2", "Refund 1", "Refund, old"]
+
+
+def test_id_finds_a_row_whatever_its_state(admin_client):
+    live, gone = mirrored("Live", "Gone")
+    set_columns(gone, deleted_at=at(0))
+
+    for query in ({}, {"state": "live"}):
+        assert names_listed(admin_client, q=gone.remote_id, **query) == ["Gone"]
+    assert names_listed(admin_client, q=live.remote_id, state="deleted") == ["Live"]
+
+
+def test_name_that_only_deleted_ones_have_leads_to_them(admin_client):
+    (gone,) = mirrored("Refund")
+    assert "Deleted conversations match" not in text_of(admin_client.get(LIST, {"q": "refund"}))
+    set_columns(gone, deleted_at=at(0))
+
+    text = text_of(admin_client.get(LIST, {"q": "refund"}))
+
+    (link,) = re.findall(r'Deleted conversations match: <a href="([^"]*)">', text)
+    assert names_listed(admin_client, **QueryDict(unescape(link)[1:]).dict()) == ["Refund"]
+    assert "Deleted conversations match" not in text_of(admin_client.get(LIST, {"q": "invoice"}))
+
+
+def test_unknown_id_can_be_fetched(admin_client, remote):
+    there = remote.add("Only in Orq")["_id"]
+    text = text_of(admin_client.get(LIST, {"q": there.upper()}))
+    (url,) = re.findall(r'formaction="([^"]*)">Fetch from Orq', text)
+    wanted = dict(re.findall(r'name="(remote_id|workspace)" value="([^"]*)" form="orq-form"', text))
+
+    response = admin_client.post(url, wanted)
+
+    row = Conversation.objects.get(remote_id=there)
+    assert response.url == reverse(f"{NAMES}_change", args=[row.pk])
+    missing = admin_client.post(url, wanted | {"remote_id": there[:-1] + "z"}, follow=True)
+    assert "Orq has no conversation" in text_of(missing)
+    assert "conversation id" not in text_of(admin_client.post(url, {"remote_id": "x", "workspace": "nowhere"}))
+    assert admin_client.get(url).status_code == 405
+
+
+def test_fetching_needs_the_permission_to_add(remote):
+    client = user_with("view_conversation")
+    there = remote.add("Only in Orq")["_id"]
+
+    assert "Fetch from Orq" not in text_of(client.get(LIST, {"q": there}))
+    assert client.post(reverse(f"{NAMES}_fetch"), {"remote_id": there, "workspace": "default"}).status_code == 403
+    assert not Conversation.objects.exists()
+
+
+def test_empty_mirror_offers_a_full_sync(admin_client):
+    assert "No conversation is mirrored yet." in text_of(admin_client.get(LIST))
+    mirrored("One")
+    assert "No conversation is mirrored yet." not in text_of(admin_client.get(LIST, {"q": "nothing"}))
+
+
+@pytest.mark.parametrize("state", [{}, {"state": "any"}, {"created_since": "2024-01-01"}])
+def test_order_of_updates(admin_client, state):
+    rows = mirrored("b", "c", "a")
+    for row, day in zip(rows, (2, 3, 1), strict=True):
+        set_columns(row, remote_updated_at=f"2026-05-0{day}T00:00Z")
+
+    assert names_listed(admin_client, o="3", **state) == ["a", "b", "c"]
+    assert names_listed(admin_client, o="-3", **state) == ["c", "b", "a"]
+
+
+def test_order_of_updates_that_no_index_serves_applies_to_the_newest(admin_client, monkeypatch):
+    monkeypatch.setattr(lists, "MAX_LISTED", 2)
+    rows = mirrored("b", "c", "a")
+    for row, day in zip(rows, (2, 3, 1), strict=True):
+        set_columns(row, remote_updated_at=f"2026-05-0{day}T00:00Z")
+
+    assert names_listed(admin_client, o="3", state="any") == ["a", "c"]
+    assert names_listed(admin_client, o="3") == ["a", "b"]
+
+
+def test_namesakes_can_be_told_apart(admin_client):
+    one, two = mirrored("Refund", "Refund")
+
+    found = complete(admin_client, "refund").json()["results"]
+
+    assert [each["id"] for each in found] == [str(two.pk), str(one.pk)]
+    assert len({each["text"] for each in found}) == 2
+    assert all(each["text"].startswith(isolated("Refund")) for each in found)
 
 
 # Invalid query strings
@@ -303,7 +398,9 @@ def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_cli
             "state=nonsense",
             "state=%00",
             "workspace=%00",
-            "created=%00",
+            "created_since=%00",
+            "updated_until=nonsense",
+            "before=%00",
             "resolved_at__isempty=%00",
             "state=live&state=missing",
         ),
@@ -320,7 +417,7 @@ def test_nonsense_is_never_a_server_error(admin_client, model, query):
     assert response.status_code == 200 or response.url.endswith("?e=1")
 
 
-@pytest.mark.parametrize(("parameter", "all_of_them"), [("state", "All except deleted"), ("created", "All")])
+@pytest.mark.parametrize(("parameter", "all_of_them"), [("state", "All except deleted"), ("created_since", "Any day")])
 def test_unknown_choice_lists_what_no_choice_lists(admin_client, parameter, all_of_them):
     mirrored("One")
 
@@ -333,6 +430,15 @@ def test_unknown_choice_lists_what_no_choice_lists(admin_client, parameter, all_
 # Fields of other models
 
 
+def names_offered(client: Client, term: str) -> list[str]:
+    """Without what tells namesakes apart."""
+    return [one["text"].partition("\u2069")[0].strip("\u2068") for one in complete(client, term).json()["results"]]
+
+
+def told(row: Conversation) -> str:
+    return f"{isolated(str(row))} ({texts.local(row.remote_created_at)}, …{row.remote_id[-4:]})"
+
+
 def complete(client: Client, term: str, **query: object):
     return client.get(AUTOCOMPLETE, {**FIELD, "term": term, **query})
 
@@ -342,8 +448,8 @@ def test_field_of_another_model_completes_names_and_ids(admin_client):
 
     found = {term: complete(admin_client, term).json()["results"] for term in ("refund", rows[1].remote_id, "")}
 
-    assert found["refund"] == [{"id": str(row.pk), "text": row.display_name} for row in (rows[2], rows[0])]
-    assert [one["text"] for one in found[rows[1].remote_id]] == ["Invoice"]
+    assert found["refund"] == [{"id": str(row.pk), "text": told(row)} for row in (rows[2], rows[0])]
+    assert [one["text"] for one in found[rows[1].remote_id]] == [told(rows[1])]
     assert len(found[""]) == 3
 
 
@@ -362,9 +468,12 @@ def test_completion_offers_and_searches_each_workspace(admin_client, monkeypatch
     mirrored("Refund 3")
 
     for term, found in {"refund": "321", "": "32e1", "conv_01": "32e1"}.items():
-        assert "".join(one["text"][-1] for one in complete(admin_client, term).json()["results"]) == found
+        assert (
+            "".join(one["text"].split("\u2069")[0][-1] for one in complete(admin_client, term).json()["results"])
+            == found
+        )
     monkeypatch.setattr(conversations, "MAX_OFFERED", 1)
-    assert [one["text"] for one in complete(admin_client, "").json()["results"]] == ["Refund 3", "Refund 2"]
+    assert names_offered(admin_client, "") == ["Refund 3", "Refund 2"]
 
 
 def test_completion_by_name_reads_no_more_in_several_workspaces_than_in_one(admin_client, monkeypatch):
@@ -372,9 +481,7 @@ def test_completion_by_name_reads_no_more_in_several_workspaces_than_in_one(admi
     for workspace in ("default", "sales"):
         mirrored("Refund, old", "Refund 1", "Refund 2", workspace=workspace)
 
-    found = [one["text"] for one in complete(admin_client, "refund").json()["results"]]
-
-    assert found == ["Refund 2", "Refund 1"] * 2
+    assert names_offered(admin_client, "refund") == ["Refund 2", "Refund 1"] * 2
 
 
 def test_deleted_conversations_are_not_offered_for_new_references(admin_client):
@@ -437,7 +544,7 @@ def test_awkward_name_is_itself_everywhere(admin_client, name):
     assert_shown(admin_client.get(delete), name, around="“<bdi>{}</bdi>”")
     for response in (admin_client.get(delete), admin_client.post(LIST, several)):
         assert_shown(response, name, around="<bdi>{}</bdi></a>")
-    assert complete(admin_client, "").json()["results"] == [{"id": str(row.pk), "text": name}]
+    assert complete(admin_client, "").json()["results"] == [{"id": str(row.pk), "text": told(row)}]
     referring = admin_client.get(reverse("admin:references_reference_change", args=[reference.pk]))
     assert_shown(referring, name, around=" selected>{}</option>")
 
@@ -482,4 +589,4 @@ def test_name_of_blanks_leaves_something_to_read_and_to_click_on(admin_client, n
     assert re.search(rf'<a href="{change}[^"]*">\(no name\)</a>', text_of(admin_client.get(LIST)))
     assert row.remote_id in text_of(admin_client.get(change))
     assert f"<bdi>{row.remote_id}</bdi></a>" in text_of(admin_client.get(delete))
-    assert complete(admin_client, "").json()["results"] == [{"id": str(row.pk), "text": row.remote_id}]
+    assert complete(admin_client, "").json()["results"][0]["text"].startswith(f"{isolated(row.remote_id)} (")
