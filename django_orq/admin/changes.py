@@ -19,10 +19,10 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
-from ..sync.report import people
+from ..sync.report import name_actors
 from .base import ReadOnlyAdmin, if_several, page_of
 from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, DaysFilter, ExportingAdmin, own_list
-from .texts import Origin, name_all, told_change
+from .texts import name_all, told_change
 
 MAX_PEOPLE = 30
 _NEWEST = 1_000
@@ -70,6 +70,7 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     search_fields = ("old_name", "new_name")
     actions = None
     own_views: ClassVar[Any] = {"export": ""}
+    complete_export = staticmethod(name_actors)
     search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
 
     def __init__(self, *args: Any) -> None:
@@ -102,11 +103,6 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
             offered = chain.from_iterable(spec.offered for spec in filters)
             name_all(changes.workspace, [*changes.result_list, *offered])
         return response
-
-    def complete_export(self, chunk: list[dict[str, Any]]) -> None:
-        names = people(chunk[0]["workspace"], [row["actor_id"] for row in chunk if row["origin"] == Origin.ORQ])
-        for row in chunk:
-            row["actor_name"] = row["actor_name"] or names.get(row["actor_id"], "")
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         about = ("told", *if_several("workspace"), "conversation", "kind", "old_name", "new_name", "fields")

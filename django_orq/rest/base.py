@@ -73,6 +73,8 @@ class WorkspaceViewSet(OrqView, viewsets.GenericViewSet[Any]):
     permission_classes = with_project_permissions(ModelPermissions)
     post_permission: str | None = None
     throttle_scope: str | None = None
+    query_class: Any
+    """The query parameters of its list. To add parameters of your own, subclass it."""
     not_found: Any
     """The message of a 404 for an object."""
     lookup_value_regex = "[^/]+"  # dots too, so that every wrong id gets this API's own 404

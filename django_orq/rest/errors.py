@@ -92,9 +92,10 @@ _OURS = (Failure, RunConflict, UnknownWorkspace, InvalidCursor)
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """The views' exception handler. Returns ``None`` for an unexpected exception, which Django then handles."""
     raised = _as_api_exception(error)
-    if isinstance(error, (*DATABASE_TROUBLE, SuspiciousOperation, BadRequest)) and "request" in context:
+    request = context.get("request")
+    is_csv = getattr(getattr(request, "accepted_renderer", None), "format", "") == "csv"
+    if request and (is_csv or isinstance(error, (*DATABASE_TROUBLE, SuspiciousOperation, BadRequest))):
         # The browsable API would read the body and the database again.
-        request = context["request"]
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     handler: Any = api_settings.EXCEPTION_HANDLER
     is_ours = isinstance(raised, _OURS) or handler is exception_handler

@@ -12,6 +12,7 @@ from rest_framework import filters, pagination
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from ..models import Conversation
 from ..models.searching import by_id, in_state, is_id, oldest_searched
@@ -47,8 +48,8 @@ class ConversationFilter(QueryFilter, filters.SearchFilter):
     ``?search=`` is the start of an Orq id, or parts of a name. Of the conversations in that state that were created in
     that time, names of the newest are searched, whenever they were updated.
 
-    Sets attributes of the view for its pagination: ``hides_deleted``; ``by_update`` if it selects by the time of the
-    update and does not search; ``searched_back_to`` if a search did not cover all.
+    Sets attributes of the view for its pagination: ``hides_deleted``; ``listing``, the values of the query;
+    ``searched_back_to``, an id, if a search did not cover all.
     """
 
     search_param = "search"  # whatever SEARCH_PARAM the project sets: ConversationQuery validates this one
@@ -59,10 +60,11 @@ class ConversationFilter(QueryFilter, filters.SearchFilter):
         created = {"created_after": "remote_id__gte", "created_before": "remote_id__lt"}  # ids sort by creation time
         ids = {lookup: first_id(values[name]) for name, lookup in created.items() if name in values}
         queryset = queryset.filter(**ids)
+        if before := values.get("before"):
+            queryset = queryset.filter(remote_id__lt=before)
         if values.get("search"):
             queryset = self._search(request, queryset, view)
-        else:
-            view.by_update = not values.keys().isdisjoint(view.query_class.lookups)
+        view.listing = values
         return super().filter_list(request, queryset, view, values)
 
     def _search(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
@@ -86,7 +88,7 @@ def _newest(queryset: QuerySet[Conversation], term: str, view: Any) -> QuerySet[
     oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"), term)
     if oldest is None:
         return queryset
-    view.searched_back_to = created_at(oldest)
+    view.searched_back_to = oldest
     return queryset.filter(remote_id__gte=oldest)
 
 
@@ -97,10 +99,10 @@ def _is_time(text: str) -> bool:
 
 
 _POSITIONS: dict[str, Callable[[str], object]] = {
-    "-remote_id": REMOTE_ID.fullmatch,
-    "-remote_updated_at": _is_time,
-    "-recorded_at": _is_time,
-    "-id": re.compile("[0-9]{1,18}").fullmatch,
+    "remote_id": REMOTE_ID.fullmatch,
+    "remote_updated_at": _is_time,
+    "recorded_at": _is_time,
+    "id": re.compile("[0-9]{1,18}").fullmatch,
 }
 """Whether a text can be a cursor's position, by the column of the order."""
 
@@ -123,7 +125,11 @@ class MirrorPagination(pagination.CursorPagination):
         except NotFound:
             raise InvalidCursor from None
         # A client may have altered it.
-        if cursor and cursor.position is not None and not _POSITIONS.get(self.ordering[0], bool)(str(cursor.position)):
+        if (
+            cursor
+            and cursor.position is not None
+            and not _POSITIONS.get(self.ordering[0].removeprefix("-"), bool)(str(cursor.position))
+        ):
             raise InvalidCursor
         return cursor
 
@@ -144,19 +150,25 @@ class ConversationPagination(MirrorPagination):
     """The maximum number of conversations of one update time; in the other order, positions are unique."""
 
     def get_ordering(self, request: Request, queryset: Any, view: Any) -> Any:
-        by_update = getattr(view, "by_update", False)
-        return ("-remote_updated_at", "-id") if by_update else super().get_ordering(request, queryset, view)
+        asked: Any = getattr(view, "listing", {})
+        names = ("remote_updated_at", "id") if asked.get("by_update") else (self.ordering.removeprefix("-"),)
+        return tuple(name if asked.get("ascending") else f"-{name}" for name in names)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         if getattr(view, "hides_deleted", False):
             queryset = _Pinned(queryset=queryset, column="deleted_at")
-        self.searched_back_to = getattr(view, "searched_back_to", None)
+        self.searched_back_to: str | None = getattr(view, "searched_back_to", None)
+        self.url = request.build_absolute_uri()
         return super().paginate_queryset(queryset, request, view)
 
     def get_paginated_response(self, data: Any) -> Response:
         response = super().get_paginated_response(data)
         back_to = self.searched_back_to
-        response.data["searched_back_to"] = back_to and TimeField().to_representation(back_to)
+        response.data["searched_back_to"] = back_to and TimeField().to_representation(created_at(back_to))
+        older = back_to and replace_query_param(
+            remove_query_param(self.url, self.cursor_query_param), "before", back_to
+        )
+        response.data["search_older"] = older
         return response
 
 

@@ -87,10 +87,13 @@ def _operation(summary: Any, responses: dict[int, Any], *parameters: Any, **opti
 
 _of_conversations = partial(_operation, tags=["conversations"])
 _of_runs = partial(_operation, tags=["sync-runs"])
-_OLDEST: Any = serializers.TimeField(
-    allow_null=True, help_text=_("Only conversations created since this time were searched; null if all were.")
-)
-_CONVERSATIONS = _page("Conversation", results=serializers.ConversationSerializer(many=True), searched_back_to=_OLDEST)
+_SEARCH: Any = {
+    "searched_back_to": serializers.TimeField(
+        allow_null=True, help_text=_("Only conversations created since this time were searched; null if all were.")
+    ),
+    "search_older": URLField(allow_null=True, help_text=_("The URL that searches older ones; null if all were.")),
+}
+_CONVERSATIONS = _page("Conversation", results=serializers.ConversationSerializer(many=True), **_SEARCH)
 _CHANGES = _page("ConversationChange", results=serializers.ConversationChangeSerializer(many=True))
 _RUNS = _page("SyncRun", results=serializers.SyncRunSerializer(many=True))
 _SHOWN = {200: serializers.ConversationSerializer}

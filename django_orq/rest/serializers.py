@@ -125,12 +125,21 @@ class FetchSerializer(serializers.Serializer[Any]):
 
 
 class PageQuery(serializers.Serializer[Any]):
-    """The query parameters of every list."""
+    """The query parameters of every list. Unknown ones are errors, because a list without its filter would mislead."""
 
+    workspace = serializers.CharField(required=False, allow_blank=True, help_text=_("An alias."))
+    format = serializers.CharField(required=False, allow_blank=True, help_text=_("csv exports the whole list."))
     cursor = serializers.CharField(required=False, allow_blank=True, help_text=_("The cursor from next or previous."))
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_PAGE_SIZE, help_text=_("Items per page, by default 25.")
     )
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = _("There is no such parameter here. Parameters: %(known)s.")
+        if unknown := [name for name in data if name not in self.fields]:
+            known = ", ".join(sorted(self.fields))
+            raise serializers.ValidationError({name: text % {"known": known} for name in unknown})
+        return super().to_internal_value(data)
 
 
 class ConversationQuery(PageQuery):
@@ -148,9 +157,24 @@ class ConversationQuery(PageQuery):
         required=False, allow_blank=True, max_length=MAX_TERM, help_text=_("Part of a name, or the start of an id.")
     )
 
+    ordering = serializers.ChoiceField(
+        ("created", "-created", "updated", "-updated"),
+        required=False,
+        help_text=_("By default -created."),
+    )
+    before = serializers.RegexField(
+        f"^{REMOTE_ID.pattern}$", required=False, help_text=_("Only conversations that are older than this id.")
+    )
+
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        if "state" in values and self.lookups.keys() & values.keys():  # no index serves both
-            raise serializers.ValidationError({"state": _("Not with updated_after or updated_before.")})
+        by_update = self.lookups.keys() & values.keys()
+        ordering = values.get("ordering", "-updated" if by_update and not values.get("search") else "-created")
+        values["by_update"] = ordering.endswith("updated")
+        values["ascending"] = not ordering.startswith("-")
+        if "state" in values and (by_update or values["by_update"]):  # no index serves both
+            raise serializers.ValidationError({"state": _("Not with times or the order of updates.")})
+        if by_update and not (values["by_update"] or values.get("search")):
+            raise serializers.ValidationError({"ordering": _("With updated_after or updated_before: by updated.")})
         return values
 
 

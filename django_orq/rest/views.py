@@ -1,13 +1,16 @@
 """The viewsets, for projects to subclass: each ``perform_…`` method makes the one call that has an effect."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.apps import apps
+from django.http import StreamingHttpResponse
 from django.utils.translation import gettext, gettext_lazy as _
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, RetrieveModelMixin
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -16,8 +19,9 @@ from .. import mirror, tasks
 from ..models import Conversation, ConversationChange, SyncRun
 from ..payloads import is_remote_id
 from ..store.database import all_rows, write_database
+from ..store.export import export
 from ..sync import runs
-from ..sync.report import people
+from ..sync.report import name_actors, people
 from . import filters, serializers
 from .base import WorkspaceViewSet
 from .errors import BrokerUnreachable, RunConflict
@@ -27,7 +31,31 @@ __all__ = ["ConversationChangeViewSet", "ConversationViewSet", "SyncRunViewSet"]
 _WITHOUT_BODY: Any = {"detail": True, "methods": ["post"], "serializer_class": serializers.NothingSerializer}
 
 
-class ConversationViewSet(ListModelMixin, CreateModelMixin, RetrieveModelMixin, DestroyModelMixin, WorkspaceViewSet):
+class CsvRenderer(BaseRenderer):
+    media_type = "text/csv"
+    format = "csv"
+
+
+class ExportingViewSet(ListModelMixin, WorkspaceViewSet):
+    """Lists one page, or with ``?format=csv`` exports all rows that the filters select."""
+
+    complete_export: Callable[[Any], object] = staticmethod(len)
+
+    def get_renderers(self) -> list[Any]:
+        return [*super().get_renderers(), *([CsvRenderer()] if self.action == "list" else [])]
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        if request.accepted_renderer.format != CsvRenderer.format:
+            return super().list(request, *args, **kwargs)
+        if not request.user.has_perm("django_orq.export_conversation"):
+            raise PermissionDenied
+        rows = self.filter_queryset(self.get_queryset())
+        options: Any = {"user": request.user.get_username(), "query": request.query_params.urlencode()}
+        lines = export(rows, complete=self.complete_export, **options)
+        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+
+
+class ConversationViewSet(CreateModelMixin, RetrieveModelMixin, DestroyModelMixin, ExportingViewSet):
     """Conversations of one workspace.
 
     They are read from the mirror. Changes are made in Orq first, and then in the mirror. A conversation that was
@@ -110,7 +138,7 @@ class ConversationViewSet(ListModelMixin, CreateModelMixin, RetrieveModelMixin, 
         return mirror.fetch_conversation(workspace=self.workspace, interactive=True, **serializer.validated_data)
 
 
-class ConversationChangeViewSet(ListModelMixin, WorkspaceViewSet):
+class ConversationChangeViewSet(ExportingViewSet):
     """Changes of the conversations of one workspace, or of one conversation, newest first.
 
     To follow changes, read again from ten minutes before the last one that you have seen, and drop the ids that you
@@ -122,6 +150,7 @@ class ConversationChangeViewSet(ListModelMixin, WorkspaceViewSet):
     pagination_class = filters.ChangePagination
     filter_backends = (filters.QueryFilter,)
     query_class = serializers.ChangeQuery
+    complete_export = staticmethod(name_actors)
     not_found = ConversationViewSet.not_found
 
     def get_queryset(self) -> Any:

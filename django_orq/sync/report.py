@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _, gettext_lazy as _lazy, ngette
 from .. import logs
 from ..conf import get_workspace
 from ..exceptions import MustWait, explain
-from ..models import Operation, SyncRun, Work
+from ..models import ConversationChange, Operation, SyncRun, Work
 from ..payloads import created_at
 from ..queues import OPERATE, WALK, queue_of
 from ..store.database import DatabaseClock, write_database
@@ -66,6 +66,14 @@ def people(workspace: str, ids: Iterable[str | None]) -> dict[str, str]:
     except Exception:  # of the project's; the page is more important
         logs.log(logs.PEOPLE_FAILED, workspace=workspace, exc_info=True)
         return {}
+
+
+def name_actors(changes: list[dict[str, Any]]) -> None:
+    """Set ``actor_name`` of the values of changes that were made in Orq, as far as the names are known."""
+    in_orq = [row for row in changes if row["origin"] == ConversationChange.Origin.ORQ]
+    names = people(changes[0]["workspace"], [row["actor_id"] for row in in_orq])
+    for row in in_orq:
+        row["actor_name"] = names.get(row["actor_id"], "")
 
 
 def person(id_: str | None, names: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """Conversations over REST: listed, paginated, filtered, searched and retrieved."""
 
+import csv
+import io
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -36,6 +38,13 @@ def row(number: int) -> Conversation:
 def reader() -> APIClient:
     client = APIClient()
     client.force_authenticate(user_with("view_conversation"))
+    return client
+
+
+@pytest.fixture
+def exporter() -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user_with("view_conversation", "export_conversation", name="exporter"))
     return client
 
 
@@ -141,6 +150,44 @@ class TestFilters:
 
         assert [page.json()["state"] for page in pages] == ["live", "unlisted", "missing", "deleted"]
 
+    def test_filtered_list_is_exported(self, reader, exporter, monkeypatch):
+        monkeypatch.setattr("django_orq.store.export.CHUNK", 1)
+        response = exporter.get(LIST, {"format": "csv", "state": "any"})
+
+        assert response["Content-Type"] == "text/csv; charset=utf-8"
+        rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+        assert [row["state"] for row in rows] == ["deleted", "missing", "unlisted", "live"]
+        assert rows[-1]["remote_id"] == remote_id(0)
+
+    def test_export_needs_its_permission_and_errors_are_json(self, reader, exporter):
+        refused = reader.get(LIST, {"format": "csv"})
+        invalid = exporter.get(LIST, {"format": "csv", "state": "nonsense"})
+
+        assert (refused.status_code, refused["Content-Type"]) == (403, "application/json")
+        assert (invalid.status_code, invalid["Content-Type"]) == (400, "application/json")
+        assert exporter.get(f"{LIST}{remote_id(0)}/", {"format": "csv"}).status_code == 404
+
+    def test_unknown_parameter_is_an_error_that_names_the_known_ones(self, reader):
+        response = reader.get(LIST, {"created_afer": "2026-01-01"})
+
+        assert response.status_code == 400
+        assert "created_after" in response.json()["errors"]["created_afer"]
+
+    def test_order(self, reader):
+        for number, minute in enumerate((3, 1, 2)):
+            set_columns(row(number), remote_updated_at=at(minute))
+
+        orders = {"created": (0, 1, 2), "-created": (2, 1, 0), "updated": (1, 2, 0), "-updated": (0, 2, 1)}
+        for ordering, numbers in orders.items():
+            assert listed(reader, ordering=ordering) == list(map(remote_id, numbers))
+            pages = walk(reader, ordering=ordering, page_size=1)
+            assert [page["results"][0]["remote_id"] for page in pages] == list(map(remote_id, numbers))
+        for query in (
+            {"state": "live", "ordering": "updated"},
+            {"ordering": "created", "updated_after": at(0).isoformat()},
+        ):
+            assert reader.get(LIST, query).status_code == 400
+
 
 class TestTimes:
     @pytest.fixture(autouse=True)
@@ -238,6 +285,11 @@ class TestSearch:
         looked_through = [number for number in range(11, -1, -1) if state or number != 11]
         assert [item["remote_id"] for item in page["results"]] == [remote_id(n) for n in looked_through[:most]]
         assert (page["searched_back_to"] is None) is (most >= len(looked_through))
+        found = page["results"]
+        while page["search_older"]:
+            page = reader.get(page["search_older"]).json()
+            found += page["results"]
+        assert [item["remote_id"] for item in found] == list(map(remote_id, looked_through))
 
     def test_times_are_in_the_time_zone_of_all_others(self, reader, monkeypatch, settings):
         settings.TIME_ZONE = "Asia/Tokyo"

@@ -121,7 +121,7 @@ class TestTheCallersMistakes:
         [
             ("post", JSON, 400, "parse_error"),
             ("post", {"Content-Type": "text/csv"}, 415, "unsupported_media_type"),
-            ("get", {"Accept": "text/csv"}, 406, "not_acceptable"),
+            ("get", {"Accept": "application/xml"}, 406, "not_acceptable"),
             ("put", JSON, 405, "method_not_allowed"),
         ],
     )
