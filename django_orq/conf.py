@@ -208,6 +208,8 @@ class Workspace:
         None, _is_directory, "a dict, a callable or the dotted path to one, or None"
     )
     """The names of people by their ids in Orq, or a callable that takes a list of ids and returns such a dict."""
+    plot: bool = _option(default=True, is_valid=lambda value: isinstance(value, bool), expected="True or False")
+    """Whether the admin shows, above the list of conversations, how many were created on each of the last days."""
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}

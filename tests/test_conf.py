@@ -150,6 +150,7 @@ def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: st
         ("RETRIES", RetryConfig(attempts=1)),
         ("SLICE_SECONDS", 5),
         ("LEASE_SECONDS", 60),
+        ("PLOT", False),
     ],
 )
 def test_option_is_taken(name: str, value: Any) -> None:
@@ -199,6 +200,8 @@ def test_option_is_taken(name: str, value: Any) -> None:
         ("LEASE_SECONDS", "long"),
         ("MASS_DELETE_MIN", -1),
         ("MASS_DELETE_SHARE", 20),
+        ("PLOT", 0),
+        ("PLOT", None),
     ],
 )
 def test_wrong_option_is_refused_by_its_name(name: str, value: Any) -> None:

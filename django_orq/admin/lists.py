@@ -27,6 +27,7 @@ from ..store.export import export
 from ..sync import runs
 from ..text import number
 from .base import OrqAdmin, known_aliases
+from .plot import plotted
 from .texts import ago, isolated, local
 
 MAX_LISTED = 10_000
@@ -326,6 +327,11 @@ class ConversationList(WorkspaceList):
         told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
         told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
         return {"last": last, "under_way": runs.under_way(self.workspace), **told}
+
+    @property
+    def plot(self) -> dict[str, Any] | None:
+        """The conversations of the workspace that were created on each of the last days, whatever the filters."""
+        return plotted(self.root_queryset, self.workspace)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         first, *_others = asked = super().get_ordering(request, queryset)

@@ -45,7 +45,7 @@ class ExportingViewSet(ListModelMixin, WorkspaceViewSet):
         return [*super().get_renderers(), *([CsvRenderer()] if self.action == "list" else [])]
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        if request.accepted_renderer.format != CsvRenderer.format:
+        if CsvRenderer.format not in (request.accepted_renderer.format, request.query_params.get("format")):
             return super().list(request, *args, **kwargs)
         if not request.user.has_perm("django_orq.export_conversation"):
             raise PermissionDenied

@@ -8,11 +8,14 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
+from django_orq.admin import plot
 from django_orq.admin.lists import MAX_LISTED
+from django_orq.admin.plot import MAX_A_DAY
 from django_orq.models import Conversation
 from django_orq.models.searching import MAX_SEARCHED
 
 from ..scale import Shares, fill, rows_read
+from ..walking import configure
 
 pytestmark = [
     pytest.mark.django_db,
@@ -56,7 +59,8 @@ def mirror(request, django_db_setup, django_db_blocker):
 
 @pytest.fixture(autouse=True)
 def three_workspaces(settings):
-    settings.ORQ_WORKSPACES = {key: {"API_KEY": "key"} for key in ("default", "sales", "tiny")}
+    """Without the plot, which has a test of its own."""
+    settings.ORQ_WORKSPACES = {key: {"API_KEY": "key", "PLOT": False} for key in ("default", "sales", "tiny")}
 
 
 def about_conversations(executed) -> list[str]:
@@ -134,6 +138,23 @@ def test_completion_reads_no_more_than_it_may_offer_or_search(mirror, admin_clie
     assert response.json()["pagination"]["more"] == (term != "nowhere")
     by_name = not term.startswith("conv_") and term
     assert_little_is_read(executed, most=MOST_SEARCHED if by_name else MAX_LISTED + SPARE)
+
+
+@pytest.mark.parametrize("cut", [MAX_A_DAY, 500], ids=["all", "cut off"])
+@pytest.mark.parametrize("state", STATES)
+def test_plot_reads_no_more_than_it_counts(mirror, admin_client, statements, settings, monkeypatch, state, cut):
+    monkeypatch.setattr(plot, "MAX_A_DAY", cut)
+    with statements() as without:
+        admin_client.get(LIST, {"state": state})
+    configure(settings, PLOT=True)
+    with statements() as executed:
+        response = admin_client.get(LIST, {"state": state})
+
+    (plotting,) = (sql for sql in about_conversations(executed) if "COUNT" in sql and 'remote_id" < ' in sql)
+    counted = [bar["count"] for bar in response.context["cl"].plot["bars"]]
+    assert len(executed) == len(without) + 1
+    assert counted[0] == min(cut, 24 * 60 * 19 // 20)  # one per minute; one of twenty is in another workspace
+    assert rows_read(plotting) == sum(counted) + 1
 
 
 REST_LIST = "/orq/conversations/"

@@ -60,6 +60,12 @@ def test_lists_of_conversations_show_what_the_replica_has(rows, admin_client, re
         assert "Not there yet" not in shown
 
 
+def test_plot_counts_what_the_replica_has(rows, admin_client):
+    verbs.create_conversation(display_name="Not there yet")
+
+    assert "3 in all" in text_of(admin_client.get(LIST))
+
+
 def test_syncing_and_the_verbs_read_nothing_from_the_replica(remote, replicated):
     ids = fill(remote, 5)
     full_run()
