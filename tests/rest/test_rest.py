@@ -165,7 +165,6 @@ class TestFilters:
 
         assert (refused.status_code, refused["Content-Type"]) == (403, "application/json")
         assert (invalid.status_code, invalid["Content-Type"]) == (400, "application/json")
-        assert exporter.get(f"{LIST}{remote_id(0)}/", {"format": "csv"}).status_code == 404
 
     def test_unknown_parameter_is_an_error_that_names_the_known_ones(self, reader):
         response = reader.get(LIST, {"created_afer": "2026-01-01"})
