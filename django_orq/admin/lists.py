@@ -25,6 +25,7 @@ from ..payloads import created_at, first_id, is_remote_id
 from ..store.database import DatabaseClock, write_database
 from ..store.export import export
 from ..sync import runs
+from ..sync.health import standing
 from ..text import number
 from .base import OrqAdmin, known_aliases
 from .plot import plotted
@@ -305,10 +306,13 @@ class ConversationList(WorkspaceList):
     In another order, which a project may offer, the database sorts all of them if there is no matching index.
     """
 
+    is_operator = False
+    """Whether the user can do something about technical problems."""
     cut_text = _("%(count)s conversations were searched for this name, back to those created on %(since)s.")
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """Let an order that no index serves apply to the newest rows."""
+        self.is_operator = request.user.is_superuser
         rows = super().get_queryset(request, exclude_parameters)
         names = {str(name).removeprefix("-") for name in rows.query.order_by}
         created = any(isinstance(spec, CreatedFilter) and any(spec.days) for spec in self.filter_specs)
@@ -326,6 +330,7 @@ class ConversationList(WorkspaceList):
         told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
         told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
         told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
+        told["standing"] = standing(self.workspace, is_operator=self.is_operator, format_time=local)
         return {"last": last, "under_way": runs.under_way(self.workspace), **told}
 
     @property

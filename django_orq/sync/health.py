@@ -8,19 +8,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
+from ..exceptions import AuthenticationFailed, PermissionRefused, explain
 from ..models import SyncRun
 from ..store import rejected
 from ..store.database import DatabaseClock, write_database
 from ..store.leases import idle_operations
 from ..text import in_words
 from . import runs
-from .report import PATIENCE, counted_in_words, counts, database_in_words, not_taken, remarks
+from .report import PATIENCE, FormatTime, counted_in_words, counts, database_in_words, in_utc, not_taken, remarks
 
 MAX_AGE = 900.0
 """The default limit for the newest complete run of any mode, in seconds."""
@@ -103,6 +105,49 @@ def examine(
     except AnyDatabaseError as error:
         name = type(error).__name__
         yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The worst that has to be said about the sync of a workspace, for the people who use the mirror."""
+
+    level: Level
+    text: str
+    action: str = ""
+    """What helps: “start” a run like ``run``, “fetch” new conversations, a “full” sync, or “review” ``run``."""
+    run: SyncRun | None = None
+
+
+def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc) -> Standing:
+    """Judge the sync of a workspace with the default limits of ``examine``; only operators read technical advice."""
+    now, last, unfinished = DatabaseClock(write_database()).now(), runs.newest_finished(alias), runs.under_way(alias)
+    if last is not None and last.state == State.FAILED:
+        is_refused = last.error_code in (AuthenticationFailed.code, PermissionRefused.code)
+        text = explain(last.error_code, last.error_params, for_operator=is_operator)
+        advice = gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
+        return Standing(
+            level=Level.FAIL, text=f"{text} {advice}".rstrip(), action="" if is_refused else "start", run=last
+        )
+    waiting = [run for run in unfinished if not _is_fresh(run, now)]
+    works: list[Any] = [*waiting, *idle_operations(alias)[:1]]
+    for work in works:
+        if why := not_taken(work, for_terminal=is_operator):
+            return Standing(level=Level.FAIL, text=" ".join(why))
+    fresh, limits = vars(runs.freshness(alias)), {"last_incremental": MAX_AGE, "last_full": MAX_FULL_AGE}
+    for code, limit in limits.items():
+        if _judge_age(code, alias, fresh[code], now, limit).level != Level.OK:
+            text = gettext("New conversations may be missing here.")
+            if code == "last_full":
+                text = gettext("Names may be out of date here, and deleted conversations may still be listed.")
+            return Standing(level=Level.LOOK, text=text, action="full" if code == "last_full" else "fetch")
+    if stopped := runs.awaiting_approval(alias).first():
+        text = gettext("A sync was stopped for review: %(why)s.") % {"why": stopped.get_needs_approval_display()}
+        return Standing(level=Level.LOOK, text=text, action="review", run=stopped)
+    for run in waiting:
+        if run.state in (State.WAITING, State.PAUSED):
+            text = " ".join(remarks(run, format_time=format_time)) or gettext("A sync is paused.")
+            return Standing(level=Level.LOOK, text=text, action="review", run=run)
+    return Standing(level=Level.OK, text=gettext("The sync is healthy."))
 
 
 def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> Iterator[Finding]:
