@@ -22,9 +22,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from ..conf import DEFAULT_ALIAS
 from ..models import Conversation, ConversationState, searching
 from ..payloads import created_at, first_id, is_remote_id
-from ..store.database import DatabaseClock, write_database
 from ..store.export import export
-from ..sync import runs
 from ..sync.health import standing
 from ..text import number
 from .base import OrqAdmin, known_aliases
@@ -323,15 +321,15 @@ class ConversationList(WorkspaceList):
 
     @cached_property
     def freshness(self) -> dict[str, Any]:
-        """The times of the workspace's last syncs, for the panel above the list."""
-        now = DatabaseClock(write_database()).now()
-        fresh, last = runs.freshness(self.workspace), runs.newest_finished(self.workspace)
-        never = gettext("not synced yet")
-        told: dict[str, Any] = {name: ago(at, now=now) if at else never for name, at in vars(fresh).items()}
-        told["ended"] = ago(last.finished_at, now=now) if last and last.finished_at else ""
+        """The judgement on the workspace's sync and the times of its last runs, for the panel above the list."""
+        judged = standing(self.workspace, is_operator=self.is_operator, format_time=local)
+        last, never = judged.last, gettext("not synced yet")
+        told: dict[str, Any] = {
+            name: ago(at, now=judged.now) if at else never for name, at in vars(judged.fresh).items()
+        }
+        told["ended"] = ago(last.finished_at, now=judged.now) if last and last.finished_at else ""
         told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
-        told["standing"] = standing(self.workspace, is_operator=self.is_operator, format_time=local)
-        return {"last": last, "under_way": runs.under_way(self.workspace), **told}
+        return {"standing": judged, "last": last, "under_way": judged.under_way, **told}
 
     @property
     def plot(self) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -107,12 +108,17 @@ def examine(
         yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Standing:
     """The worst that has to be said about the sync of a workspace, for the people who use the mirror."""
 
-    level: Level
-    text: str
+    now: datetime
+    fresh: runs.Freshness
+    last: SyncRun | None
+    """The run that ended last."""
+    under_way: list[SyncRun]
+    level: Level = Level.OK
+    text: str = field(default_factory=lambda: gettext("The sync is healthy."))
     action: str = ""
     """What helps: “start” a run like ``run``, “fetch” new conversations, a “full” sync, or “review” ``run``."""
     run: SyncRun | None = None
@@ -120,34 +126,31 @@ class Standing:
 
 def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc) -> Standing:
     """Judge the sync of a workspace with the default limits of ``examine``; only operators read technical advice."""
-    now, last, unfinished = DatabaseClock(write_database()).now(), runs.newest_finished(alias), runs.under_way(alias)
+    now, last, under_way = DatabaseClock(write_database()).now(), runs.newest_finished(alias), runs.under_way(alias)
+    found = partial(Standing, now=now, fresh=(fresh := runs.freshness(alias)), last=last, under_way=under_way)
     if last is not None and last.state == State.FAILED:
         is_refused = last.error_code in (AuthenticationFailed.code, PermissionRefused.code)
         text = explain(last.error_code, last.error_params, for_operator=is_operator)
-        advice = gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
-        return Standing(
-            level=Level.FAIL, text=f"{text} {advice}".rstrip(), action="" if is_refused else "start", run=last
-        )
-    waiting = [run for run in unfinished if not _is_fresh(run, now)]
-    works: list[Any] = [*waiting, *idle_operations(alias)[:1]]
+        text += " " + gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
+        return found(level=Level.FAIL, text=text, action="" if is_refused else "start", run=last)
+    taken = [run for run in under_way if not _is_fresh(run, now)]
+    works: list[Any] = [*taken, *idle_operations(alias)[:1]]
     for work in works:
         if why := not_taken(work, for_terminal=is_operator):
-            return Standing(level=Level.FAIL, text=" ".join(why))
-    fresh, limits = vars(runs.freshness(alias)), {"last_incremental": MAX_AGE, "last_full": MAX_FULL_AGE}
-    for code, limit in limits.items():
-        if _judge_age(code, alias, fresh[code], now, limit).level != Level.OK:
-            text = gettext("New conversations may be missing here.")
-            if code == "last_full":
-                text = gettext("Names may be out of date here, and deleted conversations may still be listed.")
-            return Standing(level=Level.LOOK, text=text, action="full" if code == "last_full" else "fetch")
+            return found(level=Level.FAIL, text=" ".join(why))
+    if _judge_age("last_incremental", alias, fresh.last_incremental, now, MAX_AGE).level != Level.OK:
+        return found(level=Level.LOOK, text=gettext("New conversations may be missing here."), action="fetch")
+    if _judge_age("last_full", alias, fresh.last_full, now, MAX_FULL_AGE).level != Level.OK:
+        text = gettext("Names may be out of date here, and deleted conversations may still be listed.")
+        return found(level=Level.LOOK, text=text, action="full")
     if stopped := runs.awaiting_approval(alias).first():
         text = gettext("A sync was stopped for review: %(why)s.") % {"why": stopped.get_needs_approval_display()}
-        return Standing(level=Level.LOOK, text=text, action="review", run=stopped)
-    for run in waiting:
+        return found(level=Level.LOOK, text=text, action="review", run=stopped)
+    for run in taken:
         if run.state in (State.WAITING, State.PAUSED):
             text = " ".join(remarks(run, format_time=format_time)) or gettext("A sync is paused.")
-            return Standing(level=Level.LOOK, text=text, action="review", run=run)
-    return Standing(level=Level.OK, text=gettext("The sync is healthy."))
+            return found(level=Level.LOOK, text=text, action="review", run=run)
+    return found()
 
 
 def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> Iterator[Finding]:
