@@ -21,7 +21,7 @@ from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
 from ..sync.report import name_actors
 from .base import ReadOnlyAdmin, if_several, page_of
-from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, DaysFilter, ExportingAdmin, own_list
+from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, DaysFilter, ExportingAdmin, found_by_id, own_list
 from .texts import name_all, told_change
 
 MAX_PEOPLE = 30
@@ -80,10 +80,7 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()[: searching.MAX_TERM]
         if searching.is_id(term):
-            rows = Conversation.objects.using(queryset.db)
-            rows = rows.filter(workspace__in=[*searching.workspaces(rows)])  # the index begins with it
-            found = searching.by_id(rows, term).values_list("pk", flat=True)
-            return queryset.filter(conversation__in=[*found[:_NEWEST]]), False
+            return queryset.filter(conversation__in=found_by_id(term, queryset.db)), False
         oldest = list(queryset.values_list("recorded_at", flat=True)[MAX_LISTED : MAX_LISTED + 1]) if term else []
         if oldest:
             setattr(request, CUT, (MAX_LISTED, oldest[0], None))

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
@@ -33,6 +34,8 @@ MAX_LISTED = 10_000
 """The maximum number of rows that are counted and paginated."""
 MAX_OFFERED = 200
 """How many conversations of each workspace a field with autocompletion offers, newest first."""
+_MAX_FOUND = 1_000
+"""How many conversations with the same beginning of an id are found by it in the lists of changes and operations."""
 CUT = "django_orq_search_cut"
 """The attribute of a request: how many rows its search covered, if not all, back to when, and how to go on."""
 BEFORE = "before"
@@ -232,6 +235,14 @@ class ExportingAdmin(OrqAdmin):
         return StreamingHttpResponse(chain(["\ufeff"], lines), content_type="text/csv; charset=utf-8", headers=headers)
 
 
+class NewestList(ChangeList):
+    """The newest rows, as many as ``newest`` returns, because no index serves the filters."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        self.root_queryset = newest(self.root_queryset)
+        return super().get_queryset(request, exclude_parameters)
+
+
 class WorkspaceList(ChangeList):
     """The rows of one workspace, because there are no indexes for the rows of all."""
 
@@ -362,6 +373,26 @@ def _newest_first(conversations: QuerySet[Conversation]) -> QuerySet[Conversatio
 def own_list(own: type[ChangeList], get_changelist: Callable[..., type[ChangeList]], request: Any) -> type[ChangeList]:
     """Our change list, based on the stock one or the theme's."""
     return type(own.__name__, (own, get_changelist(request)), {})
+
+
+def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of the rows that are among the newest ``MAX_SEARCHED`` of their table."""
+    keys = rows.model._default_manager.using(rows.db).order_by("-pk").values_list("pk", flat=True)
+    older = list(keys[searching.MAX_SEARCHED : searching.MAX_SEARCHED + 1])
+    return rows.filter(pk__gt=older[0]) if older else rows
+
+
+def found_by_id(term: str, database: str) -> list[int]:
+    """The keys of the newest conversations whose Orq id begins with the term."""
+    rows = Conversation.objects.using(database)
+    rows = rows.filter(workspace__in=[*searching.workspaces(rows)])  # the index begins with it
+    return [*searching.by_id(rows, term).values_list("pk", flat=True)[:_MAX_FOUND]]
+
+
+def kept(admin_class: Any, request: HttpRequest, url: str) -> str:
+    """The URL with the filters of the list that the user came from, so that “Close” leads back to that list."""
+    filters = {"opts": admin_class.opts, "preserved_filters": admin_class.get_preserved_filters(request)}
+    return str(add_preserved_filters(filters, url))
 
 
 def searched(request: HttpRequest, conversations: QuerySet[Conversation], term: str, *, shares: int) -> QuerySet[Any]:

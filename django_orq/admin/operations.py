@@ -1,10 +1,11 @@
 """Operations in the admin: their progress, and the outcome for each conversation."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -14,16 +15,59 @@ from django.views.decorators.http import require_POST
 
 from ..exceptions import ConversationChanged
 from ..mirror.operations import retry, retryable
-from ..models import Conversation, Operation, OperationItem
+from ..models import Conversation, Operation, OperationItem, searching
 from ..store.database import all_items, all_operations, all_rows, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
-from .changes import changes_url
+from .changes import MAX_PEOPLE, changes_url
+from .lists import DaysFilter, KnownChoiceFilter, NewestList, found_by_id, kept, newest, own_list
 from .texts import explain_item, local
 
 State, Verb = OperationItem.State, Operation.Verb
 _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
+_NEWEST = 1_000
+"""Who requested so many of the newest operations is offered in the filter."""
+
+
+class RequestedFilter(DaysFilter):
+    title = _("day")
+    parameters = ("since", "until")
+    column = "requested_at"
+
+
+class RequesterFilter(KnownChoiceFilter):
+    title = _("person")
+    parameter_name = "requested_by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        operations = newest(model_admin.get_queryset(request)).order_by("-pk")
+        names = filter(None, operations.values_list("requested_by", flat=True)[:_NEWEST])
+        return [(name, name) for name in [*dict.fromkeys(names)][:MAX_PEOPLE]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Operation]) -> QuerySet[Operation]:
+        return queryset.filter(requested_by=self.value()) if self.value() else queryset
+
+
+class OutcomeFilter(KnownChoiceFilter):
+    title = _("outcome")
+    parameter_name = "outcome"
+    offered = (
+        ("failed", _("Some failed")),
+        ("unknown", _("Some unknown")),
+        ("done", _("All done")),
+        ("unfinished", _("Unfinished")),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Operation]) -> QuerySet[Operation]:
+        conditions: dict[Any, dict[str, Any]] = {
+            None: {},
+            "failed": {"n_failed__gt": 0},
+            "unknown": {"n_unknown__gt": 0},
+            "done": {"finished_at__isnull": False, "n_failed": 0, "n_unknown": 0},
+            "unfinished": {"finished_at": None},
+        }
+        return queryset.filter(**conditions[self.value()])
 
 
 def enqueue(operation: Operation) -> tuple[str, int]:
@@ -43,9 +87,17 @@ class OperationAdmin(ReadOnlyAdmin):
 
     ordering = ("-pk",)
     list_display = ("__str__", "standing", "outcome", "requested_by", "requested_at")
-    list_filter = ("verb",)
+    list_filter = (RequestedFilter, RequesterFilter, OutcomeFilter, "verb")
     search_fields = ("requested_by",)
+    search_help_text = _(
+        "Words from the name of a conversation, the beginning of an Orq id (conv_…), or a person. Names are searched "
+        "in the newest operations, on up to 100,000 conversations."
+    )
     own_views: ClassVar[Any] = {"retry": "<int:operation_id>/"}
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        vars(self)["get_changelist"] = partial(own_list, NewestList, self.get_changelist)
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         if super().has_view_permission(request, obj):
@@ -72,6 +124,21 @@ class OperationAdmin(ReadOnlyAdmin):
             return operations
         return operations.filter(requested_by_pk=str(request.user.pk))
 
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
+        """Also find operations on conversations with this name or Orq id."""
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        if not (term := search_term.strip()[: searching.MAX_TERM]):
+            return found, may_repeat
+        items = OperationItem.objects.using(queryset.db)
+        if searching.is_id(term):
+            items = items.filter(conversation__in=found_by_id(term, queryset.db))
+        else:
+            named = (Q(name__icontains=word) | Q(new_name__icontains=word) for word in term.split())
+            items = newest(items).filter(*named)
+        # Not “or”: for many items, PostgreSQL would read the list of them once for each operation.
+        either = found.order_by().values("pk").union(items.values("operation"))
+        return queryset.filter(pk__in=either), False
+
     def own_fieldsets(self, request: HttpRequest, obj: Operation | None) -> list[Any]:
         retried = ("retried_by",) if obj is not None and obj.retried_by else ()
         return [(None, {"fields": ("requested_by", *retried, "requested_at", "started_at", "finished_at")})]
@@ -84,7 +151,7 @@ class OperationAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         nothing = gettext("There is nothing left to do."), messages.WARNING
         self.message_user(request, *(enqueue(operation) if retry(operation, by=request.user) else nothing))
-        return HttpResponseRedirect(self._url_to("change", operation.pk))
+        return HttpResponseRedirect(kept(self, request, self._url_to("change", operation.pk)))
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
         operation, again = context["original"], retryable(context["original"])

@@ -1,19 +1,23 @@
 """Sync runs in the admin: their list, their pages, and the actions on them."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
-from django.utils.text import Truncator
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -26,22 +30,41 @@ from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
 from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
 from .changes import changes_url
-from .lists import WorkspaceFilter
+from .lists import KnownChoiceFilter, NewestList, WorkspaceFilter, kept, own_list
 from .texts import explain_refusal, explained, local
 
 Kind, State = ConversationChange.Kind, SyncRun.State
 Act = Callable[[SyncRun], SyncRun | bool | None]
 
-_MAX_REMARKS = 400
-"""Characters in the list; the page of a run shows all."""
 _COUNTERS = (
     ("seen", "created", "updated", "unchanged"),
     ("missing", "tombstoned", "unlisted", "to_approve"),
     ("restored", "rejected", "skipped", "outdated"),
 )
-_TIMES = (("queued_at", "started_at", "finished_at"), ("checkpoint_at", "resume_at", "took"))
+_TIMES = (("started_at", "finished_at", "took"), ("queued_at", "checkpoint_at", "resume_at"))
 _TECHNICAL = (("requests", "pages"), ("phase", "worker"))
 """The lines on the page of a run."""
+_TOLD = ("missing", "tombstoned", "rejected", "created", "updated", "restored")
+"""The counters for the title of that page, the most important first."""
+_UNEVENTFUL: dict[str, Any] = dict.fromkeys((*_TOLD, "unlisted", "outdated", "to_approve"), 0)
+_UNEVENTFUL |= {"state": State.SUCCEEDED, "ended_early": False, "needs_approval": "", "error_code": ""}
+"""The columns of a run that changed nothing and had no problems."""
+
+
+class ChangedFilter(KnownChoiceFilter):
+    """By default, runs that changed nothing are not listed, unless they are unfinished or had problems."""
+
+    title = _("result")
+    parameter_name = "result"
+    offered = (("all", _("All")),)
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        stock, *others = super().choices(changelist)
+        yield {**stock, "display": _("Changed something")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[SyncRun]) -> QuerySet[SyncRun]:
+        return queryset if self.value() else queryset.exclude(**_UNEVENTFUL)
 
 
 @admin.register(SyncRun)
@@ -50,11 +73,15 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     ordering = ("-pk",)
     list_display = ("name", "state", "started_at", "took", "conversations", "problem")
-    list_filter = ("state", "mode", WorkspaceFilter)
+    list_filter = (ChangedFilter, "state", "mode", WorkspaceFilter)
     own_views: ClassVar[Any] = {
         "start": "",
         **dict.fromkeys(("resume", "approve", "pause", "cancel"), "<int:run_id>/"),
     }
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        vars(self)["get_changelist"] = partial(own_list, NewestList, self.get_changelist)
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.run_sync")
@@ -65,7 +92,13 @@ class SyncRunAdmin(ReadOnlyAdmin):
         asked, aliases = request.GET.get("workspace", ""), known_aliases() or [DEFAULT_ALIAS]
         chosen = asked if asked in aliases else aliases[0] if len(aliases) == 1 else ""
         context = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
-        return self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
+        response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
+        if listed := (getattr(response, "context_data", None) or {}).get("cl"):
+            listed.result_list = list(listed.result_list)
+            longest = max((run.seconds or 0 for run in listed.result_list), default=0) or 1
+            for run in listed.result_list:
+                run.share = math.ceil(100 * (run.seconds or 0) / longest)
+        return response
 
     @admin.display(description=_("run"), ordering="pk")
     def name(self, run: SyncRun) -> str:
@@ -75,27 +108,39 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def conversations(self, run: SyncRun) -> str:
         """How many conversations were seen, created, updated and deleted."""
         names = ("seen", *(name for name in ("created", "updated", "tombstoned") if getattr(run, name)))
-        lines = ((number(getattr(run, name)), label_for_field(name, SyncRun)) for name in names)
-        return format_html_join(mark_safe("<br>"), "{} {}", lines)  # our own tag
+        return format_html_join(mark_safe("<br>"), "{}", ([_counted(run, name)] for name in names))  # our own tag
 
     @admin.display(description=_("duration"))
     def took(self, run: SyncRun) -> str:
-        return in_words(run.finished_at - run.started_at) if run.started_at and run.finished_at else ""
+        """In words; in the list also as a bar, which is as long as its share of the longest duration there."""
+        if run.seconds is None:
+            return ""
+        bar = '{}<svg class="orq-bar" aria-hidden="true"><rect width="{}%" height="6"/></svg>'
+        words, share = in_words(timedelta(seconds=run.seconds)), getattr(run, "share", None)
+        return words if share is None else format_html(bar, words, share)
 
     @admin.display(description=_("remarks"))
     def problem(self, run: SyncRun) -> str:
-        return Truncator(" ".join(remarks(run, format_time=local))).chars(_MAX_REMARKS)
+        return " ".join(remarks(run, format_time=local))
 
     # The page of one run
 
     def own_fieldsets(self, request: HttpRequest, obj: SyncRun | None) -> list[Any]:
-        place = ("is_complete", "head_id", "stop_id", "error_code")
+        zeros, place = _zeros(obj) if obj else [], ("is_complete", "head_id", "stop_id", "error_code")
+        counters = [tuple(name for name in line if name not in zeros) for line in _COUNTERS]
+        times = _TIMES[: 1 if obj and obj.is_finished else None]
+        technical = (*_TIMES[len(times) :], *_TECHNICAL, *place)
         return [
             (None, {"fields": (*if_several("workspace"), "kind")}),
-            (_("Conversations"), {"fields": _COUNTERS}),
-            (_("Times"), {"fields": _TIMES}),
-            (_("Technical details"), {"fields": (*_TECHNICAL, *place), "classes": ("collapse",)}),
+            (_("Conversations"), {"fields": (*filter(None, counters), "zero")}),
+            (_("Times"), {"fields": times}),
+            (_("Technical details"), {"fields": technical, "classes": ("collapse",)}),
         ]
+
+    @admin.display(description=_("zero"))
+    def zero(self, run: SyncRun) -> str:
+        """The counters that are left out above."""
+        return ", ".join(str(label_for_field(name, SyncRun)) for name in _zeros(run))
 
     @admin.display(description=_("mode"))
     def kind(self, run: SyncRun) -> str:
@@ -117,6 +162,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "offers_approve": may_sync and runs.can_be_approved(run),
             "changes": self._changes(request, run),
             "rejected_page": page_of(request, self.admin_site, RejectedPayload, "changelist"),
+            "title": _title(run),
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
 
@@ -169,8 +215,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
         run = _find(run_id)
         if run is None or not (run.needs_approval if verb == "approve" else not run.is_finished):
             return self._say_too_late(request, run_id)
-        missing = self._missing(request, run)
-        context: dict[str, Any] = {"object": run, "back_url": self._url_to("change", run.pk), "subtitle": str(run)}
+        missing, back = self._missing(request, run), kept(self, request, self._url_to("change", run.pk))
+        context: dict[str, Any] = {"object": run, "back_url": back, "subtitle": str(run)}
         context |= {"counts": counts(run), "consequences": what_approval_does(run), "missing": missing}
         return self._render(request, f"{verb}_confirmation", title, **context)
 
@@ -220,6 +266,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """Redirect to the run's page, or to the nearest one that the user may see."""
         if self.has_view_permission(request):
             url = self._url_to("changelist") if run is None else self._url_to("change", run.pk)
+            url = kept(self, request, url)
         elif page_of(request, self.admin_site, Conversation):
             url = url_to(self.admin_site, Conversation, "changelist")
         else:
@@ -229,6 +276,21 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
 def _find(run_id: int) -> SyncRun | None:
     return all_runs().filter(pk=run_id).first()
+
+
+def _zeros(run: SyncRun) -> list[str]:
+    return [name for name in chain(*_COUNTERS) if name != "seen" and not getattr(run, name)]
+
+
+def _counted(run: SyncRun, counter: str) -> str:
+    return f"{number(getattr(run, counter))} {label_for_field(counter, SyncRun)}"
+
+
+def _title(run: SyncRun) -> str:
+    """“Full sync 22: 1,801 checked, 700 missing”."""
+    checked = gettext("%(count)s checked") % {"count": number(run.seen)}
+    told = [_counted(run, name) for name in _TOLD if getattr(run, name)][:2]
+    return f"{run.get_mode_display()} {run.pk}: {', '.join([checked, *told])}"
 
 
 def _is_watched(run: SyncRun) -> bool:

@@ -19,7 +19,14 @@ from django_orq.admin import ConversationAdmin
 from django_orq.admin.bulk import MAX_RENAMES
 from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest, Requester, create_operation
-from django_orq.models import Conversation, ConversationChange, Operation, OperationItem, WorkspaceWait
+from django_orq.models import (
+    Conversation,
+    ConversationChange,
+    Operation,
+    OperationItem,
+    WorkspaceWait,
+    searching,
+)
 from django_orq.store import leases
 from django_orq.store.database import all_operations
 
@@ -693,6 +700,91 @@ class TestPage:
         for shown in pages:
             assert "<script>alert" not in shown
             assert shown.count("<bdi>Frau &lt;script&gt;") == 4
+
+
+OPERATIONS = reverse("admin:django_orq_operation_changelist")
+
+
+def found(client: Client, **query: str) -> list[int]:
+    """The keys of the operations in the list, the newest first."""
+    response = client.get(OPERATIONS, query)
+    return [operation.pk for operation in response.context["cl"].result_list]
+
+
+class TestList:
+    @pytest.fixture
+    def made(self, remote, rows):
+        """The keys of three operations: a rename of two conversations, and one refresh by each of two people."""
+        three, two, one = rows
+        renamed = [ItemRequest(conversation=row, new_name=f"{row} anew") for row in (one, two)]
+        orders = [("rename", renamed, "admin"), *(("refresh", [ItemRequest(conversation=three)], by) for by in "ab")]
+        return [create_operation(verb, wanted, by=Requester(pk=by, name=by))[0].pk for verb, wanted, by in orders]
+
+    def test_search_finds_names_ids_and_people(self, made, rows, admin_client):
+        renamed, first, second = made
+        for term in ("One", "two", "anew", "one ANEW", "adm", rows[2].remote_id, rows[1].remote_id.upper()):
+            assert found(admin_client, q=term) == [renamed], term
+        assert found(admin_client, q="thr") == found(admin_client, q=rows[0].remote_id) == [second, first]
+        assert found(admin_client, q="conv_") == found(admin_client, q="") == [second, first, renamed]
+        assert (
+            found(admin_client, q="one two") == found(admin_client, q="conv_zzz") == found(admin_client, q="%") == []
+        )
+
+    def test_search_reads_the_names_of_the_newest_items_and_says_so(self, made, admin_client, monkeypatch):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", 3)
+
+        assert found(admin_client, q="Two") == made[:1]
+        assert found(admin_client, q="One") == []
+        assert "on up to 100,000 conversations" in text_of(admin_client.get(OPERATIONS))
+
+    def test_newest_operations_are_listed_only(self, made, rows, admin_client, monkeypatch):
+        monkeypatch.setattr(searching, "MAX_SEARCHED", 2)
+
+        assert found(admin_client) == found(admin_client, q="conv_") == made[:0:-1]
+        assert admin_client.get(page_of(Operation.objects.get(pk=made[0]))).status_code == 200
+
+    def test_filters_by_person_and_verb(self, made, admin_client):
+        renamed, first, second = made
+
+        assert found(admin_client, requested_by="b") == [second]
+        assert found(admin_client, requested_by="b", verb__exact="rename") == []
+        assert found(admin_client, verb__exact="rename") == [renamed]
+        assert found(admin_client, requested_by="nobody") == [second, first, renamed]
+        assert re.search(r">b</a>.*>a</a>.*>admin</a>", text_of(admin_client.get(OPERATIONS)), re.DOTALL)
+
+    def test_filters_by_day(self, made, admin_client):
+        renamed, first, second = made
+        today = timezone.localtime()
+        for pk, days in ((first, 1), (renamed, 9)):
+            all_operations().filter(pk=pk).update(requested_at=today - timedelta(days=days))
+        yesterday = str((today - timedelta(days=1)).date())
+
+        assert found(admin_client, since=str(today.date())) == [second]
+        assert found(admin_client, since=yesterday, until=yesterday) == [first]
+        assert found(admin_client, until=yesterday) == [first, renamed]
+
+    def test_filters_by_outcome(self, made, admin_client):
+        mixed, done, unfinished = made
+        outcomes = zip(OperationItem.objects.order_by("pk"), ("failed", "unknown", "done", "done"), strict=True)
+        for item, state in outcomes:
+            OperationItem.objects.filter(pk=item.pk).update(state=state)
+        all_operations().exclude(pk=unfinished).update(finished_at=timezone.now())
+
+        expected = {"failed": [mixed], "unknown": [mixed], "done": [done], "unfinished": [unfinished]}
+        assert {outcome: found(admin_client, outcome=outcome) for outcome in expected} == expected
+
+    def test_close_and_retry_lead_back_to_the_filtered_list(self, remote, made, admin_client):
+        remote.fail("update", status=500, times=None)
+        work_off(operation := Operation.objects.get(pk=made[0]))
+        filtered = "?_changelist_filters=outcome%3Dfailed"
+        url, retried = page_of(operation) + filtered, page_of(operation, "retry") + filtered
+        assert f'href="{url}"' in text_of(admin_client.get(OPERATIONS, {"outcome": "failed"}))
+
+        shown = text_of(admin_client.get(url))
+
+        assert re.search(f'href="{re.escape(OPERATIONS)}\\?outcome=failed"[^>]*>Close<', shown)
+        assert f'formaction="{retried}"' in shown
+        assert admin_client.post(retried).url == url
 
 
 class TestNames:

@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from django_orq.models import Conversation, SyncRun, WorkspaceWait
+from django_orq.admin.texts import local
+from django_orq.models import Conversation, SyncRun, WorkspaceWait, searching
 from django_orq.payloads import first_id
 from django_orq.sync import report, runs
 from django_orq.sync.intervals import Interval, saved
@@ -282,6 +283,73 @@ def test_list_names_counters_duration_and_remarks(remote, admin_client):
     assert re.search(f"#{run.pk} Full sync completed [^#]+ 3 minutes 1 read 1 created 2 conversations are miss", shown)
 
 
+FINISHED = {"state": "succeeded", "finished_at": before(minutes=1)}
+WORTH_A_LOOK: list[dict[str, object]] = [
+    *({counter: 1} for counter in ("created", "updated", "restored", "missing", "tombstoned", "unlisted")),
+    *({problem: 1} for problem in ("rejected", "outdated", "to_approve", "ended_early")),
+    {"needs_approval": "no_canary"},
+    {"error_code": "database_trouble"},
+    *({"state": state} for state in ("partial", "failed", "cancelled")),
+    *({"state": state, "finished_at": None} for state in ("queued", "running", "waiting", "paused")),
+]
+
+
+@pytest.mark.parametrize("columns", WORTH_A_LOOK, ids=str)
+def test_list_hides_runs_that_changed_nothing_until_it_is_asked_for_all(remote, admin_client, columns):
+    counters = {"seen": 9, "unchanged": 9, "skipped": 1}
+    idle, other = new_run(**FINISHED, slot=None, **counters), new_run(**(FINISHED | {"slot": None} | columns))
+
+    assert listed_runs(admin_client.get(LIST)) == [other]
+    assert listed_runs(admin_client.get(LIST, {"result": "all"})) == [other, idle]
+
+
+def listed_runs(response) -> list[SyncRun]:
+    return list(response.context["cl"].result_list)
+
+
+def test_list_names_its_choices(remote, admin_client):
+    assert "By result Changed something All By state" in words_of(admin_client.get(LIST))
+
+
+def test_list_has_the_newest_only(remote, admin_client, monkeypatch):
+    monkeypatch.setattr(searching, "MAX_SEARCHED", 2)
+    runs_made = [new_run(**FINISHED, slot=None, created=1) for _ in range(4)]
+
+    assert listed_runs(admin_client.get(LIST, {"result": "all"})) == runs_made[:1:-1]
+    assert admin_client.get(page(runs_made[0])).status_code == 200
+
+
+def test_remarks_are_shown_whole(remote, admin_client):
+    told = {**EVERY_REMARK, "approvals": [{"reason": "mass_delete", "by": "x" * 300, "at": "2026-03-01T11:05:00Z"}]}
+    run = new_run(**FINISHED | {"state": "partial"}, **told)
+
+    assert " ".join(remarks(run, format_time=local)) in words_of(admin_client.get(LIST))
+
+
+def test_bars_are_as_long_as_their_share_of_the_longest_duration(remote, admin_client):
+    for seconds in (200, 1, 50):
+        new_run(
+            **FINISHED | {"started_at": FINISHED["finished_at"] - timedelta(seconds=seconds)}, slot=None, created=1
+        )
+    new_run(started_at=before(minutes=9))
+
+    shown = text_of(admin_client.get(LIST))
+
+    bar = '<svg class="orq-bar" aria-hidden="true"><rect width="{}%"'
+    assert re.findall(r'field-took[^>]*>([^<]*)(<svg.*?<rect width="\d+%")?', shown) == [
+        ("-", ""),
+        ("50 seconds", bar.format(25)),
+        ("1 second", bar.format(1)),
+        ("3\xa0minutes", bar.format(100)),
+    ]
+
+
+def test_bars_of_runs_that_took_no_time_are_empty(remote, admin_client):
+    new_run(**FINISHED, started_at=FINISHED["finished_at"], created=1)
+
+    assert '<rect width="0%"' in text_of(admin_client.get(LIST))
+
+
 def test_list_costs_the_same_number_of_queries_however_many_runs_it_shows(remote, admin_client, statements):
     def cost() -> int:
         with statements() as collected:
@@ -445,6 +513,92 @@ def test_running_says_what_the_worker_does(remote, admin_client):
 
     SyncRun.objects.update(phase="confirm")
     assert "Looking up the missing conversations in Orq, one by one." in text_of(admin_client.get(page(walking)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"seen": 1801, "missing": 700, "to_approve": 700, "unchanged": 1101}, "1,801 checked, 700 missing"),
+        ({"seen": 3, "updated": 1, "created": 2, "tombstoned": 1}, "3 checked, 1 deleted, 2 created"),
+        ({"seen": 3, "unchanged": 3}, "3 checked"),
+    ],
+    ids=str,
+)
+def test_title_has_the_counters_that_matter(remote, admin_client, columns, told):
+    run = new_run(**FINISHED, **columns)
+
+    shown = text_of(admin_client.get(page(run)))
+
+    assert f'<h1 class="orq-title" data-renewed="title">Full sync {run.pk}: {told}</h1>' in shown
+    assert shown.count("<h1") == 1
+
+
+def test_counters_that_are_zero_share_one_line_and_none_is_lost(remote, admin_client):
+    run = new_run(**FINISHED, seen=9, created=2, rejected=1)
+
+    words = words_of(admin_client.get(page(run)))
+
+    assert "Conversations Read: 9 Created: 2 Rejected: 1 Items that could not be mirrored. Zero: updated, " in words
+    _before, zeros = words.split("Zero: ")
+    assert zeros.startswith(
+        "updated, unchanged, missing, deleted, unlisted, need approval, restored, local copy was newer, "
+        "Orq’s list was out of date"
+    )
+
+
+def test_times_of_a_finished_run_that_matter_only_to_operators_are_folded(remote, admin_client):
+    run = new_run(started_at=before(minutes=2), state="paused")
+    assert "Queued:" in text_of(admin_client.get(page(run))).split("<details")[0]
+
+    set_finished = {"finished_at": before(minutes=1), "state": "succeeded"}
+    SyncRun.objects.filter(pk=run.pk).update(**set_finished)
+    above, details = text_of(admin_client.get(page(run))).split("<details")
+
+    assert all(label in above for label in ("Started:", "Finished:", "Duration:"))
+    assert all(label in details and label not in above for label in ("Queued:", "Last progress:", "Resumes at:"))
+
+
+# Back to the list
+
+FILTERED = "?_changelist_filters=result%3Dall%26mode__exact%3Dfull"
+BACK = f'href="{LIST}?result=all&amp;mode__exact=full"'
+
+
+def test_close_leads_back_to_the_filtered_list(remote, admin_client):
+    run = new_run()
+    (link,) = set(
+        re.findall(f'href="({page(run)}[^"]*)"', text_of(admin_client.get(f"{LIST}?result=all&mode__exact=full")))
+    )
+    assert link == page(run) + FILTERED
+
+    shown = text_of(admin_client.get(link))
+
+    assert BACK in shown
+    assert shown.count(">Close<") == 1
+    assert f'href="{LIST}" class="button' in text_of(admin_client.get(page(run)))
+
+
+@pytest.mark.parametrize("name", ["resume", "approve", "pause", "cancel"])
+def test_actions_keep_the_way_back(remote, admin_client, held_run, name):
+    run = held_run if name == "approve" else new_run(state="paused" if name == "resume" else "running")
+    action = page(run, name) + FILTERED
+    assert f'"{action}"' in text_of(admin_client.get(page(run) + FILTERED))
+    if name in ("approve", "cancel"):
+        assert f'href="{page(run)}{FILTERED}"' in text_of(admin_client.get(action))
+
+    response = admin_client.post(action, {"reason": "mass_delete"})
+
+    assert response.url == page(run) + FILTERED
+
+
+def test_start_keeps_the_way_back_too(remote, admin_client):
+    shown = text_of(admin_client.get(f"{LIST}?result=all"))
+    start = START + "?_changelist_filters=result%3Dall"
+    assert f'formaction="{start}"' in shown
+
+    response = admin_client.post(start, {"mode": "full"})
+
+    assert response.url == page(SyncRun.objects.get()) + "?_changelist_filters=result%3Dall"
 
 
 def test_technical_details_are_folded_at_the_end(remote, admin_client):

@@ -279,6 +279,16 @@ def test_run_that_rests(site, look):
     assert found + take("run-failed") == []
 
 
+def test_run_without_problems_fits_two_screens_of_a_phone(site, look):
+    page, take = look
+    full_sync(page)
+    expect(state(page)).to_have_text("completed")
+    found = take("run-completed")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 2 * PHONE["height"]
+    page.goto(f"{RUNS}?result=all")
+    assert found + take("runs-all") == []
+
+
 def test_entries_that_cannot_be_read(site, look):
     page, take = look
     site.sandbox.transform_list = with_unreadable_entries

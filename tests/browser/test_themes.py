@@ -223,6 +223,10 @@ def use_everything(person: Person, site: Site) -> dict:
     person.go(RUNS)
     person.filter("cancelled")
     seen["runs"] = page.locator("#result_list tbody tr").count()
+    page.locator("#result_list tbody a").first.click()
+    expect(page.locator("h1.orq-title")).to_contain_text("Full sync")
+    page.get_by_role("link", name="Close", exact=True).click()
+    expect(page).to_have_url(re.compile("state__exact=cancelled"))
     return seen | {
         "live": [row["display_name"] for row in site.conversations("deleted_at IS NULL")],
         "deleted": [row["display_name"] for row in site.conversations("deleted_at IS NOT NULL")],
