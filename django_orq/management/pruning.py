@@ -14,7 +14,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import router
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy as _
 
@@ -24,6 +24,7 @@ from ..models import Conversation
 from ..store.database import DatabaseClock, all_items, all_operations, all_payloads, all_rows, all_runs, write_database
 from ..store.deletion import delete_rows, delete_unless_refused
 from ..store.history import all_changes
+from ..store.references import is_here, referring_fields, rows_of
 from ..sync import runs
 from ..text import number
 
@@ -178,16 +179,13 @@ def _unused(rows: _Rows) -> _Rows:
 
 
 def _referring() -> Iterator[_Rows]:
-    """Yield the rows that refer to the outer query's row, for each foreign key, one-to-one and many-to-many relation.
+    """Yield the rows that refer to the outer query's row, for each relation of the project.
 
     Our own models are not included: of these, only an unfinished operation keeps a tombstone.
     """
-    for relation in Conversation._meta.get_fields(include_hidden=True):
-        field: Any = relation.remote_field
-        is_reverse = relation.auto_created and not relation.concrete and not relation.many_to_many
-        if is_reverse and field.model._meta.app_label != Conversation._meta.app_label and _is_here(field.model):
-            pairs = {ours.attname: OuterRef(theirs.attname) for ours, theirs in field.related_fields}
-            yield _rows_of(field.model).filter(**pairs)
+    for field in referring_fields():
+        pairs = {ours.attname: OuterRef(theirs.attname) for ours, theirs in field.related_fields}
+        yield rows_of(field.model).filter(**pairs)
 
 
 def _generically_referred(pks: Sequence[int]) -> set[int]:
@@ -205,23 +203,13 @@ def _generically_referred(pks: Sequence[int]) -> set[int]:
     names = reduce(or_, (Q(app_label=meta.app_label, model=meta.model_name) for meta in metas))
     types = list(ContentType.objects.using(router.db_for_write(ContentType)).filter(names))
     referred: set[int] = set()
-    for field in (field for model in models if _is_here(model) for field in model._meta.private_fields):
+    for field in (field for model in models if is_here(model) for field in model._meta.private_fields):
         if isinstance(field, GenericForeignKey):
             column: Any = field.model._meta.get_field(field.fk_field)
             keys = {column.to_python(pk): pk for pk in pks}  # usually text
-            rows = _rows_of(field.model).filter((f"{field.ct_field}__in", types), (f"{field.fk_field}__in", keys))
+            rows = rows_of(field.model).filter((f"{field.ct_field}__in", types), (f"{field.fk_field}__in", keys))
             referred |= {keys[key] for key in rows.values_list(field.fk_field, flat=True).distinct() if key in keys}
     return referred
-
-
-def _is_here(model: type[Model]) -> bool:
-    """Return whether the model's rows are in the same database as the conversations."""
-    return router.db_for_write(model) == write_database()
-
-
-def _rows_of(model: type[Model]) -> _Rows:
-    """Return all rows of a model, bypassing its managers, which may filter them."""
-    return QuerySet(model, using=write_database()).order_by()
 
 
 KINDS = (
