@@ -21,7 +21,17 @@ from ..mirror.operations import MAX_ITEMS, ItemRequest, create_operation
 from ..models import Conversation, Operation
 from ..text import number
 from .editing import EditingAdmin, Outcome, is_tombstone
-from .forms import SeveralForm, digest_of_names, keys_to_rename, parse_keys, posted_token, rename_forms
+from .forms import (
+    ProposalForm,
+    RenameForm,
+    SeveralForm,
+    digest_of_names,
+    joined_keys,
+    keys_to_rename,
+    posted_keys,
+    posted_token,
+    rename_forms,
+)
 from .operations import enqueue
 
 Verb = Operation.Verb
@@ -47,7 +57,7 @@ class BulkAdmin(EditingAdmin):
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
         rows = self._choose(request, Verb.RENAME, self._selected(request, queryset, most=MAX_RENAMES))
-        return self._ask(request, Verb.RENAME, forms=rename_forms(rows)) if rows else None
+        return self._ask_names(request, rename_forms(rows)) if rows else None
 
     @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -67,17 +77,20 @@ class BulkAdmin(EditingAdmin):
     def rename_selected_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_change_permission(request):
             raise PermissionDenied
-        rows = self._choose(request, Verb.RENAME, self._find_all(request, keys_to_rename(request.POST)))
-        forms = rename_forms(rows, request.POST)
+        proposes = "preview" in request.POST
+        keys = posted_keys(request) if proposes else keys_to_rename(request.POST)
+        rows = self._choose(request, Verb.RENAME, self._find_all(request, keys[:MAX_RENAMES]))
+        forms = rename_forms(rows, ProposalForm(request.POST).propose(rows) if proposes else request.POST)
         changed = [form for form in forms if form.has_changed()]
-        if any([not form.is_valid() for form in changed]):  # noqa: C419 # each shows its own error
-            return self._ask(request, Verb.RENAME, forms=forms, has_errors=True)
+        keeps = not all(form.is_bound for form in forms)
+        if forms and (proposes or keeps or any(form.errors for form in forms)):
+            return self._ask_names(request, forms, changed=len(changed) if proposes else None)
         if len(changed) > 1:
             return self._place(request, Verb.RENAME, [form.item_request for form in changed])
         for form in changed:
             outcome = self._rename(request, form)
             if outcome is Outcome.FAILED:
-                return self._ask(request, Verb.RENAME, forms=forms)
+                return self._ask_names(request, forms)
             if outcome is Outcome.DONE:
                 self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)
         if len(forms) == 1 and "stay" in request.POST:  # from the page of this conversation
@@ -101,7 +114,7 @@ class BulkAdmin(EditingAdmin):
         """Delete conversations, or create them again, after the confirmation."""
         if not (self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission)(request):
             raise PermissionDenied
-        found = self._find_all(request, parse_keys(request.POST.get("selected", "").split(",")))
+        found = self._find_all(request, posted_keys(request))
         rows = self._choose(request, verb, found)
         if not found:
             text = gettext("The selected conversations were not found, so nothing was changed. Select them again.")
@@ -165,8 +178,14 @@ class BulkAdmin(EditingAdmin):
         """The confirmation page; ``None`` if no conversation is left."""
         if not (chosen := self._choose(request, verb, rows)):
             return None
-        keys = ",".join(str(row.pk) for row in chosen)
-        return self._ask(request, verb, conversations=chosen, selected=keys, seen=digest_of_names(chosen))
+        seen, keys = digest_of_names(chosen), joined_keys(chosen)
+        return self._ask(request, verb, conversations=chosen, selected=keys, seen=seen)
+
+    def _ask_names(self, request: HttpRequest, forms: list[RenameForm], **context: Any) -> HttpResponse:
+        """The page with these forms. ``changed`` is the number of names that a preview has changed."""
+        context |= {"forms": forms, "has_errors": any(form.errors for form in forms)}
+        context |= {"selected": joined_keys(form.instance for form in forms), "proposal": ProposalForm(request.POST)}
+        return self._ask(request, Verb.RENAME, **context)
 
     def _ask(self, request: HttpRequest, verb: Operation.Verb, **context: Any) -> HttpResponse:
         """A page whose form is sent to the view with the same name."""

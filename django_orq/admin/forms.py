@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
@@ -20,6 +21,8 @@ from ..payloads import clean_display_name
 from ..text import number as localized
 from .base import known_aliases
 from .texts import explain_conflict
+
+_BUTTONS = "admin/django_orq/conversation/includes/conflict.html"
 
 
 class NameField(forms.CharField):
@@ -39,6 +42,11 @@ class NameField(forms.CharField):
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Whether the user changed the name. Browsers remove line breaks from an input, which does not count."""
         return "".join((initial or "").splitlines()).strip() != (data or "").strip()
+
+
+class _TextField(forms.CharField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=AdminTextInputWidget(attrs={"dir": "auto"}), required=False, strip=False, **options)
 
 
 class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic only in the stubs
@@ -114,6 +122,11 @@ class RenameForm(_NameForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["expected_updated_at"] = self.instance.remote_updated_at.isoformat()
+        # The buttons of a conflict, which count more than the name in the field.
+        if self.add_prefix("keep") in self.data:
+            self.data, self.is_bound = {}, False
+        elif mine := self.data.get(self.add_prefix("replace")):
+            self._set({self.add_prefix("display_name"): mine})
 
     def has_changed(self) -> bool:
         return "display_name" in self.changed_data
@@ -129,14 +142,42 @@ class RenameForm(_NameForm):
         return ItemRequest(conversation=self.instance, new_name=wanted, expected_updated_at=_parse_moment(seen))
 
     def ask_again(self, change: ConversationChanged) -> None:
-        """Show the name that Orq has now as an error; submitting the form again replaces it."""
+        """Show the name that Orq has now as an error, with buttons to keep it and to replace it.
+
+        Saving the form again replaces it too, by the name that is then in the field.
+        """
         problem = explain_conflict(change, self.instance.workspace)
         self.add_error("display_name", ValidationError(problem, code=change.code))
         seen = {
             self.add_prefix("expected_updated_at"): change.updated_at.isoformat(),
             self["display_name"].html_initial_name: change.display_name,
         }
-        self.data = {name: self.data[name] for name in self.data} | seen
+        self._set(seen)
+        buttons = {"keep": self.add_prefix("keep"), "replace": self.add_prefix("replace")}
+        names = {"theirs": change.display_name, "mine": self["display_name"].value()}
+        self["display_name"].help_text = render_to_string(_BUTTONS, buttons | names)
+
+    def _set(self, posted: dict[str, str]) -> None:
+        self.data = {name: self.data[name] for name in self.data} | posted
+
+
+class ProposalForm(forms.Form):
+    """How to change the names of several conversations."""
+
+    find = _TextField(label=_("Find"))
+    replace = _TextField(label=_("Replace with"))
+    prepend = _TextField(label=_("Prefix"))
+
+    def propose(self, rows: Iterable[Conversation]) -> dict[str, str]:
+        """The content of the forms for these conversations, with new names that are made from the current ones."""
+        find, replace, prepended = (self[name].value() or "" for name in self.fields)
+        proposed: dict[str, str] = {}
+        for form in rename_forms(rows):
+            name, field = form.instance.display_name, form["display_name"]
+            new = prepended + (name.replace(find, replace) if find else name)
+            proposed |= {field.html_name: new, field.html_initial_name: name}
+            proposed[form.add_prefix("expected_updated_at")] = form.initial["expected_updated_at"]
+        return proposed
 
 
 def rename_forms(rows: Iterable[Conversation], data: Any = None) -> list[RenameForm]:
@@ -148,6 +189,16 @@ def rename_forms(rows: Iterable[Conversation], data: Any = None) -> list[RenameF
 def keys_to_rename(posted: Iterable[str]) -> list[int]:
     """The primary keys of the conversations in a submitted page, taken from the names of its fields."""
     return parse_keys(name.partition("-")[0] for name in posted if name.endswith("-display_name"))
+
+
+def joined_keys(rows: Iterable[Conversation]) -> str:
+    """The primary keys as a page sends them in its field ``selected``."""
+    return ",".join(str(row.pk) for row in rows)
+
+
+def posted_keys(request: HttpRequest) -> list[int]:
+    """The primary keys of the conversations that were selected in a submitted page."""
+    return parse_keys(request.POST.get("selected", "").split(","))
 
 
 def parse_keys(texts: Iterable[str]) -> list[int]:

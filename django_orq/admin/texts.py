@@ -120,7 +120,7 @@ def explain_conflict(change: ConversationChanged, workspace: str) -> str:
     """The error beside the name field after someone else renamed the conversation."""
     who = person(change.updated_by_id, people(workspace, [change.updated_by_id])) or gettext("someone else")
     ago = in_words(now() - change.updated_at)
-    text = gettext("Changed in Orq %(ago)s ago by %(who)s. The name is “%(name)s” now. Save again to replace it.")
+    text = gettext("Changed in Orq %(ago)s ago by %(who)s. The name is “%(name)s” now.")
     return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
 
 

@@ -80,6 +80,12 @@ def hidden_fields(response) -> dict[str, str]:
     return {unescape(name[1]): unescape(value[1]) for name, value in pairs if name and value}
 
 
+def buttons(response) -> dict[str, dict[str, str]]:
+    """What each button of a page that has a name sends, by the button's text."""
+    found = re.findall(r'<button [^>]*name="([^"]+)" value="([^"]*)"[^>]*>(.*?)</button>', text_of(response))
+    return {unescape(re.sub("<[^>]+>", "", text)): {unescape(name): unescape(value)} for name, value, text in found}
+
+
 def confirm_deletion(client: Client, row: Conversation):
     return client.post(page(row, "delete"), {"post": "yes"})
 
@@ -346,6 +352,48 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(remote, admi
     row.refresh_from_db()
     assert (row.display_name, remote.get(row.remote_id)["displayName"]) == ("Renamed by me",) * 2
     assert LogEntry.objects.get().get_change_message() == "Changed Name."
+
+
+def test_conflict_offers_to_keep_the_other_name_and_sends_nothing(remote, admin_client):
+    row = mirrored(remote)
+    remote.rename(row.remote_id, AWKWARD)
+    conflict = save_name(admin_client, row, "Mine")
+    keep = buttons(conflict)[f"Keep “{AWKWARD}”"]
+    remote.clear_requests()
+
+    kept = admin_client.post(page(row), {**fields_of(conflict), **keep})
+
+    assert_nothing_done(kept)
+    assert fields_of(kept)["display_name"] == AWKWARD
+    assert "errorlist" not in text_of(kept)
+    assert remote.count() == 0
+    saved = admin_client.post(page(row), {**fields_of(kept), "display_name": "Now mine", "_save": "Save"})
+    assert saved.status_code == 302
+    assert remote.get(row.remote_id)["displayName"] == "Now mine"
+
+
+def test_conflict_offers_to_replace_the_other_name_with_the_one_on_the_button(remote, admin_client):
+    row = mirrored(remote)
+    remote.rename(row.remote_id, "Theirs")
+    conflict = save_name(admin_client, row, AWKWARD)
+    (name, value), *_others = buttons(conflict)[f"Replace it with “{AWKWARD}”"].items()
+
+    # The browser sends the button's value after that of the field.
+    replaced = admin_client.post(page(row), {**fields_of(conflict), name: ["Typed since", value]})
+
+    assert replaced.status_code == 302
+    assert remote.get(row.remote_id)["displayName"] == AWKWARD
+
+
+def test_buttons_of_a_conflict_isolate_names_and_are_not_pressed_by_enter(remote, admin_client):
+    row = mirrored(remote)
+    remote.rename(row.remote_id, AWKWARD)
+    text = text_of(save_name(admin_client, row, "<b>"))
+
+    assert "“<bdi>&lt;b&gt;</bdi>”" in text
+    assert "<script>alert" not in text
+    first = re.search(r"<button[^>]*>|<input type=.submit.[^>]*>", text[text.index("id_display_name") :])
+    assert "hidden" in first[0]
 
 
 def test_each_further_conflict_is_shown_although_a_sync_has_mirrored_it_meanwhile(remote, admin_client):

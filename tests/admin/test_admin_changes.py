@@ -120,7 +120,7 @@ class TestRenameBack:
         response = self.post(admin_client, row, shown)
 
         shown = text_of(response)
-        assert "The name is “Theirs” now. Save again to replace it." in shown
+        assert "The name is “Theirs” now." in shown
         assert remote.count("update") == 1
         assert remote.get(row.remote_id)["displayName"] == "Theirs"
 

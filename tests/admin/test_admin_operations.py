@@ -37,6 +37,7 @@ from .test_admin import (
     ADD,
     AWKWARD,
     LIST,
+    buttons,
     choose,
     confirm,
     confirm_by_force,
@@ -197,6 +198,30 @@ class TestRename:
         confirm(admin_client, conflict)
         assert names_in_orq(remote)[0] == "Three anew"
 
+    def test_conflict_of_one_offers_to_keep_the_other_name_and_what_else_is_typed(self, remote, rows, admin_client):
+        shown = rename_page(admin_client, rows)
+        remote.rename(rows[0].remote_id, AWKWARD)
+        conflict = confirm(admin_client, shown, **new_names(rows[:1]))
+        typed = new_names(rows[1:])
+        remote.clear_requests()
+
+        kept = confirm(admin_client, conflict, **typed, **buttons(conflict)[f"Keep “{AWKWARD}”"])
+
+        assert hidden_fields(kept) | typed | {field_of(rows[0]): AWKWARD} == hidden_fields(kept)
+        assert "errorlist" not in text_of(kept)
+        assert remote.count() == 0
+        assert ordered(confirm(admin_client, kept)).total == 2
+
+    def test_conflict_of_one_offers_to_replace_the_other_name(self, remote, rows, admin_client):
+        shown = rename_page(admin_client, rows)
+        remote.rename(rows[0].remote_id, "Theirs")
+        conflict = confirm(admin_client, shown, **new_names(rows[:1]))
+
+        typed = {field_of(rows[0]): "Typed since"}
+        confirm(admin_client, conflict, **typed, **buttons(conflict)["Replace it with “Three anew”"])
+
+        assert names_in_orq(remote) == ["Three anew", "Two", "One"]
+
     @pytest.mark.parametrize("fault", [{"status": 401}, {"status": 500}, {"drop": "after"}], ids=str)
     def test_failure_of_one_keeps_the_typed_name(self, remote, rows, admin_client, fault):
         remote.fail("update", times=None, **fault)
@@ -243,6 +268,82 @@ class TestRename:
         response = rename_page(admin_client, rows)
 
         assert said(response) == ["You can select at most 2 conversations at once. Nothing was changed."]
+
+
+class TestPreview:
+    def preview(self, client: Client, response, **fields: str):
+        return confirm(client, response, preview="1", **fields)
+
+    @pytest.mark.parametrize(
+        ("wanted", "names"),
+        [
+            ({"find": "T", "replace": "t"}, ["three", "two", "One"]),
+            ({"prepend": "Old: "}, ["Old: Three", "Old: Two", "Old: One"]),
+            ({"find": "One", "replace": "1", "prepend": "#"}, ["#Three", "#Two", "#1"]),
+            ({"find": "e"}, ["Thr", "Two", "On"]),
+            ({"find": "nowhere", "replace": "x"}, ["Three", "Two", "One"]),
+            ({}, ["Three", "Two", "One"]),
+        ],
+        ids=str,
+    )
+    def test_fills_and_marks_the_names_and_sends_nothing(self, remote, rows, admin_client, wanted, names):
+        shown = self.preview(admin_client, rename_page(admin_client, rows), **wanted)
+
+        fields = hidden_fields(shown)
+        assert [fields[field_of(row)] for row in rows] == names
+        changed = sum(str(row) != name for row, name in zip(rows, names, strict=True))
+        assert text_of(shown).count("orq-changed") == text_of(shown).count('"orq-mark"') == changed
+        assert f"{changed} of 3 names would change" in text_of(shown)
+        assert fields | wanted == fields  # the next preview can begin with them
+        assert remote.count() == 0
+        assert not Operation.objects.exists()
+
+    def test_proposed_names_are_saved_as_if_typed(self, remote, rows, admin_client):
+        shown = self.preview(admin_client, rename_page(admin_client, rows), prepend="Old: ")
+
+        operation = ordered(confirm(admin_client, shown))
+
+        work_off(operation)
+        assert names_in_orq(remote) == ["Old: Three", "Old: Two", "Old: One"]
+
+    def test_second_preview_begins_with_the_current_names(self, remote, rows, admin_client):
+        shown = self.preview(admin_client, rename_page(admin_client, rows), prepend="Old: ")
+        shown = self.preview(admin_client, shown, prepend="New: ")
+
+        assert hidden_fields(shown)[field_of(rows[0])] == "New: Three"
+
+    @pytest.mark.parametrize(
+        ("wanted", "complaint"),
+        [({"find": "Three"}, "This field is required."), ({"prepend": "x" * 96}, "100 characters")],
+        ids=["empty", "too long"],
+    )
+    def test_invalid_names_are_refused_beside_their_fields(self, remote, rows, admin_client, wanted, complaint):
+        shown = self.preview(admin_client, rename_page(admin_client, rows), **wanted)
+
+        assert complaint in text_of(shown)
+        assert text_of(shown).count('<div class="form-row errors') == 1
+        confirm(admin_client, shown)
+        assert not Operation.objects.exists()
+        assert remote.count() == 0
+
+    def test_name_that_changed_since_the_preview_is_a_conflict(self, remote, rows, admin_client):
+        shown = self.preview(admin_client, rename_page(admin_client, rows[:1]), prepend="Old: ")
+        remote.rename(rows[0].remote_id, "Theirs")
+
+        assert "Keep “Theirs”" in buttons(confirm(admin_client, shown))
+
+    @pytest.mark.parametrize("selected", ["", "x", "9" * 30, "\0"])
+    def test_lost_selection_leads_back_to_the_list(self, remote, rows, admin_client, selected):
+        shown = self.preview(admin_client, rename_page(admin_client, rows), selected=selected)
+
+        assert shown.url == f"{LIST}?state=any"
+
+    @pytest.mark.parametrize("text", [AWKWARD, "\0"], ids=ascii)
+    def test_any_text_is_taken(self, remote, rows, admin_client, text):
+        shown = self.preview(admin_client, rename_page(admin_client, rows), find="T", replace=text)
+
+        assert shown.status_code == 200
+        assert "<script>alert" not in text_of(shown)
 
 
 class TestDelete:

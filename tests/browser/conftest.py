@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DESKTOP = {"width": 1280, "height": 900}
 AWKWARD = """<img src=x onerror=alert(1)>"'&lt;{{ 7 }}<script>alert(2)</script>"""
 RIGHT_TO_LEFT = "שלום <b>עולם</b>"
-POOL = 53
+POOL = 56
 """The number of conversations that tests take individually."""
 MANY, FEW = 30, 3
 """The number of those that they take in groups."""
@@ -61,7 +61,7 @@ def mirrored_site(
         site.prepare(template)
         if groups:
             site.add_groups(11, of=MANY)
-            site.add_groups(18, of=FEW)
+            site.add_groups(19, of=FEW)
         for name in (AWKWARD, RIGHT_TO_LEFT):
             sandbox.add(name)
         site.fill()

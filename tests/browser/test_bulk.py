@@ -151,6 +151,24 @@ def test_bad_name_among_several_is_refused_beside_its_field(site, page, few):
     assert site.sandbox.count() == 0
 
 
+def test_preview_proposes_names_without_scripts(site, few, open_browser):
+    page = open_browser(site, java_script_enabled=False)
+    page.goto(f"{LIST}?q={few[0]['display_name'].split()[0]}")
+    run_action(page, RENAME, few)
+    page.get_by_label("Find").fill(" 0")
+    page.get_by_label("Replace with").fill(" no. ")
+    page.get_by_label("Prefix").fill("EU: ")
+
+    page.get_by_label("Prefix").press("Enter")
+
+    names = [f"EU: {row['display_name'].replace(' 0', ' no. ')}" for row in few]
+    assert [field(page, row).input_value() for row in few] == names
+    expect(page.locator(".orq-mark")).to_have_count(FEW)
+    assert site.sandbox.count() == 0
+    field(page, few[0]).press("Enter")
+    page.wait_for_url("**/operation/*/change/")
+
+
 # Delete
 
 

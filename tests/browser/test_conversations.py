@@ -139,6 +139,29 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(site, page):
     assert remote_name(site, row) == "Ours"
 
 
+@pytest.mark.parametrize("chosen", ["Keep", "Replace it with", "Enter"])
+def test_conflict_is_resolved_without_scripts(site, open_browser, chosen):
+    page = open_browser(site, java_script_enabled=False)
+    row = site.take()
+    page.goto(change(row))
+    site.sandbox.rename(row["remote_id"], "Theirs")
+    fill_name(page, "Ours")
+    save(page)
+    fill_name(page, "Typed since")
+
+    if chosen == "Enter":
+        page.get_by_label("Name").press("Enter")
+    else:
+        page.get_by_role("button", name=chosen).click()
+
+    if chosen == "Keep":
+        expect(page.get_by_label("Name")).to_have_value("Theirs")
+        expect(page.locator(".errornote, .messagelist")).to_have_count(0)
+    else:
+        expect_success(page)
+    assert remote_name(site, row) == {"Keep": "Theirs", "Enter": "Typed since"}.get(chosen, "Ours")
+
+
 @each_fault
 def test_failure_after_a_conflict_keeps_both_names(site, page, fault):
     row = site.take()
