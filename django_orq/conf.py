@@ -6,6 +6,7 @@ environment variable, is enough. Invalid settings raise ``ImproperlyConfigured``
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn, TypeGuard
@@ -146,6 +147,10 @@ def _is_base_url(url: object) -> bool:
     return is_usable and not (parts.username or parts.password or parts.query or parts.fragment)
 
 
+def _is_conversation_url(url: object) -> bool:
+    return url is None or (isinstance(url, str) and "{id}" in url and _is_base_url(re.split("[?#]", url)[0]))
+
+
 def _is_pace(value: object) -> bool:
     return value is None or (is_number(value) and 12 <= value <= 1_000_000)
 
@@ -210,6 +215,11 @@ class Workspace:
     """The names of people by their ids in Orq, or a callable that takes a list of ids and returns such a dict."""
     plot: bool = _option(default=True, is_valid=lambda value: isinstance(value, bool), expected="True or False")
     """Whether the admin shows, above the list of conversations, how many were created on each of the last days."""
+
+    conversation_url: str | None = _option(
+        None, _is_conversation_url, "an http or https URL that contains {id}, without user and password, or None"
+    )
+    """The address of a conversation's page in Orq, with ``{id}`` in place of its id. The admin links to it."""
 
     def __post_init__(self) -> None:
         problems = {name.upper(): problem_with(name, getattr(self, name)) for name in _CHECKS}

@@ -151,6 +151,9 @@ def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: st
         ("SLICE_SECONDS", 5),
         ("LEASE_SECONDS", 60),
         ("PLOT", False),
+        ("CONVERSATION_URL", None),
+        ("CONVERSATION_URL", "https://my.orq.ai/acme/conversations/{id}"),
+        ("CONVERSATION_URL", "http://localhost:3000/?open={id}#{id}"),
     ],
 )
 def test_option_is_taken(name: str, value: Any) -> None:
@@ -202,6 +205,12 @@ def test_option_is_taken(name: str, value: Any) -> None:
         ("MASS_DELETE_SHARE", 20),
         ("PLOT", 0),
         ("PLOT", None),
+        ("CONVERSATION_URL", ""),
+        ("CONVERSATION_URL", 7),
+        ("CONVERSATION_URL", "https://my.orq.ai/conversations"),
+        ("CONVERSATION_URL", "my.orq.ai/{id}"),
+        ("CONVERSATION_URL", "javascript:alert('{id}')"),
+        ("CONVERSATION_URL", "https://someone@my.orq.ai/{id}"),
     ],
 )
 def test_wrong_option_is_refused_by_its_name(name: str, value: Any) -> None:

@@ -28,11 +28,13 @@ from .forms import (
     digest_of_names,
     joined_keys,
     keys_to_rename,
+    parse_keys,
     posted_keys,
     posted_token,
     rename_forms,
 )
 from .operations import enqueue
+from .references import references
 
 Verb = Operation.Verb
 _Rows = list[Conversation]
@@ -52,7 +54,10 @@ _DONE = {
 
 
 class BulkAdmin(EditingAdmin):
-    own_views: ClassVar[Any] = {"create_several": "", **dict.fromkeys((name for name, _title in _PAGES.values()), "")}
+    own_views: ClassVar[Any] = {
+        **dict.fromkeys(("create_several", "rename_selected", "delete_selected", "create_again"), ""),
+        "refresh": "<path:object_id>/",
+    }
 
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -126,6 +131,15 @@ class BulkAdmin(EditingAdmin):
     delete_selected_view = partialmethod(confirmed_view, verb=Verb.DELETE)
     create_again_view = partialmethod(confirmed_view, verb=Verb.CREATE)
 
+    @method_decorator(require_POST)
+    def refresh_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Update one conversation from Orq, and return to its page."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        found = self._find_all(request, parse_keys([object_id]))
+        self._act(request, Verb.REFRESH, self._choose(request, Verb.REFRESH, found))
+        return self._back(request, "change", object_id)
+
     def _act(self, request: HttpRequest, verb: Operation.Verb, rows: _Rows) -> HttpResponse | None:
         """Delete or refresh one conversation now; leave several to a worker. ``None`` means: back to the list."""
         if len(rows) > 1 or (rows and verb == Verb.CREATE):  # so that a form sent twice creates one conversation
@@ -179,7 +193,8 @@ class BulkAdmin(EditingAdmin):
         if not (chosen := self._choose(request, verb, rows)):
             return None
         seen, keys = digest_of_names(chosen), joined_keys(chosen)
-        return self._ask(request, verb, conversations=chosen, selected=keys, seen=seen)
+        found = references(request, self.admin_site, chosen)
+        return self._ask(request, verb, conversations=chosen, selected=keys, seen=seen, references=found)
 
     def _ask_names(self, request: HttpRequest, forms: list[RenameForm], **context: Any) -> HttpResponse:
         """The page with these forms. ``changed`` is the number of names that a preview has changed."""
@@ -194,7 +209,7 @@ class BulkAdmin(EditingAdmin):
         context["stays"] = "stay" in request.POST
         return self._render(request, name, str(title), form_url=f"{url}?{filters}" if filters else url, **context)
 
-    def _back(self, request: HttpRequest) -> HttpResponse:
-        """Redirect to the list with its previous filters."""
+    def _back(self, request: HttpRequest, *page: str) -> HttpResponse:
+        """Redirect to the list with its previous filters, or to another page that leads back to them."""
         filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
-        return HttpResponseRedirect(add_preserved_filters(filters, self._url_to("changelist")))
+        return HttpResponseRedirect(add_preserved_filters(filters, self._url_to(*page or ("changelist",))))

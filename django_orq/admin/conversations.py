@@ -166,8 +166,9 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
     def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
             return [(None, {"fields": (*if_several("workspace"), "display_name")})]
-        times = ("remote_created_at", "creator", "remote_updated_at", "updater")
-        details = (*if_several("workspace"), "remote_id", *times, "shown_metadata", "shown_extra")
+        people: Any = {"remote_created_at": True, "creator": obj.created_by_id, "remote_updated_at": True}
+        people |= {"updater": obj.updated_by_id, "shown_metadata": obj.metadata, "shown_extra": obj.extra}
+        details = (*if_several("workspace"), "remote_id", *(name for name, content in people.items() if content))
         marks = (name for name in _MARKS if getattr(obj, name) is not None)
         return [
             (None, {"fields": ("display_name", "explained_state")}),

@@ -5,6 +5,7 @@ These views look the same, but send the request to Orq first, outside any transa
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from django.forms import Form, all_valid
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 
+from ..conf import get_workspace
 from ..exceptions import ConversationChanged, MirrorBehind, OrqError
 from ..mirror.operations import ItemRequest, change_conversation, create_once
 from ..models import Conversation, Operation, OperationItem
@@ -29,6 +31,7 @@ from ..store.database import write_database
 from .base import OrqAdmin, admin_of, are_several, start_url, url_to
 from .changes import timeline
 from .forms import CreateForm, RenameForm, digest_of_names, posted_token
+from .references import references
 from .texts import as_told, explain_done, explain_error, explain_item, isolated, quoted
 
 Verb, State = Operation.Verb, OperationItem.State
@@ -234,11 +237,16 @@ class EditingAdmin(OrqAdmin):
             "errors": helpers.AdminErrorList(form, inlines[0]),
             "start_url": start_url(request, self.admin_site) if options.get("offers_sync") else "",
             "renames": not add and "display_name" in form.fields,
-            **({} if add else timeline(request, self.admin_site, conversation)),
+            **({} if add else self._about(request, conversation)),
             **options["extra_context"],
         }
         stock = {"add": add, "change": not add, "obj": conversation, "form_url": options["form_url"]}
         return self._framed(self.render_change_form(request, context, **stock), "form")
+
+    def _about(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
+        """What the page of a conversation shows besides its fields."""
+        found = references(request, self.admin_site, [row])
+        return timeline(request, self.admin_site, row) | {"references": found, "orq_url": _orq_url(row)}
 
     def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
         change = "Change %s" if self.has_change_permission(request, conversation) else "View %s"
@@ -248,11 +256,20 @@ class EditingAdmin(OrqAdmin):
         stock = {"object_name": str(self.opts.verbose_name), "deleted_objects": [conversation]}
         context = self._page(request, gettext("Delete")) | stock | {"object": as_told(conversation)}
         context |= {"seen": digest_of_names([conversation]), "back_url": self._url_to("change", conversation.pk)}
+        context["references"] = references(request, self.admin_site, [conversation])
         return self.render_delete_form(request, context | extra_context)
 
 
 def is_tombstone(conversation: Conversation | None) -> bool:
     return conversation is not None and conversation.deleted_at is not None
+
+
+def _orq_url(row: Conversation) -> str:
+    """The page of the conversation in Orq, if it exists and the workspace has a ``CONVERSATION_URL``; else empty."""
+    with suppress(ImproperlyConfigured):
+        url = get_workspace(row.workspace).conversation_url
+        return url.replace("{id}", row.remote_id) if url and not is_tombstone(row) else ""
+    return ""
 
 
 def _to_field(request: HttpRequest) -> str | None:

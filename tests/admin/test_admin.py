@@ -10,6 +10,7 @@ from django.contrib.messages import constants, get_messages
 from django.db import connections, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from django_orq import mirror as verbs
 from django_orq.exceptions import MirrorContended
@@ -376,10 +377,9 @@ def test_conflict_offers_to_replace_the_other_name_with_the_one_on_the_button(re
     row = mirrored(remote)
     remote.rename(row.remote_id, "Theirs")
     conflict = save_name(admin_client, row, AWKWARD)
-    (name, value), *_others = buttons(conflict)[f"Replace it with “{AWKWARD}”"].items()
+    button = buttons(conflict)[f"Replace it with “{AWKWARD}”"]
 
-    # The browser sends the button's value after that of the field.
-    replaced = admin_client.post(page(row), {**fields_of(conflict), name: ["Typed since", value]})
+    replaced = admin_client.post(page(row), {**fields_of(conflict), "display_name": "Typed since", **button})
 
     assert replaced.status_code == 302
     assert remote.get(row.remote_id)["displayName"] == AWKWARD
@@ -456,6 +456,82 @@ def test_page_shows_all_that_the_mirror_has(remote, admin_client):
     assert row.remote_id in shown
     assert "<pre>{\n  &quot;model&quot;: &quot;größe&quot;\n}</pre>" in shown
     assert "&lt;p&gt;" in shown
+
+
+def test_empty_details_are_left_out(remote, admin_client):
+    row = set_columns(mirrored(remote), created_by_id=None, updated_by_id="u", metadata=None, extra={"projectId": "p"})
+
+    shown = text_of(admin_client.get(page(row)))
+
+    labels = ("Created", "Created by", "Updated by", "Metadata", "Other fields")
+    assert [label for label in labels if f"{label}:</label>" in shown] == ["Created", "Updated by", "Other fields"]
+
+
+URL = "https://my.orq.ai/acme/conversations/{id}?from=admin&x={id}"
+
+
+def test_page_leads_to_the_conversation_in_orq_if_the_url_is_known(remote, admin_client, settings):
+    row = mirrored(remote)
+    assert "Open in Orq" not in text_of(admin_client.get(page(row)))
+
+    settings.ORQ_WORKSPACES = {"default": settings.ORQ_WORKSPACES["default"] | {"CONVERSATION_URL": URL}}
+    link = f'<a href="{escape(URL.replace("{id}", row.remote_id))}" rel="noreferrer">Open in Orq</a>'
+    assert link in text_of(admin_client.get(page(row)))
+    assert link in text_of(user_with("view_conversation").get(page(row)))
+    assert "Open in Orq" not in text_of(admin_client.get(ADD))
+    set_columns(row, deleted_at=at(0))
+    assert "Open in Orq" not in text_of(admin_client.get(page(row)))
+
+
+def refresh_button(response) -> str:
+    """The URL to which the button posts."""
+    found = re.findall(r'<button [^>]*form="orq-form" formaction="([^"]*)">Refresh<', text_of(response))
+    return unescape("".join(found))
+
+
+def test_refresh_updates_the_row_and_stays_on_the_page(remote, admin_client):
+    row = mirrored(remote)
+    remote.rename(row.remote_id, AWKWARD)
+    filters = "?_changelist_filters=state%3Dany"
+    url = refresh_button(admin_client.get(page(row) + filters))
+    assert url == page(row, "refresh") + filters
+
+    response = admin_client.post(url)
+
+    assert response.url == page(row) + filters
+    assert said(response, constants.SUCCESS) == [f"“{AWKWARD}” is up to date."]
+    row.refresh_from_db()
+    assert row.display_name == AWKWARD
+    assert remote.count("update") == 0
+    assert not LogEntry.objects.exists()
+
+
+def test_failed_refresh_says_why(remote, admin_client):
+    row = mirrored(remote)
+    remote.remove(row.remote_id)
+
+    response = admin_client.post(page(row, "refresh"))
+
+    assert response.url == page(row)
+    assert said(response, constants.SUCCESS) == []
+    assert "The conversation was not refreshed." in said(response, constants.ERROR)[0]
+    row.refresh_from_db()
+    assert row.state == "missing"
+
+
+def test_refresh_needs_a_conversation_that_exists_and_the_permission_to_change(remote, admin_client):
+    row = mirrored(remote)
+    remote.clear_requests()
+    viewer = user_with("view_conversation")
+
+    assert refresh_button(viewer.get(page(row))) == ""
+    assert viewer.post(page(row, "refresh")).status_code == 403
+    assert admin_client.get(page(row, "refresh")).status_code == 405
+    assert admin_client.post(reverse(f"{NAMES}_refresh", args=["9" * 30])).status_code == 302
+    set_columns(row, deleted_at=at(0))
+    assert refresh_button(admin_client.get(page(row))) == ""
+    assert "Already deleted" in said(admin_client.post(page(row, "refresh")), constants.WARNING)[0]
+    assert remote.count() == 0
 
 
 def test_page_of_a_deleted_conversation_can_only_be_read(remote, admin_client):
@@ -655,6 +731,7 @@ def forge_all(client: Client, row: Conversation) -> list:
         confirm_by_force(client, "rename_selected", [row], **{f"{row.pk}-display_name": "Forged"}),
         confirm_by_force(client, "create_again", [row]),
         *(choose(client, action, [row]) for action in ACTIONS),
+        client.post(page(row, "refresh")),
     ]
 
 
