@@ -326,8 +326,7 @@ class ConversationList(WorkspaceList):
         names = {str(name).removeprefix("-") for name in rows.query.order_by}
         created = any(isinstance(spec, CreatedFilter) and any(spec.days) for spec in self.filter_specs)
         if "remote_updated_at" in names and (created or "deleted_at" not in names):
-            last = _newest_first(rows).values_list("remote_id", flat=True)[MAX_LISTED - 1 : MAX_LISTED]
-            rows = rows.filter(remote_id__gte=last[0]) if last else rows
+            rows = rows.filter(pk__in=list(_newest_first(rows).values_list("pk", flat=True)[:MAX_LISTED]))
         return rows
 
     @cached_property

@@ -78,7 +78,7 @@ def test_search_by_name_looks_through_the_newest_and_says_so(admin_client, state
     with statements() as executed:
         response = admin_client.get(LIST, {"q": term})
 
-    assert "Only the newest 10,000" in response.content.decode()
+    assert "10,000 changes were searched" in response.content.decode()
     assert_little_is_read(executed, 2 * MAX_LISTED + SPARE)
 
 
