@@ -85,6 +85,11 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
         is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith(("_changelist", "_export")))
         return rows if is_listing else rows.using(write_database())
 
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """Leave out the order of updates if the list is filtered in a way that no index serves together with it."""
+        is_filtered = not {StateFilter.parameter_name, *CreatedFilter.parameters}.isdisjoint(request.GET)
+        return [name for name in super().get_sortable_by(request) if not (is_filtered and name == "updated")]
+
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         if _view(request) != "autocomplete":
             return self._search(request, search_term, queryset)

@@ -320,14 +320,8 @@ class ConversationList(WorkspaceList):
     cut_text = _("%(count)s conversations were searched for this name, back to those created on %(since)s.")
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """Let an order that no index serves apply to the newest rows."""
         self.is_operator = request.user.is_superuser
-        rows = super().get_queryset(request, exclude_parameters)
-        names = {str(name).removeprefix("-") for name in rows.query.order_by}
-        created = any(isinstance(spec, CreatedFilter) and any(spec.days) for spec in self.filter_specs)
-        if "remote_updated_at" in names and (created or "deleted_at" not in names):
-            rows = rows.filter(pk__in=list(_newest_first(rows).values_list("pk", flat=True)[:MAX_LISTED]))
-        return rows
+        return super().get_queryset(request, exclude_parameters)
 
     @cached_property
     def freshness(self) -> dict[str, Any]:
@@ -358,7 +352,10 @@ class ConversationList(WorkspaceList):
         # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
         hides_deleted = any(isinstance(spec, StateFilter) and spec.hides_deleted for spec in self.filter_specs)
         pinned = ("deleted_at",) if hides_deleted else ()
-        by_update = ("remote_updated_at", "pk") if str(first).endswith("remote_updated_at") else ("remote_id",)
+        is_served = (
+            str(first).endswith("remote_updated_at") and hides_deleted and "updated" in (self.sortable_by or ())
+        )
+        by_update = ("remote_updated_at", "pk") if is_served else ("remote_id",)
         sign = "-" if str(first).startswith("-") or first not in by_update else ""
         return [sign + name for name in (*pinned, *by_update)]
 

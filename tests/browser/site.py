@@ -126,9 +126,8 @@ class Site:
         return self.conversations("id = ?", row["id"])[0]
 
     def history(self, row: Row) -> list[Row]:
-        """The admin log entries of a conversation."""
-        conversations = "content_type_id = (SELECT id FROM django_content_type WHERE model = 'conversation')"
-        return self.rows("django_admin_log", f"object_id = ? AND {conversations}", str(row["id"]))
+        """The changes of a conversation that were requested here."""
+        return self.rows("django_orq_conversationchange", "conversation_id = ? AND origin = 'here'", row["id"])
 
     def forget_waits(self) -> None:
         """End all waits that Orq asked for."""

@@ -86,7 +86,11 @@ class Person:
     def act(self, action: str, *rows) -> None:
         """On the rows of the list that is shown."""
         for row in rows:
-            self.page.locator(f'input.action-select[value="{row["id"]}"]').check()
+            box = self.page.locator(f'input.action-select[value="{row["id"]}"]')
+            box.evaluate(
+                "box => box.scrollIntoView({block: 'center'})"
+            )  # unfold's actions cover what is at the bottom
+            box.check()
         # Select2 hides it.
         self.page.locator("select[name=action]").select_option(value=action, force=self.theme == "jazzmin")
         self.page.locator("button[name=index]").click()
