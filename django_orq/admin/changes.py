@@ -69,7 +69,7 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     list_filter = (RecordedFilter, PersonFilter, "origin", "kind")
     search_fields = ("old_name", "new_name")
     actions = None
-    own_views: ClassVar[Any] = {"export": ""}
+    own_views: ClassVar[Any] = {"csv": ""}
     complete_export = staticmethod(name_actors)
     search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
 
@@ -88,7 +88,7 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
         return super().get_search_results(request, queryset, term)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        context = {"export_url": self._url_to("export") if self.has_export_permission(request) else ""}
+        context = {"export_url": self._url_to("csv") if self.has_csv_permission(request) else ""}
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         changes: Any = (getattr(response, "context_data", None) or {}).get("cl")
         if changes:

@@ -64,7 +64,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
     sortable_by = ("created", "updated")
     paginator = BoundedPaginator
     actions: Any = ("rename_selected", "refresh_selected", "delete_selected", "create_again", "export_selected")
-    own_views: ClassVar[Any] = {**BulkAdmin.own_views, "fetch": "", "export": ""}
+    own_views: ClassVar[Any] = {**BulkAdmin.own_views, "fetch": "", "csv": ""}
 
     delete_confirmation_template = "admin/django_orq/conversation/delete_confirmation.html"
 
@@ -82,7 +82,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
         """Read lists and autocompletion from the router's read database, everything else from the write database."""
         rows = super().get_queryset(request)
         view = _view(request)
-        is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith(("_changelist", "_export")))
+        is_listing = request.method == "GET" and (view == "autocomplete" or view.endswith(("_changelist", "_csv")))
         return rows if is_listing else rows.using(write_database())
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
@@ -116,7 +116,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
         context = {"start_url": start_url(request, self.admin_site)}
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         context |= {"fetch_url": self._url_to("fetch"), "several_url": self._url_to("create_several")}
-        context |= {"export_url": self._url_to("export") if self.has_export_permission(request) else ""}
+        context |= {"export_url": self._url_to("csv") if self.has_csv_permission(request) else ""}
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         if (shown := getattr(response, "context_data", None) or {}).get("cl"):
             shown |= self._offers(request, shown["cl"])

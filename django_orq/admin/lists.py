@@ -214,21 +214,21 @@ class ExportingAdmin(OrqAdmin):
     complete_export: Callable[[Any], object] = staticmethod(len)
     """Changes the values of some rows before they are exported."""
 
-    def has_export_permission(self, request: HttpRequest) -> bool:
+    def has_csv_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.export_conversation")
 
-    @admin.action(permissions=["export"], description=_("Export selected %(verbose_name_plural)s as CSV"))
+    @admin.action(permissions=["csv"], description=_("Export selected %(verbose_name_plural)s as CSV"))
     def export_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
-        return self._export(request, queryset, gettext("selected rows"))
+        return self._csv(request, queryset, gettext("selected rows"))
 
-    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+    def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """Export the list with the filters of the query string."""
-        if not (self.has_export_permission(request) and self.has_view_permission(request)):
+        if not (self.has_csv_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         rows = self.get_changelist_instance(request).get_queryset(request)
-        return self._export(request, rows, request.GET.urlencode())
+        return self._csv(request, rows, request.GET.urlencode())
 
-    def _export(self, request: HttpRequest, rows: QuerySet[Any], query: str) -> HttpResponseBase:
+    def _csv(self, request: HttpRequest, rows: QuerySet[Any], query: str) -> HttpResponseBase:
         lines = export(rows, user=request.user.get_username(), query=query, complete=self.complete_export)
         name = f"{self.opts.verbose_name_plural}-{localdate()}.csv"
         headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}

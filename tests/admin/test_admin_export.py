@@ -20,8 +20,8 @@ from .test_admin import user_with
 from .test_admin_list import LIST, mirrored
 
 pytestmark = pytest.mark.django_db
-EXPORT = reverse("admin:django_orq_conversation_export")
-EXPORT_CHANGES = reverse("admin:django_orq_conversationchange_export")
+EXPORT = reverse("admin:django_orq_conversation_csv")
+EXPORT_CHANGES = reverse("admin:django_orq_conversationchange_csv")
 
 
 def opened(response: Any) -> list[dict[str, str]]:
