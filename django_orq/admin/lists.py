@@ -74,6 +74,8 @@ class StateFilter(KnownChoiceFilter):
         yield {**stock, "display": _("All except deleted")}
         yield from others
 
+    _finds_all = False
+
     @property
     def hides_deleted(self) -> bool:
         return self.value() is None and not self._finds_all
