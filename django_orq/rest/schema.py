@@ -29,6 +29,11 @@ class PageSerializer(Serializer[Any]):
     freshness = serializers.FreshnessSerializer()
 
 
+def _exported(page: Any) -> Any:
+    """The responses of a list that can be exported."""
+    return _READ | {(200, "application/json"): page, (200, "text/csv"): str}
+
+
 def _page(name: str, **fields: Any) -> Any:
     kind = type(f"{name}PageSerializer", (PageSerializer,), {"__doc__": "One page of the list.", **fields})
     return spectacular.extend_schema_serializer(many=False)(kind)
@@ -100,7 +105,7 @@ _SHOWN = {200: serializers.ConversationSerializer}
 _RENAMED = {200: RenamedConversationSerializer, 409: _CHANGED}
 
 conversations = spectacular.extend_schema_view(
-    list=_of_conversations(_("List conversations"), _READ | {200: _CONVERSATIONS}, serializers.ConversationQuery),
+    list=_of_conversations(_("List conversations"), _exported(_CONVERSATIONS), serializers.ConversationQuery),
     create=_of_conversations(_("Create a conversation"), _CHANGES_ORQ | {201: serializers.ConversationSerializer}),
     retrieve=_of_conversations(_("Retrieve a conversation"), _READ | _SHOWN),
     partial_update=_of_conversations(_("Rename a conversation"), _CHANGES_ORQ | _RENAMED),
@@ -109,7 +114,7 @@ conversations = spectacular.extend_schema_view(
     fetch=_of_conversations(_("Fetch a conversation by its Orq id"), _ASKS_ORQ | _SHOWN),
 )
 changes = spectacular.extend_schema_view(
-    list=_operation(_("List changes"), _READ | {200: _CHANGES}, serializers.ChangeQuery, tags=["changes"])
+    list=_operation(_("List changes"), _exported(_CHANGES), serializers.ChangeQuery, tags=["changes"])
 )
 sync_runs = spectacular.extend_schema_view(
     list=_of_runs(_("List sync runs"), _READ | {200: _RUNS}, serializers.SyncRunQuery),

@@ -42,7 +42,11 @@ class ExportingViewSet(ListModelMixin, WorkspaceViewSet):
     complete_export: Callable[[Any], object] = staticmethod(len)
 
     def get_renderers(self) -> list[Any]:
-        return [*super().get_renderers(), *([CsvRenderer()] if self.action == "list" else [])]
+        """Return that for CSV only if it is asked for, because errors and all other responses are never CSV."""
+        asked = (
+            "" if self.request is None else self.request.GET.get("format", "") + self.request.headers.get("Accept", "")
+        )
+        return [*super().get_renderers(), *([CsvRenderer()] if self.action == "list" and "csv" in asked else [])]
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         if CsvRenderer.format not in (request.accepted_renderer.format, request.query_params.get("format")):
