@@ -4,8 +4,9 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
+from django_orq.management.commands import orq_search_index
 from django_orq.models import Conversation, searching
 from django_orq.models.searching import has_index
 
@@ -65,11 +66,18 @@ class TestIndex:
         assert not has_index("default")
 
     def test_rest_of_an_interrupted_build_is_replaced(self):
-        called()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", [searching.SEARCH_INDEX]
-            )
+        other = connection.copy()
+        try:
+            other.set_autocommit(False)
+            with other.cursor() as writing, connection.cursor() as building:
+                writing.execute("LOCK TABLE django_orq_conversation IN ROW EXCLUSIVE MODE")
+                building.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+                building.execute("SET statement_timeout = '500ms'")
+                with pytest.raises(OperationalError):
+                    building.execute(orq_search_index._CREATE)  # it waits for the other transaction
+                building.execute("RESET statement_timeout")
+        finally:
+            other.close()
         assert not has_index("default")
 
         called()
