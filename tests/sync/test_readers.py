@@ -287,7 +287,7 @@ def test_interval_that_fails_does_not_keep_the_others_from_advancing(remote, ids
 
 
 def test_every_ninth_request_fails_and_the_run_ends(remote, ids, settings):
-    configure(settings, RETRIES={"attempts": 3, "initial_interval": 0.01})
+    configure(settings, RETRIES={"attempts": 5, "initial_interval": 0.01})
     for number in range(8, 60, 9):
         remote.fail("list", after=number, status=502)
 
