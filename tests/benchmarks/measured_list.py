@@ -26,7 +26,7 @@ CHANGES, REST_CHANGES = "/admin/django_orq/conversationchange/", "/orq/changes/?
 URLS = {
     "the list": ADMIN,
     "its ninth page": f"{ADMIN}?p=9",
-    "filter: past 7 days": f"{ADMIN}?created=7",
+    "filter: past 7 days": f"{ADMIN}?created_since={{week}}",
     "filter: missing": f"{ADMIN}?state=missing",
     "search by id": f"{ADMIN}?q=conv_01",
     "search by name": f"{ADMIN}?q=conversation+77",
