@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
-from ..sync.report import name_actors
 from .base import ReadOnlyAdmin, if_several, page_of
 from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, DaysFilter, ExportingAdmin, found_by_id, own_list
 from .texts import name_all, told_change
@@ -70,7 +69,6 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     search_fields = ("old_name", "new_name")
     actions = None
     own_views: ClassVar[Any] = {"csv": ""}
-    complete_export = staticmethod(name_actors)
     search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
 
     def __init__(self, *args: Any) -> None:

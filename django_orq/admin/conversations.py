@@ -128,12 +128,14 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
             return {}
         asked, of_workspace = shown.query.strip(), Conversation.objects.filter(workspace=shown.workspace)
         if is_remote_id(asked.lower()):
-            return {"unknown_id": asked.lower() if self.has_add_permission(request) else ""}
+            is_unknown = not of_workspace.filter(remote_id=asked.lower()).exists()  # or else another filter hides it
+            return {"unknown_id": asked.lower() if is_unknown and self.has_add_permission(request) else ""}
         if asked and any(isinstance(spec, StateFilter) and spec.hides_deleted for spec in shown.filter_specs):
             state = {"state": ConversationState.DELETED.value}
             deleted = of_workspace.filter(deleted_at__isnull=False).order_by("-remote_id")
             found, _many = self._search(request, asked, deleted.filter(indexed_state=ConversationState.DELETED))
-            return {"deleted_url": shown.get_query_string(state) if found.exists() else ""}
+            days = [name for spec in shown.day_filters for name in spec.parameters]
+            return {"deleted_url": shown.get_query_string(state, days) if found.exists() else ""}
         return {"is_empty": not (asked or of_workspace.exists())}
 
     @method_decorator(require_POST)

@@ -9,12 +9,13 @@ from itertools import chain
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from django.utils.timezone import localdate, make_aware
@@ -23,7 +24,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from ..conf import DEFAULT_ALIAS
 from ..models import Conversation, ConversationState, searching
 from ..payloads import created_at, first_id, is_remote_id
-from ..store.export import export
+from ..sync.export import export
 from ..sync.health import standing
 from ..text import number
 from .base import OrqAdmin, known_aliases
@@ -213,9 +214,6 @@ class NamesakePaginator(BoundedPaginator):
 class ExportingAdmin(OrqAdmin):
     """Exports its list as CSV."""
 
-    complete_export: Callable[[Any], object] = staticmethod(len)
-    """Changes the values of some rows before they are exported."""
-
     def has_csv_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.export_conversation")
 
@@ -227,11 +225,14 @@ class ExportingAdmin(OrqAdmin):
         """Export the list with the filters of the query string."""
         if not (self.has_csv_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
-        rows = self.get_changelist_instance(request).get_queryset(request)
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(f"{self._url_to('changelist')}?e=1")  # as the stock list does
         return self._csv(request, rows, request.GET.urlencode())
 
     def _csv(self, request: HttpRequest, rows: QuerySet[Any], query: str) -> HttpResponseBase:
-        lines = export(rows, user=request.user.get_username(), query=query, complete=self.complete_export)
+        lines = export(rows, user=request.user.get_username(), query=query)
         name = f"{self.opts.verbose_name_plural}-{localdate()}.csv"
         headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}
         return StreamingHttpResponse(chain(["\ufeff"], lines), content_type="text/csv; charset=utf-8", headers=headers)

@@ -1,6 +1,5 @@
 """The viewsets, for projects to subclass: each ``perform_…`` method makes the one call that has an effect."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.apps import apps
@@ -19,9 +18,9 @@ from .. import mirror, tasks
 from ..models import Conversation, ConversationChange, SyncRun
 from ..payloads import is_remote_id
 from ..store.database import all_rows, write_database
-from ..store.export import export
 from ..sync import runs
-from ..sync.report import name_actors, people
+from ..sync.export import export
+from ..sync.report import people
 from . import filters, serializers
 from .base import WorkspaceViewSet
 from .errors import BrokerUnreachable, RunConflict
@@ -39,8 +38,6 @@ class CsvRenderer(BaseRenderer):
 class ExportingViewSet(ListModelMixin, WorkspaceViewSet):
     """Lists one page, or with ``?format=csv`` exports all rows that the filters select."""
 
-    complete_export: Callable[[Any], object] = staticmethod(len)
-
     def get_renderers(self) -> list[Any]:
         """Return that for CSV only if it is asked for, because errors and all other responses are never CSV."""
         asked = (
@@ -54,8 +51,7 @@ class ExportingViewSet(ListModelMixin, WorkspaceViewSet):
         if not request.user.has_perm("django_orq.export_conversation"):
             raise PermissionDenied
         rows = self.filter_queryset(self.get_queryset())
-        options: Any = {"user": request.user.get_username(), "query": request.query_params.urlencode()}
-        lines = export(rows, complete=self.complete_export, **options)
+        lines = export(rows, user=request.user.get_username(), query=request.query_params.urlencode())
         return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
 
 
@@ -154,7 +150,6 @@ class ConversationChangeViewSet(ExportingViewSet):
     pagination_class = filters.ChangePagination
     filter_backends = (filters.QueryFilter,)
     query_class = serializers.ChangeQuery
-    complete_export = staticmethod(name_actors)
     not_found = ConversationViewSet.not_found
 
     def get_queryset(self) -> Any:

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from django_orq import mirror
 from django_orq.models import Conversation, ConversationChange
-from django_orq.store import export
 from django_orq.store.history import all_changes
+from django_orq.sync import export
 
 from ..walking import full_run
 from .test_admin import user_with
@@ -113,6 +113,12 @@ def test_export_needs_its_permission(admin_client):
     assert viewer.get(EXPORT).status_code == viewer.get(EXPORT_CHANGES).status_code == 403
     chosen = {"action": "export_selected", "_selected_action": ["1"], "index": "0"}
     assert "display_name" not in viewer.post(LIST, chosen).content.decode()
+
+
+def test_invalid_filter_leads_to_the_list_as_it_does_there(admin_client):
+    response = admin_client.get(EXPORT, {"nonsense": "1"})
+
+    assert response.url == f"{LIST}?e=1"
 
 
 def test_interrupted_export_is_logged_with_the_rows_so_far(caplog):

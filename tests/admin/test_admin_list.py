@@ -324,6 +324,9 @@ def test_name_that_only_deleted_ones_have_leads_to_them(admin_client):
     (link,) = re.findall(r'Deleted conversations match: <a href="([^"]*)">', text)
     assert names_listed(admin_client, **QueryDict(unescape(link)[1:]).dict()) == ["Refund"]
     assert "Deleted conversations match" not in text_of(admin_client.get(LIST, {"q": "invoice"}))
+    elsewhere = text_of(admin_client.get(LIST, {"q": "refund", "created_since": "2026-01-01"}))
+    (link,) = re.findall(r'Deleted conversations match: <a href="([^"]*)">', elsewhere)
+    assert names_listed(admin_client, **QueryDict(unescape(link)[1:]).dict()) == ["Refund"]
 
 
 def test_unknown_id_can_be_fetched(admin_client, remote):
@@ -340,6 +343,14 @@ def test_unknown_id_can_be_fetched(admin_client, remote):
     assert "Orq has no conversation" in text_of(missing)
     assert "conversation id" not in text_of(admin_client.post(url, {"remote_id": "x", "workspace": "nowhere"}))
     assert admin_client.get(url).status_code == 405
+
+
+def test_mirrored_id_that_another_filter_hides_is_not_called_unknown(admin_client):
+    (row,) = mirrored("Old")
+
+    text = text_of(admin_client.get(LIST, {"q": row.remote_id, "created_since": "2026-01-01"}))
+
+    assert "not mirrored" not in text
 
 
 def test_fetching_needs_the_permission_to_add(remote):

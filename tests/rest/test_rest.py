@@ -151,7 +151,7 @@ class TestFilters:
         assert [page.json()["state"] for page in pages] == ["live", "unlisted", "missing", "deleted"]
 
     def test_filtered_list_is_exported(self, reader, exporter, monkeypatch):
-        monkeypatch.setattr("django_orq.store.export.CHUNK", 1)
+        monkeypatch.setattr("django_orq.sync.export.CHUNK", 1)
         response = exporter.get(LIST, {"format": "csv", "state": "any"})
 
         assert response["Content-Type"] == "text/csv; charset=utf-8"

@@ -2,14 +2,15 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from .. import logs
-from ..models import Conversation
+from ..models import Conversation, ConversationChange
+from .report import name_actors
 
 CHUNK = 2_000
 COLUMNS = {
@@ -34,19 +35,18 @@ class _Line:
     write = staticmethod(str)
 
 
-def export(
-    rows: QuerySet[Any], *, user: str, query: str, complete: Callable[[list[_Values]], object] = len
-) -> Iterator[str]:
+def export(rows: QuerySet[Any], *, user: str, query: str) -> Iterator[str]:
     """Yield the lines of a CSV file with a heading, newest first, and log how many rows it had.
 
-    ``query`` describes the filter in the log; ``complete`` may change the values of each chunk.
+    ``query`` describes the filter in the log.
     """
     kind, count = rows.model._meta.model_name or "", 0
     columns, writer = COLUMNS[kind], csv.writer(_Line())
     try:
         yield writer.writerow([_HEADINGS.get(column, column) for column in columns])
         for chunk in _chunks(rows.values("pk", *columns), rows.model):
-            complete(chunk)
+            if rows.model is ConversationChange:
+                name_actors(chunk)
             for values in chunk:
                 count += 1
                 yield writer.writerow([_cell(values[column]) for column in columns])
