@@ -20,7 +20,8 @@ from django.utils.translation import gettext_lazy as _
 from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
 from .base import ReadOnlyAdmin, if_several, page_of
-from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, DaysFilter, ExportingAdmin, found_by_id, own_list
+from .filters import DaysFilter
+from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, ExportingAdmin, found_by_id, own_list
 from .texts import name_all, told_change
 
 MAX_PEOPLE = 30

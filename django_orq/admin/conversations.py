@@ -28,16 +28,14 @@ from .base import if_several, page_of, start_url
 from .bulk import BulkAdmin
 from .changes import history
 from .editing import LOGGED
+from .filters import CreatedFilter, StateFilter, UpdatedFilter
 from .forms import CreateForm, RenameForm
 from .lists import (
     MAX_OFFERED,
     BoundedPaginator,
     ConversationList,
-    CreatedFilter,
     ExportingAdmin,
     NamesakePaginator,
-    StateFilter,
-    UpdatedFilter,
     own_list,
     searched,
 )

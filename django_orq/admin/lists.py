@@ -1,9 +1,7 @@
 """The change lists: filters, search and pagination that read a limited number of rows, however large the table is."""
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from copy import copy
-from datetime import date, datetime, timedelta
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -11,23 +9,24 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
-from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
-from django.utils.timezone import localdate, make_aware
+from django.utils.timezone import localdate
 from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS
-from ..models import Conversation, ConversationState, searching
-from ..payloads import created_at, first_id, is_remote_id
+from ..models import Conversation, searching
+from ..payloads import created_at, is_remote_id
 from ..sync.export import export
 from ..sync.health import standing
 from ..text import number
 from .base import OrqAdmin, known_aliases
+from .filters import DaysFilter, StateFilter, UpdatedFilter
 from .plot import plotted
 from .texts import ago, isolated, local
 
@@ -41,125 +40,6 @@ CUT = "django_orq_search_cut"
 """The attribute of a request: how many rows its search covered, if not all, back to when, and how to go on."""
 BEFORE = "before"
 """The query parameter that lets a search begin with the conversations that are older than this id."""
-
-
-class KnownChoiceFilter(admin.SimpleListFilter):
-    """Ignores a value in the query string that is not one of the choices."""
-
-    offered: tuple[tuple[str, Any], ...] = ()
-    """The choices with their labels."""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*self.offered]
-
-    def value(self) -> str | None:
-        value = super().value()
-        return value if value in [choice for choice, _label in self.lookup_choices] else None
-
-
-class StateFilter(KnownChoiceFilter):
-    """Filters by state; by default, deleted conversations are not listed."""
-
-    title = _("state")
-    parameter_name = "state"
-    offered = (
-        (ConversationState.LIVE, _("Live: exist in Orq")),
-        (ConversationState.UNLISTED, _("Unlisted: exist in Orq, but its list omits them")),
-        (ConversationState.MISSING, _("Missing: not found when last looked for")),
-        (ConversationState.DELETED, _("Deleted: no longer exist in Orq")),
-        ("any", _("All, including deleted")),
-    )
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        stock, *others = super().choices(changelist)
-        yield {**stock, "display": _("All except deleted")}
-        yield from others
-
-    _finds_all = False
-
-    @property
-    def hides_deleted(self) -> bool:
-        return self.value() is None and not self._finds_all
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> QuerySet[Conversation]:
-        self._finds_all = searching.is_id(request.GET.get(SEARCH_VAR, "").strip())  # whatever the state
-        return queryset if self._finds_all else searching.in_state(queryset, self.value())
-
-
-class WorkspaceFilter(KnownChoiceFilter):
-    """Offers the configured workspaces; to find those that have rows, the whole table would have to be read."""
-
-    title = _("workspace")
-    parameter_name = "workspace"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(alias, alias) for alias in known_aliases()]
-
-    def has_output(self) -> bool:
-        """Return ``False`` if there is only one choice, unless it is selected."""
-        return len(self.lookup_choices) > 1 or self.value() is not None
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(workspace=self.value()) if self.value() else queryset
-
-
-class DaysFilter(admin.SimpleListFilter):
-    """Filters by days, in the current time zone. Above the list is a form for any two days."""
-
-    parameters: tuple[str, str]
-    column: str
-    excludes: tuple[str, ...] = ()
-    """Parameters of other filters, for which there is no index together with this one."""
-
-    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
-        self.parameter_name = self.parameters[0]
-        self.days = [_day(params.get(name, [""])[-1]) for name in self.parameters]
-        params.pop(self.parameters[1], None)
-        super().__init__(request, params, model, model_admin)
-
-    def expected_parameters(self) -> list[str | None]:
-        return [*self.parameters]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("0", _("Today")), ("1", _("Yesterday")), ("6", _("Past 7 days")), ("29", _("Past 30 days"))]
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        remove = changelist.get_query_string(remove=[*self.parameters])
-        yield {"selected": not any(self.days), "query_string": remove, "display": _("Any day")}
-        for days, label in self.lookup_choices:
-            since = localdate() - timedelta(days=int(days))
-            until = since if days == "1" else localdate()
-            asked = dict(zip(self.parameters, (since.isoformat(), until.isoformat()), strict=True))
-            link = changelist.get_query_string(asked, [*self.excludes])
-            yield {"selected": self.days == [since, until], "query_string": link, "display": label}
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        since, until = self.days
-        queryset = queryset.filter(**{f"{self.column}__gte": self.start_of(since)}) if since else queryset
-        until = until and until + timedelta(days=1)
-        return queryset.filter(**{f"{self.column}__lt": self.start_of(until)}) if until else queryset
-
-    def start_of(self, day: date) -> Any:
-        """The value of the column at the beginning of this day."""
-        return make_aware(datetime.combine(day, datetime.min.time()))
-
-
-class CreatedFilter(DaysFilter):
-    """By means of a range of ids, which sort by creation time."""
-
-    title = _("created")
-    parameters = ("created_since", "created_until")
-    column = "remote_id"
-
-    def start_of(self, day: date) -> str:
-        return first_id(super().start_of(day))
-
-
-class UpdatedFilter(DaysFilter):
-    title = _("updated")
-    parameters = ("updated_since", "updated_until")
-    column = "remote_updated_at"
-    excludes = ("state",)
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic only in the stubs
@@ -331,9 +211,8 @@ class ConversationList(WorkspaceList):
         """The judgement on the workspace's sync and the times of its last runs, for the panel above the list."""
         judged = standing(self.workspace, is_operator=self.is_operator, format_time=local)
         last, never = judged.last, gettext("not synced yet")
-        told: dict[str, Any] = {
-            name: ago(at, now=judged.now) if at else never for name, at in vars(judged.fresh).items()
-        }
+        times = vars(judged.fresh).items()
+        told: dict[str, Any] = {name: ago(at, now=judged.now) if at else never for name, at in times}
         told["ended"] = ago(last.finished_at, now=judged.now) if last and last.finished_at else ""
         told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
         return {"standing": judged, "last": last, "under_way": judged.under_way, **told}
@@ -355,9 +234,8 @@ class ConversationList(WorkspaceList):
         # PostgreSQL does not know that all rows have NULL here, so the ordering begins as the index does.
         hides_deleted = any(isinstance(spec, StateFilter) and spec.hides_deleted for spec in self.filter_specs)
         pinned = ("deleted_at",) if hides_deleted else ()
-        is_served = (
-            str(first).endswith("remote_updated_at") and hides_deleted and "updated" in (self.sortable_by or ())
-        )
+        is_asked = str(first).endswith("remote_updated_at")
+        is_served = is_asked and hides_deleted and "updated" in (self.sortable_by or ())
         by_update = ("remote_updated_at", "pk") if is_served else ("remote_id",)
         sign = "-" if str(first).startswith("-") or first not in by_update else ""
         return [sign + name for name in (*pinned, *by_update)]
@@ -403,10 +281,3 @@ def searched(request: HttpRequest, conversations: QuerySet[Conversation], term: 
         return conversations
     setattr(request, CUT, (searching.MAX_SEARCHED, created_at(oldest), oldest))
     return conversations.filter(remote_id__gte=oldest)
-
-
-def _day(text: str) -> date | None:
-    with suppress(ValueError):
-        day = date.fromisoformat(text)
-        return day if 1970 <= day.year <= 9000 else None  # every database supports these
-    return None

@@ -21,7 +21,8 @@ from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_operation
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
 from .changes import MAX_PEOPLE, changes_url
-from .lists import DaysFilter, KnownChoiceFilter, NewestList, found_by_id, kept, newest, own_list
+from .filters import DaysFilter, KnownChoiceFilter
+from .lists import NewestList, found_by_id, kept, newest, own_list
 from .texts import explain_item, local
 
 State, Verb = OperationItem.State, Operation.Verb

@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from ..models import RejectedPayload
 from .base import ReadOnlyAdmin
-from .lists import WorkspaceFilter
+from .filters import WorkspaceFilter
 
 
 @admin.display(description=_("reason"))

@@ -30,7 +30,8 @@ from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
 from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
 from .changes import changes_url
-from .lists import KnownChoiceFilter, NewestList, WorkspaceFilter, kept, own_list
+from .filters import KnownChoiceFilter, WorkspaceFilter
+from .lists import NewestList, kept, own_list
 from .texts import explain_refusal, explained, local
 
 Kind, State = ConversationChange.Kind, SyncRun.State

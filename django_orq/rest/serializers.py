@@ -158,9 +158,7 @@ class ConversationQuery(PageQuery):
     )
 
     ordering = serializers.ChoiceField(
-        ("created", "-created", "updated", "-updated"),
-        required=False,
-        help_text=_("By default -created."),
+        ("created", "-created", "updated", "-updated"), required=False, help_text=_("By default -created.")
     )
     before = serializers.RegexField(
         f"^{REMOTE_ID.pattern}$", required=False, help_text=_("Only conversations that are older than this id.")

@@ -40,9 +40,8 @@ class ExportingViewSet(ListModelMixin, WorkspaceViewSet):
 
     def get_renderers(self) -> list[Any]:
         """Return that for CSV only if it is asked for, because errors and all other responses are never CSV."""
-        asked = (
-            "" if self.request is None else self.request.GET.get("format", "") + self.request.headers.get("Accept", "")
-        )
+        request: Any = self.request
+        asked = request.GET.get("format", "") + request.headers.get("Accept", "") if request else ""
         return [*super().get_renderers(), *([CsvRenderer()] if self.action == "list" and "csv" in asked else [])]
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:

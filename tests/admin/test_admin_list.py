@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_orq.admin import conversations, lists, texts
+from django_orq.admin import conversations, filters, lists, texts
 from django_orq.models import Conversation, searching
 from django_orq.payloads import created_at, first_id
 from django_orq.store.reconcile import reconcile
@@ -204,7 +204,7 @@ def test_filters_mean_days_of_the_current_time_zone(admin_client, monkeypatch, s
 
         set_columns(Conversation.objects.get(display_name=name), remote_updated_at=moment)
 
-    for filter_class in (lists.CreatedFilter, lists.UpdatedFilter):
+    for filter_class in (filters.CreatedFilter, filters.UpdatedFilter):
         changelist = admin_client.get(LIST).context["cl"]
         (days,) = (spec for spec in changelist.filter_specs if isinstance(spec, filter_class))
         choices = dict(zip(("0", "1", "6", "29"), [*days.choices(changelist)][1:], strict=True))
