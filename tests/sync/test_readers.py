@@ -287,11 +287,17 @@ def test_interval_that_fails_does_not_keep_the_others_from_advancing(remote, ids
 
 
 def test_every_ninth_request_fails_and_the_run_ends(remote, ids, settings):
-    configure(settings, RETRIES={"attempts": 5, "initial_interval": 0.01})
+    configure(settings, RETRIES={"attempts": 3, "initial_interval": 0.01})
     for number in range(8, 60, 9):
         remote.fail("list", after=number, status=502)
 
-    assert counters(full_run()) == {"unchanged": COUNT}
+    run = full_run()
+    if (
+        run.state == "waiting"
+    ):  # the requests of several readers may come in an order in which one page fails each time
+        let_the_wait_pass()
+        run = full_run()
+    assert counters(run) == {"unchanged": COUNT}
 
 
 def test_pages_that_take_longer_than_a_slice(remote, ids, settings):
