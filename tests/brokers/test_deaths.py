@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from django_orq.models import SyncRun
+from django_orq.sync.slices import MAX_CRASHES
 from django_orq.testing import OrqSandbox
 
 from ..programs import wait_until
@@ -42,8 +43,13 @@ def living_holder(only_run, ledger):
 
 
 def kill_holder(only_run, ledger):
-    """Send SIGKILL at a random moment; return whether the process held the run."""
-    assert wait_until(lambda: living_holder(only_run, ledger)), "no worker is processing the run"
+    """Send SIGKILL at a random moment; return whether the process held the run.
+
+    Only so often in a row without a checkpoint that the run does not give up.
+    """
+    assert wait_until(lambda: living_holder(only_run, ledger)), f"no worker is processing the run: {only_run()!r}"
+    if only_run().crashes >= MAX_CRASHES - 2:
+        assert wait_until(lambda: only_run().crashes == 0), "the run saves no checkpoint"
     time.sleep(random.uniform(0, LONGEST_LIFE))  # noqa: S311 # no secret
     pid = living_holder(only_run, ledger)
     if pid is None:
