@@ -229,7 +229,7 @@ def _parse(payload: Any, *, search: bool) -> RemoteConversation:
         created_by_id=_take(rest, "createdById", "created_by_id", str | None, "a string"),
         updated_by_id=_take(rest, "updatedById", "updated_by_id", str | None, "a string"),
         metadata=_take(rest, "metadata", "metadata", dict | None, "an object"),
-        extra=rest,
+        extra={**rest},  # a smaller dict: one that was emptied keeps its size
     )
 
 
