@@ -198,24 +198,7 @@ class ConversationList(WorkspaceList):
     In another order, which a project may offer, the database sorts all of them if there is no matching index.
     """
 
-    is_operator = False
-    """Whether the user can do something about technical problems."""
     cut_text = _("%(count)s conversations were searched for this name, back to those created on %(since)s.")
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        self.is_operator = request.user.is_superuser
-        return super().get_queryset(request, exclude_parameters)
-
-    @cached_property
-    def freshness(self) -> dict[str, Any]:
-        """The judgement on the workspace's sync and the times of its last runs, for the panel above the list."""
-        judged = standing(self.workspace, is_operator=self.is_operator, format_time=local)
-        last, never = judged.last, gettext("not synced yet")
-        times = vars(judged.fresh).items()
-        told: dict[str, Any] = {name: ago(at, now=judged.now) if at else never for name, at in times}
-        told["ended"] = ago(last.finished_at, now=judged.now) if last and last.finished_at else ""
-        told["can_sync"] = self.workspace in (known_aliases() or [DEFAULT_ALIAS])
-        return {"standing": judged, "last": last, "under_way": judged.under_way, **told}
 
     @property
     def plot(self) -> dict[str, Any] | None:
@@ -239,6 +222,16 @@ class ConversationList(WorkspaceList):
         by_update = ("remote_updated_at", "pk") if is_served else ("remote_id",)
         sign = "-" if str(first).startswith("-") or first not in by_update else ""
         return [sign + name for name in (*pinned, *by_update)]
+
+
+def freshness(workspace: str, *, is_operator: bool) -> dict[str, Any]:
+    """The judgement on the workspace's sync and the times of its last runs, for the panel above a list."""
+    judged = standing(workspace, is_operator=is_operator, format_time=local)
+    last, never = judged.last, gettext("not synced yet")
+    told: dict[str, Any] = {name: ago(at, now=judged.now) if at else never for name, at in vars(judged.fresh).items()}
+    told["ended"] = ago(last.finished_at, now=judged.now) if last and last.finished_at else ""
+    told["can_sync"] = workspace in (known_aliases() or [DEFAULT_ALIAS])
+    return {"standing": judged, "last": last, "under_way": judged.under_way, **told}
 
 
 def _newest_first(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
