@@ -10,13 +10,20 @@ import pytest
 
 from django_orq.testing import OrqSandbox
 
+from .looks import barriers, flaws
 from .site import LOGIN, Site
 from .watch import Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-DESKTOP = {"width": 1280, "height": 900}
+DESKTOP: Any = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+LOOKS = {
+    "light": {"viewport": DESKTOP, "color_scheme": "light"},
+    "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "color_scheme": "light"},
+}
 AWKWARD = """<img src=x onerror=alert(1)>"'&lt;{{ 7 }}<script>alert(2)</script>"""
 RIGHT_TO_LEFT = "שלום <b>עולם</b>"
 POOL = 56
@@ -122,6 +129,32 @@ def watched(chromium: "Browser", site: Site, login: tuple[str, str] = LOGIN) -> 
     yield page
     context.close()
     watch.check()
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for screenshots."""
+    folder = Path(os.environ.get("ORQ_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# Tests with the same look share a site, because filling it takes long.
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOOKS])
+def look(
+    request: pytest.FixtureRequest, site: Site, open_browser: Callable[..., Any], album: Path
+) -> "tuple[Page, Callable[[str], list[str]]]":
+    """A page in one of these layouts; takes the screenshot and checks the page."""
+    page = open_browser(site, **LOOKS[request.param])
+
+    def take(name: str) -> list[str]:
+        # Hiding the caret would add an inline style, which the policy forbids.
+        page.screenshot(path=album / f"{name}-{request.param}.png", full_page=True, caret="initial")
+        # axe-core does not check sizes.
+        found = (*flaws(page), *(() if request.param == "phone" else barriers(page)))
+        return [f"{name}: {flaw}" for flaw in found]
+
+    return page, take
 
 
 def new_context(chromium: "Browser", site: Site, **options: Any) -> "BrowserContext":

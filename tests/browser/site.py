@@ -1,8 +1,10 @@
 """The example project as its owner runs it: web server, worker, database and message folder, with a sandbox."""
 
 import json
+import os
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import sys
@@ -27,6 +29,7 @@ user = User.objects.create_user("viewer", password="viewer", is_staff=True)
 of_ours = Permission.objects.filter(content_type__app_label="django_orq")
 user.user_permissions.set(of_ours.filter(codename__startswith="view_"))
 """
+_TIMES_OF_RUNS = ("queued_at", "enqueued_at", "started_at", "checkpoint_at", "finished_at")
 PATIENCE = {"READ_TIMEOUT": 2, "RETRIES": {"attempts": 1}}
 """Faults that delay a response need not delay a test for much longer."""
 
@@ -85,10 +88,21 @@ class Site:
                 "--without-mingle",
                 "--without-heartbeat",
             )
-            worker = self._start(programs, "worker", "-m", "celery", "--app", "example_project", "worker", *options)
+            self._worker = worker = self._start(
+                programs, "worker", "-m", "celery", "--app", "example_project", "worker", *options
+            )
             assert wait_until(lambda: _listens(self.port)), web.text
             assert wait_until(lambda: " ready." in worker.text), worker.text
             yield
+
+    @contextmanager
+    def stopped_worker(self) -> Iterator[None]:
+        """Until the block ends, the worker takes no message."""
+        os.kill(self._worker.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._worker.process.pid, signal.SIGCONT)
 
     def manage(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
         """Run a management command of the project; return its output."""
@@ -133,6 +147,12 @@ class Site:
         """End all waits that Orq asked for."""
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
             connection.execute("DELETE FROM django_orq_workspacewait")
+
+    def age_runs(self, length: str) -> None:
+        """Move all times of the runs back, such as by “2 hours”."""
+        moved = ", ".join(f"{column} = datetime({column}, '-{length}')" for column in _TIMES_OF_RUNS)
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            connection.execute(f"UPDATE django_orq_syncrun SET {moved}")  # noqa: S608 # ours
 
     def set_intervals(self, intervals: list[Interval]) -> None:
         """Set those of the running run, which writes its own with its next page."""

@@ -1,18 +1,15 @@
 """The layout of the pages on desktop and mobile screens, light and dark; screenshots are in ORQ_SCREENSHOTS."""
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from django_orq.payloads import first_id
 from django_orq.sync.intervals import Interval
 
-from .conftest import AWKWARD, DESKTOP, RIGHT_TO_LEFT, mirrored_site
-from .looks import barriers, flaws
+from .conftest import AWKWARD, PHONE, RIGHT_TO_LEFT, mirrored_site
 from .pages import (
     ADD,
     CHANGES,
@@ -36,24 +33,11 @@ UNREADABLE = (
     {"_id": "conv_1", "displayName": "An id of another kind", "createdAt": 1_764_000_000_000},
     {"kind": "conversation", "displayName": "Without an id " + "x" * 200},
 )
-PHONE = {"width": 390, "height": 844}
-LOOKS = {
-    "light": {"viewport": DESKTOP, "color_scheme": "light"},
-    "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
-    "phone": {"viewport": PHONE, "color_scheme": "light"},
-}
 
 
 def with_unreadable_entries(listed):
     """At the end of the list."""
     return listed if listed["has_more"] else {**listed, "data": [*listed["data"], *UNREADABLE]}
-
-
-@pytest.fixture(scope="session")
-def album(tmp_path_factory):
-    folder = Path(os.environ.get("ORQ_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +55,6 @@ def site(_pictured_site):
     _pictured_site.sandbox.clear_faults()
     _pictured_site.sandbox.hidden = set()
     _pictured_site.sandbox.transform_list = None
-
-
-# Tests with the same look share a site, because filling it takes long.
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOOKS])
-def look(request, site, open_browser, album):
-    """A page in one of these layouts; takes the screenshot and checks the page."""
-    page = open_browser(site, **LOOKS[request.param])
-
-    def take(name: str) -> list[str]:
-        # Hiding the caret would add an inline style, which the policy forbids.
-        page.screenshot(path=album / f"{name}-{request.param}.png", full_page=True, caret="initial")
-        # axe-core does not check sizes.
-        found = (*flaws(page), *(() if request.param == "phone" else barriers(page)))
-        return [f"{name}: {flaw}" for flaw in found]
-
-    return page, take
 
 
 def test_list(site, look):
