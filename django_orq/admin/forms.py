@@ -166,7 +166,7 @@ class ProposalForm(forms.Form):
 
     find = _TextField(label=_("Find"))
     replace = _TextField(label=_("Replace with"))
-    prepend = _TextField(label=_("Prefix"))
+    prepend = _TextField(label=_("Prefix (put in front)"))
 
     def propose(self, rows: Iterable[Conversation]) -> dict[str, str]:
         """The content of the forms for these conversations, with new names that are made from the current ones."""

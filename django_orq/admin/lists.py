@@ -113,7 +113,7 @@ class ExportingAdmin(OrqAdmin):
 
     def _csv(self, request: HttpRequest, rows: QuerySet[Any], query: str) -> HttpResponseBase:
         lines = export(rows, user=request.user.get_username(), query=query)
-        name = f"{self.opts.verbose_name_plural}-{localdate()}.csv"
+        name = f"{self.opts.verbose_name_plural}-exported-{localdate()}.csv"
         headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}
         return StreamingHttpResponse(chain(["\ufeff"], lines), content_type="text/csv; charset=utf-8", headers=headers)
 

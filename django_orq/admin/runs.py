@@ -98,9 +98,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         if listed := (getattr(response, "context_data", None) or {}).get("cl"):
             listed.result_list = list(listed.result_list)
-            longest = max((run.seconds or 0 for run in listed.result_list), default=0) or 1
+            longest = max((run.seconds or 0 for run in listed.result_list), default=0)
             for run in listed.result_list:
-                run.share = math.ceil(100 * (run.seconds or 0) / longest)
+                run.share = math.ceil(100 * (run.seconds or 0) / max(longest, 60))
         return response
 
     @admin.display(description=_("run"), ordering="pk")
@@ -140,7 +140,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             (_("Technical details"), {"fields": technical, "classes": ("collapse",)}),
         ]
 
-    @admin.display(description=_("zero"))
+    @admin.display(description=_("counts of zero"))
     def zero(self, run: SyncRun) -> str:
         """The counters that are left out above."""
         return ", ".join(str(label_for_field(name, SyncRun)) for name in _zeros(run))
@@ -166,6 +166,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "changes": self._changes(request, run),
             "rejected_page": page_of(request, self.admin_site, RejectedPayload, "changelist"),
             "title": _title(run),
+            "missing": self._missing(request, run),
         }
         return self._framed(super().render_change_form(request, context, *args, **kwargs), "form")
 

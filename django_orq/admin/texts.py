@@ -160,7 +160,7 @@ OF_CONVERSATIONS: dict[str, Any] = {
     ConversationState.UNLISTED: _("It exists in Orq, but Orq's list omits it."),
     ConversationState.MISSING: _(
         "It was not found when it was last looked for, so it may have been deleted. The next full sync looks it up in "
-        "Orq and marks it as deleted if it no longer exists."
+        "Orq and marks it as deleted if it no longer exists. If many are missing, a person has to approve that first."
     ),
     ConversationState.DELETED: _(
         "It was deleted in Orq, with its messages. It is kept here, read-only, for the records that refer to it."

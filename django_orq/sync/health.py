@@ -144,7 +144,7 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
         text = gettext("Names may be out of date here, and deleted conversations may still be listed.")
         return found(level=Level.LOOK, text=text, action="full")
     if stopped := runs.awaiting_approval(alias).first():
-        text = gettext("A sync was stopped for review: %(why)s.") % {"why": stopped.get_needs_approval_display()}
+        text = " ".join([gettext("A sync was stopped for review."), *remarks(stopped, format_time=format_time)])
         return found(level=Level.LOOK, text=text, action="review", run=stopped)
     for run in taken:
         if run.state in (State.WAITING, State.PAUSED):

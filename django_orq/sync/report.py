@@ -220,10 +220,10 @@ def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
 
 def _missing_in_words(run: SyncRun) -> str:
     text = ngettext(
-        "%(count)s missing conversation needs review (%(reason)s). It was not marked as deleted. If the deletion is "
-        "correct, approve this run.",
-        "%(count)s missing conversations need review (%(reason)s). None of them was marked as deleted. If the "
-        "deletions are correct, approve this run.",
+        "%(count)s missing conversation needs review (%(reason)s). It was not marked as deleted. If it was deleted on "
+        "purpose, approve this run. Otherwise it is kept.",
+        "%(count)s missing conversations need review (%(reason)s). None of them was marked as deleted. If they were "
+        "deleted on purpose, approve this run. Otherwise they are kept.",
         run.to_approve,
     )
     text %= {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}

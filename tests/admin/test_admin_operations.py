@@ -293,7 +293,7 @@ class TestPreview:
         assert [fields[field_of(row)] for row in rows] == names
         changed = sum(str(row) != name for row, name in zip(rows, names, strict=True))
         assert text_of(shown).count("orq-changed") == text_of(shown).count('"orq-mark"') == changed
-        assert f"{changed} of 3 names would change" in text_of(shown)
+        assert f"{changed} of 3 names will change" in text_of(shown)
         assert fields | wanted == fields  # the next preview can begin with them
         assert remote.count() == 0
         assert not Operation.objects.exists()

@@ -112,7 +112,7 @@ def test_list_of_a_subclass_shows_what_it_sets_and_our_panel(rows, admin_client)
     assert "<b>ONE</b>" in shown
     assert "of_the_project.js" in shown
     assert "Fetch new" in shown
-    assert "New conversations: " in shown
+    assert "Last complete check: new conversations " in shown
     assert len(admin_client.get(LIST, {"q": "nobody"}).context["cl"].result_list) == 0
     assert "Fetch new" in text_of(admin_client.get(f"{LIST}own/"))
     page = {"p": "2", "mirrored_at__year": rows[0].mirrored_at.year}

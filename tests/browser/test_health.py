@@ -47,7 +47,7 @@ def fetch_new(page):
 def test_healthy(site, look):
     page, take = look
     panel = expect_judgement(page, "ok", "The sync is healthy.")
-    expect(panel).to_contain_text(re.compile(r"New conversations: .+ Renames and deletions: "))
+    expect(panel).to_contain_text(re.compile(r"Last complete check: new conversations .+, renames and deletions "))
     assert take("health-ok") == []
 
 
