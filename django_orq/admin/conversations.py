@@ -26,7 +26,7 @@ from ..sync.report import person
 from ..text import is_blank
 from .base import if_several, page_of, start_url
 from .bulk import BulkAdmin
-from .changes import history
+from .changes import changes_url, history
 from .editing import LOGGED
 from .filters import CreatedFilter, StateFilter, UpdatedFilter
 from .forms import CreateForm, RenameForm
@@ -135,7 +135,11 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
             deleted = of_workspace.filter(deleted_at__isnull=False).order_by("-remote_id")
             found, _many = self._search(request, asked, deleted.filter(indexed_state=ConversationState.DELETED))
             days = [name for spec in shown.day_filters for name in spec.parameters]
-            return {"deleted_url": shown.get_query_string(state, days) if found.exists() else ""}
+            former = changes_url(request, self.admin_site, shown.workspace, q=asked)
+            return {
+                "deleted_url": shown.get_query_string(state, days) if found.exists() else "",
+                "former_url": former,
+            }
         return {"is_empty": not (asked or of_workspace.exists())}
 
     @method_decorator(require_POST)

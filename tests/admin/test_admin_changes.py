@@ -85,6 +85,7 @@ class TestTimeline:
         assert len(timeline_of(response)) == 10
         (link,) = re.findall(r'<a href="([^"]+)">All changes of this conversation</a>', text_of(response))
         assert len(listed(admin_client, **query_of(link))) == 11
+        assert "Only changes of one conversation are listed." in text_of(admin_client.get(LIST, query_of(link)))
 
     def test_conversation_without_changes(self, rows, admin_client):
         assert "No changes are on record." in text_of(admin_client.get(page_of(rows[1])))
@@ -289,6 +290,22 @@ def test_operation_links_to_its_changes(row, rows, admin_client, admin_user):
         r'<a href="[^"]*conversationchange/(\?[^"]+)">', text_of(admin_client.get(page_of(operation)))
     )
     assert listed(admin_client, **query_of(link)) == ["One anew", "Two anew"]
+    shown = text_of(admin_client.get(LIST, query_of(link)))
+    assert f"Only changes of operation {operation.pk} are listed." in shown
+    (link,) = re.findall(r'<a href="(\?[^"]+)">List all changes</a>', shown)
+    assert len(listed(admin_client, **query_of(link))) == 3
+
+
+def test_search_for_a_former_name_leads_to_its_change(row, admin_client):
+    conversations = reverse("admin:django_orq_conversation_changelist")
+    assert "had this name before" not in text_of(admin_client.get(conversations, {"q": "Refund"}))
+
+    shown = text_of(admin_client.get(conversations, {"q": "Three"}))
+
+    (link,) = re.findall(r'had this name before: <a href="[^"]*(\?[^"]+)">', shown)
+    assert listed(admin_client, **query_of(link)) == ["Refund"]
+    theirs = limited_client("view_conversation").get(conversations, {"q": "Three"})
+    assert "had this name before" not in text_of(theirs)
 
 
 @pytest.mark.parametrize("state", ["unknown", "done"])
