@@ -15,6 +15,9 @@ to them:
 | ``django_orq.W009`` | the dialect requires a ``PROJECT_ID`` to create conversations |
 | ``django_orq.W010`` | the database cannot store every character |
 | ``django_orq.W011`` | Celery stops a task before a slow request is answered |
+| ``django_orq.W012`` | a setting begins with ``ORQ_``, but is none of this app |
+| ``django_orq.W013`` | the URLs of the REST API are included, but ``rest_framework`` is not installed |
+| ``django_orq.W014`` | Celery has no broker |
 """
 
 import ipaddress
@@ -28,9 +31,19 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from .conf import MAX_SLEEP, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
+from .conf import (
+    MAX_SLEEP,
+    SETTINGS,
+    TOTAL_SECONDS,
+    Workspace,
+    default_base_url,
+    get_workspace,
+    likely,
+    workspace_aliases,
+)
 
 WRITING_SECONDS = 15.0
 """The time that we allow for writing a batch to a busy database."""
@@ -45,7 +58,7 @@ _INCOMPLETE_CHARACTER_SETS = {
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Run all checks that need no database; ``kwargs`` are the arguments that Django passes."""
-    return [*_check_time_zone(), *_check_workspaces(), *_check_time_limits()]
+    return [*_check_time_zone(), *_check_names(), *_check_workspaces(), *_check_rest(), *_check_celery()]
 
 
 def check_characters(*, databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -72,6 +85,14 @@ def _check_time_zone() -> Iterator[CheckMessage]:
         yield checks.Error("django_orq needs USE_TZ = True.", hint=hint, id="django_orq.E002")
 
 
+def _check_names() -> Iterator[CheckMessage]:
+    for name in dir(settings):
+        if name.startswith("ORQ_") and name not in SETTINGS:
+            text = f"{name} is not a setting of django_orq.{likely(name, SETTINGS)}"
+            hint = f"Its settings are {', '.join(SETTINGS)}. If this one is your own, silence this check."
+            yield _warning("W012", text, hint)
+
+
 def _check_workspaces() -> Iterator[CheckMessage]:
     try:
         aliases = workspace_aliases()
@@ -85,8 +106,21 @@ def _check_workspaces() -> Iterator[CheckMessage]:
         yield from _check_workspace(alias)
 
 
-def _check_time_limits() -> Iterator[CheckMessage]:
-    for task, name, seconds in import_string("django_orq.tasks.time_limits")():  # tasks.py needs the models
+def _check_rest() -> Iterator[CheckMessage]:
+    is_included = bool(getattr(settings, "ROOT_URLCONF", None)) and "django_orq" in get_resolver().app_dict
+    if is_included and not apps.is_installed("rest_framework"):
+        text = "The URLs of django_orq's REST API are included, but 'rest_framework' is not in INSTALLED_APPS."
+        yield _warning("W013", text, "Add it: its pages in the browser need its templates.")
+
+
+def _check_celery() -> Iterator[CheckMessage]:
+    if import_string("django_orq.tasks.has_no_broker")():  # tasks.py needs the models
+        text = "Celery has no broker, so it tries RabbitMQ on this machine."
+        hint = (
+            "Set CELERY_BROKER_URL, or whatever your Celery app reads. If you only use commands, silence this check."
+        )
+        yield _warning("W014", text, hint)
+    for task, name, seconds in import_string("django_orq.tasks.time_limits")():
         if seconds and seconds <= TOTAL_SECONDS:
             text = (
                 f"The {name} of the Celery task {task} is {seconds:g} s, but a request may take {TOTAL_SECONDS:g} s."
@@ -109,7 +143,9 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
         hint = "Correct it. Until then no request can be sent to Orq."
         yield _warning("W002", f"{workspace.api_key.label} {problem}.", hint)
     if not _is_secure(workspace.base_url):
-        text = f"{_option(workspace, 'BASE_URL')} does not use https, so the API key would be sent unencrypted."
+        is_default = workspace.base_url == default_base_url()
+        name = "ORQ_BASE_URL" if is_default else _option(workspace, "BASE_URL")
+        text = f"{name} does not use https, so the API key would be sent unencrypted."
         yield _warning("W003", text, "Use https://…; plain http is only safe for a server on this machine.")
     yield from _check_lease(workspace)
     if workspace.api_style == "camel" and workspace.project_id is None:

@@ -1,14 +1,16 @@
 """The settings, read whenever they are used: one frozen ``Workspace`` for each alias in ``ORQ_WORKSPACES``.
 
 ``ORQ_WORKSPACES`` has the structure of ``CACHES``. For a single workspace ``ORQ_API_KEY``, as a setting or an
-environment variable, is enough. Invalid settings raise ``ImproperlyConfigured``, whose message says what to write.
+environment variable, is enough, with the setting ``ORQ_BASE_URL`` if the address is another one. Invalid settings
+raise ``ImproperlyConfigured``, whose message says what to write.
 """
 
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, NoReturn, TypeGuard
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ __all__ = ["RetryConfig", "Workspace", "get_workspace", "workspace_aliases"]
 DEFAULT_BASE_URL = "https://my.orq.ai"
 DEFAULT_ALIAS = "default"
 API_STYLES = ("snake", "camel")
+SETTINGS = ("ORQ_API_KEY", "ORQ_BASE_URL", "ORQ_WORKSPACES")
 MAX_ALIAS = 100
 """Characters. The alias is stored in each row of the workspace."""
 MAX_PAGE_SIZE = 100
@@ -215,7 +218,6 @@ class Workspace:
     """The names of people by their ids in Orq, or a callable that takes a list of ids and returns such a dict."""
     plot: bool = _option(default=True, is_valid=lambda value: isinstance(value, bool), expected="True or False")
     """Whether the admin shows, above the list of conversations, how many were created on each of the last days."""
-
     conversation_url: str | None = _option(
         None, _is_conversation_url, "an http or https URL that contains {id}, without user and password, or None"
     )
@@ -273,6 +275,22 @@ def is_alias(alias: object) -> bool:
     return isinstance(alias, str) and 1 <= len(alias) <= MAX_ALIAS and alias.isprintable()
 
 
+def likely(name: str, known: Iterable[str]) -> str:
+    """Return “Did you mean …?”, after a space, if one of the known names resembles this one."""
+    found = get_close_matches(name.upper(), known, n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def default_base_url() -> Any:
+    """The address of workspaces that name none: ``ORQ_BASE_URL``, or else Orq's own."""
+    return _stripped(getattr(settings, "ORQ_BASE_URL", None)) or DEFAULT_BASE_URL
+
+
+def _stripped(value: Any) -> Any:
+    """A value without surrounding white space, which texts from files and environment variables often have."""
+    return value.strip() if isinstance(value, str) else value
+
+
 def _default_key() -> Any:
     return getattr(settings, "ORQ_API_KEY", None) or os.environ.get("ORQ_API_KEY", "")
 
@@ -289,11 +307,15 @@ class _Options:
             raise ImproperlyConfigured(f"ORQ_WORKSPACES[{self._alias!r}] must be a dictionary of options.")
         for name in self._values:
             if name not in _OPTIONS:
-                raise _invalid(self._alias, str(name), f"is not an option; the options are {', '.join(_OPTIONS)}")
+                known = f"is not an option; the options are {', '.join(_OPTIONS)}"
+                raise ImproperlyConfigured(f"{_invalid(self._alias, str(name), known)}{likely(str(name), _OPTIONS)}")
+        if "BASE_URL" not in self._values and (problem := problem_with("base_url", default_base_url())):
+            raise ImproperlyConfigured(f"ORQ_BASE_URL {problem}.")
         is_default = "API_KEY" not in self._values and bool(_default_key())
         label = "ORQ_API_KEY" if is_default else f"ORQ_WORKSPACES[{self._alias!r}]['API_KEY']"
         key = ApiKey(self._values.get("API_KEY", _default_key()), label=label)
-        options = {_OPTIONS[name]: value for name, value in self._values.items() if name != "API_KEY"}
+        options = {_OPTIONS[name]: _stripped(value) for name, value in self._values.items() if name != "API_KEY"}
+        options.setdefault("base_url", default_base_url())
         if "retries" in options:
             options["retries"] = self._retries(options["retries"])
         return Workspace(alias=self._alias, api_key=key, **options)

@@ -126,6 +126,12 @@ def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str
     _call_next(run_operation, operation, ticket)
 
 
+def has_no_broker() -> bool:
+    """Whether the project has a Celery app that names no broker, so that Celery takes its default."""
+    conf: Any = walk_conversations.app.conf if default_app else None
+    return conf is not None and not (conf.broker_url or conf.task_always_eager)
+
+
 def time_limits() -> Iterator[tuple[str, str, float | None]]:
     """Yield the time limits of the tasks that send requests: names of the task and the limit, and seconds if set.
 

@@ -210,6 +210,35 @@ def test_w009_dialect_that_wants_a_project_for_each_new_conversation(configure, 
     assert found() == ids
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("ORQ_APIKEY", "ORQ_API_KEY"), ("ORQ_WORKSPACE", "ORQ_WORKSPACES"), ("ORQ_URL", "ORQ_BASE_URL")],
+)
+def test_w012_setting_that_does_not_exist(settings, name: str, meant: str) -> None:
+    setattr(settings, name, KEY)
+
+    assert found() == ["W012"]
+    assert only_message().msg == f"{name} is not a setting of django_orq. Did you mean '{meant}'?"
+
+
+def test_w012_setting_that_resembles_none(settings) -> None:
+    settings.ORQ_TIMETABLE = "mine"
+
+    assert found() == ["W012"]
+    assert "Did you mean" not in only_message().msg
+
+
+# REST
+
+
+def test_w013_urls_without_rest_framework(settings) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "rest_framework"]
+    assert found() == ["W013"]
+
+    settings.ROOT_URLCONF = "tests.broken_urls"
+    assert found() == []
+
+
 # Celery
 
 
@@ -218,8 +247,8 @@ def celery_app():
     """Makes another Celery app the current one, with these settings."""
     apps = []
 
-    def set_up(**options: Any) -> None:
-        apps.append(Celery("other", broker="memory://"))
+    def set_up(*, broker: str | None = "memory://", **options: Any) -> None:
+        apps.append(Celery("other", broker=broker))
         apps[-1].conf.update(options)
 
     yield set_up
@@ -247,6 +276,21 @@ def test_w011_time_limit_that_a_slow_request_exceeds(celery_app, options, named)
     assert found() == ["W011"] * len(named)
     told = [str(message.msg) for message in check_settings()]
     assert [" ".join(re.findall(r"The (\w+) of .* django_orq\.([a-z]+)_", text)[0]) for text in told] == named
+
+
+def test_w014_celery_without_a_broker(celery_app, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    celery_app(broker=None)
+    assert found() == ["W014"]
+
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1")
+    assert found() == []
+
+
+def test_eager_tasks_need_no_broker(celery_app, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    celery_app(broker=None, task_always_eager=True)
+    assert found() == []
 
 
 WITHOUT_CELERY = """

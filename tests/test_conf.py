@@ -56,6 +56,51 @@ def test_lone_key_serves_a_workspace_that_names_none() -> None:
         assert get_workspace().api_key.read() == "sk-setting"
 
 
+def test_address_beside_the_lone_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORQ_BASE_URL", "https://environment.example")
+    with override_settings(ORQ_API_KEY="sk-setting"):
+        assert get_workspace().base_url == "https://my.orq.ai"
+        for blank in (None, "", " \n"):
+            with override_settings(ORQ_BASE_URL=blank):
+                assert get_workspace().base_url == "https://my.orq.ai"
+    with override_settings(
+        ORQ_BASE_URL=" https://orq.example\n", ORQ_WORKSPACES={"a": {}, "b": {"BASE_URL": "https://b.example"}}
+    ):
+        assert [get_workspace(alias).base_url for alias in "ab"] == ["https://orq.example", "https://b.example"]
+
+
+@pytest.mark.parametrize("url", ["orq.example", 5])
+def test_invalid_address_beside_the_lone_key(url: Any) -> None:
+    with (
+        override_settings(ORQ_API_KEY="sk-setting", ORQ_BASE_URL=url),
+        pytest.raises(ImproperlyConfigured, match=r"^ORQ_BASE_URL must be a URL like"),
+    ):
+        get_workspace()
+
+
+def test_texts_are_cleaned_as_the_key_is() -> None:
+    options = {
+        "API_KEY": " sk-1\n",
+        "BASE_URL": "\thttps://orq.example ",
+        "API_STYLE": "camel\n",
+        "PROJECT_ID": " p-1\n",
+    }
+    with override_settings(ORQ_WORKSPACES={"default": options}):
+        workspace = get_workspace()
+    assert workspace.api_key.read() == "sk-1"
+    assert (workspace.base_url, workspace.api_style, workspace.project_id) == ("https://orq.example", "camel", "p-1")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("READER", "'READERS'"), ("page_size", "'PAGE_SIZE'"), ("URL", "")])
+def test_unknown_option_is_answered_with_the_likely_one(name: str, meant: str) -> None:
+    with (
+        override_settings(ORQ_WORKSPACES={"default": {"API_KEY": "sk-1", name: 5}}),
+        pytest.raises(ImproperlyConfigured, match="is not an option; the options are API_KEY, BASE_URL") as refused,
+    ):
+        get_workspace()
+    assert str(refused.value).endswith(f"Did you mean {meant}?" if meant else ".")
+
+
 def test_aliases_come_in_the_settings_order() -> None:
     with override_settings(ORQ_WORKSPACES={"shop": {"API_KEY": "a"}, "lab": {"API_KEY": "b"}}):
         assert workspace_aliases() == ["shop", "lab"]
