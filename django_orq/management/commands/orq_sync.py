@@ -6,6 +6,7 @@ differences. With --all, the worst of them all, in this order: 2, 1, 5, 4, 3, 6.
 """
 
 import getpass
+import logging
 import math
 import sys
 import time
@@ -20,6 +21,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.db import reset_queries
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
+from ... import logs
 from ...conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
 from ...exceptions import OrqError
 from ...models import SyncRun
@@ -131,10 +133,14 @@ class Command(OrqCommand):
         self._max_wait = MAX_WAIT if self.stdout.isatty() else 0.0
         if wait is not None:
             self._max_wait = math.inf if wait else 0.0
+        last_resort = logging.lastResort or logging.NullHandler()
+        last_resort.addFilter(_is_not_shown)
         try:
             codes = list(self._each(workspace, **options))
         except KeyboardInterrupt as interrupt:
             raise CommandError(str(interrupt), returncode=UNFINISHED) from None
+        finally:
+            last_resort.removeFilter(_is_not_shown)
         if worst := [code for code in _WORST_FIRST if code in codes]:
             sys.exit(worst[0])
 
@@ -240,6 +246,12 @@ class Command(OrqCommand):
         for remark in remarks(run, for_terminal=True):
             self.stderr.write(remark)
         return _EXIT_CODES.get(State(run.state), BUSY)
+
+
+def _is_not_shown(record: logging.LogRecord) -> bool:
+    """Tell Python's last resort, which prints records that no handler takes, which ones the command shows itself."""
+    shown = (logs.SYNC_RUN_WAITS, logs.SYNC_RUN_FINISHED, logs.SYNC_RUN_FAILED, logs.SYNC_RUN_DATABASE_FAILED)
+    return getattr(record, "event", None) not in [event.name for event in shown]
 
 
 def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
