@@ -43,6 +43,10 @@ class Conversation(ReadOnlyModel):
 
     Your own models can refer to it with a foreign key. Your code cannot write its columns; to change the
     conversation itself, call the functions of ``django_orq.mirror``.
+
+    There is no default ordering: it would add an ORDER BY, which no index serves, to queries of all workspaces, and to
+    those of your models that are ordered by the relation. Ids sort by time of creation: for the newest first, filter
+    by ``workspace`` and order by ``-remote_id``.
     """
 
     refusal = (
