@@ -28,8 +28,9 @@ DATABASE = "orq_trial"
 class Reader:
     """Follows the page in an empty folder, with a terminal for each block that needs its own."""
 
-    def __init__(self, folder: Path, stack: ExitStack, *, logs: Path, transcript: TextIO) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, wheel: Path, logs: Path, transcript: TextIO) -> None:
         self._project = folder / "orq-trial"
+        self._wheel = wheel
         self._stack = stack
         self._transcript = transcript
         self._options: dict[str, Any] = {
@@ -49,6 +50,8 @@ class Reader:
     def follow(self, block: Block) -> None:
         for port, free in self._ports.items():
             block = replace(block, text=block.text.replace(port, free))
+        if block.language == "console":  # the wheel to be tested, whatever is released under this name
+            block = replace(block, text=block.text.replace(" django-orq ", f" {self._wheel} "))
         if block.file:
             with (self._project / block.file).open("a") as file:
                 file.write(f"\n{block.text}")
@@ -91,16 +94,15 @@ def _free_port(port: int) -> str:
 
 @pytest.fixture
 def reader(wheel, tmp_path) -> Iterator[Reader]:
-    """In a folder with a checkout called `django_orq` that contains only the built wheel."""
+    """In an empty folder, with the built wheel in place of the released one."""
     transcript = os.environ.get("ORQ_QUICK_START")
     if not transcript:
         pytest.skip("needs PostgreSQL and Redis on loopback, and in ORQ_QUICK_START a file for its transcript")
-    folder, logs = tmp_path / "beside", tmp_path / "logs"
-    (folder / "django_orq").mkdir(parents=True)
-    (folder / "django_orq" / "dist").symlink_to(wheel.parent)
+    folder, logs = tmp_path / "empty", tmp_path / "logs"
+    folder.mkdir()
     logs.mkdir()
     with ExitStack() as stack, Path(transcript).open("w") as file:
-        yield Reader(folder, stack, logs=logs, transcript=file)
+        yield Reader(folder, stack, wheel=wheel, logs=logs, transcript=file)
 
 
 @pytest.fixture
@@ -134,7 +136,7 @@ def test_newcomer_gets_from_an_empty_folder_to_a_scheduled_sync(reader, no_datab
     assert_admin_has(reader.site, "Parcel found", of=2501)
     reader.end()
     reader.follow(clean_up)
-    assert sorted(path.name for path in (tmp_path / "beside").iterdir()) == ["django_orq"]
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def assert_admin_has(site: str, name: str, *, of: int) -> None:
