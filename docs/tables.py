@@ -212,7 +212,7 @@ def tables() -> Iterator[tuple[str, str, Sequence[Row]]]:
     ):
         yield "python-api.md", "States", [{code(f"{state}.state"): code(value)} for value in values.values]
     versions = [{"": name, "oldest": version} for name, version in oldest().items()]
-    yield "maintenance.md", "What it runs on", [*versions, {"": "databases"}]
+    yield "maintenance.md", "Support policy", [*versions, {"": "databases"}]
 
 
 def main(*, check: bool) -> int:
