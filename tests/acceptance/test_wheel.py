@@ -79,8 +79,24 @@ def _checksums(archive: zipfile.ZipFile) -> dict[str, int]:
     return {entry.filename: entry.CRC for entry in archive.infolist()}
 
 
-def test_metadata_names_what_is_required(archive):
-    metadata = message_from_bytes(archive.read(f"{METADATA}/METADATA"))
+@pytest.fixture
+def metadata(archive):
+    return message_from_bytes(archive.read(f"{METADATA}/METADATA"))
+
+
+def test_addresses_of_the_project_are_complete_and_in_one_place(metadata):
+    lines = metadata.get_all("Project-URL")
+    if not lines:
+        pytest.skip("project_urls in setup.cfg is to be filled in before the release")
+    addresses = dict(line.split(", ", 1) for line in lines)
+
+    assert addresses.keys() == {"Homepage", "Source", "Issues", "Security"}
+    assert all(address.startswith(("https://", "mailto:")) for address in addresses.values())
+    pages = "".join((ROOT / name).read_text() for name in ("CONTRIBUTING.md", "README.md", "SECURITY.md"))
+    assert [address for address in addresses.values() if address in pages] == []
+
+
+def test_metadata_names_what_is_required(metadata):
     assert (metadata["Name"], metadata["License"] or metadata["License-Expression"]) == ("django-orq", "MIT")
     assert metadata["Requires-Python"] == ">=3.11"
     required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
