@@ -40,12 +40,13 @@ def export(rows: QuerySet[Any], *, user: str, query: str) -> Iterator[str]:
 
     ``query`` describes the filter in the log.
     """
-    kind, count = rows.model._meta.model_name or "", 0
+    model: Any = rows.model._meta.concrete_model  # a project may have a proxy
+    kind, count = model._meta.model_name, 0
     columns, writer = COLUMNS[kind], csv.writer(_Line())
     try:
         yield writer.writerow([_HEADINGS.get(column, column) for column in columns])
-        for chunk in _chunks(rows.values("pk", *columns), rows.model):
-            if rows.model is ConversationChange:
+        for chunk in _chunks(rows.values("pk", *columns), model):
+            if model is ConversationChange:
                 name_actors(chunk)
             for values in chunk:
                 count += 1
@@ -55,7 +56,7 @@ def export(rows: QuerySet[Any], *, user: str, query: str) -> Iterator[str]:
 
 
 def _chunks(rows: QuerySet[Any, _Values], model: Any) -> Iterator[list[_Values]]:
-    key = "remote_id" if issubclass(model, Conversation) else "recorded_at"
+    key = "remote_id" if model is Conversation else "recorded_at"
     rows = rows.order_by(f"-{key}", "-pk")
     chunk = list(rows[:CHUNK])
     while chunk:

@@ -208,6 +208,13 @@ def test_proxy_has_pages_of_its_own_that_lead_to_each_other(rows, remote, admin_
         assert admin_client.post(f"{PROXIES}?state=any", chosen).status_code in (200, 302)
 
 
+def test_proxy_is_exported(rows, admin_client):
+    lines = b"".join(admin_client.get(f"{PROXIES}csv/")).decode("utf-8-sig").splitlines()
+
+    assert lines[0].startswith("workspace,remote_id,display_name,")
+    assert [line.split(",")[1] for line in lines[1:]] == sorted((row.remote_id for row in rows), reverse=True)
+
+
 def test_operation_on_a_proxy_leads_to_its_pages_and_can_be_tried_again(rows, remote, admin_client):
     remote.fail("retrieve", status=401)
     chosen = {"action": "refresh_selected", "_selected_action": [row.pk for row in rows]}
