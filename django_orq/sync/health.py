@@ -128,11 +128,11 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
     """Judge the sync of a workspace with the default limits of ``examine``; only operators read technical advice."""
     now, last, under_way = DatabaseClock(write_database()).now(), runs.newest_finished(alias), runs.under_way(alias)
     found = partial(Standing, now=now, fresh=(fresh := runs.freshness(alias)), last=last, under_way=under_way)
-    if last is not None and last.state == State.FAILED:
-        is_refused = last.error_code in (AuthenticationFailed.code, PermissionRefused.code)
-        text = explain(last.error_code, last.error_params, for_operator=is_operator)
+    if failed := next((run for run in _ended(alias) if run.state == State.FAILED), None):
+        is_refused = failed.error_code in (AuthenticationFailed.code, PermissionRefused.code)
+        text = explain(failed.error_code, failed.error_params, for_operator=is_operator)
         text += " " + gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
-        return found(level=Level.FAIL, text=text, action="" if is_refused else "start", run=last)
+        return found(level=Level.FAIL, text=text, action="" if is_refused else "start", run=failed)
     taken = [run for run in under_way if not _is_fresh(run, now)]
     works: list[Any] = [*taken, *idle_operations(alias)[:1]]
     for work in works:

@@ -60,6 +60,8 @@ def test_failed_run_can_be_started_again(remote, synced):
     with pytest.raises(Exception, match="418"):
         run_slice(run.pk)
 
+    run_slice(runs.open_run("default", "incremental").pk)  # which does not hide it
+
     level, text, action = judged()
     assert (level, action, standing("default", is_operator=False).run.mode) == (Level.FAIL, "start", "full")
     assert "418" in text
