@@ -4,9 +4,10 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from ..conf import TOTAL_SECONDS
+from ..exceptions import MirrorBehind
 from ..models import Conversation, Operation, OperationItem, SyncRun
 from ..payloads import first_id
 from .database import all_items, all_rows, short_transaction
@@ -30,7 +31,8 @@ def resolve(run: SyncRun, *, now: datetime) -> None:
     Otherwise its outcome stays unknown, with the candidates in its ``note``.
     """
     created = all_items().filter(operation__verb=Operation.Verb.CREATE, workspace=run.workspace, conversation=None)
-    doubtful = created.filter(state__in=(State.UNKNOWN, State.DONE))  # done: in Orq, but the row was not written
+    is_in_orq = Q(state=State.DONE, error_code=MirrorBehind.code)  # but its row was not written
+    doubtful = created.filter(Q(state=State.UNKNOWN) | is_in_orq)
     latest = (run.started_at or run.queued_at) - _TOTAL - _TOLERANCE
     undecided = doubtful.filter(state=State.UNKNOWN, sent_at__lte=latest).exclude(note__has_key="candidates")
     if items := list(undecided.select_related("operation")):

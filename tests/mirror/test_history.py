@@ -428,6 +428,16 @@ class TestUnknownCreations:
             assert (item.state, item.note["candidates"]) == ("unknown", [created.pk])
         assert entries() == []
 
+    @pytest.mark.parametrize(("error_code", "state"), [("", "done"), ("mirror_behind", "unknown")])
+    def test_earlier_creation_of_that_name_without_a_row(self, remote, row, is_late, error_code, state):
+        earlier = self.create(remote, "New", is_applied=False)  # its tombstone was pruned, or it was never written
+        OperationItem.objects.filter(pk=earlier.pk).update(state="done", error_code=error_code)
+        item = self.create(remote, "New")
+        full_run()
+
+        item.refresh_from_db()
+        assert item.state == state
+
     def test_nothing_was_created(self, remote, row, is_late):
         item = self.create(remote, "New", is_applied=False)
         full_run()
