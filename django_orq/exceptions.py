@@ -161,7 +161,7 @@ class ServerError(APIError):
 
     @property
     def leaves_doubt(self) -> bool:
-        return self.operation in _WRITES and self.status in (502, 504)
+        return self.operation in _WRITES and (self.status in (502, 504) or self.status >= 520)  # those of gateways
 
 
 class TransportError(OrqError):
