@@ -1,8 +1,8 @@
 """The events that are logged to the logger ``django_orq``, and the one function that logs them.
 
 A record has the name of its event in the attribute ``event``, and the event's values as further attributes, such as
-ids, counts, seconds, states and codes. It never contains conversation names, API keys or bodies. The names of events
-and values are public; docs/monitoring.md describes them.
+ids, counts, seconds, states and codes. It never contains API keys or bodies, nor conversation names, except for the
+filter of an export. The names of events and values are public; docs/monitoring.md describes them.
 """
 
 import logging

@@ -17,8 +17,6 @@ from ..walking import approve, configure, full_run, incremental_run, let_the_wai
 
 pytestmark = pytest.mark.django_db
 
-DAY = 86_400
-
 
 def orq_health(*arguments: str) -> tuple[int, str]:
     """Return the exit code and the output."""
