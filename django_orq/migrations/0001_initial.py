@@ -11,55 +11,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Operation",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("token", models.CharField(default="", editable=False, max_length=32)),
-                ("lease_until", models.DateTimeField(editable=False, null=True)),
-                ("worker", models.CharField(blank=True, default="", max_length=150, verbose_name="worker")),
-                ("resume_at", models.DateTimeField(null=True, verbose_name="resumes at")),
-                ("enqueued_at", models.DateTimeField(editable=False, null=True)),
-                ("ticket", models.CharField(default="", editable=False, max_length=32)),
-                ("trouble_since", models.DateTimeField(editable=False, null=True)),
-                ("started_at", models.DateTimeField(null=True, verbose_name="started")),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
-                ("error_code", models.CharField(blank=True, default="", max_length=50, verbose_name="error code")),
-                (
-                    "error_params",
-                    models.JSONField(
-                        default=dict, editable=False, encoder=django.core.serializers.json.DjangoJSONEncoder
-                    ),
-                ),
-                (
-                    "verb",
-                    models.CharField(
-                        choices=[
-                            ("create", "create"),
-                            ("rename", "rename"),
-                            ("delete", "delete"),
-                            ("refresh", "refresh"),
-                        ],
-                        max_length=20,
-                        verbose_name="action",
-                    ),
-                ),
-                ("form_token", models.CharField(editable=False, max_length=32, null=True, unique=True)),
-                (
-                    "requested_by",
-                    models.CharField(blank=True, default="", max_length=255, verbose_name="requested by"),
-                ),
-                ("requested_by_pk", models.CharField(default="", editable=False, max_length=255)),
-                ("retried_by", models.CharField(blank=True, default="", max_length=255, verbose_name="retried by")),
-                ("retried_by_pk", models.CharField(default="", editable=False, max_length=255)),
-                ("requested_at", models.DateTimeField(auto_now_add=True, verbose_name="requested")),
-                ("total", models.PositiveIntegerField(default=0, verbose_name="conversations")),
-            ],
-            options={
-                "verbose_name": "operation",
-                "verbose_name_plural": "operations",
-            },
-        ),
-        migrations.CreateModel(
             name="SyncRun",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -365,6 +316,56 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("workspace", "remote_id"), name="django_orq_conv_unique")
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Operation",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("token", models.CharField(default="", editable=False, max_length=32)),
+                ("lease_until", models.DateTimeField(editable=False, null=True)),
+                ("worker", models.CharField(blank=True, default="", max_length=150, verbose_name="worker")),
+                ("resume_at", models.DateTimeField(null=True, verbose_name="resumes at")),
+                ("enqueued_at", models.DateTimeField(editable=False, null=True)),
+                ("ticket", models.CharField(default="", editable=False, max_length=32)),
+                ("trouble_since", models.DateTimeField(editable=False, null=True)),
+                ("started_at", models.DateTimeField(null=True, verbose_name="started")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                ("error_code", models.CharField(blank=True, default="", max_length=50, verbose_name="error code")),
+                (
+                    "error_params",
+                    models.JSONField(
+                        default=dict, editable=False, encoder=django.core.serializers.json.DjangoJSONEncoder
+                    ),
+                ),
+                (
+                    "verb",
+                    models.CharField(
+                        choices=[
+                            ("create", "create"),
+                            ("rename", "rename"),
+                            ("delete", "delete"),
+                            ("refresh", "refresh"),
+                        ],
+                        max_length=20,
+                        verbose_name="action",
+                    ),
+                ),
+                ("form_token", models.CharField(editable=False, max_length=32, null=True, unique=True)),
+                (
+                    "requested_by",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="requested by"),
+                ),
+                ("requested_by_pk", models.CharField(default="", editable=False, max_length=255)),
+                ("retried_by", models.CharField(blank=True, default="", max_length=255, verbose_name="retried by")),
+                ("retried_by_pk", models.CharField(default="", editable=False, max_length=255)),
+                ("requested_at", models.DateTimeField(auto_now_add=True, verbose_name="requested")),
+                ("total", models.PositiveIntegerField(default=0, verbose_name="conversations")),
+            ],
+            options={
+                "verbose_name": "operation",
+                "verbose_name_plural": "operations",
+                "indexes": [models.Index(fields=["finished_at"], name="django_orq_operation_finished")],
             },
         ),
         migrations.CreateModel(

@@ -33,6 +33,7 @@ class Operation(Work):
     class Meta:
         verbose_name = _("operation")
         verbose_name_plural = _("operations")
+        indexes = (models.Index(fields=("finished_at",), name="django_orq_operation_finished"),)
 
     def __str__(self) -> str:
         text = ngettext(
