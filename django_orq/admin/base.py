@@ -1,12 +1,14 @@
 """What the admin classes share: the appearance of their pages, and views in addition to the stock ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -31,12 +33,21 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
     show_add_link = True  # django-unfold needs it
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    own_list: ClassVar[type[ChangeList] | None] = None
+    """Our change list, to be based on the stock one or the theme's."""
     own_views: ClassVar[Mapping[str, str]] = {}
     """Our own views: ``rename_selected`` has the URL ``rename-selected/``, below a prefix that ends with a slash."""
 
     class Media:
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
         js = ("django_orq/progress.js",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if self.own_list is not None:
+            # On the instance, so that it also applies if a subclass first inherits from a theme's admin class that has
+            # a change list of its own.
+            vars(self)["get_changelist"] = partial(_based, self.own_list, self.get_changelist)
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         """The fieldsets of a page. ``fieldsets`` or ``fields`` of a subclass replace them, except on the add page."""
@@ -94,6 +105,10 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
         """The path of our template, which is the same if a proxy of the model is registered."""
         model: Any = self.opts.concrete_model
         return f"admin/{model._meta.label_lower.replace('.', '/')}/{name}.html"
+
+
+def _based(own: type[ChangeList], get_changelist: Callable[..., type[ChangeList]], request: Any) -> type[ChangeList]:
+    return type(own.__name__, (own, get_changelist(request)), {})
 
 
 class ReadOnlyAdmin(OrqAdmin):

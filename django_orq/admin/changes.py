@@ -1,7 +1,6 @@
 """The record of changes in the admin: the list of all, and the timeline of a conversation."""
 
 from collections.abc import Iterable
-from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -21,7 +20,7 @@ from ..models import Conversation, ConversationChange, searching
 from ..store.history import all_changes
 from .base import ReadOnlyAdmin, if_several, page_of
 from .filters import DaysFilter
-from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, ExportingAdmin, found_by_id, own_list
+from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, ExportingAdmin, found_by_id
 from .texts import name_all, told_change
 
 MAX_PEOPLE = 30
@@ -69,12 +68,9 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     list_filter = (RecordedFilter, PersonFilter, "origin", "kind")
     search_fields = ("old_name", "new_name")
     actions = None
+    own_list = ChangesList
     own_views: ClassVar[Any] = {"csv": ""}
     search_help_text = _("Words from the old or new name, or the beginning of an Orq id (conv_…).")
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        vars(self)["get_changelist"] = partial(own_list, ChangesList, self.get_changelist)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()[: searching.MAX_TERM]

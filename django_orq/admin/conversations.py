@@ -37,7 +37,6 @@ from .lists import (
     ExportingAdmin,
     NamesakePaginator,
     freshness,
-    own_list,
     searched,
 )
 from .texts import OF_CONVERSATIONS, ago, explain_refusal, explained
@@ -63,15 +62,13 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
     sortable_by = ("created", "updated")
     paginator = BoundedPaginator
     actions: Any = ("rename_selected", "refresh_selected", "delete_selected", "create_again", "export_selected")
+    own_list = ConversationList
     own_views: ClassVar[Any] = {**BulkAdmin.own_views, "fetch": "", "csv": ""}
 
     delete_confirmation_template = "admin/django_orq/conversation/delete_confirmation.html"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # Set on the instance, so that it also applies if a subclass first inherits from a theme's admin class that has
-        # a change list of its own.
-        vars(self)["get_changelist"] = partial(own_list, ConversationList, self.get_changelist)
         # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would end with StrayWrite.
         of_site = {name for name, _action in self.admin_site.actions}
         if self.actions is not None and "delete_selected" in of_site - {*self.actions}:

@@ -22,6 +22,8 @@ class KnownChoiceFilter(admin.SimpleListFilter):
 
     offered: tuple[tuple[str, Any], ...] = ()
     """The choices with their labels."""
+    by_default: Any = ""
+    """What the list shows if none is chosen, unless it is all."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [*self.offered]
@@ -29,6 +31,14 @@ class KnownChoiceFilter(admin.SimpleListFilter):
     def value(self) -> str | None:
         value = super().value()
         return value if value in [choice for choice, _label in self.lookup_choices] else None
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        stock, *others = super().choices(changelist)
+        yield {**stock, "display": self.by_default or stock["display"]}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 
 class StateFilter(KnownChoiceFilter):
@@ -43,11 +53,7 @@ class StateFilter(KnownChoiceFilter):
         (ConversationState.DELETED, _("Deleted: no longer exist in Orq")),
         ("any", _("All, including deleted")),
     )
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        stock, *others = super().choices(changelist)
-        yield {**stock, "display": _("All except deleted")}
-        yield from others
+    by_default = _("All except deleted")
 
     _finds_all = False
 
@@ -72,9 +78,6 @@ class WorkspaceFilter(KnownChoiceFilter):
     def has_output(self) -> bool:
         """Return ``False`` if there is only one choice, unless it is selected."""
         return len(self.lookup_choices) > 1 or self.value() is not None
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(workspace=self.value()) if self.value() else queryset
 
 
 class DaysFilter(admin.SimpleListFilter):

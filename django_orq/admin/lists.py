@@ -1,6 +1,5 @@
 """The change lists: filters, search and pagination that read a limited number of rows, however large the table is."""
 
-from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from itertools import chain
@@ -238,11 +237,6 @@ def _newest_first(conversations: QuerySet[Conversation]) -> QuerySet[Conversatio
     """In the order of an index, whatever their order was."""
     pinned = [name for name in conversations.query.order_by if str(name).endswith("deleted_at")]
     return conversations.order_by(*("-deleted_at" for _name in pinned), "-remote_id")
-
-
-def own_list(own: type[ChangeList], get_changelist: Callable[..., type[ChangeList]], request: Any) -> type[ChangeList]:
-    """Our change list, based on the stock one or the theme's."""
-    return type(own.__name__, (own, get_changelist(request)), {})
 
 
 def newest(rows: QuerySet[Any]) -> QuerySet[Any]:

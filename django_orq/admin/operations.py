@@ -1,6 +1,5 @@
 """Operations in the admin: their progress, and the outcome for each conversation."""
 
-from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -22,7 +21,7 @@ from ..tasks import enqueue_operation
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
 from .changes import MAX_PEOPLE, changes_url
 from .filters import DaysFilter, KnownChoiceFilter
-from .lists import NewestList, found_by_id, kept, newest, own_list
+from .lists import NewestList, found_by_id, kept, newest
 from .texts import explain_item, local
 
 State, Verb = OperationItem.State, Operation.Verb
@@ -45,9 +44,6 @@ class RequesterFilter(KnownChoiceFilter):
         operations = newest(model_admin.get_queryset(request)).order_by("-pk")
         names = filter(None, operations.values_list("requested_by", flat=True)[:_NEWEST])
         return [(name, name) for name in [*dict.fromkeys(names)][:MAX_PEOPLE]]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Operation]) -> QuerySet[Operation]:
-        return queryset.filter(requested_by=self.value()) if self.value() else queryset
 
 
 class OutcomeFilter(KnownChoiceFilter):
@@ -94,11 +90,8 @@ class OperationAdmin(ReadOnlyAdmin):
         "Words from the name of a conversation, the beginning of an Orq id (conv_…), or a person. Names are searched "
         "in the newest operations, on up to 100,000 conversations."
     )
+    own_list = NewestList
     own_views: ClassVar[Any] = {"retry": "<int:operation_id>/"}
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        vars(self)["get_changelist"] = partial(own_list, NewestList, self.get_changelist)
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         if super().has_view_permission(request, obj):

@@ -1,7 +1,7 @@
 """Sync runs in the admin: their list, their pages, and the actions on them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -31,7 +30,7 @@ from ..text import in_words, number
 from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
 from .changes import changes_url
 from .filters import KnownChoiceFilter, WorkspaceFilter
-from .lists import NewestList, freshness, kept, own_list
+from .lists import NewestList, freshness, kept
 from .texts import explain_refusal, explained, local
 
 Kind, State = ConversationChange.Kind, SyncRun.State
@@ -58,11 +57,7 @@ class ChangedFilter(KnownChoiceFilter):
     title = _("result")
     parameter_name = "result"
     offered = (("all", _("All")),)
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        stock, *others = super().choices(changelist)
-        yield {**stock, "display": _("Changed something")}
-        yield from others
+    by_default = _("Changed something")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[SyncRun]) -> QuerySet[SyncRun]:
         return queryset if self.value() else queryset.exclude(**_UNEVENTFUL)
@@ -75,14 +70,11 @@ class SyncRunAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     list_display = ("name", "state", "started_at", "took", "conversations", "problem")
     list_filter = (ChangedFilter, "state", "mode", WorkspaceFilter)
+    own_list = NewestList
     own_views: ClassVar[Any] = {
         "start": "",
         **dict.fromkeys(("resume", "approve", "pause", "cancel"), "<int:run_id>/"),
     }
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        vars(self)["get_changelist"] = partial(own_list, NewestList, self.get_changelist)
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.run_sync")
@@ -161,7 +153,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "is_watched": _is_watched(run),
             "offers_pause": may_sync and _is_watched(run),
             "offers_cancel": may_sync and not run.is_finished,
-            "offers_resume": may_sync and run.state == State.PAUSED,
+            "offers_resume": may_sync and runs.can_be_resumed(run),
             "offers_approve": may_sync and runs.can_be_approved(run),
             "changes": self._changes(request, run),
             "rejected_page": page_of(request, self.admin_site, RejectedPayload, "changelist"),
@@ -193,7 +185,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_POST)
     def resume_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        return self._act(request, run_id, lambda run: run.state == State.PAUSED and runs.resume(run), "Resumed.")
+        return self._act(request, run_id, lambda run: runs.can_be_resumed(run) and runs.resume(run), "Resumed.")
 
     @method_decorator(require_POST)
     def pause_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -239,7 +231,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
         if not isinstance(changed, SyncRun):
             return self._say_too_late(request, run_id)
         self.log_change(request, changed, entry)
-        return self._tell(request, enqueue(all_runs().get(pk=changed.pk)))
+        changed = all_runs().get(pk=changed.pk)
+        is_idle = changed.is_finished or changed.state == State.PAUSED
+        return self._tell(request, Enqueued(run=changed) if is_idle else enqueue(changed))
 
     def _check(self, request: HttpRequest) -> None:
         if not self.has_sync_permission(request):

@@ -55,7 +55,8 @@ def reconcile(
     each of ``attempts`` attempts.
     """
     for attempt in range(1, attempts + 1):
-        _make_way(attempt)
+        if attempt > 1:  # let other writers finish; the random time keeps two from colliding again
+            time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
         plan = compare(answer, workspace=workspace, again=attempt > 1)
         if fence is None and request is None and not plan.writes:
             return plan
@@ -100,12 +101,6 @@ def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
             elif not (plan.new and all_rows().filter(workspace=workspace, remote_id=part[0].remote_id).exists()):
                 reasons[part[0].remote_id] = f"the database refused it: {str(error).splitlines()[0][:200]}"
     return reasons
-
-
-def _make_way(attempt: int) -> None:
-    """After a collision, let other writers finish. The random time keeps two writers from colliding again."""
-    if attempt > 1:
-        time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
 
 
 def mark_deleted(conversation: Conversation, *, received_at: datetime, by: Requester, was_ours: bool) -> None:

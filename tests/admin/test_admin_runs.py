@@ -733,6 +733,31 @@ def test_run_of_a_workspace_that_is_configured_no_more_does_not_go_on_and_says_w
     assert messages(queue) == []
 
 
+@pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_run_of_a_workspace_that_is_configured_no_more_can_be_stopped(
+    remote, settings, admin_client, queue, verb, state
+):
+    run = new_run(state="queued")
+    settings.ORQ_WORKSPACES = {"research": settings.ORQ_WORKSPACES["default"]}
+
+    assert f": {state}." in said(admin_client.post(page(run, verb)))
+    run.refresh_from_db()
+    assert run.state == state
+    assert messages(queue) == []
+
+
+def test_run_whose_budget_is_spent_can_be_resumed_on_its_page(remote, settings, admin_client, queue):
+    configure(settings, PAGE_SIZE=1)
+    remote.add("A")
+    remote.add("B")
+    run = work_on(runs.open_run("default", "full", max_seconds=0.000_001))
+    assert page(run, "resume") in text_of(admin_client.get(page(run)))
+
+    admin_client.post(page(run, "resume"))
+
+    assert messages(queue) == [(WALK, [run.pk])]
+
+
 def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):
     remote.fail("list", status=500)
     run = full_run()
