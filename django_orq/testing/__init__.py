@@ -12,6 +12,8 @@
 Under pytest the fixture `orq_sandbox` provides an empty one; `python -m django_orq.testing --help`
 shows how to start one from the command line. Neither needs Django.
 
+For tests of a Django project that need no server, `mirrored` saves a row of the mirror.
+
 These attributes of the sandbox change how it behaves, until they are set again:
 
 | attribute        | value                             | what the sandbox does                       |
@@ -52,13 +54,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .rows import mirrored
     from .sandbox import OrqSandbox, RecordedRequest, make_conversation
 
-__all__ = ["OrqSandbox", "RecordedRequest", "make_conversation"]
+__all__ = ["OrqSandbox", "RecordedRequest", "make_conversation", "mirrored"]
+
+_MODULES = {"mirrored": ".rows"}
+"""Where a name is, if not in `.sandbox`. Only that module imports Django."""
 
 
 def __getattr__(name: str) -> Any:
     # Imported on demand, so that the pytest plugin costs nothing in projects that do not use the sandbox.
     if name in __all__:
-        return getattr(import_module(".sandbox", __name__), name)
+        return getattr(import_module(_MODULES.get(name, ".sandbox"), __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
