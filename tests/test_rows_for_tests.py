@@ -1,12 +1,16 @@
-"""Rows of the mirror without a server."""
+"""Rows of the mirror without a server, and a sandbox for each test of a class."""
 
+import unittest
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings
+from django.test import TestCase, TransactionTestCase
 
-from django_orq.mirror import fetch_conversation
+from django_orq.exceptions import ServerError
+from django_orq.mirror import create_conversation, fetch_conversation, refresh_conversation
 from django_orq.models import Conversation, ConversationChange
-from django_orq.testing import mirrored
+from django_orq.testing import OrqTestCase, mirrored
 from django_orq.testing.ids import milliseconds_of, ulid_of
 
 pytestmark = pytest.mark.django_db
@@ -20,6 +24,14 @@ def time_of(row):
 
 def columns_of(row):
     return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+
+
+def ended_by(test_case):
+    """The outcome of the only test of a class, and that test."""
+    (test,) = unittest.defaultTestLoader.loadTestsFromTestCase(test_case)
+    outcome = unittest.TestResult()
+    test(outcome)
+    return outcome, test
 
 
 def test_row_is_live_and_equals_what_the_database_has():
@@ -97,3 +109,43 @@ def test_unknown_columns_are_named_with_the_known_ones():
         mirrored(deleted=True, indexed_state="deleted")
 
     assert not Conversation.objects.exists()
+
+
+class OneWorkspaceTests(OrqTestCase, TestCase):
+    def test_code_reaches_the_sandbox_and_faults_reach_the_code(self):
+        refund = create_conversation(display_name="Refund")
+        self.orq.fail("retrieve", status=500)
+        with pytest.raises(ServerError):
+            refresh_conversation(refund)
+
+        assert [each["displayName"] for each in self.orq.conversations] == ["Refund"]
+        assert Conversation.objects.get().display_name == "Refund"
+
+    def test_every_test_has_an_empty_sandbox(self):
+        self.test_code_reaches_the_sandbox_and_faults_reach_the_code()
+
+
+class WithoutTransactionTests(OrqTestCase, TransactionTestCase):
+    def test_code_reaches_the_sandbox(self):
+        create_conversation(display_name="Refund")
+        assert len(self.orq) == 1
+
+
+def test_sandbox_stops_and_settings_return_if_the_set_up_of_a_subclass_fails():
+    class BrokenTests(OrqTestCase):
+        def setUp(self):
+            super().setUp()
+            self.seen = settings.ORQ_WORKSPACES["default"]["BASE_URL"]
+            raise LookupError
+
+        def test_nothing(self):
+            pass
+
+    outcome, test = ended_by(BrokenTests)
+
+    assert len(outcome.errors) == 1
+    assert "LookupError" in outcome.errors[0][1]
+    assert test.seen == test.orq.base_url
+    assert not hasattr(settings, "ORQ_WORKSPACES")
+    with test.orq:  # its port is free again
+        pass

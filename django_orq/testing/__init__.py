@@ -12,7 +12,8 @@
 Under pytest the fixture `orq_sandbox` provides an empty one; `python -m django_orq.testing --help`
 shows how to start one from the command line. Neither needs Django.
 
-For tests of a Django project that need no server, `mirrored` saves a row of the mirror.
+For tests of a Django project, `OrqTestCase` starts an empty one for each test, and `mirrored` saves
+rows of the mirror without a server.
 
 These attributes of the sandbox change how it behaves, until they are set again:
 
@@ -54,13 +55,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cases import OrqTestCase
     from .rows import mirrored
     from .sandbox import OrqSandbox, RecordedRequest, make_conversation
 
-__all__ = ["OrqSandbox", "RecordedRequest", "make_conversation", "mirrored"]
+__all__ = ["OrqSandbox", "OrqTestCase", "RecordedRequest", "make_conversation", "mirrored"]
 
-_MODULES = {"mirrored": ".rows"}
-"""Where a name is, if not in `.sandbox`. Only that module imports Django."""
+_MODULES = {"OrqTestCase": ".cases", "mirrored": ".rows"}
+"""Where a name is, if not in `.sandbox`. Only these modules import Django."""
 
 
 def __getattr__(name: str) -> Any:
