@@ -35,9 +35,10 @@ STRAY_WRITES = {
 def test_stray_write_is_refused_with_the_verb_to_call(row, name):
     write, verb = STRAY_WRITES[name]
 
-    with pytest.raises(StrayWrite, match=verb):
+    with pytest.raises(StrayWrite, match=verb) as refused:
         write(row)
 
+    assert ("django_orq.testing.mirrored()" in str(refused.value)) is (verb == "create_conversation")
     assert Conversation.objects.get().display_name == row.display_name
 
 

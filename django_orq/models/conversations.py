@@ -51,7 +51,7 @@ class Conversation(ReadOnlyModel):
 
     refusal = (
         "Conversation rows mirror Orq and cannot be written directly. "
-        "Call django_orq.mirror.{verb}(), which makes the change in Orq first."
+        "Call django_orq.mirror.{verb}(), which makes the change in Orq first.{in_tests}"
     )
 
     workspace = BytewiseCharField(_("workspace"), max_length=100, editable=False)
