@@ -104,9 +104,7 @@ def test_explain_of_what_another_version_stored_names_the_code(code: str) -> Non
     assert explain(code, {"other": 1}).endswith(f"({code})")
 
 
-@pytest.mark.parametrize(
-    ("status", "leaves_doubt"), [(500, False), (503, False), (504, True), (524, True)]
-)
+@pytest.mark.parametrize(("status", "leaves_doubt"), [(500, False), (503, False), (504, True), (524, True)])
 def test_gateways_leave_a_creation_in_doubt(status: int, leaves_doubt: bool) -> None:
     assert ServerError(operation="create", status=status, headers={}).leaves_doubt is leaves_doubt
 
