@@ -36,8 +36,8 @@ from .lists import (
     ConversationList,
     ExportingAdmin,
     NamesakePaginator,
-    freshness,
     searched,
+    sync_panel,
 )
 from .texts import OF_CONVERSATIONS, ago, explain_refusal, explained
 
@@ -116,7 +116,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         if (shown := getattr(response, "context_data", None) or {}).get("cl"):
             shown |= self._offers(request, shown["cl"])
-            shown["freshness"] = partial(freshness, shown["cl"].workspace, is_operator=request.user.is_superuser)
+            shown["panel"] = partial(sync_panel, shown["cl"].workspace, is_operator=request.user.is_superuser)
         return response
 
     def _offers(self, request: HttpRequest, shown: Any) -> dict[str, Any]:

@@ -223,7 +223,7 @@ class ConversationList(WorkspaceList):
         return [sign + name for name in (*pinned, *by_update)]
 
 
-def freshness(workspace: str, *, is_operator: bool) -> dict[str, Any]:
+def sync_panel(workspace: str, *, is_operator: bool) -> dict[str, Any]:
     """The judgement on the workspace's sync and the times of its last runs, for the panel above a list."""
     judged = standing(workspace, is_operator=is_operator, format_time=local)
     last, never = judged.last, gettext("not synced yet")

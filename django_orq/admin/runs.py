@@ -30,7 +30,7 @@ from ..text import in_words, number
 from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
 from .changes import changes_url
 from .filters import KnownChoiceFilter, WorkspaceFilter
-from .lists import NewestList, freshness, kept
+from .lists import NewestList, kept, sync_panel
 from .texts import explain_refusal, explained, local
 
 Kind, State = ConversationChange.Kind, SyncRun.State
@@ -85,7 +85,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         asked, aliases = request.GET.get("workspace", ""), known_aliases() or [DEFAULT_ALIAS]
         chosen = asked if asked in aliases else aliases[0] if len(aliases) == 1 else ""
         context: dict[str, Any] = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
-        context["freshness"] = chosen and freshness(chosen, is_operator=request.user.is_superuser)
+        context["panel"] = chosen and sync_panel(chosen, is_operator=request.user.is_superuser)
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         if listed := (getattr(response, "context_data", None) or {}).get("cl"):

@@ -25,7 +25,7 @@ from ..models import Conversation, ConversationChange
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
 from ..service import ConversationService
 from ..store import rate_limits
-from ..store.database import DatabaseClock, all_rows, is_refusal, write_database
+from ..store.database import DatabaseClock, all_rows, is_refusal, reason_of, write_database
 from ..store.history import Request, Requester, name_before
 from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
@@ -207,7 +207,7 @@ def _mirror(answer: Answer, workspace: str, request: Request | None = None) -> P
         return reconcile(answer, workspace=workspace, request=request, attempts=MAX_COMPARISONS)
     except DatabaseError as error:
         if is_refusal(error):
-            raise Problem("row_refused", reason=str(error).splitlines()[0][:200]) from error
+            raise Problem("row_refused", reason=reason_of(error)) from error
         raise
 
 

@@ -295,7 +295,7 @@ def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
         raise Problem("row_deleted")
     names: Any = {"new_name": item.new_name, "expected_updated_at": item.expected_updated_at}
     change = ItemRequest(conversation=item.conversation, **names)
-    return change_conversation(item.operation.verb, change, by=by)
+    return change_conversation(item.operation.verb, change, by=by, interactive=interactive)
 
 
 def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:

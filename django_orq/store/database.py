@@ -86,6 +86,11 @@ def is_refusal(error: DatabaseError) -> bool:
     return isinstance(error, (db.IntegrityError, db.DataError)) or _code(error) in _REFUSALS
 
 
+def reason_of(error: DatabaseError) -> str:
+    """The first line of the error, in English; the lines below it may contain the values of the row."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
 def _code(error: db.Error) -> object:
     """PostgreSQL's SQLSTATE, MariaDB's number, or SQLite's message."""
     cause = error.__cause__

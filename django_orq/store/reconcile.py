@@ -23,7 +23,7 @@ from ..models import Conversation, SyncRun
 from ..payloads import RemoteConversation
 from ..signals import conversation_created, conversation_deleted, conversation_restored, conversation_updated
 from . import history
-from .database import all_rows, is_contention, is_refusal, locked, short_transaction, write_database
+from .database import all_rows, is_contention, is_refusal, locked, reason_of, short_transaction, write_database
 from .history import Recorded, Request, Requester
 from .rows import insert_rows, update_rows
 from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare, differs
@@ -99,7 +99,7 @@ def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
             if middle:
                 parts += [part[:middle], part[middle:]]
             elif not (plan.new and all_rows().filter(workspace=workspace, remote_id=part[0].remote_id).exists()):
-                reasons[part[0].remote_id] = f"the database refused it: {str(error).splitlines()[0][:200]}"
+                reasons[part[0].remote_id] = f"the database refused it: {reason_of(error)}"
     return reasons
 
 
