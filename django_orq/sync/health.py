@@ -126,9 +126,10 @@ class Standing:
 
 def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc) -> Standing:
     """Judge the sync of a workspace with the default limits of ``examine``; only operators read technical advice."""
-    now, last, under_way = DatabaseClock(write_database()).now(), runs.newest_finished(alias), runs.under_way(alias)
+    now, ended, under_way = DatabaseClock(write_database()).now(), _ended(alias), runs.under_way(alias)
+    last = max(ended, key=_end, default=None)
     found = partial(Standing, now=now, fresh=(fresh := runs.freshness(alias)), last=last, under_way=under_way)
-    if failed := next((run for run in _ended(alias) if run.state == State.FAILED), None):
+    if failed := next((run for run in ended if run.state == State.FAILED), None):
         is_refused = failed.error_code in (AuthenticationFailed.code, PermissionRefused.code)
         text = explain(failed.error_code, failed.error_params, for_operator=is_operator)
         text += " " + gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
