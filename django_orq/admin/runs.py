@@ -85,7 +85,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         asked, aliases = request.GET.get("workspace", ""), known_aliases() or [DEFAULT_ALIAS]
         chosen = asked if asked in aliases else aliases[0] if len(aliases) == 1 else ""
         context: dict[str, Any] = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
-        context["panel"] = chosen and sync_panel(chosen, is_operator=request.user.is_superuser)
+        context["panel"] = partial(sync_panel, chosen, is_operator=request.user.is_superuser)
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         if listed := (getattr(response, "context_data", None) or {}).get("cl"):

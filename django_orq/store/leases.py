@@ -122,13 +122,13 @@ def max_lease() -> float:
         return Workspace.lease_seconds
 
 
-def idle_operations(workspace: str | None = None) -> QuerySet[Operation]:
+def idle_operations(workspace: str | None = None, *, now: datetime | None = None) -> QuerySet[Operation]:
     """Unfinished operations that could continue, the oldest first; if a workspace is given, those with items in it.
 
-    They need not wait, no process works on them, and no message is expected.
+    They need not wait, no process works on them, and no message is expected. ``now`` saves asking the database.
     """
     patience = timedelta(seconds=max_lease())
-    free = idle(DatabaseClock(write_database()).now(), patience=patience)
+    free = idle(now or DatabaseClock(write_database()).now(), patience=patience)
     operations = all_operations().filter(free, finished_at=None).order_by("pk")
     if workspace is None:
         return operations

@@ -102,7 +102,7 @@ def examine(
         now = DatabaseClock(write_database()).now()
         for alias in aliases:
             yield from _examine(alias, now, max_age, max_full_age)
-        yield from _examine_operations(workspace)
+        yield from _examine_operations(workspace, now)
     except AnyDatabaseError as error:
         name = type(error).__name__
         yield Finding(code="database", level=Level.FAIL, text=database_in_words(error), numbers={"error": name})
@@ -135,7 +135,7 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
         text += " " + gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
         return found(level=Level.FAIL, text=text, action="" if is_refused else "start", run=failed)
     taken = [run for run in under_way if not _is_fresh(run, now)]
-    works: list[Any] = [*taken, *idle_operations(alias)[:1]]
+    works: list[Any] = [*taken, *idle_operations(alias, now=now)[:1]]
     for work in works:
         if why := not_taken(work, for_terminal=is_operator):
             return found(level=Level.FAIL, text=" ".join(why))
@@ -254,9 +254,9 @@ def _run_finding(code: str, run: SyncRun, level: Level, *sentences: str, **numbe
     return Finding(code=code, level=level, text=" ".join(sentences), workspace=run.workspace, numbers=numbers)
 
 
-def _examine_operations(workspace: str | None) -> Iterator[Finding]:
+def _examine_operations(workspace: str | None, now: datetime) -> Iterator[Finding]:
     """Report the oldest operations that no worker has taken; an operation may have items of several workspaces."""
-    for operation in idle_operations(workspace)[:MAX_OPERATIONS]:
+    for operation in idle_operations(workspace, now=now)[:MAX_OPERATIONS]:
         if why := not_taken(operation, for_terminal=True):
             text = gettext("Unfinished operation %(operation)s.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}
