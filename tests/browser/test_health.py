@@ -98,27 +98,23 @@ def test_missing_worker(site, look, chromium):
     expect(state(page)).to_have_text("completed")
 
 
-def test_stale_mirror_is_brought_up_to_date(site, look):
+@pytest.mark.parametrize(
+    ("name", "age", "words", "button"),
+    [
+        ("stale", "1 hours", "New conversations may be missing here.", "Fetch new"),
+        ("names", "27 hours", "Names may be out of date here", "Full sync"),
+    ],
+)
+def test_old_mirror_is_brought_up_to_date(site, look, name, age, words, button):
     page, take = look
-    site.age_runs("1 hours")
+    site.age_runs(age)
+    if name == "names":
+        site.sync()
 
-    panel = expect_judgement(page, "look", "New conversations may be missing here.")
+    panel = expect_judgement(page, "look", words)
 
-    assert take("health-stale") == []
-    panel.get_by_role("button", name="Fetch new").click()
-    expect(state(page)).to_have_text("completed")
-    expect_judgement(page, "ok", "The sync is healthy.")
-
-
-def test_names_out_of_date(site, look):
-    page, take = look
-    site.age_runs("27 hours")
-    site.sync()
-
-    panel = expect_judgement(page, "look", "Names may be out of date here")
-
-    assert take("health-names") == []
-    panel.get_by_role("button", name="Full sync").click()
+    assert take(f"health-{name}") == []
+    panel.get_by_role("button", name=button).click()
     expect(state(page)).to_have_text("completed")
     expect_judgement(page, "ok", "The sync is healthy.")
 
