@@ -9,6 +9,8 @@ from .pages import LIST, RUNS, full_sync, state
 from .playing import expect
 from .site import VIEWER
 
+pytestmark = pytest.mark.xdist_group("judged")  # they share a site that takes long to fill
+
 COUNT, LOST = 40, 10
 
 

@@ -29,6 +29,8 @@ from .pages import (
 from .playing import expect
 from .site import turnstile
 
+pytestmark = pytest.mark.xdist_group("pictured")  # they share a site that takes long to fill
+
 UNREADABLE = (
     {"_id": "conv_1", "displayName": "An id of another kind", "createdAt": 1_764_000_000_000},
     {"kind": "conversation", "displayName": "Without an id " + "x" * 200},
