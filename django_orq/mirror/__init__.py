@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
+from django.utils.timezone import is_naive
 from django.utils.translation import gettext
 
 from .. import logs
@@ -86,17 +87,19 @@ def rename_conversation(
     ``expected_updated_at`` is the ``remote_updated_at`` that the caller saw, by default the instance's. If Orq has a
     different time, mirrors the remote values and raises ``ConversationChanged`` with them. A different time does not
     matter if Orq already has the new name, or if it still has the instance's name and ``expected_updated_at`` is the
-    instance's ``remote_updated_at``. Also raises ``InvalidName`` before anything is sent, ``ConversationNotFound``,
-    and ``OutcomeUnknown`` if the conversation may have been renamed.
+    instance's ``remote_updated_at``. Also raises ``InvalidName``, and ``ValueError`` for a time without a time zone,
+    before anything is sent, ``ConversationNotFound``, and ``OutcomeUnknown`` if it may have been renamed.
     """
     name, requester = clean_display_name(display_name), Requester.of(by)
+    expected = expected_updated_at or conversation.remote_updated_at
+    if is_naive(expected):
+        raise ValueError("expected_updated_at needs a time zone, as the remote_updated_at of a conversation has one.")
     clock = DatabaseClock(write_database())
     workspace, remote_id = conversation.workspace, conversation.remote_id
     with (
         _service(workspace, "update", clock, interactive=interactive) as service,
         _missing_if_not_found(conversation, clock),
     ):
-        expected = expected_updated_at or conversation.remote_updated_at
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _or_behind(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
         was_sent = answer.conversations[0] is not seen

@@ -213,6 +213,14 @@ class TestRename:
         with pytest.raises(ConversationChanged):
             verbs.rename_conversation(row, display_name="Mine", expected_updated_at=seen)
 
+    def test_expectation_without_a_time_zone_is_refused_before_anything_is_sent(self, remote, row):
+        seen = row.remote_updated_at.replace(tzinfo=None)
+
+        with pytest.raises(ValueError, match="time zone"):
+            verbs.rename_conversation(row, display_name="Mine", expected_updated_at=seen)
+
+        assert not remote.requests
+
     def test_conversation_that_orq_does_not_know_is_missing_not_deleted(self, remote, row):
         before = mirrored_values(row)
         remote.remove(row.remote_id)
