@@ -219,7 +219,9 @@ class WorkspaceDoubted(OrqError):
     """
 
     template = _(
-        "Orq has none of the mirrored conversations that were looked up ({asked}).\nCheck API_KEY and BASE_URL."
+        "Orq has none of the mirrored conversations that were looked up ({asked}).\n"
+        "Check API_KEY and BASE_URL. If the mirror is that of another workspace, such as a restarted sandbox, "
+        "start with an empty database."
     )
 
     asked: int
