@@ -6,13 +6,15 @@ PARALLEL = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 INTERPRETERS = python3.11 python3.12 python3.13 # those of the matrix in setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix check audit docs schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help demo test matrix databases check audit docs schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin"
 	@echo "            (CHECK=1: check that everything works, then stop)"
 	@echo "make test   run the tests with branch coverage, on SQLite"
 	@echo "make matrix run the tests on the built wheel, with each Python and Django of setup.cfg whose Python is installed"
+	@echo "make databases  run the tests on the built wheel with PostgreSQL and MariaDB, at the addresses in POSTGRESQL_URL"
+	@echo "                and MYSQL_URL, with Python 3.13 and 3.12 and the newest versions of Django for them"
 	@echo "make check  check format (to fix it: '.venv/bin/ruff format .'), lint, types, Django's system checks, missing"
 	@echo "            migrations, import layers, and the documentation's tables (to update them:"
 	@echo "            '.venv/bin/python docs/tables.py')"
@@ -124,6 +126,13 @@ wheel: .venv-build/.installed
 matrix: .venv-tox/.installed
 	@found=$$(.ci/interpreters $(INTERPRETERS)); \
 	.venv-tox/bin/tox run $${found:+--discover $$found} $(ARGS)
+
+# In parallel, since tests on a database server spend much of their time waiting.
+databases: ENVIRONMENTS = py313-django61-postgresql,py312-django60-mysql
+databases: .venv-tox/.installed
+	@found=$$(.ci/interpreters $(INTERPRETERS)) && \
+	.venv-tox/bin/tox run-parallel --parallel=all --parallel-no-spinner --skip-missing-interpreters=false \
+	    --discover $$found -e $(ENVIRONMENTS) $(ARGS)
 
 # The quick start is tested only if ORQ_QUICK_START names a file for its transcript; it needs PostgreSQL and Redis.
 acceptance: wheel $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed

@@ -29,7 +29,7 @@ def test_installed_package_is_imported_and_not_the_checkout():
 
 
 def test_versions_are_those_of_the_name():
-    python, rest = ENVIRONMENT.split("-")
+    python, rest, *_database = ENVIRONMENT.split("-")
 
     assert python == "py{}{}".format(*sys.version_info)
     assert rest in ("oldest", "django{}{}".format(*django.VERSION))

@@ -30,7 +30,9 @@ def main() -> int:
         problems = [*checks.problems(measured), *check_growth(options.few, measured, environment)]
     versions = f"{server}, Python {platform.python_version()}, {os.cpu_count()} CPUs"
     say(f"\n{versions}, medians of {options.repeat}. {tables(measured)}")
-    problems += lists.problems(environment | {"DJANGO_SETTINGS_MODULE": "tests.settings"})
+    problems += lists.problems(
+        environment | {"DJANGO_SETTINGS_MODULE": "tests.settings"}, large=100_000 if options.small else 1_000_000
+    )
     for problem in problems:
         say(f"FAILED: {problem}")
     return bool(problems)
@@ -39,7 +41,9 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--small", action="store_true", help="the checks: 3,000 conversations, no latency, once")
+    parser.add_argument(
+        "--small", action="store_true", help="the checks: 3,000 conversations, no latency, once; lists of 100,000"
+    )
     parser.add_argument("--conversations", type=int, nargs="+", metavar="N", help="default: 10000 100000")
     parser.add_argument("--latency", type=int, nargs="+", metavar="MS", help="of the sandbox, default: 0 50")
     parser.add_argument("--repeat", type=int, metavar="N", help="times that each sync is measured, default: 5")

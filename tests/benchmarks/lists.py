@@ -14,12 +14,12 @@ CHECKED = (
 )
 
 
-def problems(environment: Mapping[str, str]) -> Iterator[str]:
+def problems(environment: Mapping[str, str], *, large: int) -> Iterator[str]:
     if not environment["DATABASE_URL"].startswith("postgres"):
         say("\nThe lists are not measured: that needs the DATABASE_URL of a PostgreSQL server")
         return
-    taken = run("measured_list", **environment)
-    say("\nThe lists of 1,000 and of 1,000,000 conversations")
+    taken = run("measured_list", str(large), **environment)
+    say(f"\nThe lists of 1,000 and of {large:,} conversations")
     for name, few in taken["small"].items():
         many = taken["large"][name]
         say(f"{name:<22} {few * 1000:>6.1f} ms  {many * 1000:>6.1f} ms  {many / few:>5.1f} times as long")
@@ -30,4 +30,4 @@ def problems(environment: Mapping[str, str]) -> Iterator[str]:
     for name in CHECKED:
         ratio = taken["large"][name] / taken["small"][name]
         if ratio > MAX_RATIO:
-            yield f"{name}: with 1,000,000 conversations it takes {ratio:.1f} times as long as with 1,000"
+            yield f"{name}: with {large:,} conversations it takes {ratio:.1f} times as long as with 1,000"
