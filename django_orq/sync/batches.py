@@ -51,6 +51,8 @@ class ReceivedPage:
     """The cursor with which it was requested."""
     asked_at: datetime
     received_at: datetime
+    key_changes: int
+    """How often the API key had changed when it was requested."""
 
     @property
     def out_of_place(self) -> list[str]:
@@ -90,7 +92,7 @@ class _Part:
 class Batch:
     """The pages of one interval of a claimed run that are not written yet, in the order in which they were read."""
 
-    def __init__(self, claim: Claim, number: int, *, prove_workspace: Callable[[], None]) -> None:
+    def __init__(self, claim: Claim, number: int, *, prove_workspace: Callable[[ReceivedPage], None]) -> None:
         self.run = claim.run
         self.interval = intervals.of(claim.run)[number]
         """The interval's state after the pages that were written."""
@@ -109,6 +111,8 @@ class Batch:
         self._pages: list[ReceivedPage] = []
         self._begun_at = 0.0
         self._met_before: frozenset[str] = frozenset()
+        self._proved_with = 0
+        """How often the key had changed when the last page was requested."""
         self._has_rejected = rejected.has_unresolved(claim.run.workspace)
         """Whether the workspace may have unresolved rejected items, so that each batch has to look for them."""
 
@@ -155,7 +159,7 @@ class Batch:
             known = self._look_up(pages)
             doubtful = self._first_doubtful(pages, known)
             if doubtful == 0:
-                self._prove_workspace()
+                self._prove_workspace(pages[0])
             end = len(pages) if doubtful is None else doubtful or 1
             part, pages = pages[:end], pages[end:]
             self._write(part, self._look_up(part) if pages else known, is_last=self._is_last and not pages)
@@ -188,11 +192,13 @@ class Batch:
     def _first_doubtful(self, pages: Sequence[ReceivedPage], known: Known) -> int | None:
         """The first page that shares no id with the mirror: the workspace has to be verified before it is written.
 
-        That matters for a slice's first page, the first one after a step back, and any page of a full run.
+        That matters for a slice's first page, one after a step back or after a change of the key, and any page of a
+        full run.
         """
         if self.run.is_approved(SyncRun.Approval.WORKSPACE):
             return None
         strict = bool(self.run.mode == SyncRun.Mode.FULL and self.run.mirrored_before)
+        strict |= any(received.key_changes != self._proved_with for received in pages)
         to_check = pages if strict else pages[: not self.is_proved]
         met: set[str] = set()
         for number, received in enumerate(to_check):
@@ -221,6 +227,7 @@ class Batch:
         self.interval = part.interval
         self.is_proved = True
         self._met_before = frozenset(part.pages[-1].page.ids)
+        self._proved_with = part.pages[-1].key_changes
         self._has_rejected |= bool(part.refusals)
         self._expects_new = len(part.answer.new) == len(part.items)
 

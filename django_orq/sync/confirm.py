@@ -59,18 +59,26 @@ class Confirmation:
             self._claim.save_now(**stopped)
             return True
         asked_at = self._clock.now()
-        asked, gone = self._ask(batch, stop)
-        if gone and not self._canary_exists():
-            count = self._never_confirmed().count()
-            self._claim.save_now(needs_approval=Approval.NO_CANARY, to_approve=count)
+        asked, refused = self._ask(batch, stop)
+        if refused:
+            exists = self._canary_exists()
+            self._readers.check_key(min(request.key_changes for request in refused))
+            if not exists:
+                count = self._never_confirmed().count()
+                self._claim.save_now(needs_approval=Approval.NO_CANARY, to_approve=count)
+                return True
+        gone: list[Conversation] = [request.owner for request in refused]
+        unlisted = sum(row.state == ConversationState.UNLISTED for row in gone)
+        if unlisted and (stopped := self._guard(unlisted)):
+            self._claim.save_now(**stopped)
             return True
         self._tombstone(gone, asked_at=asked_at, upto=asked[-1])
         return False
 
-    def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Conversation]]:
-        """Request rows, and return those that were requested, and those among them that Orq answered with 404."""
+    def _ask(self, batch: Sequence[Conversation], stop: float) -> tuple[list[Conversation], list[Request]]:
+        """Request rows, and return those that were requested, and the requests that Orq answered with 404."""
         requested: list[Conversation] = []
-        gone: list[Conversation] = []
+        gone: list[Request] = []
 
         in_time = takewhile(lambda row: row is batch[0] or time.monotonic() < stop, batch)
         requests = ((row, partial(retrieve, row.remote_id)) for row in in_time)
@@ -78,7 +86,7 @@ class Confirmation:
             for request in self._readers.ask_all("retrieve", requests):
                 row: Conversation = request.owner
                 if not self._exists(row, request):
-                    gone.append(row)
+                    gone.append(request)
                 requested.append(row)
         except OrqError:
             if requested:
@@ -133,9 +141,12 @@ class Confirmation:
     def _is_approved(self) -> bool:
         return self.run.is_approved(Approval.MASS_DELETE, Approval.NO_CANARY)
 
-    def _guard(self) -> dict[str, Any]:
-        """The columns that stop the run if more rows are missing than it may delete by itself; otherwise none."""
-        count = 0 if self._is_approved else self._never_confirmed().count()
+    def _guard(self, gone: int = 0) -> dict[str, Any]:
+        """The columns that stop the run if more rows are missing than it may delete by itself; otherwise none.
+
+        ``gone`` is the number of rows that are not missing, because Orq returned them before, but now have a 404.
+        """
+        count = 0 if self._is_approved else self._never_confirmed().count() + gone
         if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
         return {"needs_approval": Approval.MASS_DELETE, "to_approve": count}

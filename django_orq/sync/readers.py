@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Thread, local
 from typing import Any
 
 from ..conf import TOTAL_SECONDS, ApiKey, KeyCallableFailed, RetryConfig
@@ -46,6 +46,10 @@ class Request:
     outcome: Any = None
     """What Orq returned, or the exception that was raised."""
 
+    key: ApiKey
+    key_changes: int
+    """How often the key had changed when the request was handed out."""
+
     def __init__(self, owner: Any, operation: str, send: Send) -> None:
         self.owner, self.operation, self.send = owner, operation, send
         self.attempts = 0
@@ -65,8 +69,10 @@ class Readers:
         self._claim = claim
         self._count = count
         self._started = self._given_up = 0
-        self._key = claim.workspace.api_key
-        key = ApiKey(lambda: self._key.read())
+        self.key_changes = 0
+        self._key: ApiKey | None = None
+        self._keys = local()
+        key = ApiKey(lambda: self._keys.key.read())
         self._service = ConversationService.for_workspace(claim.run.workspace, api_key=key)
         self._to_send: SimpleQueue[Request | None] = SimpleQueue()
         self._done: SimpleQueue[Request] = SimpleQueue()
@@ -144,10 +150,7 @@ class Readers:
     def _hand_out(self, request: Request) -> None:
         self._claim.renew_in_time()
         self._claim.acquire_slot(request.operation)
-        try:
-            self._key = ApiKey(self._claim.workspace.api_key.read())
-        except KeyCallableFailed as error:
-            raise TransportError(operation=request.operation, reason=error.reason, sent=False) from None
+        self._set_key(request)
         self._claim.run.requests += 1
         request.attempts += 1
         request.sent_at, request.asked_at = math.inf, self._claim.clock.now()
@@ -156,6 +159,24 @@ class Readers:
             self._start()
         self._to_send.put(request)
         time.sleep(_SECONDS_TO_SEND)
+
+    def _set_key(self, request: Request) -> None:
+        try:
+            key = ApiKey(self._claim.workspace.api_key.read())
+        except KeyCallableFailed as error:
+            raise TransportError(operation=request.operation, reason=error.reason, sent=False) from None
+        self.key_changes += self._key is not None and self._key.read() != key.read()
+        self._key = request.key = key
+        request.key_changes = self.key_changes
+
+    def check_key(self, key_changes: int) -> None:
+        """Raise ``TransportError`` if the key is not the one of a request any more.
+
+        Call this after a request that proves that the key belongs to the workspace: what another key returned before
+        that is not proved.
+        """
+        if key_changes != self.key_changes:
+            raise TransportError(operation="retrieve", reason="the API key changed at the same time", sent=True)
 
     def _receive(self, *, may_repeat: bool = True) -> None:
         with suppress(Empty):
@@ -192,6 +213,7 @@ class Readers:
     def _read(self) -> None:
         """Send requests, in a thread of its own."""
         while (request := self._to_send.get()) is not None:
+            self._keys.key = request.key
             request.sent_at = DatabaseClock.monotonic()
             try:
                 request.outcome = request.send(self._service, _ONE_ATTEMPT)

@@ -166,8 +166,8 @@ class _Reading:
         at_stop = at_stop and self._pages >= self._claim.workspace.look_back_pages
         passed = down_to is not None and page.cursor is not None and page.cursor <= down_to
         self.is_at_end = at_stop or passed or not page.has_more
-        times = {"asked_at": request.asked_at, "received_at": request.received_at}
-        received = ReceivedPage(page=page, after=self._cursor, **times)
+        told = {name: getattr(request, name) for name in ("asked_at", "received_at", "key_changes")}
+        received = ReceivedPage(page=page, after=self._cursor, **told)
         self.batch.add(received, is_last=self.is_at_end, is_short=is_short)
         self._requested_again = False
         self._page_before = frozenset(page.ids)
@@ -198,11 +198,18 @@ class _Reading:
         self._page_before = frozenset()
         self._cursors_used.clear()
 
-    def _prove_workspace(self) -> None:
-        """Request known conversations, and raise ``WorkspaceDoubted`` if Orq returns none of them."""
+    def _prove_workspace(self, received: ReceivedPage) -> None:
+        """Request known conversations, and raise ``WorkspaceDoubted`` if Orq returns none of them.
+
+        Raises ``TransportError`` if the key is not the one any more with which the page was requested.
+        """
         newest = kept_rows(self._run.workspace).order_by("-remote_id").values_list("remote_id", flat=True)
         known = list(newest[:PROOFS])
-        if known and not any(map(self._readers.finds, known)):
+        if not known:
+            return
+        exists = any(map(self._readers.finds, known))
+        self._readers.check_key(received.key_changes)
+        if not exists:
             raise WorkspaceDoubted(asked=len(known))
 
 

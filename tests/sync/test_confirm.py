@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pytest
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from django_orq import mirror as verbs
 from django_orq.models import Conversation, SyncRun
@@ -123,6 +123,19 @@ def test_unlisted_conversation_is_asked_for_again_after_a_day(remote, ids):
     run = full_run()
 
     assert (run.state, run.unlisted, remote.count("retrieve")) == ("succeeded", 0, 1)
+
+
+def test_guard_holds_unlisted_ones_that_orq_has_no_longer(remote, ids):
+    remote.hidden = set(ids[:51])
+    assert work_on(approve(full_run())).unlisted == 51
+    QuerySet(Conversation).update(confirmed_at=F("confirmed_at") - timedelta(hours=25))
+    remove(remote, ids[:51])
+
+    run = full_run()
+
+    assert (run.state, run.needs_approval, run.to_approve, run.tombstoned) == ("partial", "mass_delete", 51, 0)
+    assert set(states(*ids[:51])) == {"unlisted"}
+    assert work_on(approve(run)).tombstoned == 51
 
 
 def test_conversation_that_comes_back_is_restored(remote, ids):
@@ -426,6 +439,76 @@ class TestKeySwappedOnTheWay:
         assert run.error_code == "workspace_doubted"
         assert Conversation.objects.count() == 250
         assert not Conversation.objects.deleted().exists()
+
+
+class TestKeyOfAnotherWorkspaceForOneRequest:
+    """As if somebody sets the wrong key and puts it right at once. The key says what its workspace contains."""
+
+    @pytest.fixture
+    def ids(self, ids, remote, settings):
+        configure(settings, API_KEY=lambda: remote.api_key)
+        return ids
+
+    def test_its_page_is_not_stored(self, remote, ids):
+        """Although our own key vouches for the workspace."""
+        ours, remote.api_key = remote.api_key, "key-of-another-workspace"
+        remote.hidden = set(ids)
+        strangers = [remote.add(f"Stranger {number}")["_id"] for number in range(5)]
+
+        def put_right(operation: str | None, phase: str) -> None:
+            if (operation, phase) == ("list", "after"):
+                remote.on_request = None
+                remote.api_key, remote.hidden = ours, set()
+                remove(remote, strangers)
+
+        remote.on_request = put_right
+        run = full_run()
+
+        assert (run.state, run.wait) == ("waiting", "backoff")
+        assert Conversation.objects.count() == 250
+        let_the_wait_pass()
+        assert full_run().state == "succeeded"
+        assert mirror_equals(remote)
+
+    def test_its_404_deletes_nothing(self, remote, ids):
+        """Although our own key finds the canary."""
+        ours, there = remote.api_key, remote.get(ids[7])
+        remote.hidden = {ids[7]}
+
+        def swap(operation: str | None, phase: str) -> None:
+            if (operation, phase, remote.count("list")) == ("list", "after", 2):
+                remote.api_key = "key-of-another-workspace"
+                remote.remove(ids[7])
+            elif (operation, phase) == ("retrieve", "after"):
+                remote.on_request = None
+                remote.api_key = ours
+                remote.add(there.pop("displayName"), **there)
+
+        remote.on_request = swap
+        run = full_run()
+
+        assert (run.state, run.wait, states(ids[7])) == ("waiting", "backoff", ["missing"])
+        let_the_wait_pass()
+        assert (full_run().unlisted, states(ids[7])) == (1, ["unlisted"])
+
+    def test_it_stores_no_later_page_of_an_incremental_run_either(self, remote, ids, settings):
+        configure(settings, PAGE_SIZE=10, LOOK_BACK_PAGES=2)
+        remote.unknown_cursor = "first_page"
+        ours, new = remote.api_key, [remote.add(f"New {number}")["_id"] for number in range(5)]
+
+        def swap(operation: str | None, phase: str) -> None:
+            if (operation, phase, remote.count("list")) == ("list", "after", 0):
+                remote.api_key = "key-of-another-workspace"
+                remove(remote, [*ids, *new])
+                for number in range(20):
+                    remote.add(f"Stranger {number}", _id=f"conv_01{number:024}")
+            elif (operation, phase, remote.count("list")) == ("list", "after", 1):
+                remote.api_key = ours
+
+        remote.on_request = swap
+        run = incremental_run()
+
+        assert (run.pages, run.created, Conversation.objects.count()) == (1, 5, 255)
 
 
 def test_what_a_doubted_run_left_missing_waits_for_approval_in_later_runs_too(remote, ids, settings):
