@@ -88,8 +88,11 @@ def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> 
     get_workspace(workspace)
     mode = check_mode(mode)
     check_budget(max_seconds)
-    defaults = {"workspace": workspace, "mode": mode}
-    run, created = all_runs().get_or_create(slot=_slot_of(workspace, mode), defaults=defaults)
+    slot, defaults = _slot_of(workspace, mode), {"workspace": workspace, "mode": mode}
+    try:
+        run, created = all_runs().get_or_create(slot=slot, defaults=defaults)
+    except IntegrityError:  # another process opened one at the same moment, which has already ended
+        run, created = all_runs().get_or_create(slot=slot, defaults=defaults)
     if created:
         logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
     if run.state != State.PAUSED:

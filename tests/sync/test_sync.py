@@ -39,6 +39,24 @@ def test_there_is_one_unfinished_run_of_a_workspace_and_mode(remote):
     assert runs.open_run("default", "full") == runs.open_run("default", "full")
 
 
+def test_run_is_opened_although_another_one_begins_and_ends_at_the_same_moment(remote):
+    others = []
+
+    def interleave(execute, sql, params, many, context):
+        if sql.startswith("INSERT") and not others:
+            others.append(None)
+            # The savepoint of our insertion, which fails, takes it along.
+            others[0] = SyncRun.objects.create(workspace="default", mode="full", slot="default:full")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(interleave):
+        run = runs.open_run("default", "full")
+
+    assert (run.state, run.mode) == ("queued", "full")
+    assert others[0].pk is not None
+    assert list(SyncRun.objects.all()) == [run]
+
+
 def test_slice_ends_after_its_time_and_the_next_goes_on(remote, four_pages, settings):
     configure(settings, SLICE_SECONDS=0.000_001)
     run = runs.open_run("default", "full")
