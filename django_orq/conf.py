@@ -261,10 +261,11 @@ def _configured() -> dict[str, "_Options"]:
     configured = getattr(settings, "ORQ_WORKSPACES", None)
     if configured is None:
         return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _default_key() else {}
-    if not isinstance(configured, Mapping):
+    if not isinstance(configured, dict):  # a debug page hides keys only in dictionaries
         del configured  # it may be the key, and debug pages show local variables
         raise ImproperlyConfigured("ORQ_WORKSPACES must be a dictionary of workspaces.")
     if wrong := [alias for alias in configured if not is_alias(alias)]:
+        del configured  # as above
         expected = f"text of 1 to {MAX_ALIAS} printable characters"
         raise ImproperlyConfigured(f"ORQ_WORKSPACES: alias {wrong[0]!r} must be {expected}.")
     return {alias: _Options(alias, values) for alias, values in configured.items()}
@@ -303,7 +304,7 @@ class _Options:
         self._values = values
 
     def read(self) -> Workspace:
-        if not isinstance(self._values, Mapping):
+        if not isinstance(self._values, dict):
             raise ImproperlyConfigured(f"ORQ_WORKSPACES[{self._alias!r}] must be a dictionary of options.")
         for name in self._values:
             if name not in _OPTIONS:

@@ -1,5 +1,7 @@
 """Each setting, with valid and invalid values."""
 
+from traceback import walk_tb
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -67,6 +69,28 @@ def test_address_beside_the_lone_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ORQ_BASE_URL=" https://orq.example\n", ORQ_WORKSPACES={"a": {}, "b": {"BASE_URL": "https://b.example"}}
     ):
         assert [get_workspace(alias).base_url for alias in "ab"] == ["https://orq.example", "https://b.example"]
+
+
+@pytest.mark.parametrize("alias", ["", 1, "a\nb", "x" * 101])
+def test_invalid_alias_shows_no_key_in_the_frames_that_a_debug_page_shows(alias: Any) -> None:
+    with (
+        override_settings(ORQ_WORKSPACES={alias: {"API_KEY": "sk-secret-of-the-tests"}}),
+        pytest.raises(ImproperlyConfigured) as error,
+    ):
+        get_workspace()
+
+    frames = [frame for frame, _line in walk_tb(error.tb) if frame.f_globals["__name__"].startswith("django_orq")]
+    assert frames
+    assert "sk-secret" not in repr([frame.f_locals for frame in frames])
+
+
+@pytest.mark.parametrize("workspaces", [MappingProxyType({"default": {}}), {"default": MappingProxyType({})}])
+def test_debug_page_hides_keys_in_dictionaries_only_so_nothing_else_is_accepted(workspaces: Any) -> None:
+    with (
+        override_settings(ORQ_API_KEY="sk-setting", ORQ_WORKSPACES=workspaces),
+        pytest.raises(ImproperlyConfigured, match="must be a dictionary"),
+    ):
+        get_workspace()
 
 
 @pytest.mark.parametrize("url", ["orq.example", 5])
