@@ -38,9 +38,8 @@ class Requester:
         """Accept a user, a text, a requester, or ``None``."""
         if isinstance(by, cls):
             return by
-        if hasattr(by, "get_username"):
-            return cls(pk="" if by.pk is None else str(by.pk), name=by.get_username())
-        return cls(pk=by or "", name=by or "")
+        pk, name = (by.pk, by.get_username()) if hasattr(by, "get_username") else (by, by)
+        return cls(pk=_text(pk), name=_text(name))
 
     @classmethod
     def of_item(cls, item: OperationItem) -> "Requester":
@@ -55,6 +54,11 @@ class Requester:
         """The columns of an entry that say who requested the change."""
         own = {"actor_id": self.pk[:_MAX], "actor_name": self.name[:_MAX], "operation": self.operation}
         return {"origin": Origin.HERE, **own}
+
+
+def _text(value: Any) -> str:
+    """As text that a database can hold, whatever type a project's user names are of."""
+    return "" if value is None else str(value).encode(errors="replace").decode().replace("\0", "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -94,6 +95,22 @@ class TestOneEntryEach:
         assert list(ids) == [str(user.pk), "nightly import", ""]
         newest = ConversationChange.objects.latest("pk")
         assert newest.remote_updated_at == row.remote_updated_at
+
+    @pytest.mark.parametrize(
+        ("by", "recorded"),
+        [
+            (SimpleNamespace(pk=7, get_username=lambda: 31612345678), ("7", "31612345678")),
+            ("import \ud800", ("import ?", "import ?")),
+            (7, ("7", "7")),
+        ],
+        ids=["number of a telephone", "lone surrogate", "number"],
+    )
+    def test_requester_of_any_type_is_recorded(self, remote, row, by, recorded):
+        verbs.rename_conversation(row, display_name="Renamed", by=by)
+
+        change = ConversationChange.objects.get()
+        assert (change.actor_id, change.actor_name) == recorded
+        assert row.display_name == "Renamed"
 
     def test_bulk_rename(self, row):
         operation = rename_operation(row, "In bulk")
