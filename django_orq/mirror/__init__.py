@@ -21,7 +21,15 @@ from django.utils.translation import gettext
 
 from .. import logs
 from ..conf import DEFAULT_ALIAS
-from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, MirrorContended, OrqError, Problem
+from ..exceptions import (
+    ConversationChanged,
+    ConversationNotFound,
+    MirrorBehind,
+    MirrorContended,
+    OrqError,
+    OutcomeUnknown,
+    Problem,
+)
 from ..models import Conversation, ConversationChange
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
 from ..service import ConversationService
@@ -178,7 +186,10 @@ def _rename_unless_changed(
             _reload(conversation)
             raise _changed(seen)
         if clock.now() - current.received_at < FRESH:  # otherwise this process was suspended: check again
-            return seen, _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
+            answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
+            if answer.conversations[0].display_name == seen.display_name:
+                raise OutcomeUnknown(operation="update", reason="Orq's answer shows the old name")
+            return seen, answer
 
 
 @contextmanager

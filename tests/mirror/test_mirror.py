@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from contextlib import nullcontext
@@ -143,6 +144,15 @@ class TestRename:
         assert row.display_name == only(remote)["displayName"] == "Paid back"
         assert [request.operation for request in remote.requests] == ["retrieve", "update"]
         assert mirror_equals(remote)
+
+    def test_answer_with_the_old_name_leaves_the_outcome_open(self, remote, row):
+        headers = {"Content-Type": "application/json"}
+        remote.fail("update", status=200, body=json.dumps(remote.get(row.remote_id)), headers=headers)
+
+        with pytest.raises(OutcomeUnknown, match="shows the old name"):
+            verbs.rename_conversation(row, display_name="Paid back")
+
+        assert not row.changes.exists()
 
     def test_extra_fields_of_other_answers_leave_the_lists_alone(self, remote, row):
         verbs.rename_conversation(row, display_name="Paid back")
