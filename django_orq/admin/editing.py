@@ -69,6 +69,9 @@ class EditingAdmin(OrqAdmin):
     def _create(self, request: HttpRequest, render: Callable[..., HttpResponse]) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
+        to_field = request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))
+        if to_field and not self.to_field_allowed(request, to_field):
+            raise DisallowedModelAdminToField(f"The field {to_field} cannot be referenced.")
         form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
         formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined] # not in the stubs
         if not all([form.is_valid(), all_valid(formsets)]):  # both, because each shows its own errors

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -25,7 +26,8 @@ COLUMNS = {
 }
 """The columns of each model, in this order."""
 _HEADINGS = {"conversation__remote_id": "remote_id", "indexed_state": "state", "fields": "changed_metadata"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = re.compile(r"(^|[;\r\n])([=+\-@\t\r\n])")
+"""What a spreadsheet program takes for a formula. In many countries it expects semicolons between the columns."""
 _Values = dict[str, Any]
 
 
@@ -72,4 +74,4 @@ def _cell(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False) if value else ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value

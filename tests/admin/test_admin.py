@@ -249,6 +249,9 @@ def test_popup_may_refer_to_no_column_but_those_that_others_refer_to(remote, adm
     for name in ("change", "delete"):
         assert admin_client.get(page(row, name), {"_to_field": "id"}).status_code == 200
         assert admin_client.get(page(row, name), {"_to_field": "display_name"}).status_code == 400
+    form = {"display_name": "One", "_popup": "1", "_to_field": "display_name"}
+    assert admin_client.post(ADD, form).status_code == 400
+    assert remote.count("create") == 0
 
 
 @pytest.mark.parametrize("verb", ["create", "rename", "delete"])

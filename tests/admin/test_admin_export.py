@@ -74,6 +74,15 @@ def test_formula_is_exported_as_text(admin_client, name):
     assert row["display_name"] == f"'{name}"
 
 
+@pytest.mark.parametrize("name", ["Refund;=1+1", "Refund\n@SUM(A1)"])
+def test_formula_after_what_may_separate_cells_is_exported_as_text(admin_client, name):
+    mirrored(name)
+
+    (row,) = opened(admin_client.get(EXPORT))
+
+    assert row["display_name"] == name.replace("=", "'=").replace("@", "'@")
+
+
 def test_changes_are_exported_with_the_names_of_people(admin_client, admin_user, remote, settings, monkeypatch):
     monkeypatch.setattr(export, "CHUNK", 2)
     there = [remote.add(name)["_id"] for name in ("Refund", "Invoice", "Call")]
