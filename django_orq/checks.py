@@ -18,6 +18,7 @@ to them:
 | ``django_orq.W012`` | a setting begins with ``ORQ_``, but is none of this app |
 | ``django_orq.W013`` | the URLs of the REST API are included, but ``rest_framework`` is not installed |
 | ``django_orq.W014`` | Celery has no broker |
+| ``django_orq.W015`` | a database has a time zone of its own |
 """
 
 import ipaddress
@@ -83,6 +84,10 @@ def _check_time_zone() -> Iterator[CheckMessage]:
     if not settings.USE_TZ:
         hint = "Times from Orq and the database's clock are in UTC; naive times could be hours off."
         yield checks.Error("django_orq needs USE_TZ = True.", hint=hint, id="django_orq.E002")
+    for alias, database in settings.DATABASES.items():
+        if database.get("TIME_ZONE") not in (None, "UTC"):
+            hint = "Remove it: in the hour that summer time repeats, such a database cannot tell two times apart."
+            yield _warning("W015", f"DATABASES[{alias!r}] has a TIME_ZONE, {database['TIME_ZONE']!r}.", hint)
 
 
 def _check_names() -> Iterator[CheckMessage]:

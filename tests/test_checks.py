@@ -199,6 +199,13 @@ def test_e002_times_without_zones(settings) -> None:
     assert found() == ["E002"]
 
 
+@pytest.mark.parametrize(("zone", "ids"), [(None, []), ("UTC", []), ("Europe/Berlin", ["W015"])])
+def test_w015_database_with_a_time_zone_of_its_own(settings, monkeypatch, zone, ids) -> None:
+    monkeypatch.setitem(settings.DATABASES["default"], "TIME_ZONE", zone)
+
+    assert found() == ids
+
+
 @pytest.mark.parametrize(
     ("options", "ids"),
     [({}, ["W009"]), ({"PROJECT_ID": "p-1"}, []), ({"API_STYLE": "snake"}, [])],
