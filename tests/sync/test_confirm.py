@@ -8,6 +8,7 @@ import pytest
 from django.db.models import F, QuerySet
 
 from django_orq import mirror as verbs
+from django_orq.exceptions import ConversationNotFound
 from django_orq.models import Conversation, SyncRun
 from django_orq.store import database
 from django_orq.sync import batches, confirm, runs, slices
@@ -236,6 +237,35 @@ def test_without_a_canary_nothing_is_tombstoned(remote, ids):
     assert states(ids[5]) == ["missing"]
     remote.clear_faults()
     assert full_run().tombstoned == 1
+
+
+def test_proxys_404_tombstones_nothing_though_the_canary_lives(remote, ids):
+    """The conversations exist. Only the list omits them, and a proxy answers for Orq when they are retrieved."""
+    remote.hidden = set(ids[5:8])
+    remote.fail("retrieve", times=3, status=404, body="<h1>404 Not Found</h1>", headers={"Content-Type": "text/html"})
+
+    run = full_run()
+
+    assert (run.state, run.error_code, run.tombstoned) == ("failed", "api_error", 0)
+    assert states(*ids[5:8]) == ["missing"] * 3
+    remote.clear_faults()
+    assert (full_run().tombstoned, states(*ids[5:8])) == (0, ["unlisted"] * 3)
+
+
+def test_key_that_loses_access_during_the_confirmation_tombstones_nothing_more(remote, ids):
+    """It does so after the first batch, for which a canary was found."""
+    remove(remote, ids[10:16])
+    run = runs.open_run("default", "full")
+    SyncRun.objects.filter(pk=run.pk).update(batch=2)
+
+    def lock_out(now: SyncRun) -> None:
+        remote.locked_out = now.tombstoned > 0
+
+    slices.run_slice(run.pk, on_progress=lock_out)
+
+    run.refresh_from_db()
+    assert (run.state, run.needs_approval, run.to_approve, run.tombstoned) == ("partial", "no_canary", 4, 2)
+    assert states(*ids[10:16]) == ["missing"] * 4 + ["deleted"] * 2
 
 
 def test_conversation_mirrored_in_this_very_run_is_no_canary(remote):
@@ -581,6 +611,28 @@ def test_guard_looks_again_before_each_batch(remote, ids):
     run = full_run()
 
     assert (run.needs_approval, run.to_approve, run.tombstoned) == ("mass_delete", 130, 0)
+
+
+def test_guard_counts_what_the_run_has_tombstoned_already(remote, ids):
+    """Refreshes find 35 unlisted conversations deleted while a run is confirming: together they are more than 50."""
+    remote.hidden = set(ids[10:45])
+    assert full_run().unlisted == 35
+    remove(remote, ids[100:130])
+    run = runs.open_run("default", "full")
+    SyncRun.objects.filter(pk=run.pk).update(batch=20)
+
+    def refresh_deleted(now: SyncRun) -> None:
+        if now.tombstoned == 20 and remote.hidden:
+            remove(remote, remote.hidden)
+            for row in Conversation.objects.filter(remote_id__in=remote.hidden):
+                with pytest.raises(ConversationNotFound):
+                    verbs.refresh_conversation(row)
+            remote.hidden = set()
+
+    slices.run_slice(run.pk, on_progress=refresh_deleted)
+
+    run.refresh_from_db()
+    assert (run.state, run.needs_approval, run.to_approve, run.tombstoned) == ("partial", "mass_delete", 45, 20)
 
 
 def test_another_approval_does_not_widen_what_is_confirmed(remote, ids, held):
