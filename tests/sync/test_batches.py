@@ -167,13 +167,18 @@ def test_unchanged_items_are_neither_parsed_nor_compared(remote, ids, monkeypatc
 
 def test_new_version_of_the_parser_compares_each_row_once_and_changes_none(remote, ids, monkeypatch):
     full_run()
-    before = set(Conversation.objects.values_list("pk", "mirrored_at"))
+    times = dict(Conversation.objects.values_list("pk", "mirrored_at"))
+    old_fingerprints = dict(Conversation.objects.values_list("pk", "fingerprint"))
     monkeypatch.setattr(payloads, "PAYLOAD_VERSION", 2)
 
-    assert (full_run().unchanged, set(Conversation.objects.values_list("pk", "mirrored_at"))) == (300, before)
+    assert full_run().unchanged == 300
+    fingerprints = dict(Conversation.objects.values_list("pk", "fingerprint"))
+    assert not fingerprints.items() & old_fingerprints.items()
+    assert dict(Conversation.objects.values_list("pk", "mirrored_at")) == times
 
     monkeypatch.setattr(payloads, "_parse", None)
     assert full_run().unchanged == 300
+    assert dict(Conversation.objects.values_list("pk", "fingerprint")) == fingerprints
 
 
 @pytest.mark.django_db(transaction=True)
@@ -214,15 +219,17 @@ def test_checkpoint_that_was_put_off_is_saved_when_the_slice_ends(remote, ids, s
     assert (run.state, run.pages, run.unchanged, run.lease_until) == ("running", 15, 150, None)
 
 
-def test_id_on_two_pages_of_a_batch_counts_once_with_its_newer_values(remote, ids):
-    """As when a conversation is renamed while the pages are read."""
+@pytest.mark.parametrize("newer_comes", ["last", "first"])
+def test_id_on_two_pages_of_a_batch_counts_once_with_its_newer_values(remote, ids, newer_comes):
+    """As when a conversation is renamed while the pages are read, or a page comes from a replica that lags behind."""
     full_run()
     (moved, neighbour) = remote.conversations[19], remote.conversations[20]
     renamed = moved | {"displayName": "Renamed", "updatedAt": moved["updatedAt"] + 1_000}
+    first, last = (moved, renamed) if newer_comes == "last" else (renamed, moved)
 
     def twice(answer: dict[str, Any]) -> dict[str, Any]:
-        data = [renamed, *answer["data"]] if answer["data"][:1] == [neighbour] else answer["data"]
-        return answer | {"data": data}
+        data = [first if item == moved else item for item in answer["data"]]
+        return answer | {"data": [last, *data] if data[:1] == [neighbour] else data}
 
     remote.transform_list = twice
     run = full_run()
