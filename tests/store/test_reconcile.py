@@ -198,6 +198,21 @@ def test_row_that_moves_under_our_hands_is_compared_again():
     assert Conversation.objects.get().remote_updated_at == at(5)
 
 
+def test_fingerprint_is_not_stored_in_a_row_that_has_changed_since_the_comparison():
+    """Only the fingerprint differed, so the row is not compared again."""
+    mirror(answer(conversation()))
+    renamed = answer(conversation(updated_at=at(5), display_name="renamed"), asked=300, listed=False)
+    page = replace(answer(conversation(), asked=200), fingerprints={REMOTE_ID: 1})
+
+    def rename(_plan: Plan) -> None:
+        mirror(renamed)
+
+    reconcile(page, workspace="default", fence=rename)
+
+    row = Conversation.objects.get()
+    assert (row.display_name, row.mirrored_at, row.fingerprint) == ("renamed", at(301), None)
+
+
 def test_rows_that_never_stand_still_are_given_up():
     before = mirrored_values(mirror(answer(conversation())))
     names = iter("abcdef")
