@@ -1,15 +1,17 @@
 """Every change of a name, state or metadata is on record once, with who requested it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 
 from django_orq import mirror as verbs
-from django_orq.exceptions import ConversationChanged, OrqError, StrayWrite
+from django_orq.exceptions import ConversationChanged, MirrorBehind, OrqError, StrayWrite
 from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest
 from django_orq.models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
@@ -21,7 +23,7 @@ from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
 from ..values import answer, conversation
-from ..walking import full_run, incremental_run
+from ..walking import full_run, incremental_run, let_the_wait_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -209,6 +211,33 @@ class TestNoEntry:
             verbs.rename_conversation(row, display_name="Ours", **BY)
 
         assert entries() == [("renamed", "Refund", "Theirs", "orq", "")]
+
+
+@pytest.mark.parametrize("change", ["rename in Orq", "rename from here", "deletion in Orq", "deletion from here"])
+def test_change_whose_entry_cannot_be_written_is_not_written_either(remote, row, change):
+    def fail(run: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "INSERT" in sql and "django_orq_conversationchange" in sql:
+            raise OperationalError("disk I/O error")
+        return run(sql, params, many, context)
+
+    with connection.execute_wrapper(fail), suppress(MirrorBehind):
+        if change == "rename from here":
+            verbs.rename_conversation(row, display_name="New", **BY)
+        elif change == "deletion from here":
+            verbs.delete_conversation(row, **BY)
+        elif change == "rename in Orq":
+            remote.rename(row.remote_id, "New")
+        else:
+            remote.remove(row.remote_id)
+        full_run()
+
+    row.refresh_from_db()
+    assert (row.display_name, row.deleted_at, entries()) == ("Refund", None, [])
+    let_the_wait_pass()
+    full_run()
+    row.refresh_from_db()
+    assert (row.display_name, row.deleted_at) != ("Refund", None)
+    assert len(entries()) == 1
 
 
 class TestInterleavings:
