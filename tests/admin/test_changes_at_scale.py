@@ -13,7 +13,7 @@ from ..scale import Shares, fill, fill_changes, rows_read
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.xdist_group("scale"),
+    pytest.mark.xdist_group("changes"),  # they share a record that takes long to fill
     pytest.mark.skipif(connection.vendor != "postgresql", reason="reads the plans of PostgreSQL"),
 ]
 LIST = reverse("admin:django_orq_conversationchange_changelist")

@@ -13,7 +13,7 @@ from ..scale import Shares, fill, rows_read
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.xdist_group("scale"),
+    pytest.mark.xdist_group("work"),  # they share tables that take long to fill
     pytest.mark.skipif(connection.vendor != "postgresql", reason="reads the plans of PostgreSQL"),
 ]
 RUNS = reverse("admin:django_orq_syncrun_changelist")
