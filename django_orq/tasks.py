@@ -62,7 +62,8 @@ class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before 
         try:
             with self._own_connection() as connection:
                 return self._publish(connection, args, kwargs, options)
-        except (ImportError, LookupError, OSError) as error:  # no client library, unknown transport, no such folder
+        # No client library (for Redis an AttributeError), an unknown transport, no such folder.
+        except (AttributeError, ImportError, LookupError, OSError) as error:
             raise self.OperationalError(str(error)) from error
 
     def _publish(self, connection: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 import logging
 import socket
+import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -218,6 +219,19 @@ def three_seconds():
     started = time.monotonic()
     yield
     assert time.monotonic() - started < 3
+
+
+def test_broker_without_its_client_library_is_out_of_reach(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "kombu.transport.redis", raising=False)
+    monkeypatch.setattr("kombu.transport._transport_cache", {})
+    before = app.conf.broker_url
+    app.conf.update(broker_url="redis://127.0.0.1:6379/0")
+    try:
+        with pytest.raises(OperationalError):
+            tasks.sync_conversations.delay()
+    finally:
+        app.conf.update(broker_url=before)
 
 
 def test_dead_broker_costs_the_caller_of_the_task_less_than_three_seconds(dead_broker, three_seconds):

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ..conf import DEFAULT_ALIAS
 from ..models import Conversation, ConversationChange, ConversationState, RejectedPayload, SyncRun
-from ..store.database import all_runs
+from ..store.database import all_runs, kept_rows
 from ..sync import runs
 from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
@@ -195,7 +195,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def approve_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Approve a run that was stopped for review, after a confirmation."""
         if request.method == "POST":
-            act = partial(runs.approve, reason=request.POST.get("reason", ""), by=request.user.get_username())
+            act = partial(runs.approve, reason=request.POST.get("reason", ""), by=request.user)
             return self._act(request, run_id, act, "Approved.")
         return self._ask(request, run_id, "approve", gettext("Approve a sync run"))
 
@@ -243,8 +243,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """The URL of the list of missing conversations, if the user may see it; otherwise empty."""
         if not run.to_approve or not page_of(request, self.admin_site, Conversation):
             return ""
+        has_missing = kept_rows(run.workspace).filter(indexed_state=ConversationState.MISSING).exists()
+        state = ConversationState.MISSING if has_missing else ConversationState.UNLISTED
         url = url_to(self.admin_site, Conversation, "changelist")
-        return f"{url}?{urlencode({'state': ConversationState.MISSING, 'workspace': run.workspace})}"
+        return f"{url}?{urlencode({'state': state, 'workspace': run.workspace})}"
 
     def _tell(self, request: HttpRequest, one: Enqueued) -> HttpResponse:
         level = messages.WARNING if one.is_not_enqueued or one.run.state == State.WAITING else messages.SUCCESS

@@ -222,7 +222,7 @@ class SyncRunViewSet(ListModelMixin, RetrieveModelMixin, WorkspaceViewSet):
         """
         run, wanted = self.get_object(), self.read().validated_data
         try:
-            approved = runs.approve(run, by=request.user.get_username(), **wanted)
+            approved = runs.approve(run, by=request.user, **wanted)
         except ValueError as error:
             raise RunConflict(self.show(run), str(error), "approval_refused") from None
         if approved is None:

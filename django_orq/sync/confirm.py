@@ -64,8 +64,7 @@ class Confirmation:
             exists = self._canary_exists()
             self._readers.check_key(min(request.key_changes for request in refused))
             if not exists:
-                count = self._never_confirmed().count()
-                self._claim.save_now(needs_approval=Approval.NO_CANARY, to_approve=count)
+                self._claim.save_now(needs_approval=Approval.NO_CANARY, to_approve=left_to_confirm(self.run))
                 return True
         gone: list[Conversation] = [request.owner for request in refused]
         unlisted = sum(row.state == ConversationState.UNLISTED for row in gone)
@@ -149,7 +148,7 @@ class Confirmation:
         count = 0 if self._is_approved else self._never_confirmed().count() + gone
         if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
-        return {"needs_approval": Approval.MASS_DELETE, "to_approve": count}
+        return {"needs_approval": Approval.MASS_DELETE, "to_approve": left_to_confirm(self.run) if gone else count}
 
     def _max_missing(self) -> int:
         """How many rows may be missing without a review.

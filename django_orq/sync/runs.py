@@ -18,6 +18,7 @@ from ..signals import sync_run_finished
 from ..store import leases
 from ..store.database import DatabaseClock, all_runs, write_database
 from ..store.deletion import delete_unless_refused
+from ..store.history import Requester
 from ..store.leases import unclaimed
 from ..text import number
 
@@ -138,13 +139,13 @@ def cancel(run: SyncRun) -> bool:
     return True
 
 
-def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
+def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     """Reopen a run that was stopped for review, and return it, or ``None`` if it is not stopped for that reason now.
 
     Approving a stopped confirmation lifts the guard for the rows that were missing when the walk ended, and does
     without a canary if the mirror has no candidate for one. If several runs could not verify their workspace,
     approving any of them reopens the newest, which restarts at the head of the list and does not verify the workspace
-    again. ``by`` is truncated to 255 characters. Raises ``ValueError`` if a later run has superseded this one, or if
+    again. ``by`` is a user or a text. Raises ``ValueError`` if a later run has superseded this one, or if
     another run of that mode is unfinished, and ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
@@ -155,7 +156,7 @@ def approve(run: SyncRun, *, reason: str, by: str) -> SyncRun | None:
         text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
         raise ValueError(text % {"run": run.pk, "later": later.pk})
     newest = stopped.first() if reason == Approval.WORKSPACE else known
-    return newest and _reopen(newest, reason, by[:255].encode(errors="replace").decode())  # without lone surrogates
+    return newest and _reopen(newest, reason, Requester.of(by).name[:255])
 
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db.models import F, QuerySet
@@ -137,6 +138,45 @@ def test_guard_holds_unlisted_ones_that_orq_has_no_longer(remote, ids):
     assert (run.state, run.needs_approval, run.to_approve, run.tombstoned) == ("partial", "mass_delete", 51, 0)
     assert set(states(*ids[:51])) == {"unlisted"}
     assert work_on(approve(run)).tombstoned == 51
+
+
+def test_review_of_unlisted_ones_counts_all_that_are_left(remote, ids):
+    """And its approval is for these, although each batch of requests knows of its own only."""
+    remote.hidden = set(ids[:120])
+    assert work_on(approve(full_run())).unlisted == 120
+    QuerySet(Conversation).update(confirmed_at=F("confirmed_at") - timedelta(hours=25))
+    remove(remote, ids[:120])
+    run = runs.open_run("default", "full")
+    SyncRun.objects.filter(pk=run.pk).update(batch=25)
+
+    run = work_on(run)
+
+    assert (run.needs_approval, run.tombstoned, run.to_approve) == ("mass_delete", 25, 95)
+    assert work_on(approve(run)).tombstoned == 120
+
+
+def test_review_of_unlisted_ones_without_a_canary_says_why(remote, ids):
+    remote.hidden = set(ids[1:4])
+    assert full_run().unlisted == 3
+    remove(remote, ids[4:])
+    work_on(approve(full_run()))
+    QuerySet(Conversation).update(confirmed_at=F("confirmed_at") - timedelta(hours=25))
+    remove(remote, ids[1:4])
+    remote.rename(ids[0], "Renamed in this very run")
+
+    run = full_run()
+
+    assert (run.needs_approval, run.to_approve, run.tombstoned) == ("no_canary", 3, 0)
+    assert any("3 missing conversations need review" in text for text in remarks(run))
+
+
+@pytest.mark.parametrize("name", [31612345678, "x" * 300, "nightly \ud800"], ids=["number", "long", "surrogate"])
+def test_person_of_any_name_can_approve(held, name):
+    user = SimpleNamespace(pk=7, get_username=lambda: name)
+
+    approved = runs.approve(held, reason="mass_delete", by=user)
+
+    assert approved.approvals[-1]["by"] == str(name)[:255].replace("\ud800", "?")
 
 
 def test_conversation_that_comes_back_is_restored(remote, ids):
