@@ -31,7 +31,7 @@ from ..text import number
 BATCH = 200
 """Rows per transaction; operations have up to a thousand items each."""
 _EMPTY: dict[str, Any] = {"display_name": "", "extra": {}}
-_NULL = ("metadata", "created_by_id", "updated_by_id")
+_NULL = ("metadata", "created_by_id", "updated_by_id", "fingerprint")
 """The values of a scrubbed tombstone. ``mirrored_at`` is kept, so that an older response does not restore the row."""
 
 _Rows = QuerySet[Any]

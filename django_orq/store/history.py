@@ -159,7 +159,8 @@ def _name_before(row: Conversation | None, seen: RemoteConversation | None, remo
 def _observed(row: Conversation, remote: RemoteConversation, *, is_restored: bool) -> list[ConversationChange]:
     """The entry, if any, for a change that was made in Orq: from the row's values to these."""
     old, new = row.metadata or {}, remote.metadata or {}
-    keys = sorted(key for key in old.keys() | new.keys() if not same_json(old.get(key), new.get(key)))
+    one_sided = old.keys() ^ new.keys()
+    keys = sorted(one_sided | {key for key in old.keys() & new.keys() if not same_json(old[key], new[key])})
     renamed = row.display_name != remote.display_name
     if not (is_restored or renamed or keys):
         return []

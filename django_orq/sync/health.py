@@ -201,8 +201,12 @@ def _long(length: timedelta) -> str:
 
 
 def _ended(alias: str) -> list[SyncRun]:
-    """Return the last finished run of each mode, without an incremental one that ended before the full one."""
-    newest = [run for mode in Mode.values if (run := runs.newest_finished(alias, mode)) is not None]
+    """Return the last finished run of each mode, without an incremental one that ended before the full one.
+
+    Cancelled ones say nothing of the sync.
+    """
+    ended = (runs.newest_finished(alias, mode, cancelled=False) for mode in Mode.values)
+    newest = [run for run in ended if run is not None]
     full = next((run for run in newest if run.mode == Mode.FULL), None)
     return [run for run in newest if full is None or run == full or _end(run) > _end(full)]
 

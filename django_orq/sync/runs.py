@@ -252,9 +252,13 @@ def _all_complete(workspace: str) -> QuerySet[SyncRun]:
     return all_runs().filter(workspace=workspace, is_complete=True)
 
 
-def newest_finished(workspace: str, mode: str | None = None) -> SyncRun | None:
-    """The run that ended last, of that mode or of any mode; ``None`` if there is none."""
+def newest_finished(workspace: str, mode: str | None = None, *, cancelled: bool = True) -> SyncRun | None:
+    """The run that ended last, of that mode or of any mode; ``None`` if there is none.
+
+    ``cancelled=False`` leaves out those that were cancelled.
+    """
     ended = all_runs().filter(workspace=workspace).exclude(finished_at=None)
+    ended = ended if cancelled else ended.exclude(state=State.CANCELLED)
     return (ended if mode is None else ended.filter(mode=mode)).order_by("-finished_at", "-pk").first()
 
 

@@ -370,6 +370,13 @@ class TestAll:
         assert "BASE_URL" in shown.err
         assert "rejects this site's API key" in shown.err
 
+    def test_that_there_is_none_is_wrong_usage(self, settings, monkeypatch, capsys):
+        monkeypatch.delenv("ORQ_API_KEY", raising=False)
+        settings.ORQ_WORKSPACES = None
+
+        assert exit_code("--all") == 2
+        assert "Set ORQ_API_KEY" in capsys.readouterr().err
+
     def test_worst_code_is_returned(self, settings):
         del settings.ORQ_WORKSPACES["wrong"]
 

@@ -147,7 +147,7 @@ class TestOperationsAndRejectedPayloads:
 
 class TestScrub:
     def test_only_ids_and_times_are_left_and_nothing_that_is_about_it(self):
-        row = tombstone(updated_by_id="user-2")
+        row = tombstone(updated_by_id="user-2", fingerprint=5)
         before = mirrored_values(row)
         gone = [operation(row), rejected(row.remote_id)]
         kept = [
@@ -161,7 +161,7 @@ class TestScrub:
         assert prune(scrub=9, apply=False) == prune(scrub=9) == done
 
         row.refresh_from_db()
-        emptied = {"display_name": "", "metadata": None, "extra": {}}
+        emptied = {"display_name": "", "metadata": None, "extra": {}, "fingerprint": None}
         assert mirrored_values(row) == before | emptied | {"created_by_id": None, "updated_by_id": None}
         assert (str(row), row.is_scrubbed) == (row.remote_id, True)
         assert (exists(*gone), exists(*kept)) == ([False] * 2, [True] * 4)

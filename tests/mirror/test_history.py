@@ -153,6 +153,15 @@ class TestOneEntryEach:
         fields = ConversationChange.objects.order_by("pk").values_list("fields", flat=True)
         assert list(fields) == [["a", "b", "same"], ["a", "b", "c"]]
 
+    def test_metadata_that_is_null_is_not_absent(self, remote, row):
+        for metadata in ({"a": None}, {}):
+            remote.add("Refund", _id=row.remote_id, metadata=metadata)
+            full_run()
+
+        fields = ConversationChange.objects.order_by("pk").values_list("fields", flat=True)
+        assert list(fields)[-1] == ["a"]
+        assert all("a" in keys for keys in fields)
+
     def test_newer_time_alone_leaves_none(self, remote, row):
         remote.rename(row.remote_id, row.display_name)
         run = full_run()

@@ -148,6 +148,14 @@ class TestEndedRuns:
 
         assert orq_health()[0] == 0
 
+    def test_cancelled_run_does_not_hide_one_that_failed(self, remote, synced):
+        remote.fail("list", status=401)
+        full_run()
+        runs.cancel(runs.open_run("default", "full"))
+
+        assert orq_health()[0] == 1
+        assert "failed" in finding("last_run")["text"]
+
 
 class TestRunsThatNeedApproval:
     @pytest.fixture

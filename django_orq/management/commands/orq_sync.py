@@ -149,7 +149,7 @@ class Command(OrqCommand):
         if not options["all"]:
             yield self._sync(workspace, **options)
             return
-        for each in workspace_aliases():
+        for each in workspace_aliases() or [DEFAULT_ALIAS]:  # which says what is missing
             self.stdout.write(_("Workspace %(alias)s:") % {"alias": each})
             try:
                 yield self._sync(each, **options)
