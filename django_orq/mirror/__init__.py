@@ -111,7 +111,7 @@ def rename_conversation(
         seen, answer = _rename_unless_changed(conversation, name, expected, service=service, clock=clock)
     with _or_behind(workspace, "update", remote_id, renamed=(seen, answer.conversations[0])):
         was_sent = answer.conversations[0] is not seen
-        is_ours = was_sent or requester.repeats
+        is_ours = was_sent or requester.repeats_since
         request = Request(kind=Kind.RENAMED, by=requester, seen=seen if was_sent else None) if is_ours else None
         plan = _mirror(answer, workspace, request)
         _reload(conversation)
@@ -120,8 +120,8 @@ def rename_conversation(
 
 def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> None:
     """Delete a conversation in Orq permanently; its row becomes a tombstone. Succeeds if Orq no longer has it."""
-    clock, requester = DatabaseClock(write_database()), Requester.of(by)
-    was_ours = requester.repeats
+    clock, requester, was_ours = DatabaseClock(write_database()), Requester.of(by), False
+    asked_at = clock.now()
     with (
         _service(conversation.workspace, "delete", clock, interactive=interactive) as service,
         suppress(ConversationNotFound),
@@ -129,7 +129,8 @@ def delete_conversation(conversation: Conversation, *, by: Any = None, interacti
         service.delete(conversation_id=conversation.remote_id)
         was_ours = True
     with _or_behind(conversation.workspace, "delete", conversation.remote_id):
-        mark_deleted(conversation, received_at=clock.latest(), by=requester, was_ours=was_ours)
+        times = {"asked_at": asked_at, "received_at": clock.latest()}
+        mark_deleted(conversation, **times, by=requester, was_ours=was_ours)
         _reload(conversation)
 
 
@@ -187,8 +188,8 @@ def _rename_unless_changed(
             raise _changed(seen)
         if clock.now() - current.received_at < FRESH:  # otherwise this process was suspended: check again
             answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
-            if answer.conversations[0].display_name == seen.display_name:
-                raise OutcomeUnknown(operation="update", reason="Orq's answer shows the old name")
+            if answer.conversations[0].display_name != name:
+                raise OutcomeUnknown(operation="update", reason="Orq's answer shows another name")
             return seen, answer
 
 

@@ -5,7 +5,7 @@ nothing, and takes over the entry that the sync wrote: Orq's ``updatedAt`` ident
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,8 +30,8 @@ class Requester:
     pk: str = ""
     name: str = ""
     operation: Operation | None = None
-    repeats: bool = False
-    """Whether a process that died may have sent the request before."""
+    repeats_since: datetime | None = None
+    """Since when processes that died may have sent the request before, if that may be."""
 
     @classmethod
     def of(cls, by: Any) -> "Requester":
@@ -47,7 +47,8 @@ class Requester:
         operation = item.operation
         who = (operation.retried_by_pk, operation.retried_by)
         pk, name = who if any(who) else (operation.requested_by_pk, operation.requested_by)
-        return cls(pk=pk, name=name, operation=operation, repeats=item.attempts > 1)
+        repeats_since = operation.started_at if item.attempts > 1 else None
+        return cls(pk=pk, name=name, operation=operation, repeats_since=repeats_since)
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -99,15 +100,21 @@ def record_deletions(
     return _insert(entries, recorded_at, run)
 
 
+def record_restoration(row: Conversation, *, recorded_at: datetime) -> None:
+    """Record that a tombstone must have been restored in Orq, because Orq has just deleted it again."""
+    names: Any = {"old_name": row.display_name, "new_name": row.display_name, "updated_at": row.remote_updated_at}
+    _insert([_entry(row, kind=Kind.RESTORED, origin=Origin.ORQ, **names)], recorded_at, None)
+
+
 def record_creation(row: Conversation, *, by: Requester, recorded_at: datetime) -> None:
     """Record that a conversation is the result of a creation whose outcome was unknown."""
     columns = {"kind": Kind.CREATED, "new_name": row.display_name, **by.columns}
     _insert([_entry(row, updated_at=row.remote_created_at, **columns)], recorded_at, None)
 
 
-def take_over_deletion(row: Conversation, by: Requester) -> None:
-    """Attribute the newest deletion to a requester whose delete Orq answered after a confirmation had recorded it."""
-    newest = all_changes().filter(conversation=row, kind=Kind.DELETED).order_by("recorded_at", "pk").last()
+def take_over_deletion(row: Conversation, by: Requester, *, since: datetime) -> None:
+    """Attribute a deletion to the requester whose delete was sent at ``since`` and answered after a confirmation."""
+    newest = all_changes().filter(conversation=row, kind=Kind.DELETED, recorded_at__gte=since).order_by("pk").last()
     if newest is not None:
         _take_over(all_changes().filter(pk=newest.pk), by)
 
@@ -119,18 +126,19 @@ def name_before(conversation: Conversation, updated_at: datetime) -> str | None:
 
 
 def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
-    """The entry for the response to a request of ours, after one for what it reveals about an earlier change."""
+    """The entry for the response to a request of ours, after one for what it reveals about earlier changes."""
     (change,) = plan.changes
-    row, remote, seen = change.row, change.remote, request.seen
+    row, remote = change.row, change.remote
+    before = None if request.kind == Kind.CREATED else _before(row, request.seen, remote)
     entries: list[ConversationChange] = []
-    old_name = None if request.kind == Kind.CREATED else _name_before(row, seen, remote)
     if row is None:
         row = all_rows().get(workspace=plan.workspace, remote_id=remote.remote_id)
     elif change.verdict in (Verdict.UPDATED, Verdict.RESTORED):
-        if seen is not None and (row.remote_updated_at < seen.updated_at or row.deleted_at):
-            entries = _observed(row, seen, is_restored=row.deleted_at is not None)
-    elif _is_on_record(row, remote, request) or (request.by.repeats and seen is None):
+        if before is not None:
+            entries = _observed(row, before, is_restored=row.deleted_at is not None)
+    elif _is_on_record(row, remote, request) or (request.by.repeats_since and request.seen is None):
         return []  # in the second case, somebody else may have given it this name
+    old_name = before.display_name if before is not None else None
     if old_name != remote.display_name:
         columns = {**request.by.columns, "kind": request.kind, "old_name": old_name}
         entries.append(_entry(row, new_name=remote.display_name, updated_at=remote.updated_at, **columns))
@@ -149,11 +157,20 @@ def _take_over(entries: QuerySet[ConversationChange], by: Requester) -> int:
     return entries.filter(origin=Origin.ORQ).update(**by.columns)
 
 
-def _name_before(row: Conversation | None, seen: RemoteConversation | None, remote: RemoteConversation) -> str | None:
-    """What Orq had immediately before a rename, as far as we know: a sync may have mirrored something in between."""
+def _before(
+    row: Conversation | None, seen: RemoteConversation | None, remote: RemoteConversation
+) -> RemoteConversation:
+    """What Orq had immediately before a rename, as far as we know, with the metadata of now: a rename keeps those.
+
+    A sync may have mirrored something in between; or the rename itself, and then the row has its result.
+    """
     if row is not None and (seen is None or seen.updated_at < row.remote_updated_at <= remote.updated_at):
-        return row.display_name
-    return seen.display_name if seen else None
+        is_result = (row.remote_updated_at, row.display_name) == (remote.updated_at, remote.display_name)
+        if seen is None or not is_result:
+            return replace(remote, display_name=row.display_name, updated_by_id=None)
+    before = seen or remote
+    by = before.updated_by_id if same_json(before.metadata, remote.metadata) else None  # nobody says who changed it
+    return replace(before, metadata=remote.metadata, updated_by_id=by)
 
 
 def _observed(row: Conversation, remote: RemoteConversation, *, is_restored: bool) -> list[ConversationChange]:

@@ -103,19 +103,26 @@ def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
     return reasons
 
 
-def mark_deleted(conversation: Conversation, *, received_at: datetime, by: Requester, was_ours: bool) -> None:
+def mark_deleted(
+    conversation: Conversation, *, asked_at: datetime, received_at: datetime, by: Requester, was_ours: bool
+) -> None:
     """Turn the row into a tombstone after a delete that a user requested, whether or not Orq still had it.
 
-    ``was_ours`` says that our request deleted it: then an entry that a confirmation wrote before us becomes ours.
+    ``was_ours`` says that our request deleted it: then a tombstone from before it had been restored in Orq, and an
+    entry that a confirmation wrote since belongs to the requester.
     """
+    at = {"deleted_at": received_at, "mirrored_at": received_at}
+    row = all_rows().filter(pk=conversation.pk)
     with short_transaction():
-        live = all_rows().filter(pk=conversation.pk, deleted_at=None)
-        if live.update(deleted_at=received_at, mirrored_at=received_at):
-            rows = [all_rows().get(pk=conversation.pk)]
-            recorded = history.record_deletions(rows, recorded_at=received_at, by=by)
-            announce(conversation_deleted, rows, None, recorded)
-        elif was_ours:
-            history.take_over_deletion(conversation, by)
+        was_restored = was_ours and row.filter(deleted_at__lt=asked_at).update(**at)
+        if was_restored or row.filter(deleted_at=None).update(**at):
+            tombstone = row.get()
+            if was_restored:
+                history.record_restoration(tombstone, recorded_at=received_at)
+            recorded = history.record_deletions([tombstone], recorded_at=received_at, by=by)
+            announce(conversation_deleted, [tombstone], None, recorded)
+        elif was_ours or by.repeats_since:
+            history.take_over_deletion(conversation, by, since=by.repeats_since or asked_at)
 
 
 def mark_gone(rows: Sequence[Conversation], *, asked_at: datetime, received_at: datetime, run: SyncRun) -> int:

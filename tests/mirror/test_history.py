@@ -318,6 +318,91 @@ class TestInterleavings:
             ("renamed", "Theirs", "Ours", "here", "nightly import"),
         ]
 
+    @pytest.mark.parametrize("when", ["before we read it", "before our request", "before we repeat it"])
+    def test_metadata_that_changed_before_our_rename(self, remote, row, when):
+        known = remote.get(row.remote_id)
+
+        def change() -> None:
+            name = remote.get(row.remote_id)["displayName"]
+            remote.add(**{**known, "displayName": name, "metadata": {"topic": "refund"}})
+
+        if when == "before we repeat it":
+            operation = rename_operation(row, "Ours")
+            killed_after_the_request(remote, operation)
+            change()
+            operations.work_slice(operation.pk)
+        elif when == "before our request":
+            at_once(remote, "update", "before", change)
+            verbs.rename_conversation(row, display_name="Ours", by="carol")
+        else:
+            change()
+            verbs.rename_conversation(row, display_name="Ours", by="carol")
+
+        assert entries() == [
+            ("changed", "Refund", "Refund", "orq", ""),
+            ("renamed", "Refund", "Ours", "here", "carol"),
+        ]
+        assert row.changes.order_by("pk")[0].fields == ["topic"]
+
+    def restored_in_orq(self, remote: OrqSandbox, row: Conversation) -> None:
+        remote.remove(row.remote_id)
+        full_run()
+        remote.add(row.display_name, _id=row.remote_id)
+        row.refresh_from_db()
+        assert row.state == "deleted"
+
+    def test_delete_of_one_that_was_restored_in_orq(self, remote, row):
+        self.restored_in_orq(remote, row)
+        deleted_at = row.deleted_at
+        verbs.delete_conversation(row, **BY)
+
+        assert row.deleted_at > deleted_at
+        assert entries() == [
+            ("deleted", "Refund", None, "orq", ""),
+            ("restored", "Refund", "Refund", "orq", ""),
+            ("deleted", "Refund", None, "here", "nightly import"),
+        ]
+
+    def test_delete_of_a_tombstone_that_orq_does_not_have(self, remote, row):
+        remote.remove(row.remote_id)
+        full_run()
+        row.refresh_from_db()
+        verbs.delete_conversation(row, **BY)
+
+        assert entries() == [("deleted", "Refund", None, "orq", "")]
+
+    @pytest.mark.parametrize("when", ["", "before our answer", "before we repeat it"])
+    def test_rename_of_one_that_was_restored_in_orq(self, remote, row, when):
+        self.restored_in_orq(remote, row)
+        if when == "before we repeat it":
+            operation = rename_operation(row, "Ours")
+            killed_after_the_request(remote, operation)
+            operations.work_slice(operation.pk)
+        else:
+            if when:
+                at_once(remote, "update", "after", full_run)
+            verbs.rename_conversation(row, display_name="Ours", by="carol")
+
+        restored_as = "Ours" if when == "before our answer" else "Refund"
+        assert entries()[1:] == [
+            ("restored", "Refund", restored_as, "orq", ""),
+            ("renamed", "Refund", "Ours", "here", "carol"),
+        ]
+
+    @pytest.mark.parametrize("deleted", ["by the killed process", "long before"])
+    def test_delete_is_repeated_after_a_kill(self, remote, row, deleted):
+        if deleted == "long before":
+            remote.remove(row.remote_id)
+            full_run()
+        delete = ItemRequest(conversation=row)
+        operation, _is_new = operations.create_operation("delete", [delete], by=Requester(pk="7", name="carol"))
+        killed_after_the_request(remote, operation, "mark_deleted")
+        full_run()
+        operations.work_slice(operation.pk)
+
+        who = ("here", "carol") if deleted == "by the killed process" else ("orq", "")
+        assert entries() == [("deleted", "Refund", None, *who)]
+
     def test_creation_is_listed_before_its_answer(self, remote, row):
         at_once(remote, "create", "after", incremental_run)
         verbs.create_conversation(display_name="New", **BY)
@@ -366,19 +451,16 @@ def rename_again(row: Conversation, name: str) -> None:
     verbs.rename_conversation(Conversation.objects.get(pk=row.pk), display_name=name, by="bob")
 
 
-def killed_after_the_request(remote: OrqSandbox, operation: Operation) -> None:
-    """Send the item's request, and die before the answer arrives."""
+def killed_after_the_request(remote: OrqSandbox, operation: Operation, at: str = "_mirror") -> None:
+    """Send the item's request, and die before the answer is written."""
 
     class Killed(BaseException):
         pass
 
-    real = verbs._mirror
-    try:
-        verbs._mirror = lambda *_args: (_ for _ in ()).throw(Killed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verbs, at, lambda *_args, **_options: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             operations.work_slice(operation.pk)
-    finally:
-        verbs._mirror = real
     Operation.objects.update(token="", lease_until=None)
 
 

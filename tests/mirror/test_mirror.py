@@ -145,11 +145,15 @@ class TestRename:
         assert [request.operation for request in remote.requests] == ["retrieve", "update"]
         assert mirror_equals(remote)
 
-    def test_answer_with_the_old_name_leaves_the_outcome_open(self, remote, row):
+    @pytest.mark.parametrize("name", ["the old one", "a third one"])
+    def test_answer_with_another_name_leaves_the_outcome_open(self, remote, row, name):
+        answered = remote.get(row.remote_id)
+        if name == "a third one":
+            answered |= {"displayName": "Third", "updatedAt": answered["updatedAt"] + 1}
         headers = {"Content-Type": "application/json"}
-        remote.fail("update", status=200, body=json.dumps(remote.get(row.remote_id)), headers=headers)
+        remote.fail("update", status=200, body=json.dumps(answered), headers=headers)
 
-        with pytest.raises(OutcomeUnknown, match="shows the old name"):
+        with pytest.raises(OutcomeUnknown, match="shows another name"):
             verbs.rename_conversation(row, display_name="Paid back")
 
         assert not row.changes.exists()

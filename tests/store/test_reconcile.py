@@ -110,7 +110,7 @@ def test_any_order_of_pages_gives_the_same_row():
 
 def test_page_asked_for_before_a_delete_does_not_bring_the_conversation_back():
     row = mirror(answer(conversation()))
-    mark_deleted(row, received_at=at(150), by=Requester(), was_ours=True)
+    mark_deleted(row, asked_at=at(149), received_at=at(150), by=Requester(), was_ours=True)
 
     assert verdict_of(answer(conversation(updated_at=at(140)), asked=149)) is Verdict.SKIPPED
     assert Conversation.objects.get().deleted_at == at(150)
@@ -128,8 +128,8 @@ def test_tombstone_seen_alive_later_is_restored():
 
 def test_deleting_twice_keeps_the_first_time():
     row = mirror(answer(conversation()))
-    mark_deleted(row, received_at=at(150), by=Requester(), was_ours=True)
-    mark_deleted(row, received_at=at(160), by=Requester(), was_ours=True)
+    mark_deleted(row, asked_at=at(149), received_at=at(150), by=Requester(), was_ours=True)
+    mark_deleted(row, asked_at=at(149), received_at=at(160), by=Requester(), was_ours=True)
 
     assert Conversation.objects.get().deleted_at == at(150)
 
