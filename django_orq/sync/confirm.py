@@ -17,10 +17,11 @@ from django.db.models import Q, QuerySet
 
 from ..exceptions import ConversationNotFound, MalformedResponse, OrqError
 from ..models import Conversation, ConversationState, SyncRun
-from ..payloads import RemoteConversation
+from ..payloads import RejectedItem, RemoteConversation
+from ..store import rejected
 from ..store.database import DatabaseClock, kept_rows, short_transaction, write_database
 from ..store.reconcile import mark_gone, reconcile, unmark
-from ..store.rules import CONFIRMED_FOR, Answer, Plan
+from ..store.rules import CONFIRMED_FOR, Answer, Plan, Verdict
 from . import intervals, runs
 from .claim import Claim, end_of
 from .readers import Readers, Request, retrieve
@@ -100,8 +101,10 @@ class Confirmation:
             self._take(row, found, request)
         elif isinstance(found, ConversationNotFound):
             return False
-        elif isinstance(found, MalformedResponse) and found.status == 200:
-            self.run.rejected += 1  # it exists, but cannot be mirrored
+        elif isinstance(found, MalformedResponse) and found.status == 200:  # it exists, but cannot be mirrored
+            item = RejectedItem(remote_id=row.remote_id, digest="", reason=found.reason, excerpt="")
+            rejected.record([item], run=self.run, seen_at=request.received_at)
+            self.run.rejected += 1
         else:
             raise found
         return True
@@ -110,9 +113,15 @@ class Confirmation:
         asked_at, received_at = request.asked_at, request.received_at
         answer = Answer(conversations=[remote], asked_at=asked_at, received_at=received_at, listed=False)
         values = self._claim.checkpoint(answer.received_at)
-        values["unlisted"] = self.run.unlisted + (row.confirmed_at is None)
 
-        def fence(_plan: Plan) -> None:
+        def fence(plan: Plan) -> None:
+            (change,) = plan.changes
+            is_gone = (
+                change.verdict is Verdict.SKIPPED and change.row is not None and change.row.deleted_at is not None
+            )
+            values["unlisted"] = self.run.unlisted + (row.confirmed_at is None and not is_gone)
+            values["updated"] = self.run.updated + (change.verdict is Verdict.UPDATED)
+            values["restored"] = self.run.restored + (change.verdict is Verdict.RESTORED)
             self._claim.save(values)
 
         reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)

@@ -31,8 +31,8 @@ PATIENCE = timedelta(minutes=1)
 """How long a run may wait for a worker before that is reported."""
 _COUNTED = {
     "rejected": ngettext_lazy(
-        "%(count)s item of Orq’s list was rejected. See “Rejected items” in the admin.",
-        "%(count)s items of Orq’s list were rejected. See “Rejected items” in the admin.",
+        "%(count)s item from Orq was rejected. See “Rejected items” in the admin.",
+        "%(count)s items from Orq were rejected. See “Rejected items” in the admin.",
         "counted",
     ),
     "outdated": ngettext_lazy(
@@ -212,21 +212,21 @@ def not_taken(work: SyncRun | Operation, *, for_terminal: bool) -> list[str]:
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
     if not can_be_approved(run):
         return [_("This run was stopped for review, but no longer needs approval because of a later run.")]
-    found = [_missing_in_words(run)] if run.to_approve else []
+    found = [_missing_in_words(run, run.to_approve)] if run.to_approve else []
     if for_terminal:
         found.append(_("To approve this run, run “manage.py orq_sync --approve %(run)s”.") % {"run": run.pk})
     return found
 
 
-def _missing_in_words(run: SyncRun) -> str:
+def _missing_in_words(run: SyncRun, count: int) -> str:
     text = ngettext(
         "%(count)s missing conversation needs review (%(reason)s). It was not marked as deleted. If it was deleted on "
         "purpose, approve this run. Otherwise it is kept.",
         "%(count)s missing conversations need review (%(reason)s). None of them was marked as deleted. If they were "
         "deleted on purpose, approve this run. Otherwise they are kept.",
-        run.to_approve,
+        count,
     )
-    text %= {"count": number(run.to_approve), "reason": run.get_needs_approval_display()}
+    text %= {"count": number(count), "reason": run.get_needs_approval_display()}
     if run.needs_approval == SyncRun.Approval.NO_CANARY:
         text += " " + _("If Orq still returns none of the conversations that are known to exist, the run stops again.")
     return text
@@ -254,7 +254,7 @@ def what_approval_does(run: SyncRun) -> list[str]:
     )
     if not (left := left_to_confirm(run)):
         return [_("The conversations that needed review are no longer missing, so you need not approve the run.")]
-    return [_missing_in_words(run), text % {"count": number(left)}]
+    return [_missing_in_words(run, left), text % {"count": number(left)}]
 
 
 def _waiting(run: SyncRun, format_time: FormatTime) -> str:

@@ -85,7 +85,7 @@ def list_junk(orq_sandbox):
     [
         (refuse_the_key, "sync_run.failed", "CommandError: Sync run 1 failed: Orq rejects this site's API key."),
         (be_down, "sync_run.waits", "Orq failed with status 503 for the list request."),
-        (list_junk, "sync_run.finished", "1 item of Orq’s list was rejected"),
+        (list_junk, "sync_run.finished", "1 item from Orq was rejected"),
     ],
 )
 def test_failure_is_told_once_and_logged_where_the_project_configures_logging(

@@ -72,7 +72,7 @@ def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
     assert "300" not in stream.getvalue()
 
 
-@pytest.mark.parametrize(("is_old", "reason"), [(False, "1 item of Orq’s list was rejected"), (True, "out of date")])
+@pytest.mark.parametrize(("is_old", "reason"), [(False, "1 item from Orq was rejected"), (True, "out of date")])
 def test_partial_run_says_why_and_exits_with_3(remote, capsys, is_old, reason):
     (id_,) = fill(remote, 1)
     old = remote.get(id_)

@@ -10,7 +10,7 @@ from django.db.models import F, QuerySet
 
 from django_orq import mirror as verbs
 from django_orq.exceptions import ConversationNotFound
-from django_orq.models import Conversation, SyncRun
+from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.store import database
 from django_orq.sync import batches, confirm, runs, slices
 from django_orq.sync.report import remarks
@@ -375,6 +375,37 @@ def test_conversation_that_answers_with_rubbish_is_neither_deleted_nor_confirmed
 
     assert (run.state, run.rejected) == ("partial", 1)
     assert states(ids[7]) == ["missing"]
+    item = RejectedPayload.objects.get(resolved_at=None)
+    assert (item.key, item.last_run) == (ids[7], run)
+    assert item.reason == "“_id” is not a conversation id (conv_ and 26 characters)"
+    remote.hidden = set()
+    assert full_run().state == "succeeded"
+    assert not RejectedPayload.objects.filter(resolved_at=None).exists()
+
+
+def test_changes_that_the_confirmation_brings_are_counted(remote, ids):
+    remote.hidden = {ids[7], ids[8]}
+    remote.rename(ids[7], "Renamed")
+
+    run = full_run()
+
+    assert (run.state, run.updated, run.unlisted) == ("partial", 1, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_conversation_that_a_user_deletes_while_it_is_confirmed_is_not_unlisted(remote, ids):
+    remote.hidden = {ids[7]}
+
+    def delete(operation: str | None, phase: str) -> None:
+        if (operation, phase) == ("retrieve", "after"):
+            remote.on_request = None
+            row = Conversation.objects.get(remote_id=ids[7])
+            in_thread(lambda: verbs.delete_conversation(row)).join()
+
+    remote.on_request = delete
+    run = full_run()
+
+    assert (run.state, run.unlisted, run.tombstoned, states(ids[7])) == ("succeeded", 0, 0, ["deleted"])
 
 
 def test_row_mirrored_since_the_page_was_asked_for_is_not_missing(remote, ids):

@@ -141,7 +141,7 @@ class TestEndedRuns:
         full_run()
 
         assert orq_health()[0] == 3
-        assert "1 item of Orq’s list was rejected" in finding("last_run")["text"]
+        assert "1 item from Orq was rejected" in finding("last_run")["text"]
 
     def test_cancelled_run_is_what_a_person_wanted(self, synced):
         runs.cancel(runs.open_run("default", "full"))
@@ -321,7 +321,7 @@ class TestOperationsAndPayloads:
         code, output = orq_health()
 
         assert code == 3
-        assert "1 item of Orq’s list was rejected. See “Rejected items”" in output
+        assert "1 item from Orq was rejected. See “Rejected items”" in output
         assert "secret" not in output
         RejectedPayload.objects.filter(pk=row.pk).update(resolved_at=seen)
         assert orq_health()[0] == 0
