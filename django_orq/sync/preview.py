@@ -74,10 +74,11 @@ class _Comparison(Batch):
         part = self._part(pages, known, is_last=is_last)
         plan = compare(part.answer, workspace=self.run.workspace)
         found = self._claim.found
-        for change in plan.changes:  # those outside are met in the interval in which they lie, too
-            if change.remote.remote_id not in part.outside and (kind := _kind(change)):
+        elsewhere = part.outside | self._met_before  # these are met in another interval or batch, too
+        for change in plan.changes:
+            if change.remote.remote_id not in elsewhere and (kind := _kind(change)):
                 found[kind].add([_name(change)])
-        found["rejected"].add([item.key for item in part.refusals if item.remote_id not in part.outside])
+        found["rejected"].add([item.key for item in part.refusals if item.remote_id not in elsewhere])
         for absent in self._omitted(pages):
             names = absent.order_by("-remote_id").values_list("display_name", flat=True)
             missing = names.filter(indexed_state=ConversationState.LIVE, mirrored_at__lt=part.answer.asked_at)

@@ -222,7 +222,7 @@ def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None =
     ours = all_runs().filter(pk=run_id, state__in=UNFINISHED)
     if token is not None:
         ours = ours.filter(token=token)
-    free = {"slot": None, "token": "", "lease_until": None, "resume_at": None}
+    free = {"slot": None, "token": "", "lease_until": None, "resume_at": None, "wait": ""}
     with transaction.atomic(using=using):
         if not ours.update(state=state, finished_at=now, **free, **values):
             return False

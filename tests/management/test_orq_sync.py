@@ -184,6 +184,7 @@ def test_waiting_run_goes_on_with_the_next_call_once_its_time_has_come(remote, f
         ("--approve", "1", "--all"),
         ("--dry-run",),
         ("--dry-run", "--full", "--max-seconds", "5"),
+        ("--dry-run", "--full", "--max-seconds", "0"),
     ],
     ids=" ".join,
 )

@@ -95,6 +95,19 @@ def test_empty_mirror_is_compared_with_the_whole_list(remote, settings):
     assert not Conversation.objects.exists()
 
 
+def test_conversation_on_two_pages_is_counted_once(remote, settings):
+    configure(settings, PAGE_SIZE=10)
+    fill(remote, 30)
+    shown: list[Any] = []
+
+    def repeat_the_last(answer: Any) -> Any:
+        shown.append(answer["data"])
+        return answer | {"data": [*(page[-1] for page in shown[-2:-1]), *answer["data"]]}
+
+    remote.transform_list = repeat_the_last
+    assert preview()["created"].count == 30
+
+
 def test_error_that_may_pass_leaves_the_rest_to_the_next_call(remote, mirror):
     fill(remote, 1)
     remote.rename(mirror[-1], "Renamed")

@@ -609,6 +609,17 @@ def test_run_that_a_person_stops_while_a_request_fails_is_as_the_person_wants_it
     assert not {"sync_run.failed", "sync_run.waits"} & set(told)
 
 
+def test_cancelled_run_no_longer_waits(remote):
+    remote.fail("list", status=503, headers={"Retry-After": "20"})
+    run = walk_pages(1)
+    assert run.wait
+
+    runs.cancel(run)
+
+    run.refresh_from_db()
+    assert (run.state, run.wait, run.resume_at) == ("cancelled", "", None)
+
+
 @pytest.mark.parametrize("ending", ["at its end", "by an error"])
 def test_run_that_is_no_longer_ours_is_not_ended_by_us(remote, ending):
     fill(remote, 3)

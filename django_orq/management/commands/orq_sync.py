@@ -160,7 +160,7 @@ class Command(OrqCommand):
     def _sync(self, workspace: str | None, **options: Any) -> int:
         """Sync a workspace, or compare it, and return the exit code."""
         if options["dry_run"]:
-            if not options["full"] or options["max_seconds"]:
+            if not options["full"] or options["max_seconds"] is not None:
                 raise ValueError(_("--dry-run requires --full and cannot be combined with --max-seconds."))
             return self._compare(Preview(workspace or DEFAULT_ALIAS))
         run = self._choose(workspace=workspace, **options)
