@@ -35,7 +35,6 @@ Brokers may redeliver messages that are delayed for longer.
 """
 _TIMEOUT = 1.0
 """Seconds for each step of publishing: connecting, and each response."""
-_NAMES: dict[type[Work], str] = {SyncRun: "sync run", Operation: "operation"}
 _TRANSPORT_OPTIONS = {
     **dict.fromkeys(("socket_connect_timeout", "socket_timeout"), _TIMEOUT),  # Redis
     **dict.fromkeys(("read_timeout", "write_timeout"), _TIMEOUT),  # RabbitMQ
@@ -99,9 +98,9 @@ def sync_conversations(
     if opened.state == SyncRun.State.PAUSED:
         logs.log(logs.SYNC_RUN_LEFT_PAUSED, run=opened.pk, workspace=workspace, mode=mode)
     for run in runs.adoptable(workspace):
-        enqueue_slice(run.pk)
+        enqueue_slice(run)
     for operation in leases.idle_operations():
-        enqueue_operation(operation.pk)
+        enqueue_slice(operation)
 
 
 @shared_task(name=WALK, base=BoundedTask, ignore_result=True, bind=True)
@@ -115,7 +114,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     run = slices.run_slice(run_id, interrupts=(SoftTimeLimitExceeded,))
     if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
         return
-    _call_next(walk_conversations, run, ticket)
+    _enqueue_next(run, ticket)
 
 
 @shared_task(name=OPERATE, base=BoundedTask, ignore_result=True, bind=True)
@@ -124,7 +123,7 @@ def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str
     operation = operations.work_slice(operation_id)
     if operation is None or operation.is_finished or self.request.is_eager:
         return
-    _call_next(run_operation, operation, ticket)
+    _enqueue_next(operation, ticket)
 
 
 def has_no_broker() -> bool:
@@ -145,39 +144,31 @@ def time_limits() -> Iterator[tuple[str, str, float | None]]:
             yield task.name, limit, getattr(task, limit) or task.app.conf[f"task_{limit}"]
 
 
-def enqueue_slice(run_id: int) -> None:
-    """Enqueue the next slice of a run when the caller's transaction is committed.
+def enqueue_slice(work: Work, *, countdown: float = 0.0) -> None:
+    """Enqueue the next slice of a run or of an operation when the caller's transaction is committed.
 
-    If the broker is unreachable, the failure is logged within 3 s, and the next scheduled sync enqueues the run.
+    If the broker is unreachable, the failure is logged within 3 s, and the next scheduled sync enqueues it.
     """
-    _enqueue(walk_conversations, SyncRun, run_id)
+    transaction.on_commit(lambda: _publish(work, countdown), using=write_database())
 
 
-def enqueue_operation(operation_id: int) -> None:
-    """Enqueue the next slice of an operation, as ``enqueue_slice`` does for a run."""
-    _enqueue(run_operation, Operation, operation_id)
+def _publish(work: Work, countdown: float) -> None:
+    ticket = leases.issue(type(work), work.pk, delay=countdown)
+    task = run_operation if isinstance(work, Operation) else walk_conversations
+    try:
+        task.apply_async((work.pk, ticket), countdown=countdown)
+    except Task.OperationalError as error:
+        # The message has the broker's address and the cause; the client's traceback would add nothing.
+        logs.log(logs.PUBLISHING_FAILED, work=str(work._meta.verbose_name_raw), id=work.pk, problem=str(error))
+        leases.void(type(work), work.pk, ticket)
 
 
-def _call_next(task: "Task[Any, Any]", work: Work, ticket: str) -> None:
+def _enqueue_next(work: Work, ticket: str) -> None:
     """Enqueue the next slice, if the ticket is the newest one and the wait is at most ``MAX_COUNTDOWN``."""
     now = DatabaseClock(write_database()).now()
     seconds = max(0.0, (work.resume_at - now).total_seconds()) if work.resume_at else 0.0
     if seconds <= MAX_COUNTDOWN and leases.is_newest(type(work), work.pk, ticket):
-        _enqueue(task, type(work), work.pk, countdown=seconds)
-
-
-def _enqueue(task: "Task[Any, Any]", work: type[Work], pk: int, *, countdown: float = 0.0) -> None:
-    transaction.on_commit(lambda: _publish(task, work, pk, countdown), using=write_database())
-
-
-def _publish(task: "Task[Any, Any]", work: type[Work], pk: int, countdown: float) -> None:
-    ticket = leases.issue(work, pk, delay=countdown)
-    try:
-        task.apply_async((pk, ticket), countdown=countdown)
-    except Task.OperationalError as error:
-        # The message has the broker's address and the cause; the client's traceback would add nothing.
-        logs.log(logs.PUBLISHING_FAILED, work=_NAMES[work], id=pk, problem=str(error))
-        leases.void(work, pk, ticket)
+        enqueue_slice(work, countdown=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +219,7 @@ def enqueue(run: SyncRun) -> Enqueued:
     """
     publishes = run in runs.adoptable(run.workspace)
     if publishes:
-        enqueue_slice(run.pk)
+        enqueue_slice(run)
         run.refresh_from_db(using=write_database())
     is_not_enqueued = publishes and not run.ticket and not connections[write_database()].in_atomic_block
     return Enqueued(run=run, is_not_enqueued=is_not_enqueued, is_others=not publishes)

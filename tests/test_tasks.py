@@ -243,7 +243,7 @@ def test_dead_broker_leaves_the_run_for_the_next_call_and_says_so(remote, dead_b
     run = runs.open_run("default", "full")
 
     with caplog.at_level(logging.ERROR, "django_orq"):
-        tasks.enqueue_slice(run.pk)
+        tasks.enqueue_slice(run)
 
     assert f"sync run {run.pk} could not be enqueued" in caplog.text
     assert list(runs.adoptable("default")) == [run]
@@ -262,7 +262,7 @@ def test_broker_that_is_set_up_wrongly_is_told_as_one_out_of_reach(remote, monke
         monkeypatch.setitem(app.conf, name, value)
     run = runs.open_run("default", "full")
 
-    tasks.enqueue_slice(run.pk)
+    tasks.enqueue_slice(run)
 
     run.refresh_from_db()
     assert (run.state, run.ticket, run.enqueued_at) == ("queued", "", None)

@@ -17,7 +17,7 @@ from ..mirror.operations import retry, retryable
 from ..models import Conversation, Operation, OperationItem, searching
 from ..store.database import all_items, all_operations, all_rows, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
-from ..tasks import enqueue_operation
+from ..tasks import enqueue_slice
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
 from .changes import MAX_PEOPLE, changes_url
 from .filters import DaysFilter, KnownChoiceFilter
@@ -69,7 +69,7 @@ class OutcomeFilter(KnownChoiceFilter):
 
 def enqueue(operation: Operation) -> tuple[str, int]:
     """Notify a worker; return the message to show and its level."""
-    enqueue_operation(operation.pk)
+    enqueue_slice(operation)
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
         return gettext("Queued. This page shows the progress."), messages.SUCCESS

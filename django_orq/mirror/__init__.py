@@ -129,8 +129,7 @@ def delete_conversation(conversation: Conversation, *, by: Any = None, interacti
         service.delete(conversation_id=conversation.remote_id)
         was_ours = True
     with _or_behind(conversation.workspace, "delete", conversation.remote_id):
-        times = {"asked_at": asked_at, "received_at": clock.latest()}
-        mark_deleted(conversation, **times, by=requester, was_ours=was_ours)
+        mark_deleted(conversation, asked_at=asked_at, received_at=clock.latest(), by=requester, was_ours=was_ours)
         _reload(conversation)
 
 

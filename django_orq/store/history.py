@@ -129,7 +129,7 @@ def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
     """The entry for the response to a request of ours, after one for what it reveals about earlier changes."""
     (change,) = plan.changes
     row, remote = change.row, change.remote
-    before = None if request.kind == Kind.CREATED else _before(row, request.seen, remote)
+    before = None if request.kind == Kind.CREATED else _before(row, remote, request)
     entries: list[ConversationChange] = []
     if row is None:
         row = all_rows().get(workspace=plan.workspace, remote_id=remote.remote_id)
@@ -157,13 +157,12 @@ def _take_over(entries: QuerySet[ConversationChange], by: Requester) -> int:
     return entries.filter(origin=Origin.ORQ).update(**by.columns)
 
 
-def _before(
-    row: Conversation | None, seen: RemoteConversation | None, remote: RemoteConversation
-) -> RemoteConversation:
+def _before(row: Conversation | None, remote: RemoteConversation, request: Request) -> RemoteConversation:
     """What Orq had immediately before a rename, as far as we know, with the metadata of now: a rename keeps those.
 
     A sync may have mirrored something in between; or the rename itself, and then the row has its result.
     """
+    seen = request.seen
     if row is not None and (seen is None or seen.updated_at < row.remote_updated_at <= remote.updated_at):
         is_result = (row.remote_updated_at, row.display_name) == (remote.updated_at, remote.display_name)
         if seen is None or not is_result:
