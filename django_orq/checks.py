@@ -35,16 +35,8 @@ from django.db import connections, router
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from .conf import (
-    MAX_SLEEP,
-    SETTINGS,
-    TOTAL_SECONDS,
-    Workspace,
-    default_base_url,
-    get_workspace,
-    likely,
-    workspace_aliases,
-)
+from . import conf
+from .conf import SETTINGS, TOTAL_SECONDS, Workspace, get_workspace, workspace_aliases
 
 WRITING_SECONDS = 15.0
 """The time that we allow for writing a batch to a busy database."""
@@ -93,7 +85,7 @@ def _check_time_zone() -> Iterator[CheckMessage]:
 def _check_names() -> Iterator[CheckMessage]:
     for name in dir(settings):
         if name.startswith("ORQ_") and name not in SETTINGS:
-            text = f"{name} is not a setting of django_orq.{likely(name, SETTINGS)}"
+            text = f"{name} is not a setting of django_orq.{conf.likely(name, SETTINGS)}"
             hint = f"Its settings are {', '.join(SETTINGS)}. If this one is your own, silence this check."
             yield _warning("W012", text, hint)
 
@@ -148,7 +140,7 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
         hint = "Correct it. Until then no request can be sent to Orq."
         yield _warning("W002", f"{workspace.api_key.label} {problem}.", hint)
     if not _is_secure(workspace.base_url):
-        is_default = workspace.base_url == default_base_url()
+        is_default = workspace.base_url == conf.default_base_url()
         name = "ORQ_BASE_URL" if is_default else _option(workspace, "BASE_URL")
         text = f"{name} does not use https, so the API key would be sent unencrypted."
         yield _warning("W003", text, "Use https://…; plain http is only safe for a server on this machine.")
@@ -164,7 +156,7 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
 def _check_lease(workspace: Workspace) -> Iterator[CheckMessage]:
     # Checkpoints renew the lease, and so does a worker while it waits for Orq. Leaving out the latter gives a margin:
     # the longest time between two renewals is then that of a batch of confirmations that lasts until the slice ends.
-    slot_wait = 0 if workspace.requests_per_minute is None else MAX_SLEEP
+    slot_wait = 0 if workspace.requests_per_minute is None else conf.MAX_SLEEP
     required = workspace.slice_seconds + slot_wait + TOTAL_SECONDS + WRITING_SECONDS
     if workspace.lease_seconds < required:
         name, seconds = _option(workspace, "LEASE_SECONDS"), workspace.lease_seconds

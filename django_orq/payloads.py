@@ -205,7 +205,7 @@ def created_at(remote_id: str) -> datetime:
 
 def first_id(moment: datetime) -> str:
     """Return the smallest id that a conversation created at this time can have."""
-    milliseconds = -((_EPOCH - moment) // timedelta(milliseconds=1))  # rounded up
+    milliseconds = max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)))  # rounded up
     time = "".join(_CROCKFORD[milliseconds >> shift & 31] for shift in range(45, -1, -5))
     return f"conv_{time}{'0' * 16}"
 

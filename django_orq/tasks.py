@@ -64,6 +64,8 @@ class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before 
         # No client library (for Redis an AttributeError), an unknown transport, no such folder.
         except (AttributeError, ImportError, LookupError, OSError) as error:
             raise self.OperationalError(str(error)) from error
+        except ValueError:  # its text may have part of the password
+            raise self.OperationalError("The broker's URL is not valid.") from None
 
     def _publish(self, connection: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
         try:

@@ -234,6 +234,17 @@ def test_broker_without_its_client_library_is_out_of_reach(monkeypatch):
         app.conf.update(broker_url=before)
 
 
+@pytest.mark.parametrize("url", ["redis://:pa/ss@127.0.0.1:6379/0"])
+def test_url_that_is_not_valid_counts_as_a_broker_out_of_reach_and_is_not_shown(url):
+    before = app.conf.broker_url
+    app.conf.update(broker_url=url)
+    try:
+        with pytest.raises(OperationalError, match=r"^The broker's URL is not valid\.$"):
+            tasks.sync_conversations.delay()
+    finally:
+        app.conf.update(broker_url=before)
+
+
 def test_dead_broker_costs_the_caller_of_the_task_less_than_three_seconds(dead_broker, three_seconds):
     with pytest.raises(OperationalError):
         tasks.sync_conversations.delay()

@@ -117,7 +117,8 @@ class BulkAdmin(EditingAdmin):
     @method_decorator(require_POST)
     def confirmed_view(self, request: HttpRequest, *, verb: Operation.Verb) -> HttpResponse:
         """Delete conversations, or create them again, after the confirmation."""
-        if not (self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission)(request):
+        may = self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission
+        if not (self.has_view_permission(request) and may(request)):
             raise PermissionDenied
         found = self._find_all(request, posted_keys(request))
         rows = self._choose(request, verb, found)

@@ -30,17 +30,11 @@ from .changes import changes_url, history
 from .editing import LOGGED
 from .filters import CreatedFilter, StateFilter, UpdatedFilter
 from .forms import CreateForm, RenameForm
-from .lists import (
-    MAX_OFFERED,
-    BoundedPaginator,
-    ConversationList,
-    ExportingAdmin,
-    NamesakePaginator,
-    searched,
-    sync_panel,
-)
+from .lists import BoundedPaginator, ConversationList, ExportingAdmin, NamesakePaginator, searched, sync_panel
 from .texts import OF_CONVERSATIONS, ago, explain_refusal, explained
 
+MAX_OFFERED = 200
+"""How many conversations of each workspace a field with autocompletion offers, newest first."""
 _MARKS = ("missing_since", "confirmed_at", "deleted_at")
 
 

@@ -76,21 +76,26 @@ class EditingAdmin(OrqAdmin):
         formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined] # not in the stubs
         if not all([form.is_valid(), all_valid(formsets)]):  # both, because each shows its own errors
             return render(form, inlines)
-        item = self._create_once(request, form.item_request)
+        item, is_new = self._create_once(request, form.item_request)
         if item is None or item.state in (State.FAILED, State.UNKNOWN):
             return render(form, inlines, offers_sync=item is not None and item.state == State.UNKNOWN)
         if item.state != State.DONE:
             return self._show_operation(request, item.operation)
         if item.conversation is None:
             return self.response_post_save_add(request, self.model())
-        self._save_inlines(request, item.conversation, form, formsets, add=True)
+        if is_new:
+            self._save_inlines(request, item.conversation, form, formsets, add=True)
+        elif formsets:
+            text = gettext("You have already submitted this form. Check on the conversation's page what was saved.")
+            self.message_user(request, text, messages.WARNING)
         return self.response_add(request, self._told(request, item.conversation))
 
-    def _create_once(self, request: HttpRequest, item_request: ItemRequest) -> OperationItem | None:
+    def _create_once(self, request: HttpRequest, item_request: ItemRequest) -> tuple[OperationItem | None, bool]:
         """Create the conversation in Orq, once for each form, and report anything unusual.
 
-        The item is pending or sent if the form was submitted before and another process is still creating it. Returns
-        ``None`` if the form has already created a conversation with another name, because the user went back to it.
+        Also returns whether the form was submitted for the first time. Otherwise the item may be pending or sent,
+        because another process is still creating the conversation. It is ``None`` if the form has already created one
+        with another name, because the user went back to it.
         """
         item, is_new = create_once(item_request, by=request.user, form_token=posted_token(request))
         if is_new and item.conversation is not None:
@@ -99,14 +104,14 @@ class EditingAdmin(OrqAdmin):
         if (item.name, item.workspace) != (template.display_name, template.workspace):
             text = gettext("This form has already created “%(name)s”. Save again to create another conversation.")
             self.message_user(request, text % {"name": isolated(item.name)}, messages.WARNING)
-            return None
+            return None, is_new
         if item.state in (State.PENDING, State.SENT):
             text = gettext("You have already submitted this form. The conversation is still being created.")
             self.message_user(request, text, messages.INFO)
         elif item.state != State.DONE or item.conversation is None:
             level = messages.WARNING if item.state == State.DONE else messages.ERROR
             self.message_user(request, explain_item(item), level)
-        return item
+        return item, is_new
 
     def _show_operation(self, request: HttpRequest, operation: Operation) -> HttpResponse:
         """Redirect to the operation's page, or to the list if this site has no such pages."""
@@ -123,7 +128,7 @@ class EditingAdmin(OrqAdmin):
             form.fields = {}
         if request.method != "POST" or not all([form.is_valid(), all_valid(formsets)]):
             return render(form, inlines, conversation)
-        outcome = self._rename(request, form) if renames else Outcome.DONE
+        outcome = self._rename(request, form) if form.has_changed() else Outcome.DONE
         if outcome is Outcome.FAILED:
             return render(form, inlines, conversation)
         self._save_inlines(request, conversation, form, formsets)

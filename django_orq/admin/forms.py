@@ -75,7 +75,7 @@ class _CreatingForm(forms.Form):
         super().__init__(*args, **kwargs)
         aliases = known_aliases()
         self.lone_workspace = aliases[0] if aliases else DEFAULT_ALIAS
-        if len(aliases) > 1:
+        if len(aliases) > 1 or self.data.get("workspace", self.lone_workspace) != self.lone_workspace:
             self.fields["workspace"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined] # of a ChoiceField
         else:
             del self.fields["workspace"]
@@ -120,6 +120,7 @@ class RenameForm(_NameForm):
     """The conversation's ``remote_updated_at`` when the page was rendered."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"empty_permitted": True, "use_required_attribute": False}  # an unchanged name is not validated
         super().__init__(*args, **kwargs)
         self.initial["expected_updated_at"] = self.instance.remote_updated_at.isoformat()
         # The buttons of a conflict, which count more than the name in the field.
@@ -138,8 +139,9 @@ class RenameForm(_NameForm):
 
     @property
     def item_request(self) -> ItemRequest:
-        wanted, seen = self.cleaned_data["display_name"], self.cleaned_data["expected_updated_at"]
-        return ItemRequest(conversation=self.instance, new_name=wanted, expected_updated_at=_parse_moment(seen))
+        seen: Any = {"seen_name": self.data.get(self["display_name"].html_initial_name)}
+        seen["expected_updated_at"] = _parse_moment(self.cleaned_data["expected_updated_at"])
+        return ItemRequest(conversation=self.instance, new_name=self.cleaned_data["display_name"], **seen)
 
     def ask_again(self, change: ConversationChanged) -> None:
         """Show the name that Orq has now as an error, with buttons to keep it and to replace it.
@@ -182,8 +184,7 @@ class ProposalForm(forms.Form):
 
 def rename_forms(rows: Iterable[Conversation], data: Any = None) -> list[RenameForm]:
     """A form for each conversation on one page; unchanged names are not validated."""
-    options: Any = {"empty_permitted": True, "use_required_attribute": False}
-    return [RenameForm(data, instance=row, prefix=str(row.pk), **options) for row in rows]
+    return [RenameForm(data, instance=row, prefix=str(row.pk)) for row in rows]
 
 
 def keys_to_rename(posted: Iterable[str]) -> list[int]:

@@ -31,8 +31,6 @@ from .texts import ago, isolated, local
 
 MAX_LISTED = 10_000
 """The maximum number of rows that are counted and paginated."""
-MAX_OFFERED = 200
-"""How many conversations of each workspace a field with autocompletion offers, newest first."""
 _MAX_FOUND = 1_000
 """How many conversations with the same beginning of an id are found by it in the lists of changes and operations."""
 CUT = "django_orq_search_cut"

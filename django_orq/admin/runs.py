@@ -174,8 +174,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
     @method_decorator(require_POST)
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Start or resume a run of ``mode`` in ``workspace``."""
-        self._check(request)
         workspace, mode = request.POST.get("workspace", DEFAULT_ALIAS), request.POST.get("mode", "")
+        self._check(request, views=mode != SyncRun.Mode.INCREMENTAL)
         try:
             started = start(workspace, runs.check_mode(mode))
         except (ImproperlyConfigured, ValueError) as error:
@@ -235,8 +235,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
         is_idle = changed.is_finished or changed.state == State.PAUSED
         return self._tell(request, Enqueued(run=changed) if is_idle else enqueue(changed))
 
-    def _check(self, request: HttpRequest) -> None:
-        if not self.has_sync_permission(request):
+    def _check(self, request: HttpRequest, *, views: bool = True) -> None:
+        if not self.has_sync_permission(request) or (views and not self.has_view_permission(request)):
             raise PermissionDenied
 
     def _missing(self, request: HttpRequest, run: SyncRun) -> str:

@@ -92,7 +92,7 @@ def _explain(verb: str, code: str, params: Mapping[str, Any], *, is_doubtful: bo
     _done, undone, doubtful = _SENTENCES[Verb(verb)]
     said = [_cause(code, params), doubtful] if is_doubtful else [undone, _cause(code, params)]
     if code == exceptions.ConversationNotFound.code:
-        said.append(gettext("It is marked as missing here."))
+        said.append(gettext("It is marked as missing or deleted here."))
     if retry_after:
         said.append(gettext("Try again in %(time)s.") % {"time": _rounded_up(retry_after)})
     elif code in (exceptions.RateLimited.code, exceptions.ServerError.code) and not is_doubtful:
@@ -107,7 +107,7 @@ def _cause(code: str, params: Mapping[str, Any]) -> str:
         return gettext("Orq is limiting the number of requests at the moment.")
     if code == ConversationChanged.code:
         name = isolated(params["display_name"])
-        return gettext("Someone else has renamed it to “%(name)s”.") % {"name": name}
+        return gettext("It was changed in Orq after you opened the page. Its name is “%(name)s” now.") % {"name": name}
     return exceptions.explain(code, params, for_operator=False)
 
 

@@ -48,6 +48,8 @@ class ItemRequest:
     """The new name; for a rename only."""
     expected_updated_at: datetime | None = None
     """The ``remote_updated_at`` that the user saw; by default the instance's."""
+    seen_name: str | None = None
+    """The name that the user saw; by default the instance's. A rename stops only if Orq has another name now."""
 
 
 def create_operation(
@@ -178,8 +180,9 @@ class Execution(Lease[Operation]):
         if item.state == State.SENT:
             self._log(logs.OPERATION_ADOPTED, item=item.pk)
         if item.state == State.SENT and self.work.verb == Verb.CREATE:
+            item.conversation = creations.recorded(item)
             error = OutcomeUnknown(operation="create", reason="the process that sent the request died")
-            self._end(item, State.UNKNOWN, error)
+            self._end(item, *((State.DONE,) if item.conversation else (State.UNKNOWN, error)))
         elif item.attempts >= MAX_ATTEMPTS:
             self._end(item, State.UNKNOWN, Problem("workers_crashed", crashes=item.attempts))
         else:
@@ -192,7 +195,8 @@ class Execution(Lease[Operation]):
             rate_limits.keep_pace(get_workspace(item.workspace), clock=self.clock)
         with transaction.atomic(using=write_database()):
             self.renew()
-            item.state, item.attempts, item.sent_at = State.SENT, item.attempts + 1, self.clock.now()
+            item.sent_at = item.sent_at if item.attempts else self.clock.now()
+            item.state, item.attempts = State.SENT, item.attempts + 1
             if self.work.verb == Verb.CREATE:
                 item.newest_row = creations.newest_row()
             item.save(using=write_database(), update_fields=["state", "attempts", "sent_at", "newest_row"])
@@ -274,6 +278,8 @@ def change_conversation(verb: str, wanted: ItemRequest, *, by: Any, interactive:
     """Rename, delete or refresh one conversation; return names that others gave it: ``replaced`` and ``overtaken``."""
     row, names = wanted.conversation, {}
     if verb == Verb.RENAME:
+        if wanted.expected_updated_at is not None and wanted.seen_name is not None:
+            row.display_name, row.remote_updated_at = wanted.seen_name, wanted.expected_updated_at
         options: Any = {"expected_updated_at": wanted.expected_updated_at, "interactive": interactive}
         renamed = rename_conversation(row, display_name=wanted.new_name, by=by, **options)
         names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
@@ -293,8 +299,8 @@ def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
         return {}
     if item.conversation is None:
         raise Problem("row_deleted")
-    names: Any = {"new_name": item.new_name, "expected_updated_at": item.expected_updated_at}
-    change = ItemRequest(conversation=item.conversation, **names)
+    seen: Any = {"seen_name": item.name, "expected_updated_at": item.expected_updated_at}
+    change = ItemRequest(conversation=item.conversation, new_name=item.new_name, **seen)
     return change_conversation(item.operation.verb, change, by=by, interactive=interactive)
 
 
@@ -306,7 +312,7 @@ def _item(operation: Operation, item_request: ItemRequest) -> OperationItem:
         operation=operation,
         conversation=None if operation.verb == Verb.CREATE else conversation,
         workspace=conversation.workspace,
-        name=conversation.display_name,
+        name=conversation.display_name if item_request.seen_name is None else item_request.seen_name,
         new_name=item_request.new_name,
         expected_updated_at=item_request.expected_updated_at or conversation.remote_updated_at,
         state=State.SENT if operation.token else State.PENDING,

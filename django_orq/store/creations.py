@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from ..conf import TOTAL_SECONDS
 from ..exceptions import MirrorBehind
@@ -32,18 +32,26 @@ def resolve(run: SyncRun, *, now: datetime) -> None:
     """
     created = all_items().filter(operation__verb=Operation.Verb.CREATE, workspace=run.workspace, conversation=None)
     is_in_orq = Q(state=State.DONE, error_code=MirrorBehind.code)  # but its row was not written
-    doubtful = created.filter(Q(state=State.UNKNOWN) | is_in_orq)
+    doubtful = created.filter(Q(state__in=(State.UNKNOWN, State.SENT)) | is_in_orq)
     latest = (run.started_at or run.queued_at) - _TOTAL - _TOLERANCE
     undecided = doubtful.filter(state=State.UNKNOWN, sent_at__lte=latest).exclude(note__has_key="candidates")
     if items := list(undecided.select_related("operation")):
         names = Counter(name.strip() for name in doubtful.values_list("name", flat=True))
         for item in items:
-            candidates = list(_candidates(item))
+            candidates = _candidates(item)
             is_certain = len(candidates) == 1 and names[item.name.strip()] == 1
             _decide(item, candidates, is_certain=is_certain, now=now)
 
 
-def _candidates(item: OperationItem) -> QuerySet[Conversation]:
+def recorded(item: OperationItem) -> Conversation | None:
+    """The conversation that a creation is on record for, if the process died before it recorded the item's outcome."""
+    entries = all_changes().filter(operation=item.operation, kind=Kind.CREATED)
+    others = all_items().filter(operation=item.operation).exclude(conversation=None)
+    entry = entries.exclude(conversation__in=others.values("conversation")).select_related("conversation").first()
+    return entry.conversation if entry else None
+
+
+def _candidates(item: OperationItem) -> list[Conversation]:
     """Conversations of that name and time that were mirrored since, and are not the result of another creation."""
     sent_at: Any = item.sent_at
     rows = all_rows().filter(
@@ -57,7 +65,8 @@ def _candidates(item: OperationItem) -> QuerySet[Conversation]:
     newest = ours.order_by("-recorded_at", "-pk").values_list("conversation__created_by_id", flat=True)
     creators = {*newest[:_MAX_CREATORS]}
     by_us = rows.filter(created_by_id__in=creators) if len(creators) == 1 and None not in creators else rows
-    return by_us.exclude(changes__kind=Kind.CREATED).order_by("remote_id")
+    found = by_us.exclude(changes__kind=Kind.CREATED).order_by("remote_id")
+    return [row for row in found if row.display_name == item.name.strip()]  # MariaDB also finds “refund” for “Refund”
 
 
 def _decide(item: OperationItem, candidates: list[Conversation], *, is_certain: bool, now: datetime) -> None:

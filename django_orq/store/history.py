@@ -47,8 +47,8 @@ class Requester:
         operation = item.operation
         who = (operation.retried_by_pk, operation.retried_by)
         pk, name = who if any(who) else (operation.requested_by_pk, operation.requested_by)
-        repeats_since = operation.started_at if item.attempts > 1 else None
-        return cls(pk=pk, name=name, operation=operation, repeats_since=repeats_since)
+        since = item.sent_at if item.attempts > 1 else None
+        return cls(pk=pk, name=name, operation=operation, repeats_since=since)
 
     @property
     def columns(self) -> dict[str, Any]:

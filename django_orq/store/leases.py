@@ -66,7 +66,8 @@ def claimed(*, seconds: float, now: datetime) -> dict[str, Any]:
     """The columns to save in a row whose lease this process takes, or in a new row that it creates with a lease."""
     cleared: dict[str, Any] = {"resume_at": None, "enqueued_at": None, "error_code": "", "error_params": {}}
     until = now + timedelta(seconds=seconds)
-    return {"token": uuid.uuid4().hex, "worker": this_process(), "lease_until": until, **cleared}
+    worker = f"process {os.getpid()} on {socket.gethostname()}"[:150]  # in English, because it is stored
+    return {"token": uuid.uuid4().hex, "worker": worker, "lease_until": until, **cleared}
 
 
 def unclaimed(now: datetime) -> Q:
@@ -77,11 +78,6 @@ def unclaimed(now: datetime) -> Q:
 def due(now: datetime) -> Q:
     """Selects work that does not have to wait, or whose wait is over."""
     return Q(resume_at=None) | Q(resume_at__lte=now) | Q(resume_at__gt=now + MAX_AHEAD)
-
-
-def this_process() -> str:
-    """The id of this process and its host, for operators. It is in English, because it is stored."""
-    return f"process {os.getpid()} on {socket.gethostname()}"[:150]
 
 
 def issue(work: type[Work], pk: int, *, delay: float) -> str:

@@ -30,6 +30,8 @@ from .rules import REMOTE_COLUMNS, Answer, Change, Plan, Verdict, compare, diffe
 
 ATTEMPTS = 3
 """How often an answer is compared with the rows if other writers keep changing them."""
+MAX_SECONDS = 10.0
+"""After so long there is no further attempt: each may wait five seconds for a lock."""
 
 _OWN_COLUMNS = ("mirrored_at", "missing_since", "confirmed_at", "deleted_at")
 _COLUMNS = (*REMOTE_COLUMNS, "extra", "fingerprint", *_OWN_COLUMNS)
@@ -54,7 +56,10 @@ def reconcile(
     that Orq answered, if it was to change something. Raises ``MirrorContended`` if other writers were in the way in
     each of ``attempts`` attempts.
     """
+    begun_at = time.monotonic()
     for attempt in range(1, attempts + 1):
+        if attempt > 1 and time.monotonic() - begun_at > MAX_SECONDS:
+            break
         if attempt > 1:  # let other writers finish; the random time keeps two from colliding again
             time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 # jitter
         plan = compare(answer, workspace=workspace, again=attempt > 1)
@@ -137,9 +142,8 @@ def mark_gone(rows: Sequence[Conversation], *, asked_at: datetime, received_at: 
         missing_since__isnull=False,
         mirrored_at__lt=asked_at,
     )
-    gone = set(locked(still).values_list("pk", flat=True))
-    all_rows().filter(pk__in=gone).update(deleted_at=received_at, mirrored_at=received_at)
-    tombstones = [row for row in rows if row.pk in gone]
+    tombstones = list(locked(still))
+    all_rows().filter(pk__in=[row.pk for row in tombstones]).update(deleted_at=received_at, mirrored_at=received_at)
     for row in tombstones:
         row.deleted_at = row.mirrored_at = received_at
     recorded = history.record_deletions(tombstones, recorded_at=received_at, run=run)

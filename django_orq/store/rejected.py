@@ -14,12 +14,8 @@ from ..payloads import RejectedItem
 from .database import all_payloads, write_database
 
 
-def has_unresolved(workspace: str) -> bool:
-    return _unresolved(workspace).exists()
-
-
-def count_unresolved(workspace: str) -> int:
-    return _unresolved(workspace).count()
+def unresolved(workspace: str) -> QuerySet[RejectedPayload]:
+    return all_payloads().filter(workspace=workspace, resolved_at=None)
 
 
 def record(items: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) -> None:
@@ -39,13 +35,9 @@ def record(items: Iterable[RejectedItem], *, run: SyncRun, seen_at: datetime) ->
 def resolve(workspace: str, keys: Collection[str], *, now: datetime) -> None:
     """Mark the rejected payloads of these conversations as resolved: they have been mirrored since."""
     if keys:
-        _unresolved(workspace).filter(key__in=keys).update(resolved_at=now)
+        unresolved(workspace).filter(key__in=keys).update(resolved_at=now)
 
 
 def resolve_unseen(run: SyncRun, *, now: datetime) -> None:
     """Mark as resolved the rejected items that this full run did not see again."""
-    _unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)
-
-
-def _unresolved(workspace: str) -> QuerySet[RejectedPayload]:
-    return all_payloads().filter(workspace=workspace, resolved_at=None)
+    unresolved(run.workspace).filter(last_seen_at__lt=run.started_at).update(resolved_at=now)

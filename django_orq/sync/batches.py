@@ -113,7 +113,7 @@ class Batch:
         self._met_before: frozenset[str] = frozenset()
         self._proved_with = 0
         """How often the key had changed when the last page was requested."""
-        self._has_rejected = rejected.has_unresolved(claim.run.workspace)
+        self._has_rejected = rejected.unresolved(claim.run.workspace).exists()
         """Whether the workspace may have unresolved rejected items, so that each batch has to look for them."""
 
     def add(self, page: ReceivedPage, *, is_last: bool, is_short: bool) -> None:

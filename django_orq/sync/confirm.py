@@ -154,7 +154,7 @@ class Confirmation:
 
         ``gone`` is the number of rows that are not missing, because Orq returned them before, but now have a 404.
         """
-        count = 0 if self._is_approved else self._never_confirmed().count() + gone
+        count = 0 if self._is_approved else self._due().filter(indexed_state=ConversationState.MISSING).count() + gone
         if not count or count + self.run.tombstoned <= self._max_missing():
             return {}
         return {"needs_approval": Approval.MASS_DELETE, "to_approve": left_to_confirm(self.run) if gone else count}
@@ -172,9 +172,6 @@ class Confirmation:
 
     def _due(self) -> QuerySet[Conversation]:
         return kept_rows(self.run.workspace).filter(due(self.run, now=self._clock.now()))
-
-    def _never_confirmed(self) -> QuerySet[Conversation]:
-        return self._due().filter(indexed_state=ConversationState.MISSING)
 
 
 def left_to_confirm(run: SyncRun) -> int:

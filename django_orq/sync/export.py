@@ -26,7 +26,7 @@ COLUMNS = {
 }
 """The columns of each model, in this order."""
 _HEADINGS = {"conversation__remote_id": "remote_id", "indexed_state": "state", "fields": "changed_metadata"}
-_FORMULA = re.compile(r"(^|[;\r\n])([=+\-@\t\r\n])")
+_FORMULA = re.compile(r"(^|[;\r\n])(?=[=+\-@\t\r\n])")
 """What a spreadsheet program takes for a formula. In many countries it expects semicolons between the columns."""
 _Values = dict[str, Any]
 
@@ -73,5 +73,5 @@ def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False) if value else ""
-    return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
+        value = json.dumps(value, ensure_ascii=False) if value else ""
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value

@@ -169,7 +169,7 @@ def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> 
         text = gettext("%(name)s was stopped for review.") % {"name": _name(stopped)}
         yield _run_finding("needs_approval", stopped, Level.LOOK, text, *remarks(stopped, for_terminal=True))
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
-    if count := rejected.count_unresolved(alias):
+    if count := rejected.unresolved(alias).count():
         numbers, text = {"count": count}, counted_in_words("rejected", count)
         yield Finding(code="rejected", level=Level.LOOK, text=text, workspace=alias, numbers=numbers)
 

@@ -17,7 +17,7 @@ from threading import Thread, local
 from typing import Any
 
 from ..conf import TOTAL_SECONDS, ApiKey, KeyCallableFailed, RetryConfig
-from ..exceptions import ConversationNotFound, OrqError, ServerError, TransportError
+from ..exceptions import ConversationNotFound, MalformedResponse, OrqError, ServerError, TransportError
 from ..payloads import RemoteConversation
 from ..service import ConversationService
 from ..store import rate_limits
@@ -104,11 +104,13 @@ class Readers:
         return request.outcome
 
     def finds(self, remote_id: str) -> bool:
-        """Whether Orq returns this conversation, rather than a 404 of its own."""
+        """Whether Orq returns this conversation, rather than a 404 of its own or one that cannot be mirrored."""
         self._claim.renew()  # also to find out whether another worker has the run
         try:
             self.ask("retrieve", partial(retrieve, remote_id))
-        except ConversationNotFound:
+        except (ConversationNotFound, MalformedResponse) as error:
+            if isinstance(error, MalformedResponse) and error.status != 200:
+                raise
             return False
         return True
 

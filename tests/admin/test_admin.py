@@ -15,7 +15,7 @@ from django.utils.html import escape
 from django_orq import mirror as verbs
 from django_orq.exceptions import MirrorContended
 from django_orq.mirror import fetch_conversation, rename_conversation
-from django_orq.models import Conversation, RejectedPayload, SyncRun
+from django_orq.models import Conversation, Operation, RejectedPayload, SyncRun
 from django_orq.store.reconcile import reconcile
 from django_orq.sync import runs, slices
 
@@ -224,6 +224,8 @@ def test_workspace_is_asked_for_only_if_there_are_several(remote, two_workspaces
 
     settings.ORQ_WORKSPACES = {"support": settings.ORQ_WORKSPACES["default"]}
     assert "workspace" not in admin_client.get(ADD).context["adminform"].form.fields
+    assert save_new(admin_client, "Of an old page", workspace="sales").status_code == 200
+    assert not Conversation.objects.filter(display_name="Of an old page").exists()
     save_new(admin_client, "For support")
     assert Conversation.objects.get(display_name="For support").workspace == "support"
 
@@ -717,6 +719,19 @@ def test_pages_carry_no_inline_script_or_style(remote, admin_client):
 
 
 # Permissions
+
+
+def test_whoever_may_only_add_reads_no_names_by_creating_again(remote, admin_client):
+    row = mirrored(remote)
+    client = user_with("add_conversation")
+    refused = [confirm_by_force(client, "create_again", [row])]
+    confirm_deletion(admin_client, row)
+    refused.append(confirm_by_force(client, "create_again", [row]))
+
+    assert [response.status_code for response in refused] == [403, 403]
+    assert remote.count("create") == 0
+    assert not Operation.objects.exists()
+
 
 ENDPOINTS = ["list", "add", "change", "delete", "history"]
 

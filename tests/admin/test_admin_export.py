@@ -15,6 +15,7 @@ from django_orq.models import Conversation, ConversationChange
 from django_orq.store.history import all_changes
 from django_orq.sync import export
 
+from ..values import set_columns
 from ..walking import full_run
 from .test_admin import user_with
 from .test_admin_list import LIST, mirrored
@@ -65,7 +66,7 @@ def test_selected_rows_are_exported(admin_client):
     assert [row["remote_id"] for row in found] == [three.remote_id, one.remote_id]
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r1", "\n1"])
 def test_formula_is_exported_as_text(admin_client, name):
     mirrored(name)
 
@@ -74,13 +75,26 @@ def test_formula_is_exported_as_text(admin_client, name):
     assert row["display_name"] == f"'{name}"
 
 
-@pytest.mark.parametrize("name", ["Refund;=1+1", "Refund\n@SUM(A1)"])
+@pytest.mark.parametrize("name", ["\n=1", "Refund;=1+1", "Refund\n@SUM(A1)", "Refund;;=1+1"])
 def test_formula_after_what_may_separate_cells_is_exported_as_text(admin_client, name):
     mirrored(name)
 
     (row,) = opened(admin_client.get(EXPORT))
 
-    assert row["display_name"] == name.replace("=", "'=").replace("@", "'@")
+    assert row["display_name"].lstrip("'") == name.replace("=", "'=").replace("@", "'@")
+
+
+def test_formula_after_the_line_break_of_windows_is_exported_as_text():
+    assert "\n'=1+1" in export._cell("Refund\r\n=1+1")
+
+
+def test_formula_in_metadata_is_exported_as_text(admin_client):
+    (refund,) = mirrored("Refund")
+    set_columns(refund, metadata={"key": ";=HYPERLINK(0);"})
+
+    (row,) = opened(admin_client.get(EXPORT))
+
+    assert json.loads(row["metadata"]) == {"key": ";'=HYPERLINK(0);"}
 
 
 def test_changes_are_exported_with_the_names_of_people(admin_client, admin_user, remote, settings, monkeypatch):

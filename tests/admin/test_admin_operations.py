@@ -927,7 +927,7 @@ class TestNames:
         work_off(operation)
 
         assert f"name is “{self.OTHER_ISOLATED}”" in conflict.content.decode()
-        assert f"renamed it to “{self.OTHER_ISOLATED}”" in admin_client.get(page_of(operation)).content.decode()
+        assert f"name is “{self.OTHER_ISOLATED}”" in admin_client.get(page_of(operation)).content.decode()
 
 
 class TestPermissions:

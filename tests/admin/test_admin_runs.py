@@ -269,6 +269,17 @@ def test_whoever_may_not_see_runs_is_led_to_a_page_that_he_may_see(remote, queue
     assert sync_now(user_with("run_sync", "view_conversation")).url == CONVERSATIONS
 
 
+def test_whoever_may_not_see_runs_can_only_fetch_what_is_new(remote, queue):
+    client, run = user_with("run_sync", "view_conversation"), runs.open_run("default", "full")
+
+    refused = [sync_now(client, "full"), *(client.post(page(run, act)) for act in ("pause", "cancel", "approve"))]
+    refused += [client.get(page(run, act)) for act in ("cancel", "approve")]
+
+    assert {response.status_code for response in refused} == {403}
+    run.refresh_from_db()
+    assert run.state == "queued"
+
+
 # The list and the page of a run
 
 

@@ -169,6 +169,28 @@ def test_inlines_are_saved_with_a_new_conversation_and_not_without_it(remote, ad
     assert Reference.objects.get().conversation.display_name == "New"
 
 
+def test_inlines_of_a_form_that_is_submitted_twice_are_saved_once(remote, admin_client):
+    add = {"display_name": "New", "_save": "Save", "form_token": "0" * 32, **noted("note")}
+    for _time in range(2):
+        shown = admin_client.post(f"{LIST}add/", add, follow=True)
+
+    assert (len(remote), Reference.objects.count()) == (1, 1)
+    assert "You have already submitted this form." in text_of(shown)
+
+
+@pytest.mark.parametrize("name", ["Refund ", "Re\nfund", "", "x" * 101, "\t"])
+def test_name_from_orq_that_was_not_changed_is_neither_sent_nor_validated(remote, admin_client, name):
+    remote.add(name)
+    full_run()
+    row = Conversation.objects.get()
+    shown = "".join(name.splitlines())  # as a browser sends it
+
+    assert rename(admin_client, f"{LIST}{row.pk}/change/", row, shown, **noted("note")).status_code == 302
+    assert Reference.objects.get().conversation == row
+    assert remote.count("update") == 0
+    assert not row.changes.exists()
+
+
 def test_name_that_a_subclass_makes_read_only_is_never_sent(rows, remote, admin_client):
     url = f"/fixed/django_orq/conversation/{rows[0].pk}/change/"
     assert 'name="display_name"' not in text_of(admin_client.get(url))

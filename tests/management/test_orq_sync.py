@@ -9,6 +9,7 @@ from django_orq.management.commands.orq_sync import Progress
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs
 
+from ..ordering import raising
 from ..walking import configure, fill, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
@@ -257,6 +258,23 @@ def test_resume_goes_on_with_a_run_whose_budget_is_spent(remote, left):
     assert mirror_equals(remote)
 
 
+def test_approval_needs_a_name_where_the_login_has_none(remote, settings, monkeypatch):
+    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
+    fill(remote, 3)
+    orq_sync("--full")
+    remote.remove(remote.conversations[0]["_id"])
+    assert exit_code("--full") == 3
+    monkeypatch.setattr("getpass.getuser", raising(KeyError))
+    run = SyncRun.objects.latest("pk")
+
+    with pytest.raises(CommandError, match="Use --by"):
+        orq_sync("--approve", str(run.pk))
+    orq_sync("--approve", str(run.pk), "--by", "anna")
+
+    run.refresh_from_db()
+    assert run.approvals[0]["by"] == "anna"
+
+
 def test_run_stopped_for_review_says_how_to_approve_it(remote, settings, capsys):
     configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
     fill(remote, 3)
@@ -321,6 +339,13 @@ class TestDryRun:
         first_names = r"  New 21\n(  New \d+\n){19}  …\n"
         assert re.search(rf"To create: 22\n{first_names}To rename: 1\n  Ticket 2 → Renamed\n", output)
         assert (Conversation.objects.count(), SyncRun.objects.count()) == (3, 1)
+
+    def test_names_cannot_control_the_terminal(self, remote, capsys):
+        remote.add("\x1b[2JRefund\r\nDone.")
+
+        exit_code("--full", "--dry-run")
+
+        assert "  \ufffd[2JRefund\ufffd\ufffdDone.\n" in capsys.readouterr().out
 
     def test_no_difference_exits_with_0(self, remote):
         fill(remote, 3)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
 
 from django_orq import mirror as verbs
 from django_orq.exceptions import ConversationChanged, MirrorBehind, OrqError, StrayWrite
@@ -17,7 +18,7 @@ from django_orq.mirror.operations import ItemRequest
 from django_orq.models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
 from django_orq.store.history import Requester
 from django_orq.store.reconcile import reconcile
-from django_orq.sync import slices
+from django_orq.sync import confirm, slices
 from django_orq.sync.claim import Claim
 from django_orq.testing import OrqSandbox
 
@@ -389,19 +390,35 @@ class TestInterleavings:
             ("renamed", "Refund", "Ours", "here", "carol"),
         ]
 
-    @pytest.mark.parametrize("deleted", ["by the killed process", "long before"])
+    @pytest.mark.parametrize("deleted", ["by the killed process", "before", "while the operation paused"])
     def test_delete_is_repeated_after_a_kill(self, remote, row, deleted):
-        if deleted == "long before":
+        items = [ItemRequest(conversation=one) for one in (Conversation.objects.get(display_name="Newest"), row)]
+        wanted = items if deleted == "while the operation paused" else items[1:]
+        operation, _is_new = operations.create_operation("delete", wanted, by=Requester(pk="7", name="carol"))
+        if len(wanted) == 2:
+            operations.work_slice(operation.pk, seconds=0)
+        if deleted != "by the killed process":
             remote.remove(row.remote_id)
             full_run()
-        delete = ItemRequest(conversation=row)
-        operation, _is_new = operations.create_operation("delete", [delete], by=Requester(pk="7", name="carol"))
         killed_after_the_request(remote, operation, "mark_deleted")
         full_run()
         operations.work_slice(operation.pk)
 
         who = ("here", "carol") if deleted == "by the killed process" else ("orq", "")
-        assert entries() == [("deleted", "Refund", None, *who)]
+        assert entries(conversation=row) == [("deleted", "Refund", None, *who)]
+
+    def test_deletion_that_is_confirmed_has_the_name_of_the_row(self, remote, row, monkeypatch):
+        remote.remove(row.remote_id)
+        mark_gone = confirm.mark_gone
+
+        def mark_after_a_rename(*args: Any, **options: Any) -> int:
+            QuerySet(Conversation).filter(pk=row.pk).update(display_name="Refund paid")
+            return mark_gone(*args, **options)
+
+        monkeypatch.setattr(confirm, "mark_gone", mark_after_a_rename)
+        full_run()
+
+        assert entries() == [("deleted", "Refund paid", None, "orq", "")]
 
     def test_creation_is_listed_before_its_answer(self, remote, row):
         at_once(remote, "create", "after", incremental_run)
@@ -555,6 +572,15 @@ class TestUnknownCreations:
         both = list(Conversation.objects.filter(display_name="New").order_by("remote_id").values_list("pk", flat=True))
         assert (item.state, item.note["candidates"], len(both), entries()) == ("unknown", both, 2, [])
 
+    @pytest.mark.parametrize("name", ["new", "Néw", "New "])
+    def test_similar_name(self, remote, row, is_late, name):
+        item = self.create(remote, "New", is_applied=False)
+        remote.add(name)
+        full_run()
+
+        item.refresh_from_db()
+        assert (item.state, item.note["candidates"], entries()) == ("unknown", [], [])
+
     def test_two_unknown_creations_of_that_name(self, remote, row, is_late):
         items = [self.create(remote, "New"), self.create(remote, "New", is_applied=False)]
         full_run()
@@ -574,6 +600,16 @@ class TestUnknownCreations:
 
         item.refresh_from_db()
         assert item.state == state
+
+    def test_another_creation_of_that_name_is_under_way(self, remote, row, is_late):
+        item = self.create(remote, "New", is_applied=False)
+        wanted = ItemRequest(conversation=Conversation(workspace="default", display_name="New"))
+        operation, _is_new = operations.create_operation("create", [wanted], by=Requester(pk="8", name="bob"))
+        killed_after_the_request(remote, operation)
+        full_run()
+
+        item.refresh_from_db()
+        assert (item.state, len(item.note["candidates"]), entries()) == ("unknown", 1, [])
 
     def test_nothing_was_created(self, remote, row, is_late):
         item = self.create(remote, "New", is_applied=False)

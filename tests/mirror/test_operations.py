@@ -380,6 +380,23 @@ class TestCreateOnce:
         assert self.create().state == "unknown"
         assert remote.count("create") == 0
 
+    @pytest.mark.parametrize("ends", ["killed", "database"])
+    def test_creation_on_record_is_done_although_its_outcome_could_not_be_recorded(self, remote, monkeypatch, ends):
+        error = SystemExit if ends == "killed" else OperationalError
+        with monkeypatch.context() as patch:
+            patch.setattr(Execution, "_end", raising(error))
+            with pytest.raises(error):
+                self.create()
+        item = OperationItem.objects.get()
+        assert (item.state, item.conversation) == ("sent", None)
+
+        lose_the_worker(item.operation)
+        operations.work_slice(item.operation_id)
+
+        item = self.create()
+        assert (item.state, item.conversation, item.error_code) == ("done", Conversation.objects.get(), "")
+        assert remote.count("create") == ConversationChange.objects.count() == 1
+
 
 class TestDeadProcesses:
     """The next process resolves the items that a killed one left as sent."""
@@ -392,7 +409,7 @@ class TestDeadProcesses:
             operation = place(verb, rows)
             request = {"rename": "update", "delete": "delete", "create": "create", "refresh": "retrieve"}[verb]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Execution, "_end", raising(SystemExit))
+                patch.setattr(*(verbs, "_mirror") if verb == "create" else (Execution, "_end"), raising(SystemExit))
                 patch.setattr(Execution, "release", lambda self: None)
                 with pytest.raises(SystemExit):
                     operations.work_slice(operation.pk)
@@ -430,6 +447,16 @@ class TestDeadProcesses:
 
         assert states(operation) == ["unknown", "done", "done"]
         assert remote.count("create") == 3
+
+    @pytest.mark.parametrize("is_renamed", [False, True])
+    def test_rename_stops_only_if_the_name_has_changed(self, remote, rows, is_renamed):
+        operation = rename_all(rows)
+        row = rows[0]
+        remote.rename(row.remote_id, "Theirs" if is_renamed else row.display_name)  # with a newer time
+        incremental_run()
+
+        assert states(operations.work_slice(operation.pk)) == ["failed" if is_renamed else "done", "done", "done"]
+        assert remote.count("update") == (2 if is_renamed else 3)
 
     def test_item_at_which_process_after_process_dies_is_given_up(self, remote, killed):
         operation = killed("refresh")

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from django_orq.exceptions import MirrorContended
 from django_orq.models import Conversation
+from django_orq.store import reconcile as reconciling
 from django_orq.store.history import Requester
-from django_orq.store.reconcile import mark_deleted, mark_missing, reconcile
+from django_orq.store.reconcile import _Moved as MirrorMoved, mark_deleted, mark_missing, reconcile
 from django_orq.store.rules import Answer, Plan, Verdict
 
 from ..threads import in_thread
@@ -224,6 +225,23 @@ def test_rows_that_never_stand_still_are_given_up():
         reconcile(answer(conversation(updated_at=at(5)), asked=200), workspace="default", fence=rename)
 
     assert mirrored_values(Conversation.objects.get()) == before
+
+
+def test_nobody_waits_for_locks_longer_than_for_ten_seconds(monkeypatch):
+    mirror(answer(conversation()))
+    attempts: list[Plan] = []
+    monkeypatch.setattr(reconciling, "MAX_SECONDS", -1)
+
+    def meet_a_lock(plan: Plan) -> None:
+        attempts.append(plan)
+        raise MirrorMoved
+
+    with pytest.raises(MirrorContended):
+        reconcile(
+            answer(conversation(updated_at=at(5)), asked=200), workspace="default", fence=meet_a_lock, attempts=10
+        )
+
+    assert len(attempts) == 1
 
 
 def test_row_that_comes_to_rest_after_a_while_is_written_by_the_patient():

@@ -265,6 +265,15 @@ def test_guard_counts_against_the_rows_that_were_there_before(remote, ids, setti
     assert full_run().needs_approval == "mass_delete"
 
 
+def test_canary_that_cannot_be_mirrored_is_passed_over(remote, ids):
+    remote.add("Newest but wrong", _id=ids[0], createdById=7)
+    remote.remove(ids[5])
+
+    run = full_run()
+
+    assert (run.state, run.rejected, run.tombstoned) == ("partial", 1, 1)
+
+
 def test_without_a_canary_nothing_is_tombstoned(remote, ids):
     """After the walk, the key no longer finds single conversations."""
     remote.remove(ids[5])

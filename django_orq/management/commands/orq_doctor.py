@@ -12,15 +12,8 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _, gettext_noop, ngettext
 
-from ...conf import (
-    API_STYLES,
-    DEFAULT_ALIAS,
-    INTERACTIVE_SECONDS,
-    MAX_PAGE_SIZE,
-    RetryConfig,
-    Workspace,
-    get_workspace,
-)
+from ... import conf
+from ...conf import DEFAULT_ALIAS, RetryConfig, Workspace, get_workspace
 from ...exceptions import APIError, ConversationNotFound, CursorIgnored, MalformedResponse, OrqError
 from ...payloads import Page, RemoteConversation
 from ...service import ConversationService
@@ -54,7 +47,7 @@ class _Examination:
         try:
             # If Orq has asked us to wait, this command sends no requests either.
             rate_limits.check(self.workspace.alias, operation="list", clock=DatabaseClock(write_database()))
-            page = self.service.list(limit=MAX_PAGE_SIZE)
+            page = self.service.list(limit=conf.MAX_PAGE_SIZE)
             yield Finding(text=_("the API key is accepted"))
             yield from _check_page(page)
             if page.ids:
@@ -114,7 +107,7 @@ class _Examination:
             return text % {"seconds": number(round(error.retry_after))}
         status = error.status if isinstance(error, APIError) else None
         if isinstance(error, CursorIgnored) or status in (400, 404):
-            other = next(style for style in API_STYLES if style != self.workspace.api_style)
+            other = next(style for style in conf.API_STYLES if style != self.workspace.api_style)
             advice = _("Try API_STYLE '%(style)s', and check BASE_URL (%(urls)s).")
             return advice % {"style": other, "urls": VENDOR_URLS}
         if status == 401:
@@ -162,7 +155,7 @@ class Command(OrqCommand):
         text = _("Workspace '%(workspace)s' at %(url)s, API_STYLE '%(style)s'")
         text %= {"workspace": workspace.alias, "url": workspace.base_url, "style": workspace.api_style}
         self.stdout.write(text)
-        options: Any = {"retries": RetryConfig(attempts=1), "total_seconds": INTERACTIVE_SECONDS}
+        options: Any = {"retries": RetryConfig(attempts=1), "total_seconds": conf.INTERACTIVE_SECONDS}
         with ConversationService.for_workspace(workspace.alias, **options) as service:
             examination = _Examination(workspace=workspace, service=service)
             return sum(self._show(finding) for finding in examination.findings())

@@ -177,7 +177,10 @@ class Command(OrqCommand):
         if resume is not None:
             return _resume(_find(resume), max_seconds)
         if approve is not None:
-            by = options["by"] or getpass.getuser()
+            try:
+                by = options["by"] or getpass.getuser()
+            except (KeyError, OSError):  # in a container with any user id
+                raise ValueError(_("Your login name is unknown. Use --by to give a name.")) from None
             return runs.resume(_approve(_find(approve), by), max_seconds=max_seconds)
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=options["fresh"])
@@ -200,7 +203,7 @@ class Command(OrqCommand):
         for kind, one in found.items():
             self.stdout.write(f"{_HEADINGS[kind]}: {number(one.count)}")
             for name in [*one.names, "…"][: one.count]:
-                self.stdout.write(f"  {name}")
+                self.stdout.write("  " + "".join(one if one.isprintable() else "\ufffd" for one in name))
         return DIFFERENCES if found else 0
 
     def _work(self, run: SyncRun) -> SyncRun:
