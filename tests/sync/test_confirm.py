@@ -404,11 +404,11 @@ def test_changes_that_the_confirmation_brings_are_counted(remote, ids):
 @pytest.mark.django_db(transaction=True)
 def test_conversation_that_a_user_deletes_while_it_is_confirmed_is_not_unlisted(remote, ids):
     remote.hidden = {ids[7]}
+    row = Conversation.objects.get(remote_id=ids[7])
 
     def delete(operation: str | None, phase: str) -> None:
         if (operation, phase) == ("retrieve", "after"):
             remote.on_request = None
-            row = Conversation.objects.get(remote_id=ids[7])
             in_thread(lambda: verbs.delete_conversation(row)).join()
 
     remote.on_request = delete
