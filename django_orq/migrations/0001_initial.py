@@ -154,6 +154,7 @@ class Migration(migrations.Migration):
                         verbose_name="unlisted",
                     ),
                 ),
+                ("looked_up", models.PositiveBigIntegerField(default=0, editable=False)),
                 (
                     "tombstoned",
                     models.PositiveBigIntegerField(

@@ -106,6 +106,8 @@ class SyncRun(Work):
         help_text=_("Missing conversations that this run found in Orq by their id for the first time."),
     )
     """Missing rows that were found by their id for the first time."""
+    looked_up = models.PositiveBigIntegerField(default=0, editable=False)
+    """How many missing or unlisted conversations were retrieved by their ids."""
     tombstoned = models.PositiveBigIntegerField(
         _("deleted"), default=0, help_text=_("Missing ones that Orq no longer has.")
     )

@@ -105,6 +105,7 @@ class Confirmation:
             item = RejectedItem(remote_id=row.remote_id, digest="", reason=found.reason, excerpt="")
             rejected.record([item], run=self.run, seen_at=request.received_at)
             self.run.rejected += 1
+            self.run.looked_up += 1
         else:
             raise found
         return True
@@ -120,6 +121,7 @@ class Confirmation:
                 change.verdict is Verdict.SKIPPED and change.row is not None and change.row.deleted_at is not None
             )
             values["unlisted"] = self.run.unlisted + (row.confirmed_at is None and not is_gone)
+            values["looked_up"] = self.run.looked_up + 1
             values["updated"] = self.run.updated + (change.verdict is Verdict.UPDATED)
             values["restored"] = self.run.restored + (change.verdict is Verdict.RESTORED)
             self._claim.save(values)
@@ -130,6 +132,7 @@ class Confirmation:
     def _tombstone(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
         now = self._clock.latest()
         values = self._claim.checkpoint(now) | {"cursor": upto.remote_id, "rejected": self.run.rejected}
+        values["looked_up"] = self.run.looked_up + len(gone)
         values["batch"] = min(2 * self.run.batch, _MAX_BATCH)
         with short_transaction():
             self._claim.save(values)

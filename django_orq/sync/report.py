@@ -278,8 +278,7 @@ class Progress:
 def how_far(run: SyncRun) -> Progress:
     """Return the progress through the list or, while the run confirms missing conversations, through those."""
     if _is_confirming(run):
-        confirmed = _confirmed(run)
-        return Progress(done=confirmed, total=(confirmed + left_to_confirm(run)) or None)
+        return Progress(done=run.looked_up, total=(run.looked_up + left_to_confirm(run)) or None)
     if run.reached_end and run.state not in (State.FAILED, State.CANCELLED):
         return Progress(done=run.seen, total=run.seen or None)
     if run.mode == SyncRun.Mode.FULL and run.mirrored_before:
@@ -313,14 +312,10 @@ def counts(run: SyncRun) -> str:
         ngettext("%(count)s conversation", "%(count)s conversations", run.seen) % {"count": number(run.seen)},
         ngettext("%(count)s page", "%(count)s pages", run.pages) % {"count": number(run.pages)},
     ]
-    if _is_confirming(run) or _confirmed(run):
-        found.append(_("%(count)s looked up by id") % {"count": number(_confirmed(run))})
+    if _is_confirming(run) or run.looked_up:
+        found.append(_("%(count)s looked up by id") % {"count": number(run.looked_up)})
     return ", ".join(found)
 
 
 def _is_confirming(run: SyncRun) -> bool:
     return run.phase == SyncRun.Phase.CONFIRM and not run.is_finished
-
-
-def _confirmed(run: SyncRun) -> int:
-    return run.tombstoned + run.unlisted

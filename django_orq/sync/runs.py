@@ -44,7 +44,7 @@ _RESET: dict[str, Any] = {
 }
 """The columns that resuming or approving a run resets: earlier errors no longer count."""
 _COUNTERS = ["pages", "seen", "created", "updated", "unchanged", "restored", "skipped", "outdated", "rejected"]
-_COUNTERS += ["missing", "unlisted", "tombstoned"]
+_COUNTERS += ["missing", "unlisted", "looked_up", "tombstoned"]
 _RESTART: dict[str, Any] = {
     **dict.fromkeys(_COUNTERS, 0),
     **dict.fromkeys(("cursor", "head_id", "stop_id", "started_at"), None),

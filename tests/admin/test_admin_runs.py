@@ -464,7 +464,7 @@ def test_progress_of_a_confirmation_counts_the_missing(settings, remote, admin_c
     full_run()
     for row in Conversation.objects.filter(remote_id__in=ids[:3]):
         set_columns(row, missing_since=before(hours=1))
-    new_run(state="running", phase="confirm", tombstoned=1, unlisted=1, lease_until=before(minutes=-2))
+    new_run(state="running", phase="confirm", looked_up=2, lease_until=before(minutes=-2))
 
     shown = text_of(admin_client.get(page(SyncRun.objects.latest("pk"))))
 

@@ -13,7 +13,7 @@ from django_orq.exceptions import ConversationNotFound
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.store import database
 from django_orq.sync import batches, confirm, runs, slices
-from django_orq.sync.report import remarks
+from django_orq.sync.report import counts, remarks
 from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
@@ -124,7 +124,8 @@ def test_unlisted_conversation_is_asked_for_again_after_a_day(remote, ids):
 
     run = full_run()
 
-    assert (run.state, run.unlisted, remote.count("retrieve")) == ("succeeded", 0, 1)
+    assert (run.state, run.unlisted, run.looked_up, remote.count("retrieve")) == ("succeeded", 0, 1, 1)
+    assert counts(run) == "249 conversations, 3 pages, 1 looked up by id"
 
 
 def test_guard_holds_unlisted_ones_that_orq_has_no_longer(remote, ids):

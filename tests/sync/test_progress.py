@@ -25,7 +25,7 @@ ENDED = {"seen": 30, "reached_end": True, "state": "succeeded", "finished_at": d
         ({"mode": "full", "seen": 10, "mirrored_before": 0}, Progress(done=10, total=None)),
         ({"mode": "full", "seen": 30, "mirrored_before": 40, "reached_end": True}, Progress(done=30, total=30)),
         ({"mode": "incremental", "seen": 10, "mirrored_before": 40}, Progress(done=10, total=None)),
-        ({"mode": "full", "phase": "confirm", "tombstoned": 2, **ENDED}, Progress(done=30, total=30)),
+        ({"mode": "full", "phase": "confirm", "looked_up": 2, **ENDED}, Progress(done=30, total=30)),
         (
             {"mode": "full", "phase": "confirm", "mirrored_before": 40, **ENDED, "state": "failed"},
             Progress(done=30, total=40),
@@ -39,7 +39,7 @@ def test_bar_is_full_only_at_the_end(columns, expected):
 @pytest.mark.parametrize(("found", "left", "total"), [(3, 7, 10), (0, 0, None)])
 def test_bar_of_a_confirmation_is_about_what_is_missing(monkeypatch, found, left, total):
     monkeypatch.setattr(report, "left_to_confirm", lambda run: left)
-    run = SyncRun(mode="full", phase="confirm", state="running", tombstoned=found)
+    run = SyncRun(mode="full", phase="confirm", state="running", looked_up=found)
 
     assert how_far(run) == Progress(done=found, total=total)
 
