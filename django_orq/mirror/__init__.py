@@ -19,23 +19,15 @@ from django.db import DatabaseError
 from django.utils.timezone import is_naive
 from django.utils.translation import gettext
 
-from .. import logs
+from .. import exceptions, logs
 from ..conf import DEFAULT_ALIAS
-from ..exceptions import (
-    ConversationChanged,
-    ConversationNotFound,
-    MirrorBehind,
-    MirrorContended,
-    OrqError,
-    OutcomeUnknown,
-    Problem,
-)
+from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, OrqError, OutcomeUnknown
 from ..models import Conversation, ConversationChange
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
 from ..service import ConversationService
 from ..store import rate_limits
 from ..store.database import DatabaseClock, all_rows, is_refusal, reason_of, write_database
-from ..store.history import Request, Requester, name_before
+from ..store.history import Request, Requester, name_between
 from ..store.reconcile import mark_deleted, mark_missing, reconcile
 from ..store.rules import Answer, Plan
 
@@ -221,7 +213,7 @@ def _mirror(answer: Answer, workspace: str, request: Request | None = None) -> P
         return reconcile(answer, workspace=workspace, request=request, attempts=MAX_COMPARISONS)
     except DatabaseError as error:
         if is_refusal(error):
-            raise Problem("row_refused", reason=reason_of(error)) from error
+            raise exceptions.Problem("row_refused", reason=reason_of(error)) from error
         raise
 
 
@@ -233,8 +225,8 @@ def _or_behind(workspace: str, operation: str, remote_id: str, *, renamed: _Pair
     """
     try:
         yield
-    except (MirrorContended, Problem, DatabaseError) as error:
-        trouble = not isinstance(error, MirrorContended)
+    except (exceptions.MirrorContended, exceptions.Problem, DatabaseError) as error:
+        trouble = not isinstance(error, exceptions.MirrorContended)
         logs.log(logs.REQUEST_NOT_MIRRORED, workspace=workspace, call=operation, exc_info=trouble)
         replaced = _replaced_name(workspace, *renamed) if renamed else None
         raise MirrorBehind(operation=operation, remote_id=remote_id, replaced=replaced) from error
@@ -288,9 +280,10 @@ def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -
     replaced = overtaken_by = None
     if before is not None and before.remote_updated_at > seen.updated_at:
         if before.display_name == ours.display_name:  # a sync mirrored our rename before we did
-            replaced = name_before(before, ours.updated_at)
+            replaced = name_between(before, seen.updated_at, ours.updated_at)
         elif before.remote_updated_at > ours.updated_at:
             overtaken_by = before.display_name
+            replaced = name_between(before, seen.updated_at, ours.updated_at)
         else:
             replaced = before.display_name
     if replaced in (seen.display_name, ours.display_name):

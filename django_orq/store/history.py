@@ -45,8 +45,9 @@ class Requester:
     def of_item(cls, item: OperationItem) -> "Requester":
         """The user who last requested an operation's item."""
         operation = item.operation
-        who = (operation.retried_by_pk, operation.retried_by)
-        pk, name = who if any(who) else (operation.requested_by_pk, operation.requested_by)
+        pk, name = operation.requested_by_pk, operation.requested_by
+        if item.note.get("retried"):
+            pk, name = operation.retried_by_pk, operation.retried_by
         since = item.sent_at if item.attempts > 1 else None
         return cls(pk=pk, name=name, operation=operation, repeats_since=since)
 
@@ -119,10 +120,13 @@ def take_over_deletion(row: Conversation, by: Requester, *, since: datetime) -> 
         _take_over(all_changes().filter(pk=newest.pk), by)
 
 
-def name_before(conversation: Conversation, updated_at: datetime) -> str | None:
-    """The name that the rename at this time in Orq replaced, if it is on record."""
-    of_rename = all_changes().filter(conversation=conversation, kind=Kind.RENAMED, remote_updated_at=updated_at)
-    return of_rename.values_list("old_name", flat=True).first()
+def name_between(conversation: Conversation, since: datetime, until: datetime) -> str | None:
+    """The name that a rename in Orq after ``since`` and before ``until`` set, by Orq's times, if it is on record."""
+    renames = all_changes().filter(conversation=conversation, kind=Kind.RENAMED)
+    between = renames.filter(remote_updated_at__gt=since, remote_updated_at__lt=until).order_by(
+        "remote_updated_at", "pk"
+    )
+    return between.values_list("new_name", flat=True).last()
 
 
 def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
@@ -139,10 +143,20 @@ def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
     elif _is_on_record(row, remote, request) or (request.by.repeats_since and request.seen is None):
         return []  # in the second case, somebody else may have given it this name
     old_name = before.display_name if before is not None else None
+    if row.remote_updated_at > remote.updated_at:
+        _correct_next(row, remote, old_name)
     if old_name != remote.display_name:
         columns = {**request.by.columns, "kind": request.kind, "old_name": old_name}
         entries.append(_entry(row, new_name=remote.display_name, updated_at=remote.updated_at, **columns))
     return entries
+
+
+def _correct_next(row: Conversation, remote: RemoteConversation, old_name: str | None) -> None:
+    """Let the rename that followed ours begin with our name: its answer came before ours."""
+    renames = all_changes().filter(conversation=row, kind=Kind.RENAMED, remote_updated_at__gt=remote.updated_at)
+    following = renames.order_by("remote_updated_at", "pk").first()
+    if following is not None and following.old_name == old_name:
+        all_changes().filter(pk=following.pk).update(old_name=remote.display_name)
 
 
 def _is_on_record(row: Conversation, remote: RemoteConversation, request: Request) -> bool:
@@ -168,6 +182,9 @@ def _before(row: Conversation | None, remote: RemoteConversation, request: Reque
         if seen is None or not is_result:
             return replace(remote, display_name=row.display_name, updated_by_id=None)
     before = seen or remote
+    if row is not None and row.remote_updated_at > remote.updated_at:  # it has a later rename
+        name = name_between(row, before.updated_at, remote.updated_at)
+        before = before if name is None else replace(before, display_name=name)
     by = before.updated_by_id if same_json(before.metadata, remote.metadata) else None  # nobody says who changed it
     return replace(before, metadata=remote.metadata, updated_by_id=by)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from django_orq.exceptions import ConversationChanged, MirrorBehind, OrqError, S
 from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest
 from django_orq.models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
-from django_orq.store.history import Requester
+from django_orq.store.history import Request, Requester
 from django_orq.store.reconcile import reconcile
 from django_orq.sync import confirm, slices
 from django_orq.sync.claim import Claim
@@ -280,7 +281,7 @@ class TestInterleavings:
         verbs.rename_conversation(row, display_name="Ours", **BY)
 
         assert entries() == [
-            ("renamed", "Refund", "Theirs", "orq", ""),
+            ("renamed", "Ours", "Theirs", "orq", ""),
             ("renamed", "Refund", "Ours", "here", "nightly import"),
         ]
 
@@ -306,6 +307,37 @@ class TestInterleavings:
         assert entries() == [
             ("renamed", "Refund", "Theirs", "orq", ""),
             ("renamed", "Theirs", "Ours", "here", "nightly import"),
+        ]
+
+    def test_somebody_else_renames_before_and_after_ours(self, remote, row):
+        def go_on() -> None:
+            remote.rename(row.remote_id, "In Orq")
+            full_run()
+
+        def meet(met: str | None, when: str) -> None:
+            if met == "update":
+                remote.on_request = None
+                in_thread(lambda: rename_again(row, "By bob")).join() if when == "before" else None
+                remote.on_request = lambda *at: at == ("update", "after") and in_thread(go_on).join()
+
+        remote.on_request = meet
+        renamed = verbs.rename_conversation(row, display_name="Ours", **BY)
+
+        assert (renamed.replaced, renamed.overtaken_by) == ("By bob", "In Orq")
+        assert [entry[1:3] for entry in entries(origin="here")] == [("Refund", "By bob"), ("By bob", "Ours")]
+
+    def test_answers_to_two_renames_arrive_in_the_wrong_order(self, row):
+        known: Any = {"remote_id": row.remote_id, "metadata": row.metadata}
+        seen = conversation(display_name="Refund", updated_at=row.remote_updated_at, **known)
+        for name, seconds in (("By bob", 2), ("Ours", 1)):
+            at = row.remote_updated_at + timedelta(seconds=seconds)
+            ours = replace(answer(conversation(display_name=name, updated_at=at, **known)), listed=False)
+            request = Request(kind=verbs.Kind.RENAMED, by=Requester(name=name), seen=seen)
+            reconcile(ours, workspace="default", request=request)
+
+        assert sorted(entries()) == [
+            ("renamed", "Ours", "By bob", "here", "By bob"),
+            ("renamed", "Refund", "Ours", "here", "Ours"),
         ]
 
     def test_orq_had_another_name_before_ours(self, remote, row):
@@ -600,6 +632,18 @@ class TestUnknownCreations:
 
         item.refresh_from_db()
         assert item.state == state
+
+    def test_creation_that_nobody_retried_is_the_first_requesters(self, remote, row, is_late):
+        wanted = [ItemRequest(conversation=Conversation(workspace="default", display_name=name)) for name in "AB"]
+        operation, _is_new = operations.create_operation("create", wanted, by=Requester(pk="7", name="carol"))
+        remote.fail("create", drop="after")
+        remote.fail("create", status=500)
+        operations.work_slice(operation.pk)
+        assert operations.retry(operation, by=Requester(pk="8", name="bob"))
+        operations.work_slice(operation.pk)
+        full_run()
+
+        assert sorted(entries()) == [("created", None, "A", "here", "carol"), ("created", None, "B", "here", "bob")]
 
     def test_another_creation_of_that_name_is_under_way(self, remote, row, is_late):
         item = self.create(remote, "New", is_applied=False)
