@@ -111,8 +111,10 @@ def retry(operation: Operation, *, by: Any) -> bool:
             return False
         for item in retryable(operation).filter(error_code=ConversationChanged.code):
             item.expected_updated_at = datetime.fromisoformat(item.error_params["updated_at"])
-            item.save(using=write_database(), update_fields=["expected_updated_at"])
-        retryable(operation).update(state=State.PENDING, attempts=0, error_code="", error_params={}, note={})
+            item.name = item.error_params["display_name"]
+            item.save(using=write_database(), update_fields=["expected_updated_at", "name"])
+        fresh = {"state": State.PENDING, "attempts": 0, "error_code": "", "error_params": {}}
+        retryable(operation).update(**fresh, note={"retried": True})
     return True
 
 

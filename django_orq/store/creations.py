@@ -38,8 +38,9 @@ def resolve(run: SyncRun, *, now: datetime) -> None:
     if items := list(undecided.select_related("operation")):
         names = Counter(name.strip() for name in doubtful.values_list("name", flat=True))
         for item in items:
-            candidates = _candidates(item)
-            is_certain = len(candidates) == 1 and names[item.name.strip()] == 1
+            own = recorded(item)
+            candidates = [own] if own else _candidates(item)
+            is_certain = bool(own) or (len(candidates) == 1 and names[item.name.strip()] == 1)
             _decide(item, candidates, is_certain=is_certain, now=now)
 
 
@@ -47,8 +48,8 @@ def recorded(item: OperationItem) -> Conversation | None:
     """The conversation that a creation is on record for, if the process died before it recorded the item's outcome."""
     entries = all_changes().filter(operation=item.operation, kind=Kind.CREATED)
     others = all_items().filter(operation=item.operation).exclude(conversation=None)
-    entry = entries.exclude(conversation__in=others.values("conversation")).select_related("conversation").first()
-    return entry.conversation if entry else None
+    own = entries.exclude(conversation__in=others.values("conversation")).select_related("conversation")
+    return next((entry.conversation for entry in own if entry.new_name == item.name.strip()), None)
 
 
 def _candidates(item: OperationItem) -> list[Conversation]:
@@ -75,5 +76,6 @@ def _decide(item: OperationItem, candidates: list[Conversation], *, is_certain: 
         values |= {"state": State.DONE, "conversation": candidates[0], "error_code": "", "error_params": {}}
     with short_transaction():
         undecided = all_items().filter(pk=item.pk, state=State.UNKNOWN, conversation=None)
-        if undecided.update(**values) and is_certain:
+        known = all_changes().filter(conversation__in=candidates, kind=Kind.CREATED)
+        if undecided.update(**values) and is_certain and not known.exists():
             record_creation(candidates[0], by=Requester.of_item(item), recorded_at=now)

@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError, connection
+from django.utils import timezone
 
 from django_orq import mirror as verbs, tasks
 from django_orq.mirror import operations
 from django_orq.mirror.operations import Execution, ItemRequest, Requester
 from django_orq.models import Conversation, ConversationChange, Operation, OperationItem
-from django_orq.store import leases
+from django_orq.store import creations, leases
 from django_orq.store.database import all_operations
 
 from ..celery import app
@@ -396,6 +397,28 @@ class TestCreateOnce:
         item = self.create()
         assert (item.state, item.conversation, item.error_code) == ("done", Conversation.objects.get(), "")
         assert remote.count("create") == ConversationChange.objects.count() == 1
+
+    def test_process_that_is_suspended_until_its_item_is_unknown_is_done_in_the_end(self, remote):
+        def take_over():
+            lose_the_worker(Operation.objects.get())
+            operations.work_slice(Operation.objects.get().pk)
+
+        meanwhile(remote, "create", "after", lambda: in_thread(take_over).join())
+        assert self.create().state == "unknown"
+        OperationItem.objects.update(sent_at=timezone.now() - timedelta(minutes=5))
+        incremental_run()
+
+        item = OperationItem.objects.get()
+        assert (item.state, item.conversation) == ("done", Conversation.objects.get())
+        assert ConversationChange.objects.count() == 1
+
+    def test_creation_on_record_with_another_name_is_that_of_another_item(self, remote):
+        self.create()
+        item = OperationItem.objects.get()
+        other = OperationItem.objects.create(operation=item.operation, name="B", workspace="default", state="sent")
+        OperationItem.objects.filter(pk=item.pk).update(conversation=None)
+
+        assert creations.recorded(other) is None
 
 
 class TestDeadProcesses:
