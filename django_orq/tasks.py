@@ -79,9 +79,7 @@ class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before 
 
 @shared_task(name=SYNC, base=BoundedTask, ignore_result=True)
 def sync_conversations(
-    workspace: str | None = DEFAULT_ALIAS,
-    mode: str = SyncRun.Mode.INCREMENTAL.value,
-    max_seconds: float | None = None,
+    workspace: str | None = DEFAULT_ALIAS, mode: str = SyncRun.Mode.INCREMENTAL.value, max_seconds: float | None = None
 ) -> None:
     """Start a sync run, or continue the unfinished one unless it is paused. This is the task to schedule.
 

@@ -127,10 +127,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
             found, _many = self._search(request, asked, deleted.filter(indexed_state=ConversationState.DELETED))
             days = [name for spec in shown.day_filters for name in spec.parameters]
             former = changes_url(request, self.admin_site, shown.workspace, q=asked)
-            return {
-                "deleted_url": shown.get_query_string(state, days) if found.exists() else "",
-                "former_url": former,
-            }
+            return {"deleted_url": shown.get_query_string(state, days) if found.exists() else "", "former_url": former}
         return {"is_empty": not (asked or of_workspace.exists())}
 
     @method_decorator(require_POST)

@@ -94,16 +94,17 @@ class EditingAdmin(OrqAdmin):
         """Create the conversation in Orq, once for each form, and report anything unusual.
 
         Also returns whether the form was submitted for the first time. Otherwise the item may be pending or sent,
-        because another process is still creating the conversation. It is ``None`` if the form has already created one
-        with another name, because the user went back to it.
+        because another process is still creating the conversation. It is ``None`` if the form was submitted with
+        another name before, because the user went back to it.
         """
         item, is_new = create_once(item_request, by=request.user, form_token=posted_token(request))
         if is_new and item.conversation is not None:
             self.log_addition(request, item.conversation, LOGGED[Verb.CREATE])
         template = item_request.conversation
         if (item.name, item.workspace) != (template.display_name, template.workspace):
-            text = gettext("This form has already created “%(name)s”. Save again to create another conversation.")
-            self.message_user(request, text % {"name": isolated(item.name)}, messages.WARNING)
+            text = gettext("You submitted this form before, for “%(name)s”: %(outcome)s Save again to create another.")
+            named = {"name": isolated(item.name), "outcome": explain_item(item)}
+            self.message_user(request, text % named, messages.WARNING)
             return None, is_new
         if item.state in (State.PENDING, State.SENT):
             text = gettext("You have already submitted this form. The conversation is still being created.")

@@ -74,7 +74,7 @@ def enqueue(operation: Operation) -> tuple[str, int]:
     if operation.ticket:
         return gettext("Queued. This page shows the progress."), messages.SUCCESS
     return gettext(
-        "The request is saved, but no worker could be notified. The next scheduled sync will process it."
+        "The request is saved, but no worker could be notified. The next sync that a worker runs will process it."
     ), messages.WARNING
 
 

@@ -130,10 +130,7 @@ def all_waits() -> QuerySet[WorkspaceWait]:
     return WorkspaceWait.objects.using(write_database())
 
 
-_QUERIES = {
-    "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
-}
+_QUERIES = {"mysql": "SELECT UTC_TIMESTAMP(6)", "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'"}
 
 
 class DatabaseClock:

@@ -591,7 +591,7 @@ class TestAddOnce:
         admin_client.post(ADD, form)
 
         asked = admin_client.post(ADD, form | {"display_name": "Invoice"})
-        assert "already created “Refund”" in said(asked, constants.WARNING)[0]
+        assert "before, for “Refund”: Created. Save again" in said(asked, constants.WARNING)[0]
         assert names_in_orq(remote) == ["Refund"]
         resubmit(admin_client, ADD, asked)
 
