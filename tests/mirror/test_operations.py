@@ -481,6 +481,16 @@ class TestDeadProcesses:
         assert states(operations.work_slice(operation.pk)) == ["failed" if is_renamed else "done", "done", "done"]
         assert remote.count("update") == (2 if is_renamed else 3)
 
+    def test_retried_rename_stops_only_if_that_name_has_changed(self, remote, rows):
+        operation = rename_all(rows)
+        remote.rename(rows[0].remote_id, "Theirs")
+        assert states(operations.work_slice(operation.pk)) == ["failed", "done", "done"]
+        operations.retry(operation, by=NOBODY)
+        remote.rename(rows[0].remote_id, "Theirs")  # with a newer time
+        incremental_run()
+
+        assert states(operations.work_slice(operation.pk)) == ["done"] * 3
+
     def test_item_at_which_process_after_process_dies_is_given_up(self, remote, killed):
         operation = killed("refresh")
         OperationItem.objects.filter(state="sent").update(attempts=operations.MAX_ATTEMPTS)
