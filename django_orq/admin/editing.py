@@ -150,7 +150,8 @@ class EditingAdmin(OrqAdmin):
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         conversation = self._find(request, object_id)
-        if not self.has_delete_permission(request, None if is_tombstone(conversation) else conversation):
+        seen = None if is_tombstone(conversation) else conversation
+        if not (self.has_view_permission(request, seen) and self.has_delete_permission(request, seen)):
             raise PermissionDenied
         if conversation is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined] # not in the stubs

@@ -799,6 +799,13 @@ def test_each_permission_opens_its_own_verb_only(remote, permission, operation):
     assert done == [operation]
 
 
+def test_whoever_may_only_delete_sees_and_deletes_nothing(remote):
+    client, row = user_with("delete_conversation"), mirrored(remote)
+
+    assert [client.get(page(row, "delete")).status_code, confirm_deletion(client, row).status_code] == [403, 403]
+    assert_untouched(remote, row)
+
+
 def test_forged_posts_from_another_site_are_refused(remote, admin_user):
     row = mirrored(remote)
     client = Client(enforce_csrf_checks=True)
