@@ -234,7 +234,7 @@ def test_broker_without_its_client_library_is_out_of_reach(monkeypatch):
         app.conf.update(broker_url=before)
 
 
-@pytest.mark.parametrize("url", ["redis://:pa/ss@127.0.0.1:6379/0"])
+@pytest.mark.parametrize("url", ["amqp://guest:pa/ss@127.0.0.1:5672//"])
 def test_url_that_is_not_valid_counts_as_a_broker_out_of_reach_and_is_not_shown(url):
     before = app.conf.broker_url
     app.conf.update(broker_url=url)
