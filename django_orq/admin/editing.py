@@ -103,8 +103,8 @@ class EditingAdmin(OrqAdmin):
         template = item_request.conversation
         if (item.name, item.workspace) != (template.display_name, template.workspace):
             text = gettext("You submitted this form before, for “%(name)s”: %(outcome)s Save again to create another.")
-            named = {"name": isolated(item.name), "outcome": explain_item(item)}
-            self.message_user(request, text % named, messages.WARNING)
+            text %= {"name": isolated(item.name), "outcome": explain_item(item)}
+            self.message_user(request, text, messages.WARNING)
             return None, is_new
         if item.state in (State.PENDING, State.SENT):
             text = gettext("You have already submitted this form. The conversation is still being created.")

@@ -38,10 +38,12 @@ def resolve(run: SyncRun, *, now: datetime) -> None:
     if items := list(undecided.select_related("operation")):
         names = Counter(name.strip() for name in doubtful.values_list("name", flat=True))
         for item in items:
-            own = recorded(item)
-            candidates = [own] if own else _candidates(item)
-            is_certain = bool(own) or (len(candidates) == 1 and names[item.name.strip()] == 1)
-            _decide(item, candidates, is_certain=is_certain, now=now)
+            if own := recorded(item):
+                _decide(item, own, now)
+                continue
+            candidates = _candidates(item)
+            is_certain = len(candidates) == 1 and names[item.name.strip()] == 1
+            _decide(item, candidates[0] if is_certain else None, now, candidates)
 
 
 def recorded(item: OperationItem) -> Conversation | None:
@@ -70,12 +72,13 @@ def _candidates(item: OperationItem) -> list[Conversation]:
     return [row for row in found if row.display_name == item.name.strip()]  # MariaDB also finds “refund” for “Refund”
 
 
-def _decide(item: OperationItem, candidates: list[Conversation], *, is_certain: bool, now: datetime) -> None:
-    values: dict[str, Any] = {"note": item.note | {"candidates": [row.pk for row in candidates]}}
-    if is_certain:
-        values |= {"state": State.DONE, "conversation": candidates[0], "error_code": "", "error_params": {}}
+def _decide(item: OperationItem, result: Conversation | None, now: datetime, candidates: Any = None) -> None:
+    """Record the decision. Without ``candidates``, the creation of the ``result`` is on record already."""
+    note = {} if candidates is None else {"candidates": [row.pk for row in candidates]}
+    values: dict[str, Any] = {"note": item.note | note}
+    if result is not None:
+        values |= {"state": State.DONE, "conversation": result, "error_code": "", "error_params": {}}
     with short_transaction():
         undecided = all_items().filter(pk=item.pk, state=State.UNKNOWN, conversation=None)
-        known = all_changes().filter(conversation__in=candidates, kind=Kind.CREATED)
-        if undecided.update(**values) and is_certain and not known.exists():
-            record_creation(candidates[0], by=Requester.of_item(item), recorded_at=now)
+        if undecided.update(**values) and result is not None and candidates is not None:
+            record_creation(result, by=Requester.of_item(item), recorded_at=now)

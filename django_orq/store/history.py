@@ -45,9 +45,8 @@ class Requester:
     def of_item(cls, item: OperationItem) -> "Requester":
         """The user who last requested an operation's item."""
         operation = item.operation
-        pk, name = operation.requested_by_pk, operation.requested_by
-        if item.note.get("retried"):
-            pk, name = operation.retried_by_pk, operation.retried_by
+        who = "retried_by" if item.note.get("retried") else "requested_by"
+        pk, name = getattr(operation, f"{who}_pk"), getattr(operation, who)
         since = item.sent_at if item.attempts > 1 else None
         return cls(pk=pk, name=name, operation=operation, repeats_since=since)
 
@@ -123,10 +122,8 @@ def take_over_deletion(row: Conversation, by: Requester, *, since: datetime) -> 
 def name_between(conversation: Conversation, since: datetime, until: datetime) -> str | None:
     """The name that a rename in Orq after ``since`` and before ``until`` set, by Orq's times, if it is on record."""
     renames = all_changes().filter(conversation=conversation, kind=Kind.RENAMED)
-    between = renames.filter(remote_updated_at__gt=since, remote_updated_at__lt=until).order_by(
-        "remote_updated_at", "pk"
-    )
-    return between.values_list("new_name", flat=True).last()
+    found = renames.filter(remote_updated_at__gt=since, remote_updated_at__lt=until)
+    return found.order_by("remote_updated_at", "pk").values_list("new_name", flat=True).last()
 
 
 def _requested(plan: Plan, request: Request) -> list[ConversationChange]:

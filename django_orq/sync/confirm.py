@@ -117,9 +117,7 @@ class Confirmation:
 
         def fence(plan: Plan) -> None:
             (change,) = plan.changes
-            is_gone = (
-                change.verdict is Verdict.SKIPPED and change.row is not None and change.row.deleted_at is not None
-            )
+            is_gone = change.verdict is Verdict.SKIPPED and bool(change.row and change.row.deleted_at)
             values["unlisted"] = self.run.unlisted + (row.confirmed_at is None and not is_gone)
             values["looked_up"] = self.run.looked_up + 1
             values["updated"] = self.run.updated + (change.verdict is Verdict.UPDATED)

@@ -409,7 +409,7 @@ class TestCreateOnce:
         incremental_run()
 
         item = OperationItem.objects.get()
-        assert (item.state, item.conversation) == ("done", Conversation.objects.get())
+        assert (item.state, item.conversation, item.note) == ("done", Conversation.objects.get(), {})
         assert ConversationChange.objects.count() == 1
 
     def test_creation_on_record_with_another_name_is_that_of_another_item(self, remote):
