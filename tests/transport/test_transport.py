@@ -64,7 +64,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def connect(server: "OrqSandbox | ScriptedServer", **options: object) -> ConversationService:
-    defaults = {"api_key": "sandbox-key", "base_url": server.base_url, "retries": QUICK, "total_seconds": 5.0}
+    defaults = {"api_key": "sandbox-key", "base_url": server.base_url, "retries": QUICK, "total_seconds": 30.0}
     return ConversationService(**(defaults | options))  # type: ignore[arg-type]
 
 
