@@ -279,10 +279,9 @@ def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -
     before, ours = change.row, change.remote
     replaced = overtaken_by = None
     if before is not None and before.remote_updated_at > seen.updated_at:
-        if before.display_name == ours.display_name:  # a sync mirrored our rename before we did
-            replaced = name_between(before, seen.updated_at, ours.updated_at)
-        elif before.remote_updated_at > ours.updated_at:
-            overtaken_by = before.display_name
+        is_ours = before.display_name == ours.display_name  # a sync mirrored our rename before we did
+        if is_ours or before.remote_updated_at > ours.updated_at:
+            overtaken_by = None if is_ours else before.display_name
             replaced = name_between(before, seen.updated_at, ours.updated_at)
         else:
             replaced = before.display_name

@@ -57,7 +57,7 @@ class OperationItem(models.Model):
     """The conversation to change; for a creation, the conversation that was created."""
     workspace = BytewiseCharField(_("workspace"), max_length=100)
     name = models.TextField(_("name"))
-    """The conversation's name when the operation was requested; for a creation, the name that it will get."""
+    """The conversation's name that the user saw, or that a retry may replace; for a creation, the name to give."""
     new_name = models.TextField(_("new name"), default="", blank=True)
     expected_updated_at = models.DateTimeField(null=True, editable=False)
     """The conversation's ``remote_updated_at`` that the user saw when requesting the change."""
@@ -73,7 +73,8 @@ class OperationItem(models.Model):
 
     For a rename: ``replaced``, a name set in Orq that it replaced, or ``overtaken``, a name set in Orq since. For a
     failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure. For a
-    creation whose outcome was unknown: ``candidates``, the keys of the conversations that a later sync found.
+    creation whose outcome was unknown: ``candidates``, the keys of the conversations that a later sync found. For an
+    item that is tried again: ``retried``, so that the change is recorded for the user who retried it.
     """
 
     class Meta:

@@ -258,31 +258,29 @@ def test_resume_goes_on_with_a_run_whose_budget_is_spent(remote, left):
     assert mirror_equals(remote)
 
 
-def test_approval_needs_a_name_where_the_login_has_none(remote, settings, monkeypatch):
+@pytest.fixture
+def held(remote, settings) -> SyncRun:
+    """A run that was stopped for review."""
     configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
     fill(remote, 3)
     orq_sync("--full")
     remote.remove(remote.conversations[0]["_id"])
     assert exit_code("--full") == 3
+    return SyncRun.objects.latest("pk")
+
+
+def test_approval_needs_a_name_where_the_login_has_none(held, monkeypatch):
     monkeypatch.setattr("getpass.getuser", raising(KeyError))
-    run = SyncRun.objects.latest("pk")
 
     with pytest.raises(CommandError, match="Use --by"):
-        orq_sync("--approve", str(run.pk))
-    orq_sync("--approve", str(run.pk), "--by", "anna")
+        orq_sync("--approve", str(held.pk))
+    orq_sync("--approve", str(held.pk), "--by", "anna")
 
-    run.refresh_from_db()
-    assert run.approvals[0]["by"] == "anna"
+    held.refresh_from_db()
+    assert held.approvals[0]["by"] == "anna"
 
 
-def test_run_stopped_for_review_says_how_to_approve_it(remote, settings, capsys):
-    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
-    fill(remote, 3)
-    orq_sync("--full")
-    remote.remove(remote.conversations[0]["_id"])
-
-    assert exit_code("--full") == 3
-    held = SyncRun.objects.latest("pk")
+def test_run_stopped_for_review_says_how_to_approve_it(capsys, held):
     assert f"orq_sync --approve {held.pk}" in capsys.readouterr().err
 
     SyncRun.objects.update(budget_until=held.started_at)
