@@ -188,9 +188,7 @@ class Workspace:
         DEFAULT_BASE_URL, _is_base_url, f"a URL like {DEFAULT_BASE_URL!r}, without user, password, query or fragment"
     )
     api_style: str = _option("snake", lambda value: value in API_STYLES, f"one of {', '.join(map(repr, API_STYLES))}")
-    project_id: str | None = _option(
-        None, lambda x: x is None or (isinstance(x, str) and x != ""), "a string, or None"
-    )
+    project_id: str | None = _option(None, lambda x: x is None or (x and isinstance(x, str)), "a string, or None")
     connect_timeout: float = _seconds(5.0)
     read_timeout: float = _seconds(30.0)
     page_size: int = _whole(MAX_PAGE_SIZE, MAX_PAGE_SIZE)

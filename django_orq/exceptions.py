@@ -253,13 +253,10 @@ class OutcomeUnknown(OrqError):
     """The request may or may not have taken effect. We do not send it again; the next full sync shows the outcome."""
 
     template = _("Orq may have completed the {operation} request ({reason}). The next full sync will show if it did.")
+    leaves_doubt = True
 
     operation: str
     reason: str
-
-    @property
-    def leaves_doubt(self) -> bool:
-        return True
 
 
 class MirrorContended(OrqError):
@@ -277,14 +274,11 @@ class MirrorBehind(OrqError):
     """
 
     template = _("Orq completed the {operation} request. Do not repeat it: the next full sync mirrors it if possible.")
+    leaves_doubt = True
 
     operation: str
     remote_id: str
     replaced: str | None = None
-
-    @property
-    def leaves_doubt(self) -> bool:
-        return True
 
 
 class _Kind(NamedTuple):

@@ -40,10 +40,9 @@ _TRANSPORT_OPTIONS = {
     **dict.fromkeys(("read_timeout", "write_timeout"), _TIMEOUT),  # RabbitMQ
     # One retry without delay, so that a broker's second address is tried as well.
     "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0,
-    "interval_max": 0,
+    **dict.fromkeys(("interval_start", "interval_step", "interval_max"), 0),
 }
+_CONNECTION: Any = {"connect_timeout": _TIMEOUT, "transport_options": _TRANSPORT_OPTIONS}
 
 
 class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before Celery 5.7
@@ -59,7 +58,7 @@ class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before 
         if more or options.get("producer") or options.get("connection") or self.app.conf.task_always_eager:
             return super().apply_async(args, kwargs, *more, **options)
         try:
-            with self._own_connection() as connection:
+            with self.app.connection_for_write(**_CONNECTION) as connection:
                 return self._publish(connection, args, kwargs, options)
         # No client library (for Redis an AttributeError), an unknown transport, no such folder.
         except (AttributeError, ImportError, LookupError, OSError) as error:
@@ -72,9 +71,6 @@ class BoundedTask(Task):  # type: ignore[type-arg] # takes no parameters before 
             return super().apply_async(args, kwargs, **options | {"connection": connection, "retry": False})
         except (*connection.connection_errors, *connection.channel_errors) as error:  # for example a wrong password
             raise self.OperationalError(str(error)) from error
-
-    def _own_connection(self) -> Any:
-        return self.app.connection_for_write(connect_timeout=_TIMEOUT, transport_options=_TRANSPORT_OPTIONS)
 
 
 @shared_task(name=SYNC, base=BoundedTask, ignore_result=True)

@@ -174,18 +174,11 @@ def _remove(rows: _Rows) -> int:
 def _unused(rows: _Rows) -> _Rows:
     """Return the tombstones that neither a relation of the project nor an unfinished operation refers to."""
     unfinished = all_items().filter(conversation=OuterRef("pk"), operation__finished_at=None)
-    referring = [~Exists(unfinished), *(~Exists(found) for found in _referring())]
-    return rows.filter(*referring).exclude(pk__in=_generically_referred(list(rows.values_list("pk", flat=True))))
-
-
-def _referring() -> Iterator[_Rows]:
-    """Yield the rows that refer to the outer query's row, for each relation of the project.
-
-    Our own models are not included: of these, only an unfinished operation keeps a tombstone.
-    """
-    for field in referring_fields():
+    referring = [~Exists(unfinished)]
+    for field in referring_fields():  # relations of the project; of our own rows, only unfinished operations matter
         pairs = {ours.attname: OuterRef(theirs.attname) for ours, theirs in field.related_fields}
-        yield rows_of(field.model).filter(**pairs)
+        referring.append(~Exists(rows_of(field.model).filter(**pairs)))
+    return rows.filter(*referring).exclude(pk__in=_generically_referred(list(rows.values_list("pk", flat=True))))
 
 
 def _generically_referred(pks: Sequence[int]) -> set[int]:

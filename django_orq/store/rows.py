@@ -38,7 +38,8 @@ def insert_rows(rows: Sequence[Columns]) -> None:
     into = f"INSERT INTO {_table(connection)} ({names})"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            types = ", ".join(f"{connection.ops.quote_name(column)} {_type(column, connection)}" for column in columns)
+            fields = ((name, Conversation._meta.get_field(name)) for name in columns)
+            types = ", ".join(f"{connection.ops.quote_name(name)} {each.db_type(connection)}" for name, each in fields)
             source = f"jsonb_to_recordset(%s::jsonb) AS new ({types})"
             for values in _encoded(ordered):
                 cursor.execute(f"{into} SELECT {names} FROM {source}", [values])  # noqa: S608 # names of our own columns
@@ -96,10 +97,6 @@ def _joined(parts: list[str]) -> str:
 
 def _table(connection: BaseDatabaseWrapper) -> str:
     return connection.ops.quote_name(Conversation._meta.db_table)
-
-
-def _type(column: str, connection: BaseDatabaseWrapper) -> str | None:
-    return Conversation._meta.get_field(column).db_type(connection)
 
 
 def _prepared(rows: Sequence[Columns], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Sequence[Any]]:

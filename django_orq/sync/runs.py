@@ -5,6 +5,7 @@ Runs are opened, paused, resumed, approved, cancelled and pruned here; ``slices`
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -226,13 +227,10 @@ def end(run_id: int, *, state: SyncRun.State, now: datetime, token: str | None =
     with transaction.atomic(using=using):
         if not ours.update(state=state, finished_at=now, **free, **values):
             return False
-        transaction.on_commit(lambda: _notify(run_id), using=using)
+        if sync_run_finished.has_listeners(SyncRun):
+            send = partial(sync_run_finished.send_robust, SyncRun)
+            transaction.on_commit(lambda: send(run=all_runs().get(pk=run_id)), using=using)
     return True
-
-
-def _notify(run_id: int) -> None:
-    if sync_run_finished.has_listeners(SyncRun):
-        sync_run_finished.send_robust(SyncRun, run=all_runs().get(pk=run_id))
 
 
 def adoptable(workspace: str) -> list[SyncRun]:
