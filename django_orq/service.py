@@ -109,6 +109,8 @@ class ConversationService:
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= conf.MAX_PAGE_SIZE:
             raise ValueError(f"limit must be a whole number from 1 to {conf.MAX_PAGE_SIZE}.")
+        if "" in (starting_after, ending_before):
+            raise ValueError("starting_after and ending_before must not be empty.")
         cursors = zip(_CURSORS[self._api_style], (starting_after, ending_before), strict=True)
         query = {name: cursor for name, cursor in cursors if cursor is not None}
         slash = "/" if self._api_style == "camel" else ""
@@ -219,7 +221,9 @@ class ConversationService:
 
 
 def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, str] | None = None) -> Call:
-    if not conversation_id.strip("."):  # quote() does not escape dots: “..” would lead to another path
+    if not (
+        isinstance(conversation_id, str) and conversation_id.strip(".")
+    ):  # quote() does not escape dots: “..” would lead to another path
         raise ValueError(f"conversation_id {conversation_id!r} is not a conversation id.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)

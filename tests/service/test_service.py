@@ -49,7 +49,14 @@ def test_limit_outside_of_1_to_100_is_refused_unsent(orq_sandbox, service, limit
     assert orq_sandbox.count() == 0
 
 
-@pytest.mark.parametrize("conversation_id", ["", ".", ".."])
+@pytest.mark.parametrize("cursor", ["starting_after", "ending_before"])
+def test_empty_cursor_is_refused_unsent(orq_sandbox, service, cursor):
+    with pytest.raises(ValueError, match="must not be empty"):
+        service.list(**{cursor: ""})
+    assert orq_sandbox.count() == 0
+
+
+@pytest.mark.parametrize("conversation_id", ["", ".", "..", None, 5])
 def test_id_that_is_no_path_segment_is_refused_unsent(orq_sandbox, service, conversation_id):
     for call in (service.retrieve, service.update, service.delete):
         with pytest.raises(ValueError, match="conversation_id"):
