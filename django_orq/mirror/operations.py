@@ -144,6 +144,7 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
         logs.log(logs.OPERATION_LEASE_LOST, operation=operation_id)
         return None
     except BaseException:
+        database.leave_broken_connection()
         with suppress(LeaseLost):
             execution.release()
         raise

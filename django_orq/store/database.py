@@ -44,10 +44,12 @@ def write_database() -> str:
 def leave_broken_connection() -> None:
     """Close the connection after a failure if it is no longer usable, so that the next statement opens a new one.
 
-    Does nothing inside a transaction of the caller, who has to end it first.
+    Call it after an interruption, too: a statement may have been under way. Does nothing inside a transaction of the
+    caller, who has to end it first.
     """
     connection = connections[write_database()]
     if not connection.in_atomic_block:
+        connection.errors_occurred = True  # Django does not know of interruptions, and would not check
         connection.close_if_unusable_or_obsolete()
 
 

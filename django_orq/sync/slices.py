@@ -80,6 +80,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress, interrupts
     except LeaseLost:
         raise
     except interrupts:
+        database.leave_broken_connection()
         claim.release()
     except orq.OrqError as error:
         _wait_or_fail(claim, error)
@@ -95,6 +96,7 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress, interrupts
             _fail(claim, error)
         raise
     except BaseException:
+        database.leave_broken_connection()
         with suppress(LeaseLost):
             claim.release()
         raise

@@ -18,7 +18,7 @@ from ..exceptions import APIError, CursorIgnored, MalformedResponse, OrqError, W
 from ..models import SyncRun
 from ..payloads import Page
 from ..service import ConversationService
-from ..store.database import kept_rows
+from ..store.database import kept_rows, leave_broken_connection
 from ..store.leases import LeaseLost
 from . import intervals
 from .batches import Batch, ReceivedPage
@@ -61,6 +61,7 @@ class Walk:
             self._end(wait=True)
         except BaseException as error:
             if not isinstance(error, LeaseLost):
+                leave_broken_connection()
                 with suppress(OrqError, DatabaseError):  # the first error says more
                     self._end(wait=isinstance(error, (OrqError, DatabaseError)))
             raise

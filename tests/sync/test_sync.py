@@ -1,9 +1,12 @@
 import logging
+import signal
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
@@ -14,6 +17,7 @@ from django_orq.models import Conversation, SyncRun, WorkspaceWait
 from django_orq.store import rate_limits
 from django_orq.store.database import DatabaseClock
 from django_orq.sync import batches, runs, slices
+from django_orq.sync.batches import Batch
 from django_orq.sync.claim import Claim
 from django_orq.sync.report import remarks
 
@@ -474,6 +478,34 @@ def test_connection_that_is_cut_makes_the_run_wait_and_it_goes_on_from_its_last_
     assert 1 <= run.pages <= 2  # the second page may have arrived before the connection was gone
 
     let_the_wait_pass()
+    assert (full_run().state, run.crashes) == ("succeeded", 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no statement that waits")
+def test_interruption_of_a_statement_leaves_neither_a_lease_nor_pages(remote, four_pages, monkeypatch):
+    sleep = {"postgresql": "SELECT pg_sleep(9)"}.get(connection.vendor, "SELECT SLEEP(9)")
+    monkeypatch.setattr(Batch, "is_due", False)  # so that the second page is not written yet
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    def wait(run: SyncRun) -> None:
+        if remote.count("list") == 2:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            connection.cursor().execute(sleep)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        run = slices.run_slice(
+            runs.open_run("default", "full").pk, on_progress=wait, interrupts=(SoftTimeLimitExceeded,)
+        )
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert (run.state, run.lease_until, run.token) == ("running", None, "")
+    assert run.pages == Conversation.objects.count() / 10 > 0
+    monkeypatch.undo()
     assert (full_run().state, run.crashes) == ("succeeded", 0)
 
 
