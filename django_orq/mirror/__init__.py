@@ -26,6 +26,7 @@ from ..models import Conversation, ConversationChange
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
 from ..service import ConversationService
 from ..store import rate_limits
+from ..store.creations import newest_row
 from ..store.database import DatabaseClock, all_rows, is_refusal, reason_of, write_database
 from ..store.history import Request, Requester, name_between
 from ..store.reconcile import mark_deleted, mark_missing, reconcile
@@ -67,8 +68,11 @@ def create_conversation(
     """
     clock = DatabaseClock(write_database())
     with _service(workspace, "create", clock, interactive=interactive) as service:
+        newest = newest_row()
         answer = _ask(clock, lambda: service.create(display_name=display_name))
-    (created,) = answer.conversations
+        (created,) = answer.conversations
+        if all_rows().filter(workspace=workspace, remote_id=created.remote_id, pk__lte=newest).exists():
+            raise OutcomeUnknown(operation="create", reason="Orq's answer shows an older conversation")
     with _or_behind(workspace, "create", created.remote_id):
         _mirror(answer, workspace, Request(kind=Kind.CREATED, by=Requester.of(by)))
         return _get(workspace, created.remote_id)
@@ -176,7 +180,8 @@ def _rename_unless_changed(
         if _has_changed(seen, conversation, expected):
             _mirror(current, conversation.workspace)
             _reload(conversation)
-            raise _changed(seen)
+            told = ("remote_id", "display_name", "updated_at", "updated_by_id")
+            raise ConversationChanged(**{field: getattr(seen, field) for field in told})
         if clock.now() - current.received_at < FRESH:  # otherwise this process was suspended: check again
             answer = _ask(clock, lambda: service.update(conversation_id=remote_id, display_name=name))
             if answer.conversations[0].display_name != name:
@@ -262,11 +267,6 @@ def _has_changed(seen: RemoteConversation, conversation: Conversation, expected:
     if seen.updated_at == expected:
         return False
     return expected != conversation.remote_updated_at or seen.display_name != conversation.display_name
-
-
-def _changed(seen: RemoteConversation) -> ConversationChanged:
-    told = ("remote_id", "display_name", "updated_at", "updated_by_id")
-    return ConversationChanged(**{name: getattr(seen, name) for name in told})
 
 
 def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:

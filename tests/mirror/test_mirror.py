@@ -21,7 +21,7 @@ from django_orq.exceptions import (
     ServerError,
     TransportError,
 )
-from django_orq.models import Conversation
+from django_orq.models import Conversation, ConversationChange
 from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
@@ -78,6 +78,22 @@ class TestCreate:
         assert not Conversation.objects.exists()
         full_run()
         assert Conversation.objects.get().display_name == "Perhaps"
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_answer_that_shows_an_older_conversation_leaves_the_outcome_unknown(self, remote, deleted):
+        older = verbs.create_conversation(display_name="Older")
+        body = json.dumps(only(remote) | {"displayName": "New"})
+        if deleted:
+            verbs.delete_conversation(older)
+        remote.fail("create", status=201, body=body, headers={"Content-Type": "application/json"})
+
+        with pytest.raises(OutcomeUnknown, match="shows an older conversation"):
+            verbs.create_conversation(display_name="New")
+
+        assert Conversation.objects.get().display_name == "Older"
+        assert [change.kind for change in ConversationChange.objects.order_by("pk")] == ["created", "deleted"][
+            : 1 + deleted
+        ]
 
     def test_refused_create_leaves_nothing(self, remote):
         remote.fail("create", status=429, headers={"Retry-After": "7"})
