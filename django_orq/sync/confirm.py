@@ -156,11 +156,11 @@ class Confirmation:
         ``gone`` is the number of rows that are not missing, because Orq returned them before, but now have a 404.
         """
         count = 0 if self._is_approved else self._due().filter(indexed_state=ConversationState.MISSING).count() + gone
-        if not count or count + self.run.tombstoned <= self._max_missing():
+        if not count or count + self.run.tombstoned <= self.max_missing():
             return {}
         return {"needs_approval": Approval.MASS_DELETE, "to_approve": left_to_confirm(self.run) if gone else count}
 
-    def _max_missing(self) -> int:
+    def max_missing(self) -> int:
         """How many rows may be missing without a review.
 
         0 if the list ended early, or if a run was approved although it could not verify its workspace, until a later

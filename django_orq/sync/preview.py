@@ -14,7 +14,7 @@ from ..store.rules import Change, Verdict, compare
 from . import intervals
 from .batches import Batch, Known, ReceivedPage
 from .claim import Claim
-from .confirm import due
+from .confirm import Confirmation, due
 from .readers import Readers
 from .walk import Walk
 
@@ -46,6 +46,8 @@ class Preview(Claim):
         run = SyncRun(workspace=alias, mode=mode, mirrored_before=before, intervals=parts, started_at=clock.now())
         super().__init__(run, workspace=workspace, clock=clock)
         self.found: defaultdict[str, Found] = defaultdict(Found)
+        self.max_missing = 0
+        """If more rows are missing, a full run stops for review before it looks them up."""
 
     def read(self, *, on_progress: Callable[[SyncRun], object]) -> OrqError | None:
         """Read the list from where it was left; return the error that ended it, or ``None`` at its end."""
@@ -54,6 +56,8 @@ class Preview(Claim):
             with closing(Readers(self, count=count)) as readers:
                 walk = Walk(self, readers, batch_class=_Comparison)
                 walk.read(must_stop=lambda: False, on_progress=on_progress)
+                self.run.ended_early = intervals.ended_early(self.run)
+                self.max_missing = Confirmation(self, readers).max_missing()
         except OrqError as error:
             return error
         return None

@@ -10,7 +10,7 @@ from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs
 
 from ..ordering import raising
-from ..walking import configure, fill, let_the_wait_pass, mirror_equals
+from ..walking import configure, fill, full_run, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
 
@@ -337,6 +337,20 @@ class TestDryRun:
         first_names = r"  New 21\n(  New \d+\n){19}  …\n"
         assert re.search(rf"To create: 22\n{first_names}To rename: 1\n  Ticket 2 → Renamed\n", output)
         assert (Conversation.objects.count(), SyncRun.objects.count()) == (3, 1)
+
+    @pytest.mark.parametrize(("limit", "says_so"), [(2, True), (3, False)])
+    def test_review_that_the_run_would_stop_for_is_said(self, remote, settings, limit, says_so, capsys):
+        configure(settings, MASS_DELETE_MIN=limit)
+        ids = fill(remote, 5)
+        orq_sync("--full")
+        for remote_id in ids[:3]:
+            remote.remove(remote_id)
+
+        exit_code("--full", "--dry-run")
+
+        stops = f"If more than {limit} are missing, the run stops for review before it looks them up."
+        assert (stops in capsys.readouterr().out) == says_so
+        assert bool(full_run().needs_approval) == says_so
 
     def test_names_cannot_control_the_terminal(self, remote, capsys):
         remote.add("\x1b[2JRefund\r\nDone.")

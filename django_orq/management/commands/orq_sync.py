@@ -175,7 +175,10 @@ class Command(OrqCommand):
             raise ValueError(_("--workspace, --all and --full cannot be combined with --resume or --approve."))
         runs.check_budget(max_seconds)
         if resume is not None:
-            return _resume(_find(resume), max_seconds)
+            if (run := _find(resume)).is_finished:
+                text = _("Sync run %(run)s cannot be resumed, because it has ended (state: %(state)s).")
+                raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
+            return runs.resume(run, max_seconds=max_seconds)
         if approve is not None:
             try:
                 by = options["by"] or getpass.getuser()
@@ -204,6 +207,9 @@ class Command(OrqCommand):
             self.stdout.write(f"{_HEADINGS[kind]}: {number(one.count)}")
             for name in [*one.names, "…"][: one.count]:
                 self.stdout.write("  " + "".join(one if one.isprintable() else "\ufffd" for one in name))
+        if preview.found["looked_up"].count > preview.max_missing:
+            text = _("If more than %(most)s are missing, the run stops for review before it looks them up.")
+            self.stdout.write(text % {"most": number(preview.max_missing)})
         return DIFFERENCES if found else 0
 
     def _work(self, run: SyncRun) -> SyncRun:
@@ -271,13 +277,6 @@ def _find(pk: int) -> SyncRun:
     if run is None:
         raise ValueError(_("There is no sync run %(run)s.") % {"run": pk})
     return run
-
-
-def _resume(run: SyncRun, max_seconds: float | None) -> SyncRun:
-    if run.is_finished:
-        text = _("Sync run %(run)s cannot be resumed, because it has ended (state: %(state)s).")
-        raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
-    return runs.resume(run, max_seconds=max_seconds)
 
 
 def _approve(run: SyncRun, by: str) -> SyncRun:
