@@ -50,6 +50,15 @@ def test_what_can_be_no_alias_is_wrong_usage(command, alias):
         call_command(*command.split(), "--workspace", alias)
 
 
+@pytest.mark.parametrize(("command", "code"), [("orq_doctor", 2), ("orq_health", 1), ("orq_sync", 1)])
+def test_invalid_settings_are_told_plainly(command, code):
+    outcome = run(command, DATABASE_URL="sqlite://:memory:", ORQ_BASE_URL="orq")
+
+    assert outcome.returncode == code
+    assert "BASE_URL" in outcome.stderr + outcome.stdout
+    assert "Traceback" not in outcome.stderr
+
+
 LOGGING = {
     "version": 1,
     "formatters": {"events": {"format": "{event}", "style": "{"}},

@@ -140,6 +140,7 @@ def _check_order(page: Page) -> Finding:
 
 class Command(OrqCommand):
     help = __doc__
+    requires_system_checks = ()  # this command reports invalid settings itself
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--workspace", type=alias, default=DEFAULT_ALIAS, help="alias in ORQ_WORKSPACES")
