@@ -1,7 +1,6 @@
 """What the admin classes share: the appearance of their pages, and views in addition to the stock ones."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from django.apps import apps
@@ -15,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from ..conf import workspace_aliases
+from ..conf import DEFAULT_ALIAS, workspace_aliases
 from ..models import SyncRun
 from ..store.database import never_atomic, write_database
 
@@ -47,7 +46,12 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
         if self.own_list is not None:
             # On the instance, so that it also applies if a subclass first inherits from a theme's admin class that has
             # a change list of its own.
-            vars(self)["get_changelist"] = partial(_based, self.own_list, self.get_changelist)
+            own, stock = self.own_list, self.get_changelist
+            vars(self)["get_changelist"] = lambda request: type(own.__name__, (own, stock(request)), {})
+
+    def get_workspaces(self, request: HttpRequest) -> list[str]:
+        """The workspaces that the user may choose, create and fetch in, and sync; for a subclass to limit."""
+        return known_aliases() or [DEFAULT_ALIAS]
 
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         """The fieldsets of a page. ``fieldsets`` or ``fields`` of a subclass replace them, except on the add page."""
@@ -105,10 +109,6 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
         """The path of our template, which is the same if a proxy of the model is registered."""
         model: Any = self.opts.concrete_model
         return f"admin/{model._meta.label_lower.replace('.', '/')}/{name}.html"
-
-
-def _based(own: type[ChangeList], get_changelist: Callable[..., type[ChangeList]], request: Any) -> type[ChangeList]:
-    return type(own.__name__, (own, get_changelist(request)), {})
 
 
 class ReadOnlyAdmin(OrqAdmin):

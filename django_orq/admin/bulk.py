@@ -108,7 +108,7 @@ class BulkAdmin(EditingAdmin):
         """Create conversations from a list of names, as one operation."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = SeveralForm(request.POST or None, initial=self.get_changeform_initial_data(request))
+        form = self._creating_form(request, SeveralForm)
         if request.method == "POST" and form.is_valid():
             return self._place(request, Verb.CREATE, form.item_requests)
         context: dict[str, Any] = {"form": form, "has_errors": bool(form.errors)}

@@ -24,7 +24,7 @@ from ..payloads import is_remote_id
 from ..store.database import write_database
 from ..sync.report import person
 from ..text import is_blank
-from .base import if_several, page_of, start_url
+from .base import if_several, known_aliases, page_of, start_url
 from .bulk import BulkAdmin
 from .changes import changes_url, history
 from .editing import LOGGED
@@ -117,7 +117,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
         """What a list without rows offers: deleted conversations that match, the one with this id, or a full sync."""
         if shown.result_count:
             return {}
-        asked, of_workspace = shown.query.strip(), Conversation.objects.filter(workspace=shown.workspace)
+        asked, of_workspace = shown.query.strip(), self.get_queryset(request).filter(workspace=shown.workspace)
         if is_remote_id(asked.lower()):
             is_unknown = not of_workspace.filter(remote_id=asked.lower()).exists()  # or else another filter hides it
             return {"unknown_id": asked.lower() if is_unknown and self.has_add_permission(request) else ""}
@@ -133,9 +133,10 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
     @method_decorator(require_POST)
     def fetch_view(self, request: HttpRequest) -> HttpResponse:
         """Mirror a conversation by its Orq id, and show it."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
         wanted = {name: request.POST.get(name, "") for name in ("remote_id", "workspace")}
+        others = {*known_aliases()}.difference(self.get_workspaces(request))
+        if not self.has_add_permission(request) or wanted["workspace"] in others:
+            raise PermissionDenied
         try:
             row = fetch_conversation(**wanted, interactive=True)
         except (OrqError, ImproperlyConfigured, ValueError) as error:
@@ -164,7 +165,8 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
 
     def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
-            return [(None, {"fields": (*if_several("workspace"), "display_name")})]
+            fields = ("workspace", "display_name") if len(self.get_workspaces(request)) > 1 else ("display_name",)
+            return [(None, {"fields": fields})]
         people: Any = {"remote_created_at": True, "creator": obj.created_by_id, "remote_updated_at": True}
         people |= {"updater": obj.updated_by_id, "shown_metadata": obj.metadata, "shown_extra": obj.extra}
         details = (*if_several("workspace"), "remote_id", *(name for name, content in people.items() if content))

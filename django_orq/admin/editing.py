@@ -72,7 +72,7 @@ class EditingAdmin(OrqAdmin):
         to_field = request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))
         if to_field and not self.to_field_allowed(request, to_field):
             raise DisallowedModelAdminToField(f"The field {to_field} cannot be referenced.")
-        form = CreateForm(request.POST or None, initial=self.get_changeform_initial_data(request))
+        form = self._creating_form(request, CreateForm)
         formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined] # not in the stubs
         if not all([form.is_valid(), all_valid(formsets)]):  # both, because each shows its own errors
             return render(form, inlines)
@@ -89,6 +89,10 @@ class EditingAdmin(OrqAdmin):
             text = gettext("You have already submitted this form. Check on the conversation's page what was saved.")
             self.message_user(request, text, messages.WARNING)
         return self.response_add(request, self._told(request, item.conversation))
+
+    def _creating_form(self, request: HttpRequest, form_class: Any) -> Any:
+        initial, workspaces = self.get_changeform_initial_data(request), self.get_workspaces(request)
+        return form_class(request.POST or None, initial=initial, workspaces=workspaces)
 
     def _create_once(self, request: HttpRequest, item_request: ItemRequest) -> tuple[OperationItem | None, bool]:
         """Create the conversation in Orq, once for each form, and report anything unusual.

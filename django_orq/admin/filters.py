@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, ConversationState, searching
 from ..payloads import first_id
-from .base import known_aliases
 
 
 class KnownChoiceFilter(admin.SimpleListFilter):
@@ -73,7 +72,7 @@ class WorkspaceFilter(KnownChoiceFilter):
     parameter_name = "workspace"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(alias, alias) for alias in known_aliases()]
+        return [(alias, alias) for alias in model_admin.get_workspaces(request)]
 
     def has_output(self) -> bool:
         """Return ``False`` if there is only one choice, unless it is selected."""

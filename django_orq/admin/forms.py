@@ -13,13 +13,11 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.translation import gettext, gettext_lazy as _
 
-from ..conf import DEFAULT_ALIAS
 from ..exceptions import ConversationChanged, InvalidName
 from ..mirror.operations import MAX_ITEMS, ItemRequest
 from ..models import Conversation
 from ..payloads import clean_display_name
 from ..text import number as localized
-from .base import known_aliases
 from .texts import explain_conflict
 
 _BUTTONS = "admin/django_orq/conversation/includes/conflict.html"
@@ -71,17 +69,16 @@ class _CreatingForm(forms.Form):
 
     workspace = forms.ChoiceField(label=_("Workspace"))
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, workspaces: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        aliases = known_aliases()
-        self.lone_workspace = aliases[0] if aliases else DEFAULT_ALIAS
-        if len(aliases) > 1 or self.data.get("workspace", self.lone_workspace) != self.lone_workspace:
-            self.fields["workspace"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined] # of a ChoiceField
-        else:
+        self._workspaces = workspaces
+        if len(workspaces) == 1 and self.data.get("workspace", workspaces[0]) == workspaces[0]:
             del self.fields["workspace"]
+        else:
+            self.fields["workspace"].choices = [(alias, alias) for alias in workspaces]  # type: ignore[attr-defined] # of a ChoiceField
 
     def _request(self, name: str) -> ItemRequest:
-        workspace = self.cleaned_data.get("workspace", self.lone_workspace)
+        workspace = self.cleaned_data.get("workspace", self._workspaces[0])
         return ItemRequest(conversation=Conversation(workspace=workspace, display_name=name))
 
 

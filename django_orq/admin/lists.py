@@ -132,10 +132,10 @@ class WorkspaceList(ChangeList):
     search_on = ""
     """The query string that continues the search."""
 
-    @cached_property
-    def workspaces(self) -> list[str]:
-        """The aliases to choose from: those in the settings, and others that have rows."""
-        return list(dict.fromkeys([*known_aliases(), *searching.workspaces(self.root_queryset)]))
+    def get_filters(self, request: HttpRequest) -> Any:
+        configured = known_aliases() and self.model_admin.get_workspaces(request)  # type: ignore[attr-defined] # of OrqAdmin
+        self.workspaces = list(dict.fromkeys([*configured, *searching.workspaces(self.root_queryset)]))
+        return super().get_filters(request)
 
     @cached_property
     def workspace(self) -> str:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from ..exceptions import ConversationChanged
 from ..mirror.operations import retry, retryable
 from ..models import Conversation, Operation, OperationItem, searching
-from ..store.database import all_items, all_operations, all_rows, write_database
+from ..store.database import all_items, all_rows, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_slice
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
@@ -140,10 +140,10 @@ class OperationAdmin(ReadOnlyAdmin):
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, operation_id: int) -> HttpResponse:
         """Try the items again that failed or whose outcome is unknown."""
-        operation = get_object_or_404(all_operations(), pk=operation_id)
+        operation = get_object_or_404(self.get_queryset(request), pk=operation_id)
         if not self.may_retry(request, operation):
             raise PermissionDenied
-        nothing = gettext("There is nothing left to do."), messages.WARNING
+        nothing = gettext("It is being retried already, or nothing is left to be retried."), messages.WARNING
         self.message_user(request, *(enqueue(operation) if retry(operation, by=request.user) else nothing))
         return HttpResponseRedirect(kept(self, request, self._url_to("change", operation.pk)))
 

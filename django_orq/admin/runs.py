@@ -13,7 +13,6 @@ from django.contrib.admin.utils import label_for_field
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
@@ -82,7 +81,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     # The list
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        asked, aliases = request.GET.get("workspace", ""), known_aliases() or [DEFAULT_ALIAS]
+        asked, aliases = request.GET.get("workspace", ""), self.get_workspaces(request)
         chosen = asked if asked in aliases else aliases[0] if len(aliases) == 1 else ""
         context: dict[str, Any] = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
         context["panel"] = partial(sync_panel, chosen, is_operator=request.user.is_superuser)
@@ -175,7 +174,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Start or resume a run of ``mode`` in ``workspace``."""
         workspace, mode = request.POST.get("workspace", DEFAULT_ALIAS), request.POST.get("mode", "")
-        self._check(request, views=mode != SyncRun.Mode.INCREMENTAL)
+        sees_new = mode == SyncRun.Mode.INCREMENTAL and page_of(request, self.admin_site, Conversation)
+        may = self.has_sync_permission(request) and (sees_new or self.has_view_permission(request))
+        if not may or workspace in {*known_aliases()}.difference(self.get_workspaces(request)):
+            raise PermissionDenied
         try:
             started = start(workspace, runs.check_mode(mode))
         except (ImproperlyConfigured, ValueError) as error:
@@ -207,8 +209,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return self._ask(request, run_id, "cancel", gettext("Cancel a sync run"))
 
     def _ask(self, request: HttpRequest, run_id: int, verb: str, title: str) -> HttpResponse:
-        self._check(request)
-        run = _find(run_id)
+        run = self._find(request, run_id)
         if run is None or not (run.needs_approval if verb == "approve" else not run.is_finished):
             return self._say_too_late(request, run_id)
         missing, back = self._missing(request, run), kept(self, request, self._url_to("change", run.pk))
@@ -221,8 +222,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
         ``entry`` is for the history, which is stored in English.
         """
-        self._check(request)
-        run = _find(run_id)
+        run = self._find(request, run_id)
         try:
             changed = run and act(run)
         except (ImproperlyConfigured, ValueError) as error:
@@ -235,9 +235,12 @@ class SyncRunAdmin(ReadOnlyAdmin):
         is_idle = changed.is_finished or changed.state == State.PAUSED
         return self._tell(request, Enqueued(run=changed) if is_idle else enqueue(changed))
 
-    def _check(self, request: HttpRequest, *, views: bool = True) -> None:
-        if not self.has_sync_permission(request) or (views and not self.has_view_permission(request)):
+    def _find(self, request: HttpRequest, run_id: int) -> SyncRun | None:
+        """The run, if there is one that the user may change."""
+        run: SyncRun | None = self.get_queryset(request).filter(pk=run_id).first()
+        if not (self.has_sync_permission(request) and self.has_view_permission(request, run)):
             raise PermissionDenied
+        return run
 
     def _missing(self, request: HttpRequest, run: SyncRun) -> str:
         """The URL of the list of missing conversations, if the user may see it; otherwise empty."""
@@ -254,7 +257,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return self._leave(request, one.run)
 
     def _say_too_late(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        run = _find(run_id)
+        run = self._find(request, run_id)
         text = gettext("There is no sync run %(run)s. Old runs are deleted automatically.")
         if run is not None:
             text = gettext("Nothing was changed: sync run %(run)s is in the state “%(state)s”.")
@@ -263,19 +266,11 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return self._leave(request, run)
 
     def _leave(self, request: HttpRequest, run: SyncRun | None = None) -> HttpResponse:
-        """Redirect to the run's page, or to the nearest one that the user may see."""
-        if self.has_view_permission(request):
-            url = self._url_to("changelist") if run is None else self._url_to("change", run.pk)
-            url = kept(self, request, url)
-        elif page_of(request, self.admin_site, Conversation):
-            url = url_to(self.admin_site, Conversation, "changelist")
-        else:
-            url = reverse("admin:index", current_app=self.admin_site.name)
-        return HttpResponseRedirect(url)
-
-
-def _find(run_id: int) -> SyncRun | None:
-    return all_runs().filter(pk=run_id).first()
+        """Redirect to the run's page, or to the conversations if the user may only see those."""
+        if not self.has_view_permission(request):
+            return HttpResponseRedirect(url_to(self.admin_site, Conversation, "changelist"))
+        url = self._url_to("changelist") if run is None else self._url_to("change", run.pk)
+        return HttpResponseRedirect(kept(self, request, url))
 
 
 def _zeros(run: SyncRun) -> list[str]:

@@ -697,7 +697,18 @@ class TestPage:
 
         assert set(operation.items.values_list("state", flat=True)) == {"done"}
         assert page_of(operation, "retry") not in text_of(admin_client.get(page_of(operation)))
-        assert "There is nothing left to do" in said(admin_client.post(page_of(operation, "retry")))[0]
+        assert "nothing is left to be retried" in said(admin_client.post(page_of(operation, "retry")))[0]
+
+    def test_second_click_on_retry_says_that_it_is_being_retried(self, remote, operation, admin_client):
+        remote.fail("update", status=500, times=None)
+        work_off(operation)
+
+        first, second = (said(admin_client.post(page_of(operation, "retry"))) for _click in range(2))
+
+        assert (first[0], second[-1]) == (
+            "Queued. This page shows the progress.",
+            "It is being retried already, or nothing is left to be retried.",
+        )
 
     def test_what_no_worker_takes_is_told(self, operation, admin_client, queue):
         long_ago = operation.requested_at - timedelta(minutes=3)
@@ -955,7 +966,7 @@ class TestPermissions:
     def test_each_endpoint(self, operation, name, method, permissions, allowed):
         response = getattr(user_with(*permissions), method)(page_of(operation, name))
 
-        refused = response.status_code == 403 or response.headers.get("Location") == reverse("admin:index")
+        refused = response.status_code in (403, 404) or response.headers.get("Location") == reverse("admin:index")
         assert refused == (name not in allowed)
         operation.refresh_from_db()
         assert operation.is_finished == (name != "retry" or name not in allowed)

@@ -264,9 +264,15 @@ def test_nonsense_and_wrong_settings_are_answered_with_a_message(remote, setting
 
 
 def test_whoever_may_not_see_runs_is_led_to_a_page_that_he_may_see(remote, queue):
-    assert sync_now(user_with("run_sync")).url == reverse("admin:index")
-    User.objects.all().delete()
     assert sync_now(user_with("run_sync", "view_conversation")).url == CONVERSATIONS
+
+
+def test_whoever_may_see_neither_conversations_nor_runs_can_start_none(remote, queue):
+    assert sync_now(user_with("run_sync")).status_code == 403
+    assert not SyncRun.objects.exists()
+    User.objects.all().delete()
+    assert sync_now(user_with("run_sync", "view_syncrun")).status_code == 302
+    assert SyncRun.objects.exists()
 
 
 def test_whoever_may_not_see_runs_can_only_fetch_what_is_new(remote, queue):

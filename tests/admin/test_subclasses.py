@@ -9,11 +9,17 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.urls import path
 from django.utils.html import format_html
+from django.utils.timezone import now
 
 from django_orq.admin import ConversationAdmin, ConversationChangeAdmin, OperationAdmin, SyncRunAdmin
+from django_orq.mirror.operations import ItemRequest, create_operation
 from django_orq.models import Conversation, ConversationChange, Operation, SyncRun
+from django_orq.store.history import Requester
+from django_orq.sync import runs
+from django_orq.testing import mirrored
 
 from ..references.models import Reference, Ticket
+from ..values import set_columns
 from ..walking import full_run
 from .test_admin import ACTIONS, plain, said, text_of, user_with
 from .test_admin_operations import work_off
@@ -72,6 +78,29 @@ class RunsOtherwise(SyncRunAdmin):
     change_form_template = "admin/change_form.html"
 
 
+class OfSales:
+    """What a project adds to let some users see and change one workspace only."""
+
+    def get_workspaces(self, request):
+        return ["sales"]
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).filter(workspace="sales")
+
+
+class RunsOfSales(OfSales, SyncRunAdmin):
+    pass
+
+
+class ConversationsOfSales(OfSales, ConversationAdmin):
+    pass
+
+
+class OwnOperations(OperationAdmin):
+    def get_queryset(self, request):
+        return super().get_queryset(request).filter(requested_by_pk=request.user.pk)
+
+
 def pages_of(name, model, admin_class):
     site = admin.AdminSite(name)
     site.register(model, ConversationAdmin)
@@ -83,12 +112,18 @@ def pages_of(name, model, admin_class):
     return path(f"{name}/", site.urls)
 
 
+sales = admin.AdminSite("sales")
+sales.register(Conversation, ConversationsOfSales)
+sales.register(SyncRun, RunsOfSales)
+sales.register(Operation, OwnOperations)
 urlpatterns = [
     pages_of("otherwise", Conversation, Otherwise),
     pages_of("fixed", Conversation, FixedName),
     pages_of("proxy", Ticket, ConversationAdmin),
+    path("sales/", sales.urls),
 ]
 LIST = "/otherwise/django_orq/conversation/"
+SALES = "/sales/django_orq/conversation/"
 PROXIES = "/proxy/references/ticket/"
 
 
@@ -256,3 +291,64 @@ def test_only_those_with_permissions_on_the_proxy_see_it(rows):
     User.objects.get().user_permissions.add(permission)
     assert user.get(PROXIES).status_code == 200
     assert user.get(f"{PROXIES}add/").status_code == 403
+
+
+@pytest.fixture
+def hidden(two_workspaces):
+    """A paused run and a deleted conversation of the workspace that the site “sales” hides."""
+    mirrored("Secret", deleted_at=now())
+    run = runs.open_run("default", "full")
+    runs.pause(run)
+    return run
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "approve", "cancel"])
+def test_run_that_a_subclass_hides_cannot_be_changed(hidden, admin_client, act):
+    assert "There is no sync run" in said(admin_client.post(f"/sales/django_orq/syncrun/{hidden.pk}/{act}/"))[0]
+
+    hidden.refresh_from_db()
+    assert hidden.state == "paused"
+
+
+def test_workspace_that_a_subclass_leaves_out_is_neither_synced_nor_written_to(hidden, remote, admin_client):
+    attempts = {
+        "/sales/django_orq/syncrun/start/": {"mode": "incremental"},
+        f"{SALES}fetch/": {"remote_id": remote.add("New")["_id"]},
+        f"{SALES}add/": {"display_name": "New", "_save": "Save"},
+        f"{SALES}create-several/": {"names": "New\nNewer"},
+    }
+
+    answers = [admin_client.post(url, {**fields, "workspace": "default"}) for url, fields in attempts.items()]
+
+    assert [answer.status_code for answer in answers] == [403, 403, 200, 200]
+    assert (remote.count(), SyncRun.objects.count(), Operation.objects.count()) == (0, 1, 0)
+
+
+def test_workspace_that_a_subclass_leaves_out_is_not_offered(hidden, remote, admin_client):
+    assert admin_client.get(SALES, {"workspace": "default"}).context["cl"].workspaces == ["sales"]
+    shown = admin_client.get("/sales/django_orq/syncrun/", {"workspace": "default"})
+    assert shown.context["chosen_workspace"] == "sales"
+    for page in ("add", "create-several"):
+        assert 'name="workspace"' not in text_of(admin_client.get(f"{SALES}{page}/"))
+
+    admin_client.post(f"{SALES}add/", {"display_name": "New", "_save": "Save"})
+
+    assert Conversation.objects.get(display_name="New").workspace == "sales"
+
+
+def test_search_says_nothing_of_deleted_conversations_that_a_subclass_hides(hidden, admin_client):
+    assert "Deleted conversations match" not in text_of(admin_client.get(SALES, {"q": "Secret"}))
+
+    set_columns(Conversation.objects.get(), workspace="sales")
+
+    assert "Deleted conversations match" in text_of(admin_client.get(SALES, {"q": "Secret"}))
+
+
+def test_operation_that_a_subclass_hides_cannot_be_retried(rows, remote, admin_client):
+    remote.fail("delete", status=400)
+    operation, _ = create_operation("delete", [ItemRequest(conversation=rows[0])], by=Requester(pk="4711"))
+    work_off(operation)
+
+    assert admin_client.post(f"/sales/django_orq/operation/{operation.pk}/retry/").status_code == 404
+
+    assert Operation.objects.get().is_finished
