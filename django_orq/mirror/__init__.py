@@ -20,7 +20,7 @@ from django.utils.timezone import is_naive
 from django.utils.translation import gettext
 
 from .. import exceptions, logs
-from ..conf import DEFAULT_ALIAS
+from ..conf import DEFAULT_ALIAS, get_workspace
 from ..exceptions import ConversationChanged, ConversationNotFound, MirrorBehind, OrqError, OutcomeUnknown
 from ..models import Conversation, ConversationChange
 from ..payloads import RemoteConversation, clean_display_name, is_remote_id
@@ -70,10 +70,10 @@ def create_conversation(
     with _service(workspace, "create", clock, interactive=interactive) as service:
         newest = newest_row()
         answer = _ask(clock, lambda: service.create(display_name=display_name))
-        (created,) = answer.conversations
+    (created,) = answer.conversations
+    with _or_behind(workspace, "create", created.remote_id):
         if all_rows().filter(workspace=workspace, remote_id=created.remote_id, pk__lte=newest).exists():
             raise OutcomeUnknown(operation="create", reason="Orq's answer shows an older conversation")
-    with _or_behind(workspace, "create", created.remote_id):
         _mirror(answer, workspace, Request(kind=Kind.CREATED, by=Requester.of(by)))
         return _get(workspace, created.remote_id)
 
@@ -150,6 +150,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
     if not is_remote_id(remote_id):
         text = gettext("remote_id must be “conv_” and 26 lower-case letters or digits, not %(given)s")
         raise ValueError(text % {"given": repr(remote_id)[:100]})
+    get_workspace(workspace)
     known = all_rows().filter(workspace=workspace, remote_id=remote_id).first()
     if known is not None:
         refresh_conversation(known, interactive=interactive)

@@ -131,6 +131,15 @@ class TestCreate:
         (record,) = [record for record in caplog.records if record.event == "request.not_mirrored"]
         assert "disk I/O error" in str(record.exc_info)
 
+    def test_database_that_fails_from_the_response_on_does_not_look_like_a_failed_create(self, remote):
+        def fail(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if remote.count("create"):
+                raise OperationalError("server closed the connection")
+            return run(sql, params, many, context)
+
+        with connection.execute_wrapper(fail), pytest.raises(MirrorBehind):
+            verbs.create_conversation(display_name="New")
+
     @pytest.mark.django_db(transaction=True)
     def test_wait_that_cannot_be_kept_does_not_hide_the_outcome(self, remote, caplog):
         remote.fail("create", status=502, applied=True, headers={"Retry-After": "20"})
