@@ -39,7 +39,7 @@ _FIELDS = {"created": "new", "tombstoned": "deleted"}
 """Columns of a run that have another name in the log."""
 
 OnProgress = Callable[[SyncRun], object]
-Interrupts = tuple[type[BaseException], ...]
+Interrupts = tuple[type[Exception], ...]
 
 
 def run_slice(
@@ -63,7 +63,10 @@ def run_slice(
     claim = Claim.take(run_id, workspace=workspace, clock=clock)
     if claim is None:
         return None
-    _log_claim(claim.run, before)
+    if before.started_at is None:
+        _log(logs.SYNC_RUN_STARTED, claim.run)
+    if claim.run.crashes > before.crashes:
+        _log(logs.SYNC_RUN_ADOPTED, claim.run, ("crashes",))
     try:
         _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress, interrupts)
     except LeaseLost:
@@ -79,22 +82,21 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress, interrupts
         _work(claim, stop=stop, on_progress=on_progress)
     except LeaseLost:
         raise
-    except interrupts:
+    except Exception as error:
         database.leave_broken_connection()
-        claim.release()
-    except orq.OrqError as error:
-        _wait_or_fail(claim, error)
-    except database.DATABASE_TROUBLE as error:
-        database.leave_broken_connection()
-        if database.is_contention(error):
+        if _is_interruption(error, interrupts):
+            claim.release()
+        elif isinstance(error, orq.OrqError):
+            _wait_or_fail(claim, error)
+        elif isinstance(error, database.DATABASE_TROUBLE) and database.is_contention(error):
             _wait_or_fail(claim, orq.MirrorContended())
-        else:
+        elif isinstance(error, database.DATABASE_TROUBLE):
             logs.log(logs.SYNC_RUN_DATABASE_FAILED, run=run.pk, workspace=run.workspace, exc_info=True)
             _wait_or_fail(claim, orq.Problem("database_trouble", error=type(error).__name__))
-    except Exception as error:
-        with suppress(LeaseLost):
-            _fail(claim, error)
-        raise
+        else:
+            with suppress(LeaseLost):
+                _fail(claim, error)
+            raise
     except BaseException:
         database.leave_broken_connection()
         with suppress(LeaseLost):
@@ -102,11 +104,11 @@ def _work_or_wait(claim: Claim, stop: float, on_progress: OnProgress, interrupts
         raise
 
 
-def _log_claim(run: SyncRun, before: SyncRun) -> None:
-    if before.started_at is None:
-        _log(logs.SYNC_RUN_STARTED, run)
-    if run.crashes > before.crashes:
-        _log(logs.SYNC_RUN_ADOPTED, run, ("crashes",))
+def _is_interruption(error: BaseException | None, interrupts: Interrupts) -> bool:
+    """Whether an error is an interruption, or followed from one: a database's driver may replace it by its own."""
+    while error is not None and not isinstance(error, interrupts):
+        error = error.__context__
+    return error is not None
 
 
 def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:

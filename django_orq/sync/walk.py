@@ -62,7 +62,7 @@ class Walk:
         except BaseException as error:
             if not isinstance(error, LeaseLost):
                 leave_broken_connection()
-                with suppress(OrqError, DatabaseError):  # the first error says more
+                with suppress(OrqError, DatabaseError, LeaseLost):  # the first error says more
                     self._end(wait=isinstance(error, (OrqError, DatabaseError)))
             raise
         return self._is_at_end
