@@ -151,9 +151,10 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     """
     get_workspace(run.workspace)
     stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")
-    if not reason or (known := stopped.filter(pk=run.pk).first()) is None:
+    if reason not in Approval.values or (known := stopped.filter(pk=run.pk).first()) is None:
         return None
-    if later := _superseding(known):
+    kind = Q() if reason == Approval.WORKSPACE else FULLY_CONFIRMED
+    if later := _all_complete(run.workspace).filter(kind, started_at__gt=known.started_at).order_by("-pk").first():
         text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
         raise ValueError(text % {"run": run.pk, "later": later.pk})
     newest = stopped.first() if reason == Approval.WORKSPACE else known
@@ -181,12 +182,6 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
         raise ValueError(text % {"run": other.pk if other else "?"}) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
     return run
-
-
-def _superseding(run: SyncRun) -> SyncRun | None:
-    """The later run that has superseded this stopped one."""
-    kind = Q() if run.needs_approval == Approval.WORKSPACE else FULLY_CONFIRMED
-    return _all_complete(run.workspace).filter(kind, started_at__gt=run.started_at).order_by("-pk").first()
 
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:

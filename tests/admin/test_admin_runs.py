@@ -695,6 +695,15 @@ def test_approved_run_reopens_once_and_says_who_approved_it(held_run, admin_clie
     assert page(held_run, "approve") not in shown
 
 
+@pytest.mark.parametrize("reason", [" ", "\0", "MASS_DELETE", "mass_delete "])
+def test_reason_that_is_none_approves_nothing(held_run, admin_client, queue, reason):
+    ended = full_run()
+    for run in (held_run, ended):
+        assert "Nothing was changed" in said(admin_client.post(page(run, "approve"), {"reason": reason}))
+        run.refresh_from_db()
+        assert (run.is_finished, run.approvals) == (True, [])
+
+
 def test_run_that_doubted_its_workspace_is_approved_and_starts_at_the_head(remote, admin_client, queue):
     remote.add("Ours")
     full_run()

@@ -184,7 +184,11 @@ class Command(OrqCommand):
                 by = options["by"] or getpass.getuser()
             except (KeyError, OSError):  # in a container with any user id
                 raise ValueError(_("Your login name is unknown. Use --by to give a name.")) from None
-            return runs.resume(_approve(_find(approve), by), max_seconds=max_seconds)
+            run = _find(approve)
+            if (approved := runs.approve(run, reason=run.needs_approval, by=by)) is None:
+                text = _("Sync run %(run)s does not need approval (state: %(state)s).")
+                raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
+            return runs.resume(approved, max_seconds=max_seconds)
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=options["fresh"])
 
@@ -277,14 +281,6 @@ def _find(pk: int) -> SyncRun:
     if run is None:
         raise ValueError(_("There is no sync run %(run)s.") % {"run": pk})
     return run
-
-
-def _approve(run: SyncRun, by: str) -> SyncRun:
-    approved = runs.approve(run, reason=run.needs_approval, by=by)
-    if approved is None:
-        text = _("Sync run %(run)s does not need approval (state: %(state)s).")
-        raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
-    return approved
 
 
 def _summary(run: SyncRun) -> str:
