@@ -113,9 +113,7 @@ def _check_rest() -> Iterator[CheckMessage]:
 def _check_celery() -> Iterator[CheckMessage]:
     if import_string("django_orq.tasks.has_no_broker")():  # tasks.py needs the models
         text = "Celery has no broker, so it tries RabbitMQ on this machine."
-        hint = (
-            "Set CELERY_BROKER_URL, or whatever your Celery app reads. If you only use commands, silence this check."
-        )
+        hint = "Set CELERY_BROKER_URL, or what your Celery app reads. If you only use commands, silence this check."
         yield _warning("W014", text, hint)
     for task, name, seconds in import_string("django_orq.tasks.time_limits")():
         if seconds and seconds <= TOTAL_SECONDS:
