@@ -53,6 +53,10 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
         """The workspaces that the user may choose, create and fetch in, and sync; for a subclass to limit."""
         return known_aliases() or [DEFAULT_ALIAS]
 
+    def may_use(self, request: HttpRequest, *aliases: str) -> bool:
+        """Whether the user may choose these workspaces; those that are not configured are reported elsewhere."""
+        return {*known_aliases()}.difference(self.get_workspaces(request)).isdisjoint(aliases)
+
     def own_fieldsets(self, request: HttpRequest, obj: Any) -> list[Any]:
         """The fieldsets of a page. ``fieldsets`` or ``fields`` of a subclass replace them, except on the add page."""
         return []

@@ -101,7 +101,7 @@ class BulkAdmin(EditingAdmin):
         if len(forms) == 1 and "stay" in request.POST:  # from the page of this conversation
             return HttpResponseRedirect(self._url_to("change", forms[0].instance.pk))
         if not changed:
-            self.message_user(request, gettext("You did not change any name, so nothing was saved."), messages.INFO)
+            self.message_user(request, gettext("No name was changed, so nothing was saved."), messages.INFO)
         return self._back(request)
 
     def create_several_view(self, request: HttpRequest) -> HttpResponse:
@@ -152,7 +152,10 @@ class BulkAdmin(EditingAdmin):
 
     def _place(self, request: HttpRequest, verb: Operation.Verb, item_requests: Sequence[ItemRequest]) -> HttpResponse:
         """Record the operation, notify a worker, and redirect to its page."""
-        token = posted_token(request)
+        if verb == Verb.CREATE and not self.may_use(request, *(one.conversation.workspace for one in item_requests)):
+            raise PermissionDenied
+        rows = [(one.conversation, one.new_name) for one in item_requests]
+        token = posted_token(request, [(row.pk, row.workspace, name or row.display_name) for row, name in rows])
         operation, is_new = create_operation(verb, item_requests, by=request.user, form_token=token)
         already = gettext("You have already submitted this form. This page shows the operation that it started.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))

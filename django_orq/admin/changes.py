@@ -24,8 +24,8 @@ from .lists import CUT, MAX_LISTED, BoundedPaginator, ChangesList, ExportingAdmi
 from .texts import name_all, told_change
 
 MAX_PEOPLE = 30
-_NEWEST = 1_000
-"""The people who made so many of the newest changes are offered in the filter."""
+NEWEST = 1_000
+"""The people who made so many of the newest changes, or requested so many operations, are offered in the filter."""
 TIMELINE = 10
 
 
@@ -38,8 +38,8 @@ class PersonFilter(admin.SimpleListFilter):
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        newest = all_changes().filter(workspace=self._workspace).order_by("-recorded_at", "-pk")[:_NEWEST]
-        found: dict[str, Any] = {change.actor_id: change for change in newest if change.actor_id}
+        newest = model_admin.get_queryset(request).filter(workspace=self._workspace).order_by("-recorded_at", "-pk")
+        found: dict[str, Any] = {change.actor_id: change for change in newest[:NEWEST] if change.actor_id}
         self.offered = list(found.values())[:MAX_PEOPLE]
         return [(change.actor_id, lazy(getattr, str)(change, "who")) for change in self.offered]
 
@@ -126,7 +126,7 @@ def timeline(request: HttpRequest, site: admin.AdminSite, row: Any) -> dict[str,
 
 def history(log_entries: QuerySet[Any], row: Any, *, ours: Iterable[str]) -> list[Any]:
     """Our record as log entries of the admin, with others than ``ours``, the oldest first."""
-    newest: list[Any] = list(all_changes().filter(conversation=row).order_by("-recorded_at", "-pk")[:_NEWEST])
+    newest: list[Any] = list(all_changes().filter(conversation=row).order_by("-recorded_at", "-pk")[:NEWEST])
     name_all(newest[0].workspace if newest else "", newest)
     others = log_entries.exclude(change_message__in=ours)
     return sorted([*map(_log_entry, newest), *others], key=attrgetter("action_time"))

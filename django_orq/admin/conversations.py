@@ -17,14 +17,14 @@ from django.utils.timezone import now
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from ..exceptions import OrqError, explain
+from ..exceptions import OrqError
 from ..mirror import fetch_conversation
 from ..models import Conversation, ConversationChange, ConversationState, SyncRun, searching
 from ..payloads import is_remote_id
 from ..store.database import write_database
 from ..sync.report import person
 from ..text import is_blank
-from .base import if_several, known_aliases, page_of, start_url
+from .base import if_several, page_of, start_url
 from .bulk import BulkAdmin
 from .changes import changes_url, history
 from .editing import LOGGED
@@ -134,16 +134,12 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
     def fetch_view(self, request: HttpRequest) -> HttpResponse:
         """Mirror a conversation by its Orq id, and show it."""
         wanted = {name: request.POST.get(name, "") for name in ("remote_id", "workspace")}
-        others = {*known_aliases()}.difference(self.get_workspaces(request))
-        if not self.has_add_permission(request) or wanted["workspace"] in others:
+        if not (self.has_add_permission(request) and self.may_use(request, wanted["workspace"])):
             raise PermissionDenied
         try:
             row = fetch_conversation(**wanted, interactive=True)
         except (OrqError, ImproperlyConfigured, ValueError) as error:
-            text = explain_refusal(error)
-            if isinstance(error, OrqError):
-                text = explain(error.code, error.params, for_operator=False)
-            self.message_user(request, text, messages.ERROR)
+            self.message_user(request, explain_refusal(error), messages.ERROR)
             return HttpResponseRedirect(self._url_to("changelist"))
         return HttpResponseRedirect(self._url_to("change", row.pk))
 
@@ -165,7 +161,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
 
     def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
-            fields = ("workspace", "display_name") if len(self.get_workspaces(request)) > 1 else ("display_name",)
+            fields = ("workspace", "display_name") if len(self.get_workspaces(request)) != 1 else ("display_name",)
             return [(None, {"fields": fields})]
         people: Any = {"remote_created_at": True, "creator": obj.created_by_id, "remote_updated_at": True}
         people |= {"updater": obj.updated_by_id, "shown_metadata": obj.metadata, "shown_extra": obj.extra}

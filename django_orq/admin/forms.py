@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
@@ -208,10 +209,14 @@ def digest_of_names(rows: Sequence[Conversation]) -> str:
     return str(crc32(repr(sorted((row.pk, row.display_name) for row in rows)).encode(errors="replace")))
 
 
-def posted_token(request: HttpRequest) -> str | None:
-    """The token of the submitted form, so that a form submitted several times is processed once."""
+def posted_token(request: HttpRequest, content: object = "") -> str | None:
+    """A token of the submitted form, so that it is processed once if it is submitted several times.
+
+    With the ``content`` that counts, it is processed again if that was changed after the browser's Back button.
+    """
     token = request.POST.get("form_token", "")
-    return token if re.fullmatch("[0-9a-f]{32}", token) else None
+    digest = blake2b(f"{token}{content}".encode(errors="replace"), digest_size=16).hexdigest()
+    return digest if re.fullmatch("[0-9a-f]{32}", token) else None
 
 
 def _parse_moment(text: Any) -> datetime | None:

@@ -141,7 +141,7 @@ class WorkspaceList(ChangeList):
     def workspace(self) -> str:
         """The alias in the query string; without a valid one, ``default``, or else the first one."""
         choices = (self.params.get("workspace", ""), DEFAULT_ALIAS, *self.workspaces)
-        return next((alias for alias in choices if alias in self.workspaces), DEFAULT_ALIAS)
+        return next((one for one in choices if one in self.workspaces), "" if known_aliases() else DEFAULT_ALIAS)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         known = super().get_filters_params(params) | {"workspace": [self.workspace]}

@@ -19,20 +19,16 @@ from ..store.database import all_items, all_rows, write_database
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_slice
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
-from .changes import MAX_PEOPLE, changes_url
-from .filters import DaysFilter, KnownChoiceFilter
+from .changes import MAX_PEOPLE, NEWEST, RecordedFilter, changes_url
+from .filters import KnownChoiceFilter
 from .lists import NewestList, found_by_id, kept, newest
 from .texts import explain_item, local
 
 State, Verb = OperationItem.State, Operation.Verb
 _FINISHED = (State.DONE, State.FAILED, State.UNKNOWN)
-_NEWEST = 1_000
-"""Who requested so many of the newest operations is offered in the filter."""
 
 
-class RequestedFilter(DaysFilter):
-    title = _("day")
-    parameters = ("since", "until")
+class RequestedFilter(RecordedFilter):
     column = "requested_at"
 
 
@@ -42,7 +38,7 @@ class RequesterFilter(KnownChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         operations = newest(model_admin.get_queryset(request)).order_by("-pk")
-        names = filter(None, operations.values_list("requested_by", flat=True)[:_NEWEST])
+        names = filter(None, operations.values_list("requested_by", flat=True)[:NEWEST])
         return [(name, name) for name in [*dict.fromkeys(names)][:MAX_PEOPLE]]
 
 
@@ -105,12 +101,15 @@ class OperationAdmin(ReadOnlyAdmin):
         conversations = admin_of(self.admin_site, Conversation)
         if not self.has_view_permission(request, operation) or conversations is None:
             return False
+        items = retryable(operation).select_related("conversation")
         if operation.verb == Verb.CREATE:
-            return bool(conversations.has_add_permission(request))
-        rows = [item.conversation for item in retryable(operation).select_related("conversation")]
+            is_allowed = conversations.may_use(request, *(item.workspace for item in items))
+            return bool(is_allowed and conversations.has_add_permission(request))
+        rows = {item.conversation for item in items if item.conversation is not None}
+        shown = conversations.get_queryset(request).filter(pk__in=[row.pk for row in rows]).count()
         deletes = operation.verb == Verb.DELETE
         may = conversations.has_delete_permission if deletes else conversations.has_change_permission
-        return may(request) and all(may(request, row) for row in rows if row is not None and row.deleted_at is None)
+        return shown == len(rows) and may(request) and all(may(request, row) for row in rows if row.deleted_at is None)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
         operations = _counted(super().get_queryset(request))

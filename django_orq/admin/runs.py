@@ -26,7 +26,7 @@ from ..sync import runs
 from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
-from .base import ReadOnlyAdmin, if_several, known_aliases, page_of, start_url, url_to
+from .base import ReadOnlyAdmin, if_several, page_of, start_url, url_to
 from .changes import changes_url
 from .filters import KnownChoiceFilter, WorkspaceFilter
 from .lists import NewestList, kept, sync_panel
@@ -176,7 +176,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         workspace, mode = request.POST.get("workspace", DEFAULT_ALIAS), request.POST.get("mode", "")
         sees_new = mode == SyncRun.Mode.INCREMENTAL and page_of(request, self.admin_site, Conversation)
         may = self.has_sync_permission(request) and (sees_new or self.has_view_permission(request))
-        if not may or workspace in {*known_aliases()}.difference(self.get_workspaces(request)):
+        if not (may and self.may_use(request, workspace)):
             raise PermissionDenied
         try:
             started = start(workspace, runs.check_mode(mode))

@@ -61,6 +61,8 @@ def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | Non
 
 def explain_refusal(error: Exception) -> str:
     """Say why the request was refused. Only operators are told what is wrong with the settings."""
+    if isinstance(error, OrqError):
+        return exceptions.explain(error.code, error.params, for_operator=False)
     return _cause("not_configured", {"problem": ""}) if isinstance(error, ImproperlyConfigured) else str(error)
 
 

@@ -19,7 +19,7 @@ from django_orq.store.reconcile import reconcile
 
 from ..references.models import Reference
 from ..values import answer, at, conversation, set_columns
-from .test_admin import user_with
+from .test_admin import said, user_with
 
 pytestmark = pytest.mark.django_db
 NAMES = "admin:django_orq_conversation"
@@ -353,6 +353,14 @@ def test_mirrored_id_that_another_filter_hides_is_not_called_unknown(admin_clien
     text = text_of(admin_client.get(LIST, {"q": row.remote_id, "created_since": "2026-01-01"}))
 
     assert "not mirrored" not in text
+
+
+def test_fetching_from_a_workspace_that_cannot_be_is_refused(admin_client, remote):
+    posted = {"remote_id": remote.add("One")["_id"], "workspace": "\0"}
+
+    assert "Ask the site's administrator" in said(admin_client.post(reverse(f"{NAMES}_fetch"), posted))[0]
+
+    assert remote.count() == 0
 
 
 def test_fetching_needs_the_permission_to_add(remote):

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from django_orq.mirror import operations
-from django_orq.models import Conversation, Operation
+from django_orq.models import Conversation, Operation, OperationItem
 
 from .test_admin import user_with
 from .test_admin_list import LIST, text_of
@@ -33,6 +33,16 @@ def test_one_operation_creates_a_conversation_for_each_line(admin_client, remote
     operations.work_slice(operation.pk)
     assert sorted(Conversation.objects.values_list("display_name", flat=True)) == ["Refund 1", "Refund 1", "Refund 2"]
     assert len(remote) == 3
+
+
+def test_form_that_is_filled_in_anew_after_the_back_button_is_another_operation(admin_client, remote):
+    form = form_of(admin_client)
+
+    for names in ("Refund 1\nRefund 2", "Refund 3\nRefund 4", "Refund 3\nRefund 4"):
+        admin_client.post(SEVERAL, form | {"names": names})
+
+    items = OperationItem.objects.order_by("pk").values_list("name", flat=True)
+    assert [*items] == ["Refund 1", "Refund 2", "Refund 3", "Refund 4"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.timezone import now
 
 from django_orq.admin import ConversationAdmin, ConversationChangeAdmin, OperationAdmin, SyncRunAdmin
+from django_orq.mirror import create_conversation
 from django_orq.mirror.operations import ItemRequest, create_operation
 from django_orq.models import Conversation, ConversationChange, Operation, SyncRun
 from django_orq.store.history import Requester
@@ -88,6 +89,19 @@ class OfSales:
         return super().get_queryset(request).filter(workspace="sales")
 
 
+class OfNobody(ConversationAdmin):
+    def get_workspaces(self, request):
+        return []
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).none()
+
+
+class UntoldChanges(ConversationChangeAdmin):
+    def get_queryset(self, request):
+        return super().get_queryset(request).exclude(new_name="Secret")
+
+
 class RunsOfSales(OfSales, SyncRunAdmin):
     pass
 
@@ -116,11 +130,16 @@ sales = admin.AdminSite("sales")
 sales.register(Conversation, ConversationsOfSales)
 sales.register(SyncRun, RunsOfSales)
 sales.register(Operation, OwnOperations)
+sales.register(ConversationChange, UntoldChanges)
+nobody = admin.AdminSite("nobody")
+nobody.register(Conversation, OfNobody)
+nobody.register(Operation, OperationAdmin)
 urlpatterns = [
     pages_of("otherwise", Conversation, Otherwise),
     pages_of("fixed", Conversation, FixedName),
     pages_of("proxy", Ticket, ConversationAdmin),
     path("sales/", sales.urls),
+    path("nobody/", nobody.urls),
 ]
 LIST = "/otherwise/django_orq/conversation/"
 SALES = "/sales/django_orq/conversation/"
@@ -352,3 +371,49 @@ def test_operation_that_a_subclass_hides_cannot_be_retried(rows, remote, admin_c
     assert admin_client.post(f"/sales/django_orq/operation/{operation.pk}/retry/").status_code == 404
 
     assert Operation.objects.get().is_finished
+
+
+@pytest.mark.parametrize(("workspace", "answer"), [("default", 403), ("sales", 302)])
+@pytest.mark.parametrize("verb", ["create", "delete"])
+def test_operation_is_retried_only_where_the_user_may_still_do_it(
+    two_workspaces, remote, admin_client, admin_user, workspace, answer, verb
+):
+    row = mirrored("Refund", workspace=workspace)
+    remote.fail(verb, status=400)
+    operation, _ = create_operation(verb, [ItemRequest(conversation=row)], by=admin_user)
+    work_off(operation)
+    page = f"/sales/django_orq/operation/{operation.pk}/"
+    assert (f"{page}retry/" in text_of(admin_client.get(f"{page}change/"))) == (answer == 302)
+
+    assert admin_client.post(f"{page}retry/").status_code == answer
+
+    assert Operation.objects.get().is_finished == (answer == 403)
+
+
+def test_deleted_conversation_is_created_again_only_where_the_user_may_create(hidden, admin_client, monkeypatch):
+    monkeypatch.delattr(OfSales, "get_queryset")
+    for workspace, answer in (("default", 403), ("sales", 302)):
+        row = set_columns(Conversation.objects.get(), workspace=workspace)
+        assert admin_client.post(f"{SALES}create-again/", {"selected": str(row.pk)}).status_code == answer
+
+    assert Operation.objects.count() == 1
+
+
+def test_whoever_has_no_workspace_learns_nothing_of_any(hidden, admin_client):
+    runs.cancel(hidden)
+    listed = admin_client.get("/nobody/django_orq/conversation/")
+
+    assert (listed.context["cl"].workspace, "Last run" in text_of(listed)) == ("", False)
+    shown = text_of(admin_client.post("/nobody/django_orq/conversation/add/", {"display_name": "New"}))
+    assert 'name="workspace"' in shown
+    assert "This field is required." in shown
+
+
+def test_people_of_changes_that_a_subclass_hides_are_not_offered(remote, admin_client):
+    for name, by in (("Secret", "informant"), ("Refund", "clerk")):
+        create_conversation(display_name=name, by=by)
+
+    shown = text_of(admin_client.get("/sales/django_orq/conversationchange/"))
+
+    assert "clerk" in shown
+    assert "informant" not in shown
