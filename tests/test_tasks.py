@@ -101,6 +101,15 @@ def test_second_delivery_of_a_message_does_nothing(remote, queue):
     assert run.pages == 1
 
 
+def test_message_for_a_run_that_was_pruned_does_nothing(remote, queue):
+    run = runs.open_run("default", "full")
+    SyncRun.objects.filter(pk=run.pk).delete()
+
+    tasks.walk_conversations(run.pk)
+
+    assert (remote.count(), messages(queue)) == (0, [])
+
+
 def test_nothing_is_enqueued_before_the_callers_transaction_is_committed(remote, queue):
     with transaction.atomic():
         tasks.sync_conversations(mode="full")

@@ -52,15 +52,15 @@ def run_slice(
     """Work on a run for about ``seconds`` (by default the workspace's ``SLICE_SECONDS``), or until it ends.
 
     Returns the run as it is afterwards: still running, waiting, or finished. Returns ``None`` if the run cannot be
-    claimed or the claim was lost, because it is finished or paused, has to wait, or is out of budget, or because
-    another worker has it. If the run fails, it is recorded as failed and the error is raised. An exception of
+    claimed or the claim was lost, because it is finished, paused or deleted, has to wait, or is out of budget, or
+    because another worker has it. If the run fails, it is recorded as failed and the error is raised. An exception of
     ``interrupts``, such as that of a soft time limit, ends the slice early: pages that were received are written, and
     the rest is left to the next slice.
     """
-    before = all_runs().get(pk=run_id)
-    workspace = get_workspace(before.workspace)
-    clock = DatabaseClock(write_database())
-    claim = Claim.take(run_id, workspace=workspace, clock=clock)
+    before = all_runs().filter(pk=run_id).first()
+    if before is None:
+        return None
+    claim = Claim.take(run_id, workspace=get_workspace(before.workspace), clock=DatabaseClock(write_database()))
     if claim is None:
         return None
     if before.started_at is None:
@@ -68,9 +68,9 @@ def run_slice(
     if claim.run.crashes > before.crashes:
         _log(logs.SYNC_RUN_ADOPTED, claim.run, ("crashes",))
     try:
-        _work_or_wait(claim, time.monotonic() + (seconds or workspace.slice_seconds), on_progress, interrupts)
+        _work_or_wait(claim, time.monotonic() + (seconds or claim.workspace.slice_seconds), on_progress, interrupts)
     except LeaseLost:
-        logs.log(logs.SYNC_RUN_LEASE_LOST, run=run_id, workspace=workspace.alias)
+        logs.log(logs.SYNC_RUN_LEASE_LOST, run=run_id, workspace=before.workspace)
         return None
     return claim.run
 
