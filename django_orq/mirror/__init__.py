@@ -111,7 +111,7 @@ def rename_conversation(
         request = Request(kind=Kind.RENAMED, by=requester, seen=seen if was_sent else None) if is_ours else None
         plan = _mirror(answer, workspace, request)
         _reload(conversation)
-    return _renamed(conversation, plan, seen)
+        return _renamed(conversation, plan, seen)
 
 
 def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> None:
@@ -154,8 +154,8 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
     known = all_rows().filter(workspace=workspace, remote_id=remote_id).first()
     if known is not None:
         refresh_conversation(known, interactive=interactive)
-        return known
-    _retrieve(workspace, remote_id, DatabaseClock(write_database()), interactive=interactive)
+    else:
+        _retrieve(workspace, remote_id, DatabaseClock(write_database()), interactive=interactive)
     return _get(workspace, remote_id)
 
 
@@ -296,4 +296,5 @@ def _get(workspace: str, remote_id: str) -> Conversation:
 
 
 def _reload(conversation: Conversation) -> None:
-    conversation.refresh_from_db(using=write_database())
+    with suppress(Conversation.DoesNotExist):  # ``orq_prune`` has just deleted the tombstone
+        conversation.refresh_from_db(using=write_database())

@@ -3,15 +3,20 @@
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 
 from django_orq import mirror as verbs
+from django_orq.exceptions import MirrorBehind
 from django_orq.models import Conversation
 from django_orq.testing import OrqSandbox
 
+from ..ordering import meanwhile
 from ..threads import in_thread
+from ..values import set_columns
 from ..walking import full_run, incremental_run, mirror_equals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,3 +151,34 @@ def test_no_rename_of_two_at_once_is_lost_silently(remote, row, time):
     loser = "Theirs" if winner == "Ours" else "Ours"
     assert outcomes[winner].replaced == loser or outcomes[loser].overtaken_by == winner
     assert mirror_equals(remote)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="two connections can't use SQLite's memory at the same time")
+def test_tombstone_that_is_pruned_meanwhile_does_not_hide_what_became_of_the_request(remote, row):
+    def prune(*args: object) -> None:
+        QuerySet(Conversation).filter(remote_id=row.remote_id)._raw_delete("default")
+
+    set_columns(row, deleted_at=row.mirrored_at)
+    meanwhile(remote, "retrieve", "before", lambda: in_thread(prune).join())
+    fetched = verbs.fetch_conversation(remote_id=row.remote_id)
+    assert (fetched.display_name, fetched.deleted_at) == ("Middle", None)
+
+    row = set_columns(fetched, deleted_at=fetched.mirrored_at)
+    meanwhile(remote, "delete", "before", lambda: in_thread(prune).join())
+    verbs.delete_conversation(row)
+    assert len(remote) == 2
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="two connections can't use SQLite's memory at the same time")
+def test_database_that_fails_after_a_sync_mirrored_our_rename_does_not_look_like_a_failed_rename(remote, row):
+    def fail(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and "new_name" in sql and "old_name" not in sql:
+            raise OperationalError("server closed the connection")
+        return run(sql, params, many, context)
+
+    meanwhile(remote, "update", "after", lambda: in_thread(full_run).join())
+
+    with connection.execute_wrapper(fail), pytest.raises(MirrorBehind):
+        verbs.rename_conversation(row, display_name="Renamed")
+
+    assert remote.get(row.remote_id)["displayName"] == "Renamed"
