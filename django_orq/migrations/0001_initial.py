@@ -359,7 +359,6 @@ class Migration(migrations.Migration):
                 ),
                 ("requested_by_pk", models.CharField(default="", editable=False, max_length=255)),
                 ("retried_by", models.CharField(blank=True, default="", max_length=255, verbose_name="retried by")),
-                ("retried_by_pk", models.CharField(default="", editable=False, max_length=255)),
                 ("requested_at", models.DateTimeField(auto_now_add=True, verbose_name="requested")),
                 ("total", models.PositiveIntegerField(default=0, verbose_name="conversations")),
             ],

@@ -104,7 +104,7 @@ def retry(operation: Operation, *, by: Any) -> bool:
     the operation is unfinished.
     """
     who = Requester.of(by)
-    reset = {"finished_at": None, "trouble_since": None, "retried_by": who.name[:255], "retried_by_pk": who.pk}
+    reset = {"finished_at": None, "trouble_since": None, "retried_by": who.name[:255]}
     with transaction.atomic(using=write_database()):
         ended = all_operations().filter(pk=operation.pk, finished_at__isnull=False)
         if not (retryable(operation).exists() and ended.update(**reset)):
@@ -114,7 +114,7 @@ def retry(operation: Operation, *, by: Any) -> bool:
             item.name = item.error_params["display_name"]
             item.save(using=write_database(), update_fields=["expected_updated_at", "name"])
         fresh = {"state": State.PENDING, "attempts": 0, "error_code": "", "error_params": {}}
-        retryable(operation).update(**fresh, note={"retried": True})
+        retryable(operation).update(**fresh, note={"retried_by": [who.pk, who.name]})
     return True
 
 

@@ -26,7 +26,6 @@ class Operation(Work):
     """The name of a user. Not a foreign key, because users may be in another database."""
     requested_by_pk = models.CharField(max_length=255, default="", editable=False)
     retried_by = models.CharField(_("retried by"), max_length=255, default="", blank=True)
-    retried_by_pk = models.CharField(max_length=255, default="", editable=False)
     requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
     total = models.PositiveIntegerField(_("conversations"), default=0)
 
@@ -74,7 +73,7 @@ class OperationItem(models.Model):
     For a rename: ``replaced``, a name set in Orq that it replaced, or ``overtaken``, a name set in Orq since. For a
     failure: the seconds in ``retry_after``, and whether the item was ``skipped`` after an earlier failure. For a
     creation whose outcome was unknown: ``candidates``, the keys of the conversations that a later sync found. For an
-    item that is tried again: ``retried``, so that the change is recorded for the user who retried it.
+    item that is tried again: ``retried_by``, the user for whom the change is recorded: key and name.
     """
 
     class Meta:

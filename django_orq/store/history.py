@@ -45,8 +45,7 @@ class Requester:
     def of_item(cls, item: OperationItem) -> "Requester":
         """The user who last requested an operation's item."""
         operation = item.operation
-        who = "retried_by" if item.note.get("retried") else "requested_by"
-        pk, name = getattr(operation, f"{who}_pk"), getattr(operation, who)
+        pk, name = item.note.get("retried_by") or (operation.requested_by_pk, operation.requested_by)
         since = item.sent_at if item.attempts > 1 else None
         return cls(pk=pk, name=name, operation=operation, repeats_since=since)
 

@@ -645,6 +645,20 @@ class TestUnknownCreations:
 
         assert sorted(entries()) == [("created", None, "A", "here", "carol"), ("created", None, "B", "here", "bob")]
 
+    def test_creation_that_a_second_person_did_not_retry_is_the_firsts(self, remote, row, is_late):
+        wanted = [ItemRequest(conversation=Conversation(workspace="default", display_name=name)) for name in "AB"]
+        operation, _is_new = operations.create_operation("create", wanted, by=Requester(pk="7", name="carol"))
+        remote.fail("create", status=500, times=2)
+        operations.work_slice(operation.pk)
+        remote.fail("create", drop="after")
+        remote.fail("create", status=500)
+        for name in ("bob", "anna"):  # anna can only retry “B”
+            assert operations.retry(operation, by=name)
+            operations.work_slice(operation.pk)
+        full_run()
+
+        assert sorted(entries()) == [("created", None, "A", "here", "bob"), ("created", None, "B", "here", "anna")]
+
     def test_another_creation_of_that_name_is_under_way(self, remote, row, is_late):
         item = self.create(remote, "New", is_applied=False)
         wanted = ItemRequest(conversation=Conversation(workspace="default", display_name="New"))
