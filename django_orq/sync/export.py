@@ -26,8 +26,11 @@ COLUMNS = {
 }
 """The columns of each model, in this order."""
 _HEADINGS = {"conversation__remote_id": "remote_id", "indexed_state": "state", "fields": "changed_metadata"}
-_FORMULA = re.compile(r"(^|[;\r\n])(?=[=+\-@\t\r\n])")
-"""What a spreadsheet program takes for a formula. In many countries it expects semicolons between the columns."""
+_FORMULA = re.compile(r'(^|[;\r\n]"*)(?=[=+\-@\t\r\n])')
+"""What a spreadsheet program takes for a formula. In many countries it expects semicolons between the columns.
+
+A quote after a semicolon opens the next column.
+"""
 _Values = dict[str, Any]
 
 

@@ -75,7 +75,9 @@ def test_formula_is_exported_as_text(admin_client, name):
     assert row["display_name"] == f"'{name}"
 
 
-@pytest.mark.parametrize("name", ["\n=1", "Refund;=1+1", "Refund\n@SUM(A1)", "Refund;;=1+1"])
+@pytest.mark.parametrize(
+    "name", ["\n=1", "Refund;=1+1", "Refund\n@SUM(A1)", "Refund;;=1+1", 'Refund;"=1+1', 'Refund;""=1+1"']
+)
 def test_formula_after_what_may_separate_cells_is_exported_as_text(admin_client, name):
     mirrored(name)
 
