@@ -39,8 +39,8 @@ class PersonFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         newest = model_admin.get_queryset(request).filter(workspace=self._workspace).order_by("-recorded_at", "-pk")
-        found: dict[str, Any] = {change.actor_id: change for change in newest[:NEWEST] if change.actor_id}
-        self.offered = list(found.values())[:MAX_PEOPLE]
+        found: dict[str, Any] = {change.actor_id: change for change in [*newest[:NEWEST]][::-1] if change.actor_id}
+        self.offered = sorted(found.values(), key=attrgetter("pk"), reverse=True)[:MAX_PEOPLE]
         return [(change.actor_id, lazy(getattr, str)(change, "who")) for change in self.offered]
 
     def has_output(self) -> bool:

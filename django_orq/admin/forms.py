@@ -30,7 +30,7 @@ class NameField(forms.CharField):
     def __init__(self, **options: Any) -> None:
         # "auto" suits names in any writing direction. There is no maxlength, because browsers count some characters
         # twice, and also count blanks around the name.
-        super().__init__(widget=AdminTextInputWidget(attrs={"dir": "auto"}), **options)
+        super().__init__(widget=AdminTextInputWidget(attrs={"dir": "auto"}), strip=False, **options)
 
     def clean(self, value: Any) -> str:
         try:
@@ -40,7 +40,7 @@ class NameField(forms.CharField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Whether the user changed the name. Browsers remove line breaks from an input, which does not count."""
-        return "".join((initial or "").splitlines()).strip() != (data or "").strip()
+        return bool((data or "").strip() != initial and data != (initial or "").translate({10: None, 13: None}))
 
 
 class _TextField(forms.CharField):

@@ -186,7 +186,7 @@ def test_create_with_unknown_outcome_says_that_it_may_exist(remote, admin_client
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
-    [("", "required"), ("   ", "required"), ("n" * 101, "at most 100 characters"), ("a\tb", "control characters")],
+    [("", "required"), ("   ", "needs a name"), ("n" * 101, "at most 100 characters"), ("a\tb", "control characters")],
 )
 def test_bad_name_is_refused_beside_its_field_and_nothing_is_sent(remote, admin_client, name, complaint):
     response = save_new(admin_client, name)

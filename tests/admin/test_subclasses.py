@@ -245,6 +245,18 @@ def test_name_from_orq_that_was_not_changed_is_neither_sent_nor_validated(remote
     assert not row.changes.exists()
 
 
+@pytest.mark.parametrize("name", ["Refund ", "\xa0Refund", "Ref\u2028und", "Ref\x0bund"])
+def test_white_space_that_the_user_removed_is_removed_in_orq(remote, admin_client, name):
+    remote.add(name)
+    full_run()
+
+    row = Conversation.objects.get()
+
+    rename(admin_client, f"{LIST}{row.pk}/change/", row, "Refund", **noted(""))
+
+    assert [item["displayName"] for item in remote.conversations] == ["Refund"]
+
+
 def test_name_that_a_subclass_makes_read_only_is_never_sent(rows, remote, admin_client):
     url = f"/fixed/django_orq/conversation/{rows[0].pk}/change/"
     assert 'name="display_name"' not in text_of(admin_client.get(url))
@@ -407,6 +419,16 @@ def test_whoever_has_no_workspace_learns_nothing_of_any(hidden, admin_client):
     shown = text_of(admin_client.post("/nobody/django_orq/conversation/add/", {"display_name": "New"}))
     assert 'name="workspace"' in shown
     assert "This field is required." in shown
+
+
+def test_person_is_offered_by_the_newest_name(remote, admin_client, admin_user):
+    for name in ("admin", "anna.meier"):
+        admin_user.username = name
+        create_conversation(display_name=f"By {name}", by=admin_user)
+
+    shown = text_of(admin_client.get("/sales/django_orq/conversationchange/"))
+
+    assert re.findall(r'<a href="\?actor=\d+">([^<]*)</a>', shown) == ["anna.meier"]
 
 
 def test_people_of_changes_that_a_subclass_hides_are_not_offered(remote, admin_client):
