@@ -157,7 +157,7 @@ class BulkAdmin(EditingAdmin):
         rows = [(one.conversation, one.new_name) for one in item_requests]
         token = posted_token(request, [(row.pk, row.workspace, name or row.display_name) for row, name in rows])
         operation, is_new = create_operation(verb, item_requests, by=request.user, form_token=token)
-        already = gettext("You have already submitted this form. This page shows the operation that it started.")
+        already = gettext("You have already submitted this form. Nothing was started again.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))
         return self._show_operation(request, operation)
 

@@ -68,7 +68,7 @@ def enqueue(operation: Operation) -> tuple[str, int]:
     enqueue_slice(operation)
     operation.refresh_from_db(using=write_database())
     if operation.ticket:
-        return gettext("Queued. This page shows the progress."), messages.SUCCESS
+        return gettext("Queued for a worker."), messages.SUCCESS
     return gettext(
         "The request is saved, but no worker could be notified. The next sync that a worker runs will process it."
     ), messages.WARNING

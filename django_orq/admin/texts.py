@@ -55,7 +55,7 @@ def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | Non
         text = gettext("Someone else renamed it to “%(name)s” right afterwards.")
         said.append(text % {"name": isolated(overtaken)})
     if behind:
-        said.append(gettext("This is not shown here yet. The next full sync will show it."))
+        said.append(gettext("This is not shown here yet. The next full sync shows it, if the database accepts it."))
     return " ".join(said)
 
 

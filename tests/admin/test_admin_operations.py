@@ -706,7 +706,7 @@ class TestPage:
         first, second = (said(admin_client.post(page_of(operation, "retry"))) for _click in range(2))
 
         assert (first[0], second[-1]) == (
-            "Queued. This page shows the progress.",
+            "Queued for a worker.",
             "It is being retried already, or nothing is left to be retried.",
         )
 
