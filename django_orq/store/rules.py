@@ -159,12 +159,12 @@ def same_json(ours: Any, theirs: Any) -> bool:
 
     PostgreSQL returns a large float as an integer.
     """
-    if ours == theirs:
-        return True
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return ours is theirs
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return ours.keys() == theirs.keys() and all(same_json(ours[key], theirs[key]) for key in ours)
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(map(same_json, ours, theirs))
     if isinstance(ours, int) and isinstance(theirs, float):
         return abs(ours) < 10**309 and float(ours) == theirs
-    return False
+    return bool(ours == theirs)

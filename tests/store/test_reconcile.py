@@ -361,3 +361,12 @@ def _insert(remote: Any) -> None:
         mirrored_at=at(0),
     )
     QuerySet(Conversation).bulk_create([row])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(True, 1), (0, False), ([1], [True]), ({"on": False}, {"on": 0})], ids=str
+)
+def test_truth_and_number_are_different_values(before, after):
+    mirror(answer(conversation(metadata={"flag": before})))
+
+    assert verdict_of(answer(conversation(metadata={"flag": after}), asked=200)) is Verdict.UPDATED
