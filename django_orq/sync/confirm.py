@@ -13,13 +13,14 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
 from ..exceptions import ConversationNotFound, MalformedResponse, OrqError
 from ..models import Conversation, ConversationState, SyncRun
 from ..payloads import RejectedItem, RemoteConversation
 from ..store import rejected
-from ..store.database import DatabaseClock, kept_rows, short_transaction, write_database
+from ..store.database import DatabaseClock, is_refusal, kept_rows, reason_of, short_transaction, write_database
 from ..store.reconcile import mark_gone, reconcile, unmark
 from ..store.rules import CONFIRMED_FOR, Answer, Plan, Verdict
 from . import intervals, runs
@@ -102,10 +103,7 @@ class Confirmation:
         elif isinstance(found, ConversationNotFound):
             return False
         elif isinstance(found, MalformedResponse) and found.status == 200:  # it exists, but cannot be mirrored
-            item = RejectedItem(remote_id=row.remote_id, digest="", reason=found.reason, excerpt="")
-            rejected.record([item], run=self.run, seen_at=request.received_at)
-            self.run.rejected += 1
-            self.run.looked_up += 1
+            self._reject(row, found.reason, request)
         else:
             raise found
         return True
@@ -124,8 +122,18 @@ class Confirmation:
             values["restored"] = self.run.restored + (change.verdict is Verdict.RESTORED)
             self._claim.save(values)
 
-        reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
-        self._claim.apply(values)
+        try:
+            reconcile(answer, workspace=self.run.workspace, fence=fence, run=self.run)
+            self._claim.apply(values)
+        except DatabaseError as error:
+            if not is_refusal(error):
+                raise
+            self._reject(row, f"the database refused it: {reason_of(error)}", request)
+
+    def _reject(self, row: Conversation, reason: str, request: Request) -> None:
+        item = RejectedItem(remote_id=row.remote_id, digest="", reason=reason, excerpt="")
+        rejected.record([item], run=self.run, seen_at=request.received_at)
+        self.run.rejected, self.run.looked_up = self.run.rejected + 1, self.run.looked_up + 1
 
     def _tombstone(self, gone: Sequence[Conversation], *, asked_at: datetime, upto: Conversation) -> None:
         now = self._clock.latest()

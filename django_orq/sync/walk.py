@@ -85,8 +85,9 @@ class Walk:
     def _end(self, *, wait: bool) -> None:
         """Write everything that was received; with ``wait``, also what is still under way."""
         for request in self._readers.drain() if wait else ():
-            with suppress(OrqError):
-                request.owner.receive(request, only_next=True)
+            if isinstance(request.owner, _Reading):  # and not one that proves something
+                with suppress(OrqError):
+                    request.owner.receive(request, only_next=True)
         self._write()
 
     def _write(self, *, only_due: bool = False) -> None:

@@ -2,18 +2,27 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection
 from django.db.models import F, QuerySet
 
 from django_orq import mirror as verbs
+from django_orq.conf import get_workspace
 from django_orq.exceptions import ConversationNotFound
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.store import database
+from django_orq.store.database import DatabaseClock
 from django_orq.sync import batches, confirm, runs, slices
+from django_orq.sync.claim import Claim
+from django_orq.sync.readers import Readers, retrieve
 from django_orq.sync.report import counts, remarks
+from django_orq.sync.walk import Walk
 from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
@@ -883,3 +892,33 @@ class TestApproval:
 
         with pytest.raises(ValueError, match="superseded"):
             approve(doubted)
+
+
+def test_missing_conversation_whose_new_name_the_database_refuses_is_a_rejected_item(remote, ids):
+    def refuse(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("UPDATE") and "Refused" in str(params):
+            raise IntegrityError("CHECK constraint failed")
+        return run(sql, params, many, context)
+
+    remote.rename(ids[10], "Refused")
+    remote.hidden.add(ids[10])
+    remote.remove(ids[20])
+
+    with connection.execute_wrapper(refuse):
+        run = full_run()
+
+    assert (run.state, run.rejected, run.tombstoned, run.looked_up) == ("partial", 1, 1, 2)
+    assert "the database refused it" in RejectedPayload.objects.get().reason
+    assert states(ids[10], ids[20]) == ["missing", "deleted"]
+
+
+def test_request_for_a_proof_that_is_under_way_when_a_walk_ends_is_left_alone(remote, ids):
+    run = runs.open_run("default", "full")
+    claim = Claim.take(run.pk, workspace=get_workspace(), clock=DatabaseClock("default"))
+    with closing(Readers(claim, count=2)) as readers:
+        walk = Walk(claim, readers)
+        readers.request(object(), "retrieve", partial(retrieve, ids[0]))
+
+        walk._end(wait=True)
+
+    assert remote.count("retrieve") == 1
