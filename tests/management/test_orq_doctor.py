@@ -258,6 +258,14 @@ def test_mirror_of_another_workspace_is_said(filled, settings):
         assert re.search("none of the mirrored conversations.*API_KEY and BASE_URL", Verdict().only_failing())
 
 
+def test_empty_list_of_another_workspace_is_said(filled, settings):
+    full_run()
+    with OrqSandbox() as other:
+        configure(settings, BASE_URL=other.base_url)
+
+        assert "none of the mirrored conversations" in Verdict().only_failing()
+
+
 @pytest.mark.parametrize(("server", "style", "other"), [("camel", "snake", "camel"), ("filled", "camel", "snake")])
 def test_server_of_the_other_style_is_found_by_its_path(request, settings, server, style, other):
     request.getfixturevalue(server)

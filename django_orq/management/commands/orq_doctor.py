@@ -54,7 +54,7 @@ class _Examination:
                 newest = max(page.ids)
                 yield self._check_retrieval(newest)
                 yield self._check_cursor(page, newest)
-                yield from self._check_mirror(page)
+            yield from self._check_mirror(page)
         except OrqError as error:
             yield Finding(text=error.message, remedy=self._remedy(error))
 
