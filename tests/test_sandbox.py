@@ -492,6 +492,11 @@ def test_times_after_and_any_operation(orq_sandbox, client):
     assert client.retrieve(ABSENT)[0] == 404
 
 
+def test_no_times_are_none(orq_sandbox, client):
+    orq_sandbox.fail("list", times=0, status=500)
+    assert client.send("GET", PATH)[0] == 200
+
+
 def test_a_fault_without_a_kind_or_with_an_unknown_operation_is_refused(orq_sandbox):
     with pytest.raises(ValueError, match="Specify a fault"):
         orq_sandbox.fail("list", applied=True)

@@ -62,7 +62,7 @@ class FaultPlan:
 
     def add(self, fault: Fault, *, skip: int, times: float) -> None:
         with self._lock:
-            self._planned.append(_Planned(fault, skip, times))
+            self._planned += [_Planned(fault, skip, times)] if times > 0 else []
 
     def take(self, operation: str | None) -> Fault:
         """Return the fault that affects this request and count it as used; without one, a fault that does nothing."""
