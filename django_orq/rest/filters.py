@@ -124,12 +124,8 @@ class MirrorPagination(pagination.CursorPagination):
             cursor = super().decode_cursor(request)
         except NotFound:
             raise InvalidCursor from None
-        # A client may have altered it.
-        if (
-            cursor
-            and cursor.position is not None
-            and not _POSITIONS.get(self.ordering[0].removeprefix("-"), bool)(str(cursor.position))
-        ):
+        is_position = _POSITIONS.get(self.ordering[0].removeprefix("-"), bool)
+        if cursor and cursor.position is not None and not is_position(str(cursor.position)):  # a client altered it
             raise InvalidCursor
         return cursor
 
@@ -165,10 +161,8 @@ class ConversationPagination(MirrorPagination):
         response = super().get_paginated_response(data)
         back_to = self.searched_back_to
         response.data["searched_back_to"] = back_to and TimeField().to_representation(created_at(back_to))
-        older = back_to and replace_query_param(
-            remove_query_param(self.url, self.cursor_query_param), "before", back_to
-        )
-        response.data["search_older"] = older
+        url = remove_query_param(self.url, self.cursor_query_param)
+        response.data["search_older"] = back_to and replace_query_param(url, "before", back_to)
         return response
 
 

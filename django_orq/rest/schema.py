@@ -45,9 +45,7 @@ class ErrorSerializer(Serializer[Any]):
     code = CharField(help_text=_("A stable code, for programs."))
     message = CharField(help_text=_("A message to show to users."))
     remote_status = IntegerField(allow_null=True, help_text=_("The HTTP status of Orq's response; null if none."))
-    errors: Any = DictField(
-        required=False, help_text=_("400: the messages, by the names of fields or query parameters.")
-    )
+    errors: Any = DictField(required=False, help_text=_("400: the messages, by names of fields or parameters."))
     hint = CharField(required=False, help_text=_("504: what to do if the request may have taken effect."))
     remote_id = CharField(required=False, help_text=_("202: the id of the conversation that was created or changed."))
     replaced = CharField(required=False, allow_null=True, help_text=_("202: someone else's name that yours replaced."))
