@@ -105,7 +105,7 @@ def remarks(run: SyncRun, *, for_terminal: bool = False, format_time: FormatTime
     found.extend(not_taken(run, for_terminal=for_terminal))
     found += [counted_in_words(counter, counted) for counter in _COUNTED if (counted := getattr(run, counter))]
     if run.ended_early:
-        found.append(_("Orq’s list ended early: some mirrored conversations are not in it."))
+        found.append(_("Orq’s list ended early: it did not reach what had been mirrored before."))
     if run.needs_approval:
         found.extend(_needs_review(run, for_terminal=for_terminal))
     return found + [_approved(approval, format_time) for approval in run.approvals]
