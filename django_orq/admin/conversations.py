@@ -17,6 +17,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from ..conf import DEFAULT_ALIAS
 from ..exceptions import OrqError
 from ..mirror import fetch_conversation
 from ..models import Conversation, ConversationChange, ConversationState, SyncRun, searching
@@ -100,7 +101,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Offer the workspace of the list that the user comes from."""
         of_list = QueryDict(request.GET.get("_changelist_filters", ""))
-        return {"workspace": of_list.get("workspace")} | super().get_changeform_initial_data(request)
+        return {"workspace": of_list.get("workspace", DEFAULT_ALIAS)} | super().get_changeform_initial_data(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"start_url": start_url(request, self.admin_site)}
@@ -161,8 +162,8 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
 
     def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
-            fields = ("workspace", "display_name") if len(self.get_workspaces(request)) != 1 else ("display_name",)
-            return [(None, {"fields": fields})]
+            # The first one only if there are several to choose from.
+            return [(None, {"fields": ("workspace", "display_name")[len(self.get_workspaces(request)) == 1 :]})]
         people: Any = {"remote_created_at": True, "creator": obj.created_by_id, "remote_updated_at": True}
         people |= {"updater": obj.updated_by_id, "shown_metadata": obj.metadata, "shown_extra": obj.extra}
         details = (*if_several("workspace"), "remote_id", *(name for name, content in people.items() if content))

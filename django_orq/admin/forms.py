@@ -92,7 +92,7 @@ class CreateForm(_CreatingForm, _NameForm):
 
 
 class SeveralForm(_CreatingForm):
-    names = forms.CharField(label=_("Names"), widget=AdminTextareaWidget(attrs={"dir": "auto", "rows": 15}))
+    names = forms.CharField(label=_("Names"), strip=False, widget=AdminTextareaWidget({"dir": "auto", "rows": 15}))
 
     def clean_names(self) -> list[str]:
         """Return the names, one from each line that is not blank."""

@@ -50,7 +50,8 @@ def test_form_that_is_filled_in_anew_after_the_back_button_is_another_operation(
     [
         ("Refund\n\tA\tB\nInvoice", "Line 2: A name can&#x27;t contain control characters"),
         ("Refund\n" + 101 * "x", "Line 2: A name can have at most 100 characters."),
-        ("\n \n", "This field is required."),
+        ("\n \n", "Write 1 to 1,000 names, one per line."),
+        ("\n\nRefund\n" + 101 * "x", "Line 4: A name can have at most 100 characters."),
         ("\u200b", "Line 1: A conversation needs a name."),
         ("x\n" * 1_001, "Write 1 to 1,000 names, one per line."),
     ],
@@ -81,3 +82,12 @@ def test_page_needs_the_permission_to_add():
 
     assert "Create several" not in text_of(viewer.get(LIST))
     assert viewer.get(SEVERAL).status_code == viewer.post(SEVERAL, {"names": "x"}).status_code == 403
+
+
+def test_workspace_of_the_list_is_suggested(admin_client, settings):
+    settings.ORQ_WORKSPACES = {alias: {"API_KEY": "key"} for alias in ("archive", "default", "sales")}
+    for query, suggested in (({}, "default"), ({"workspace": "sales"}, "sales")):
+        listed = text_of(admin_client.get(LIST, query))
+        (url,) = re.findall(f'href="({SEVERAL}[^"]*)"', listed)
+        for page in (url, url.replace("create-several", "add")):
+            assert f'<option value="{suggested}" selected>' in text_of(admin_client.get(page.replace("&amp;", "&")))
