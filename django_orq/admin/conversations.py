@@ -31,7 +31,7 @@ from .changes import changes_url, history
 from .editing import LOGGED
 from .filters import CreatedFilter, StateFilter, UpdatedFilter
 from .forms import CreateForm, RenameForm
-from .lists import BoundedPaginator, ConversationList, ExportingAdmin, NamesakePaginator, searched, sync_panel
+from .lists import BEFORE, BoundedPaginator, ConversationList, ExportingAdmin, NamesakePaginator, searched, sync_panel
 from .texts import OF_CONVERSATIONS, ago, explain_refusal, explained
 
 MAX_OFFERED = 200
@@ -123,7 +123,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
             is_unknown = not of_workspace.filter(remote_id=asked.lower()).exists()  # or else another filter hides it
             return {"unknown_id": asked.lower() if is_unknown and self.has_add_permission(request) else ""}
         if asked and any(isinstance(spec, StateFilter) and spec.hides_deleted for spec in shown.filter_specs):
-            state = {"state": ConversationState.DELETED.value}
+            state = {"state": ConversationState.DELETED.value, BEFORE: shown.before}
             deleted = of_workspace.filter(deleted_at__isnull=False).order_by("-remote_id")
             found, _many = self._search(request, asked, deleted.filter(indexed_state=ConversationState.DELETED))
             days = [name for spec in shown.day_filters for name in spec.parameters]

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
@@ -131,10 +131,13 @@ class WorkspaceList(ChangeList):
     """Says that a search read only ``count`` rows, back to ``since``."""
     search_on = ""
     """The query string that continues the search."""
+    before: str | None = None
+    """The id below which the search begins. Only links to other pages and orders of its result keep it."""
 
     def get_filters(self, request: HttpRequest) -> Any:
         configured = known_aliases() and self.model_admin.get_workspaces(request)  # type: ignore[attr-defined] # of OrqAdmin
         self.workspaces = list(dict.fromkeys([*configured, *searching.workspaces(self.root_queryset)]))
+        self.before, _list = self.params.pop(BEFORE, None), self.filter_params.pop(BEFORE, None)
         return super().get_filters(request)
 
     @cached_property
@@ -144,8 +147,12 @@ class WorkspaceList(ChangeList):
         return next((one for one in choices if one in self.workspaces), "" if known_aliases() else DEFAULT_ALIAS)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        known = super().get_filters_params(params) | {"workspace": [self.workspace]}
-        return {name: value for name, value in known.items() if name != BEFORE}
+        return super().get_filters_params(params) | {"workspace": [self.workspace]}
+
+    def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
+        if {*(new_params or ()), *(remove or ())} <= {PAGE_VAR, ALL_VAR, ORDER_VAR}:
+            new_params = {BEFORE: self.before, **(new_params or {})}
+        return super().get_query_string(new_params, remove)
 
     @property
     def day_filters(self) -> list[DaysFilter]:

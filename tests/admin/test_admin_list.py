@@ -305,6 +305,24 @@ def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_cli
     assert names_listed(admin_client, q="conv_01") == ["Refund, deleted", "Refund 2", "Refund 1", "Refund, old"]
 
 
+def test_only_pages_and_orders_of_an_older_search_keep_where_it_begins(two_workspaces, admin_client, monkeypatch):
+    monkeypatch.setattr(searching, "MAX_SEARCHED", 120)
+    old = mirrored("Old invoice", *("Refund" for _number in range(119)))
+    mirrored("Old refund", workspace="sales")
+    mirrored(*("Invoice" for _number in range(120)))
+    older = {"q": "refund", "before": old[-1].remote_id}
+
+    shown = text_of(admin_client.get(LIST, older))
+
+    links = set(re.findall(r'href="([^"]*before=[^"]*)"', shown))
+    asked = [set(QueryDict(unescape(link).partition("?")[2])) - {"workspace", "q", "before"} for link in links]
+    assert {name for names in asked for name in names} == {"p", "all", "o"}
+    assert f"/csv/?before={old[-1].remote_id}&amp;q=refund" in shown
+    assert 'name="before"' not in shown
+    kept = [link for link in links if "?" in link and "p=2" in link]
+    assert set(names_listed(admin_client, **QueryDict(unescape(kept[0])[1:]).dict())) == {"Refund"}
+
+
 def test_id_finds_a_row_whatever_its_state(admin_client):
     live, gone = mirrored("Live", "Gone")
     set_columns(gone, deleted_at=at(0))
