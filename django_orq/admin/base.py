@@ -150,11 +150,15 @@ def admin_of(site: admin.AdminSite, model: Any) -> Any:
     return next((site.get_model_admin(one) for one in (model, *proxies) if site.is_registered(one)), None)
 
 
-def start_url(request: HttpRequest, site: admin.AdminSite) -> str:
-    """The URL that starts a sync, if the user may do that; otherwise empty."""
+def ways_to_sync(request: HttpRequest, site: admin.AdminSite, workspace: str) -> dict[str, Any]:
+    """For templates: the modes in which the user may sync this workspace, and the URL that starts a sync, or nothing.
+
+    ``workspace`` may be empty: it is not chosen yet.
+    """
     registered = admin_of(site, SyncRun)
-    may = hasattr(registered, "has_sync_permission") and registered.has_sync_permission(request)
-    return url_to(site, SyncRun, "start") if may else ""
+    is_ours = hasattr(registered, "may_start") and workspace in ["", *registered.get_workspaces(request)]
+    modes = [mode for mode in SyncRun.Mode.values if is_ours and registered.may_start(request, workspace, mode)]
+    return {"start_url": url_to(site, SyncRun, "start") if modes else "", "start_modes": modes}
 
 
 def known_aliases() -> list[str]:

@@ -25,7 +25,7 @@ from ..payloads import is_remote_id
 from ..store.database import write_database
 from ..sync.report import person
 from ..text import is_blank
-from .base import if_several, page_of, start_url
+from .base import if_several, page_of, ways_to_sync
 from .bulk import BulkAdmin
 from .changes import changes_url, history
 from .editing import LOGGED
@@ -104,13 +104,13 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
         return {"workspace": of_list.get("workspace", DEFAULT_ALIAS)} | super().get_changeform_initial_data(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        context = {"start_url": start_url(request, self.admin_site)}
-        context["run_page"] = page_of(request, self.admin_site, SyncRun)
+        context = {"run_page": page_of(request, self.admin_site, SyncRun)}
         context |= {"fetch_url": self._url_to("fetch"), "several_url": self._url_to("create_several")}
         context |= {"export_url": self._url_to("csv") if self.has_csv_permission(request) else ""}
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
         if (shown := getattr(response, "context_data", None) or {}).get("cl"):
             shown |= self._offers(request, shown["cl"])
+            shown |= ways_to_sync(request, self.admin_site, shown["cl"].workspace)
             shown["panel"] = partial(sync_panel, shown["cl"].workspace, is_operator=request.user.is_superuser)
         return response
 

@@ -28,7 +28,7 @@ from ..exceptions import ConversationChanged, MirrorBehind, OrqError
 from ..mirror.operations import ItemRequest, change_conversation, create_once
 from ..models import Conversation, Operation, OperationItem
 from ..store.database import write_database
-from .base import OrqAdmin, admin_of, are_several, start_url, url_to
+from .base import OrqAdmin, admin_of, are_several, url_to, ways_to_sync
 from .changes import timeline
 from .forms import CreateForm, RenameForm, digest_of_names, posted_token
 from .references import references
@@ -249,13 +249,14 @@ class EditingAdmin(OrqAdmin):
             "media": sum((one.media for one in formsets), self.media + admin_form.media),
             "inline_admin_formsets": formsets,
             "errors": helpers.AdminErrorList(form, inlines[0]),
-            "start_url": start_url(request, self.admin_site) if options.get("offers_sync") else "",
             "renames": not add and "display_name" in form.fields,
             **({} if add else self._about(request, conversation)),
             **options["extra_context"],
         }
         stock = {"add": add, "change": not add, "obj": conversation, "form_url": options["form_url"]}
         return self._framed(self.render_change_form(request, context, **stock), "form")
+        if options.get("offers_sync"):
+            context |= ways_to_sync(request, self.admin_site, form.item_request.conversation.workspace)
 
     def _about(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
         """What the page of a conversation shows besides its fields."""

@@ -234,7 +234,6 @@ def sync_panel(workspace: str, *, is_operator: bool) -> dict[str, Any]:
     last, never = judged.last, gettext("not synced yet")
     told: dict[str, Any] = {name: ago(at, now=judged.now) if at else never for name, at in vars(judged.fresh).items()}
     told["ended"] = ago(last.finished_at, now=judged.now) if last and last.finished_at else ""
-    told["can_sync"] = workspace in (known_aliases() or [DEFAULT_ALIAS])
     return {"standing": judged, "last": last, "under_way": judged.under_way, **told}
 
 

@@ -26,7 +26,7 @@ from ..sync import runs
 from ..sync.report import counts, how_far, how_far_each, meaning_of_mode, meaning_of_state, remarks, what_approval_does
 from ..tasks import Enqueued, enqueue, start
 from ..text import in_words, number
-from .base import ReadOnlyAdmin, if_several, page_of, start_url, url_to
+from .base import ReadOnlyAdmin, if_several, page_of, url_to, ways_to_sync
 from .changes import changes_url
 from .filters import KnownChoiceFilter, WorkspaceFilter
 from .lists import NewestList, kept, sync_panel
@@ -78,12 +78,18 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def has_sync_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_orq.run_sync")
 
+    def may_start(self, request: HttpRequest, workspace: str, mode: str) -> bool:
+        """Whether the user may start a sync; without the permission to see runs, only an incremental one."""
+        sees_new = mode == SyncRun.Mode.INCREMENTAL and page_of(request, self.admin_site, Conversation)
+        may = self.has_sync_permission(request) and (sees_new or self.has_view_permission(request))
+        return bool(may and self.may_use(request, workspace))
+
     # The list
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         asked, aliases = request.GET.get("workspace", ""), self.get_workspaces(request)
         chosen = asked if asked in aliases else aliases[0] if len(aliases) == 1 else ""
-        context: dict[str, Any] = {"chosen_workspace": chosen, "start_url": start_url(request, self.admin_site)}
+        context = {"chosen_workspace": chosen, **ways_to_sync(request, self.admin_site, chosen)}
         context["panel"] = partial(sync_panel, chosen, is_operator=request.user.is_superuser)
         context["run_page"] = page_of(request, self.admin_site, SyncRun)
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
@@ -174,9 +180,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Start or resume a run of ``mode`` in ``workspace``."""
         workspace, mode = request.POST.get("workspace", DEFAULT_ALIAS), request.POST.get("mode", "")
-        sees_new = mode == SyncRun.Mode.INCREMENTAL and page_of(request, self.admin_site, Conversation)
-        may = self.has_sync_permission(request) and (sees_new or self.has_view_permission(request))
-        if not (may and self.may_use(request, workspace)):
+        if not self.may_start(request, workspace, mode):
             raise PermissionDenied
         try:
             started = start(workspace, runs.check_mode(mode))

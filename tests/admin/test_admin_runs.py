@@ -286,6 +286,16 @@ def test_whoever_may_not_see_runs_can_only_fetch_what_is_new(remote, queue):
     assert run.state == "queued"
 
 
+@pytest.mark.parametrize("state", ["queued", "failed"])
+def test_full_sync_is_only_offered_to_whoever_may_start_it(remote, queue, state):
+    new_run(state=state, finished_at=before(minutes=2), error_code="server_error")
+    for more, modes in (((), {"incremental"}), (("view_syncrun",), {"incremental", "full"})):
+        shown = text_of(user_with("run_sync", "view_conversation", *more).get(CONVERSATIONS))
+
+        assert set(re.findall(f'formaction="{START}" name="mode" value="([a-z]+)"', shown)) == modes
+        User.objects.all().delete()
+
+
 # The list and the page of a run
 
 
