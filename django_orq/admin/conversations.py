@@ -30,7 +30,7 @@ from .bulk import BulkAdmin
 from .changes import changes_url, history
 from .editing import LOGGED
 from .filters import CreatedFilter, StateFilter, UpdatedFilter
-from .forms import CreateForm, RenameForm
+from .forms import CreateForm, RenameForm, asks_workspace
 from .lists import BEFORE, BoundedPaginator, ConversationList, ExportingAdmin, NamesakePaginator, searched, sync_panel
 from .texts import OF_CONVERSATIONS, ago, explain_refusal, explained
 
@@ -162,8 +162,8 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
 
     def own_fieldsets(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
         if obj is None:
-            # The first one only if there are several to choose from.
-            return [(None, {"fields": ("workspace", "display_name")[len(self.get_workspaces(request)) == 1 :]})]
+            asked = ["workspace"] if asks_workspace(self.get_workspaces(request), request.POST) else []
+            return [(None, {"fields": (*asked, "display_name")})]
         people: Any = {"remote_created_at": True, "creator": obj.created_by_id, "remote_updated_at": True}
         people |= {"updater": obj.updated_by_id, "shown_metadata": obj.metadata, "shown_extra": obj.extra}
         details = (*if_several("workspace"), "remote_id", *(name for name, content in people.items() if content))

@@ -65,18 +65,23 @@ class _NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic only in th
         """Do nothing. The admin calls this before it saves the inlines of a project."""
 
 
+def asks_workspace(workspaces: Sequence[str], data: Any) -> bool:
+    """Whether a form asks for the workspace: there are several, or one was submitted that is not offered any more."""
+    return [data.get("workspace", *workspaces[:1])] != [*workspaces]
+
+
 class _CreatingForm(forms.Form):
-    """A form that asks for the workspace if there are several."""
+    """A form that asks for the workspace if necessary."""
 
     workspace = forms.ChoiceField(label=_("Workspace"))
 
     def __init__(self, *args: Any, workspaces: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._workspaces = workspaces
-        if len(workspaces) == 1 and self.data.get("workspace", workspaces[0]) == workspaces[0]:
-            del self.fields["workspace"]
-        else:
+        if asks_workspace(workspaces, self.data):
             self.fields["workspace"].choices = [(alias, alias) for alias in workspaces]  # type: ignore[attr-defined] # of a ChoiceField
+        else:
+            del self.fields["workspace"]
 
     def _request(self, name: str) -> ItemRequest:
         workspace = self.cleaned_data.get("workspace", self._workspaces[0])

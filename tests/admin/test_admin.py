@@ -224,7 +224,8 @@ def test_workspace_is_asked_for_only_if_there_are_several(remote, two_workspaces
 
     settings.ORQ_WORKSPACES = {"support": settings.ORQ_WORKSPACES["default"]}
     assert "workspace" not in admin_client.get(ADD).context["adminform"].form.fields
-    assert save_new(admin_client, "Of an old page", workspace="sales").status_code == 200
+    refused = save_new(admin_client, "Of an old page", workspace="sales")
+    assert re.search(r'<select name="workspace"[^>]* aria-invalid="true"', refused.content.decode())
     assert not Conversation.objects.filter(display_name="Of an old page").exists()
     save_new(admin_client, "For support")
     assert Conversation.objects.get(display_name="For support").workspace == "support"
