@@ -79,7 +79,7 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
         oldest = list(queryset.values_list("recorded_at", flat=True)[MAX_LISTED : MAX_LISTED + 1]) if term else []
         if oldest:
             setattr(request, CUT, (MAX_LISTED, oldest[0], None))
-            queryset = queryset.filter(recorded_at__gt=oldest[0])
+            queryset = queryset.filter(recorded_at__gte=oldest[0])
         return super().get_search_results(request, queryset, term)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

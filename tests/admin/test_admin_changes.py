@@ -308,6 +308,18 @@ def test_search_for_a_former_name_leads_to_its_change(row, admin_client):
     assert "had this name before" not in text_of(theirs)
 
 
+def test_search_covers_all_changes_of_the_time_at_which_it_ends(remote, rows, admin_client, monkeypatch):
+    monkeypatch.setattr("django_orq.admin.changes.MAX_LISTED", 1)
+    for row in rows[:3]:
+        remote.rename(row.remote_id, "Refund")
+    full_run()
+
+    response = admin_client.get(LIST, {"q": "refund"})
+
+    assert "1 changes were searched, back to" in text_of(response)
+    assert len(response.context["cl"].result_list) == 3
+
+
 @pytest.mark.parametrize("state", ["unknown", "done"])
 def test_candidates_of_an_unknown_creation(rows, admin_client, admin_user, state):
     template = Conversation(workspace="default", display_name="New")
