@@ -1,15 +1,20 @@
 import io
+import os
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
+from django.db import connection
 
 from django_orq.management.commands.orq_sync import Progress
 from django_orq.models import Conversation, SyncRun
 from django_orq.sync import runs
 
 from ..ordering import raising
+from ..triggers import execute
 from ..walking import configure, fill, full_run, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +67,7 @@ def test_plain_lines_come_every_few_seconds_elsewhere(monkeypatch):
     moments = iter([0, 1, 6, 6, 6, 7])
     monkeypatch.setattr("django_orq.management.commands.orq_sync.time.monotonic", lambda: next(moments))
     stream = io.StringIO()
-    progress = Progress(stream)
+    progress = Progress(OutputWrapper(stream))
 
     progress.show(SyncRun(seen=100, pages=1))
     progress.show(SyncRun(seen=200, pages=2))
@@ -149,6 +154,23 @@ def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pa
     assert interruption.value.returncode == 4
     assert "Pages already read: 2." in output
     assert remote.count("list") <= 4 + 1  # one may have been under way
+    assert mirror_equals(remote)
+
+
+def test_closed_output_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pages, monkeypatch):
+    monkeypatch.setattr("django_orq.management.commands.orq_sync._SECONDS_BETWEEN_LINES", 0)
+    read, written = os.pipe()
+    os.close(read)
+    output = os.fdopen(written, "w")
+
+    with pytest.raises(CommandError, match="resumes it at its last checkpoint") as interruption:
+        call_command("orq_sync", full=True, stdout=output)
+    with suppress(BrokenPipeError):
+        output.close()
+
+    assert interruption.value.returncode == 4
+    assert SyncRun.objects.get().state == "paused"
+    assert "Pages already read: 1." in orq_sync("--full")
     assert mirror_equals(remote)
 
 
@@ -419,6 +441,27 @@ class TestAll:
         del settings.ORQ_WORKSPACES["wrong"]
 
         assert exit_code("--all", "--full", "--dry-run") == 1
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="the trigger is written for SQLite")
+    def test_others_are_synced_after_the_database_failed_for_one(self, remote, settings, capsys):
+        settings.ORQ_WORKSPACES = dict.fromkeys(("first", "second"), settings.ORQ_WORKSPACES["default"])
+        orq_sync("--all", "--full")
+        remote.remove(Conversation.objects.earliest("remote_id").remote_id)
+        execute(
+            "CREATE TRIGGER of_the_project BEFORE UPDATE ON django_orq_conversation "
+            "WHEN NEW.workspace = 'first' BEGIN SELECT RAISE(ABORT, 'not here'); END"
+        )
+        try:
+            assert exit_code("--all", "--full") == 1
+        finally:
+            execute("DROP TRIGGER of_the_project")
+
+        assert capsys.readouterr().err.startswith("The database returned an error (")
+        assert list(SyncRun.objects.order_by("pk").values_list("workspace", "state"))[2:] == [
+            ("first", "failed"),
+            ("second", "succeeded"),
+        ]
 
     def test_ctrl_c_ends_them_all(self, settings, monkeypatch):
         settings.ORQ_WORKSPACES = dict.fromkeys(("default", "second"), settings.ORQ_WORKSPACES["default"])

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, OutputWrapper
-from django.db import reset_queries
+from django.db import Error as AnyDatabaseError, reset_queries
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from ... import logs
@@ -28,7 +28,7 @@ from ...models import SyncRun
 from ...store.database import DatabaseClock, all_runs, write_database
 from ...sync import runs, slices
 from ...sync.preview import Preview
-from ...sync.report import counts, how_far, remarks
+from ...sync.report import counts, database_in_words, how_far, remarks
 from ...text import in_words, number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 
@@ -70,13 +70,15 @@ class Progress:
         self._last_line_at = self._started
 
     def show(self, run: SyncRun) -> None:
-        if self._on_terminal:
-            self._stream.write(f"\r{self._bar(run)} {self._counts(run)}\033[K", ending="")
-            self._stream.flush()
-        elif time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
+        """Write the progress if it is time. If that fails, because the output is closed, behave as after Ctrl-C."""
+        if self._on_terminal or time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
             self._last_line_at = time.monotonic()
-            self._stream.write(self._counts(run))
-            self._stream.flush()
+            told = f"\r{self._bar(run)} {self._counts(run)}\033[K" if self._on_terminal else self._counts(run)
+            try:
+                self._stream.write(told, ending="" if self._on_terminal else None)
+                self._stream.flush()
+            except OSError:
+                raise KeyboardInterrupt from None
 
     def wait(self, seconds: float, *, why: str) -> None:
         """Wait so many seconds: with a countdown on a terminal, or else after a line that says why."""
@@ -156,6 +158,9 @@ class Command(OrqCommand):
             except (CommandError, ImproperlyConfigured) as error:
                 self.stderr.write(str(error))
                 yield getattr(error, "returncode", WRONG_USAGE)
+            except AnyDatabaseError as error:
+                self.stderr.write(database_in_words(error))
+                yield FAILED
 
     def _sync(self, workspace: str | None, **options: Any) -> int:
         """Sync a workspace, or compare it, and return the exit code."""
