@@ -9,7 +9,6 @@ from functools import partial, partialmethod
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,19 +19,9 @@ from django.views.decorators.http import require_POST
 from ..mirror.operations import MAX_ITEMS, ItemRequest, create_operation
 from ..models import Conversation, Operation
 from ..text import number
+from . import forms
 from .editing import EditingAdmin, Outcome, is_tombstone
-from .forms import (
-    ProposalForm,
-    RenameForm,
-    SeveralForm,
-    digest_of_names,
-    joined_keys,
-    keys_to_rename,
-    parse_keys,
-    posted_keys,
-    posted_token,
-    rename_forms,
-)
+from .lists import kept
 from .operations import enqueue
 from .references import references
 
@@ -62,7 +51,7 @@ class BulkAdmin(EditingAdmin):
     @admin.action(permissions=["change"], description=_("Rename selected %(verbose_name_plural)s"))
     def rename_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
         rows = self._choose(request, Verb.RENAME, self._selected(request, queryset, most=MAX_RENAMES))
-        return self._ask_names(request, rename_forms(rows)) if rows else None
+        return self._ask_names(request, forms.rename_forms(rows)) if rows else None
 
     @admin.action(permissions=["change"], description=_("Refresh selected %(verbose_name_plural)s from Orq"))
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponse | None:
@@ -83,23 +72,24 @@ class BulkAdmin(EditingAdmin):
         if not self.has_change_permission(request):
             raise PermissionDenied
         proposes = "preview" in request.POST
-        keys = posted_keys(request) if proposes else keys_to_rename(request.POST)
+        keys = forms.posted_keys(request) if proposes else forms.keys_to_rename(request.POST)
         rows = self._choose(request, Verb.RENAME, self._find_all(request, keys[:MAX_RENAMES]))
-        forms = rename_forms(rows, ProposalForm(request.POST).propose(rows) if proposes else request.POST)
-        changed = [form for form in forms if form.has_changed()]
-        keeps = not all(form.is_bound for form in forms)
-        if forms and (proposes or keeps or any(form.errors for form in forms)):
-            return self._ask_names(request, forms, changed=len(changed) if proposes else None)
+        names = forms.ProposalForm(request.POST).propose(rows) if proposes else request.POST
+        renames = forms.rename_forms(rows, names)
+        changed = [form for form in renames if form.has_changed()]
+        keeps = not all(form.is_bound for form in renames)
+        if renames and (proposes or keeps or any(form.errors for form in renames)):
+            return self._ask_names(request, renames, changed=len(changed) if proposes else None)
         if len(changed) > 1:
             return self._place(request, Verb.RENAME, [form.item_request for form in changed])
         for form in changed:
             outcome = self._rename(request, form)
             if outcome is Outcome.FAILED:
-                return self._ask_names(request, forms)
+                return self._ask_names(request, renames)
             if outcome is Outcome.DONE:
                 self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)
-        if len(forms) == 1 and "stay" in request.POST:  # from the page of this conversation
-            return HttpResponseRedirect(self._url_to("change", forms[0].instance.pk))
+        if len(renames) == 1 and "stay" in request.POST:  # from the page of this conversation
+            return HttpResponseRedirect(self._url_to("change", renames[0].instance.pk))
         if not changed:
             self.message_user(request, gettext("No name was changed, so nothing was saved."), messages.INFO)
         return self._back(request)
@@ -108,7 +98,7 @@ class BulkAdmin(EditingAdmin):
         """Create conversations from a list of names, as one operation."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = self._creating_form(request, SeveralForm)
+        form = self._creating_form(request, forms.SeveralForm)
         if request.method == "POST" and form.is_valid():
             return self._place(request, Verb.CREATE, form.item_requests)
         context: dict[str, Any] = {"form": form, "has_errors": bool(form.errors)}
@@ -120,7 +110,7 @@ class BulkAdmin(EditingAdmin):
         may = self.has_add_permission if verb == Verb.CREATE else self.has_delete_permission
         if not (self.has_view_permission(request) and may(request)):
             raise PermissionDenied
-        found = self._find_all(request, posted_keys(request))
+        found = self._find_all(request, forms.posted_keys(request))
         rows = self._choose(request, verb, found)
         if not found:
             text = gettext("The selected conversations were not found, so nothing was changed. Select them again.")
@@ -137,7 +127,7 @@ class BulkAdmin(EditingAdmin):
         """Update one conversation from Orq, and return to its page."""
         if not self.has_change_permission(request):
             raise PermissionDenied
-        found = self._find_all(request, parse_keys([object_id]))
+        found = self._find_all(request, forms.parse_keys([object_id]))
         self._act(request, Verb.REFRESH, self._choose(request, Verb.REFRESH, found))
         return self._back(request, "change", object_id)
 
@@ -155,7 +145,7 @@ class BulkAdmin(EditingAdmin):
         if verb == Verb.CREATE and not self.may_use(request, *(one.conversation.workspace for one in item_requests)):
             raise PermissionDenied
         rows = [(one.conversation, one.new_name) for one in item_requests]
-        token = posted_token(request, [(row.pk, row.workspace, name or row.display_name) for row, name in rows])
+        token = forms.posted_token(request, [(row.pk, row.workspace, name or row.display_name) for row, name in rows])
         operation, is_new = create_operation(verb, item_requests, by=request.user, form_token=token)
         already = gettext("You have already submitted this form. Nothing was started again.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))
@@ -196,15 +186,15 @@ class BulkAdmin(EditingAdmin):
         """The confirmation page; ``None`` if no conversation is left."""
         if not (chosen := self._choose(request, verb, rows)):
             return None
-        seen, keys = digest_of_names(chosen), joined_keys(chosen)
+        seen, keys = forms.digest_of_names(chosen), forms.joined_keys(chosen)
         found = references(request, self.admin_site, chosen)
         return self._ask(request, verb, conversations=chosen, selected=keys, seen=seen, references=found)
 
-    def _ask_names(self, request: HttpRequest, forms: list[RenameForm], **context: Any) -> HttpResponse:
+    def _ask_names(self, request: HttpRequest, renames: list[forms.RenameForm], **context: Any) -> HttpResponse:
         """The page with these forms. ``changed`` is the number of names that a preview has changed."""
-        context |= {"forms": forms, "has_errors": any(form.errors for form in forms)}
-        context |= {"selected": joined_keys(form.instance for form in forms), "proposal": ProposalForm(request.POST)}
-        return self._ask(request, Verb.RENAME, **context)
+        context |= {"forms": renames, "has_errors": any(form.errors for form in renames)}
+        context |= {"selected": forms.joined_keys(form.instance for form in renames)}
+        return self._ask(request, Verb.RENAME, proposal=forms.ProposalForm(request.POST), **context)
 
     def _ask(self, request: HttpRequest, verb: Operation.Verb, **context: Any) -> HttpResponse:
         """A page whose form is sent to the view with the same name."""
@@ -215,5 +205,4 @@ class BulkAdmin(EditingAdmin):
 
     def _back(self, request: HttpRequest, *page: str) -> HttpResponse:
         """Redirect to the list with its previous filters, or to another page that leads back to them."""
-        filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
-        return HttpResponseRedirect(add_preserved_filters(filters, self._url_to(*page or ("changelist",))))
+        return HttpResponseRedirect(kept(self, request, self._url_to(*page or ("changelist",))))
