@@ -244,24 +244,21 @@ class EditingAdmin(OrqAdmin):
         formsets: Any = self.get_inline_formsets(request, *inlines, conversation)  # type: ignore[call-arg] # no types of inlines
         context = self._page(request, self._title(request, conversation))
         context |= {"original": told, "subtitle": told and str(told), "object_id": told and str(told.pk)}
+        if not add:
+            context |= timeline(request, self.admin_site, conversation) | {"orq_url": _orq_url(conversation)}
+            context["references"] = references(request, self.admin_site, [conversation])
         context |= {
             "adminform": admin_form,
             "media": sum((one.media for one in formsets), self.media + admin_form.media),
             "inline_admin_formsets": formsets,
             "errors": helpers.AdminErrorList(form, inlines[0]),
             "renames": not add and "display_name" in form.fields,
-            **({} if add else self._about(request, conversation)),
             **options["extra_context"],
         }
-        stock = {"add": add, "change": not add, "obj": conversation, "form_url": options["form_url"]}
-        return self._framed(self.render_change_form(request, context, **stock), "form")
         if options.get("offers_sync"):
             context |= ways_to_sync(request, self.admin_site, form.item_request.conversation.workspace)
-
-    def _about(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
-        """What the page of a conversation shows besides its fields."""
-        found = references(request, self.admin_site, [row])
-        return timeline(request, self.admin_site, row) | {"references": found, "orq_url": _orq_url(row)}
+        stock = {"add": add, "change": not add, "obj": conversation, "form_url": options["form_url"]}
+        return self._framed(self.render_change_form(request, context, **stock), "form")
 
     def _title(self, request: HttpRequest, conversation: Conversation | None) -> str:
         change = "Change %s" if self.has_change_permission(request, conversation) else "View %s"

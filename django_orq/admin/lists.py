@@ -237,12 +237,6 @@ def sync_panel(workspace: str, *, is_operator: bool) -> dict[str, Any]:
     return {"standing": judged, "last": last, "under_way": judged.under_way, **told}
 
 
-def _newest_first(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """In the order of an index, whatever their order was."""
-    pinned = [name for name in conversations.query.order_by if str(name).endswith("deleted_at")]
-    return conversations.order_by(*("-deleted_at" for _name in pinned), "-remote_id")
-
-
 def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Those of the rows that are among the newest ``MAX_SEARCHED`` of their table."""
     keys = rows.model._default_manager.using(rows.db).order_by("-pk").values_list("pk", flat=True)
@@ -267,7 +261,9 @@ def searched(request: HttpRequest, conversations: QuerySet[Conversation], term: 
     """The newest conversations of one workspace, as many as a search covers; the list says if there are more."""
     if is_remote_id(before := request.GET.get(BEFORE)):
         conversations = conversations.filter(remote_id__lt=before)
-    oldest = searching.oldest_searched(_newest_first(conversations), term, shares=shares)
+    is_pinned = any(str(name).endswith("deleted_at") for name in conversations.query.order_by)
+    newest_first = conversations.order_by(*["-deleted_at"][:is_pinned], "-remote_id")  # in the order of an index
+    oldest = searching.oldest_searched(newest_first, term, shares=shares)
     if oldest is None:
         return conversations
     setattr(request, CUT, (searching.MAX_SEARCHED, created_at(oldest), oldest))

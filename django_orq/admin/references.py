@@ -27,21 +27,16 @@ def references(request: HttpRequest, site: admin.AdminSite, rows: Sequence[Any])
     The ``url`` of the list is empty if this site has none. Models that the user may not view are left out.
     """
     for field in referring_fields():
-        model = field.model._meta.auto_created or field.model
+        model = field.model._meta.auto_created or field.model  # not the table of a many-to-many field
         if _may_view(request, site, model):
-            named = _many_to_many(model, field) or field
+            own = model._meta.local_many_to_many
+            named = next((one for one in own if one.remote_field.through is field.model), field)
             names = {f"{named.name}__{theirs.name}__in": theirs.attname for _ours, theirs in field.related_fields}
             lookups = {lookup: [getattr(row, name) for row in rows] for lookup, name in names.items()}
             page = page_of(request, site, model, "changelist") if len(rows) <= MAX_LINKED else ""
             query = urlencode({lookup: ",".join(map(str, values)) for lookup, values in lookups.items()})
             url = f"{reverse(page, current_app=site.name)}?{query}" if page else ""
             yield {"label": _label(model, named), "count": _count(model, lookups), "url": url}
-
-
-def _many_to_many(model: Any, field: Any) -> Any:
-    """The many-to-many field of the model whose own table has ``field``; ``None`` if there is none."""
-    fields = model._meta.local_many_to_many
-    return next((one for one in fields if one.remote_field.through is field.model), None)
 
 
 def _may_view(request: HttpRequest, site: admin.AdminSite, model: Any) -> bool:

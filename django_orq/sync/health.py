@@ -249,8 +249,7 @@ def _is_fresh(run: SyncRun, now: datetime) -> bool:
 
 
 def _name(run: SyncRun) -> str:
-    words = {"run": run.pk, "mode": run.mode}
-    return gettext("Sync run %(run)s (%(mode)s)") % words
+    return gettext("Sync run %(run)s (%(mode)s)") % {"run": run.pk, "mode": run.mode}
 
 
 def _run_finding(code: str, run: SyncRun, level: Level, *sentences: str, **numbers: object) -> Finding:

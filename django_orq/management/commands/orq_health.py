@@ -33,7 +33,8 @@ class Command(OrqCommand):
 
     def handle(self, *args: Any, workspace: str | None, as_json: bool, **options: Any) -> None:
         findings = list(examine(workspace, max_age=options["max_age"], max_full_age=options["max_full_age"]))
-        code = _exit_code(findings)
+        levels = {finding.level for finding in findings}
+        code = FAILED if Level.FAIL in levels else LOOK if Level.LOOK in levels else HEALTHY
         self._write_json(findings, code) if as_json else self._write_lines(findings, code)
         if code:
             sys.exit(code)
@@ -51,8 +52,3 @@ class Command(OrqCommand):
             self.stdout.write(styles[finding.level](f"{word:4}  {where}{finding.text}"))
         if not code:
             self.stdout.write(_("No problems found."))
-
-
-def _exit_code(findings: Sequence[Finding]) -> int:
-    levels, worst_first = {finding.level for finding in findings}, {Level.FAIL: FAILED, Level.LOOK: LOOK}
-    return next((code for level, code in worst_first.items() if level in levels), HEALTHY)
