@@ -1,8 +1,10 @@
 import io
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import TextIO
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -18,6 +20,15 @@ from ..triggers import execute
 from ..walking import configure, fill, full_run, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def closed_pipe() -> Iterator[TextIO]:
+    """What a command writes to after ``| head`` has ended."""
+    read, written = os.pipe()
+    os.close(read)
+    with suppress(BrokenPipeError), os.fdopen(written, "w") as output:
+        yield output
 
 
 class Terminal(io.StringIO):
@@ -159,14 +170,9 @@ def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pa
 
 def test_closed_output_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pages, monkeypatch):
     monkeypatch.setattr("django_orq.management.commands.orq_sync._SECONDS_BETWEEN_LINES", 0)
-    read, written = os.pipe()
-    os.close(read)
-    output = os.fdopen(written, "w")
 
-    with pytest.raises(CommandError, match="resumes it at its last checkpoint") as interruption:
+    with closed_pipe() as output, pytest.raises(CommandError, match="its last checkpoint") as interruption:
         call_command("orq_sync", full=True, stdout=output)
-    with suppress(BrokenPipeError):
-        output.close()
 
     assert interruption.value.returncode == 4
     assert SyncRun.objects.get().state == "paused"
@@ -500,6 +506,12 @@ class TestWait:
 
         assert output.startswith("Waiting for 1 second: Orq asked us to wait.\n")
         assert "completed: 3" in output
+
+    def test_closed_output_while_it_waits_pauses_the_run(self):
+        with closed_pipe() as output, pytest.raises(CommandError, match="was paused"):
+            call_command("orq_sync", wait=True, stdout=output)
+
+        assert SyncRun.objects.get().state == "paused"
 
     def test_no_wait_on_a_terminal(self):
         assert exit_code_on(Terminal(), "--no-wait") == 4

@@ -70,15 +70,11 @@ class Progress:
         self._last_line_at = self._started
 
     def show(self, run: SyncRun) -> None:
-        """Write the progress if it is time. If that fails, because the output is closed, behave as after Ctrl-C."""
-        if self._on_terminal or time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
+        if self._on_terminal:
+            self._write(f"\r{self._bar(run)} {self._counts(run)}\033[K", ending="")
+        elif time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
             self._last_line_at = time.monotonic()
-            told = f"\r{self._bar(run)} {self._counts(run)}\033[K" if self._on_terminal else self._counts(run)
-            try:
-                self._stream.write(told, ending="" if self._on_terminal else None)
-                self._stream.flush()
-            except OSError:
-                raise KeyboardInterrupt from None
+            self._write(self._counts(run))
 
     def wait(self, seconds: float, *, why: str) -> None:
         """Wait so many seconds: with a countdown on a terminal, or else after a line that says why."""
@@ -87,13 +83,20 @@ class Progress:
             left = in_words(timedelta(seconds=math.ceil(seconds)))
             text = _("Waiting for %(time)s: %(why)s.") % {"time": left, "why": why}
             if self._on_terminal:
-                self._stream.write(f"\r{text}\033[K", ending="")
+                self._write(f"\r{text}\033[K", ending="")
             elif is_first:
-                self._stream.write(text)
-            self._stream.flush()
+                self._write(text)
             is_first = False
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
+
+    def _write(self, text: str, ending: str | None = None) -> None:
+        """Write at once. If that fails, because the output is closed or the disk is full, behave as after Ctrl-C."""
+        try:
+            self._stream.write(text, ending=ending)
+            self._stream.flush()
+        except OSError:
+            raise KeyboardInterrupt from None
 
     def close(self) -> None:
         if self._on_terminal:
