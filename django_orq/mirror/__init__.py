@@ -66,7 +66,7 @@ def create_conversation(
     conversation may have been created. Like every verb that changes something in Orq, raises ``MirrorBehind`` if Orq
     made the change but the row could not be updated.
     """
-    clock = DatabaseClock(write_database())
+    clock, requester = DatabaseClock(write_database()), Requester.of(by)
     with _service(workspace, "create", clock, interactive=interactive) as service:
         newest = newest_row()
         answer = _ask(clock, lambda: service.create(display_name=display_name))
@@ -74,7 +74,7 @@ def create_conversation(
     with _or_behind(workspace, "create", created.remote_id):
         if all_rows().filter(workspace=workspace, remote_id=created.remote_id, pk__lte=newest).exists():
             raise OutcomeUnknown(operation="create", reason="Orq's answer shows an older conversation")
-        _mirror(answer, workspace, Request(kind=Kind.CREATED, by=Requester.of(by)))
+        _mirror(answer, workspace, Request(kind=Kind.CREATED, by=requester))
         return _get(workspace, created.remote_id)
 
 

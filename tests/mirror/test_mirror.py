@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.utils.functional import SimpleLazyObject
 
 from django_orq import mirror as verbs
 from django_orq.exceptions import (
@@ -103,6 +104,15 @@ class TestCreate:
 
         assert refusal.value.retry_after == 7
         assert not Conversation.objects.exists()
+
+    def test_requester_who_cannot_be_read_is_noticed_before_anything_is_sent(self, remote):
+        def lose_the_session() -> None:
+            raise ConnectionError("the session store is unreachable")
+
+        with pytest.raises(ConnectionError, match="session store"):
+            verbs.create_conversation(display_name="New", by=SimpleLazyObject(lose_the_session))
+
+        assert remote.requests == []
 
     def test_row_that_cannot_follow_is_not_taken_for_a_failed_create(self, remote, monkeypatch):
         """The database is patched: three collisions of two writers in a row cannot be staged."""
