@@ -64,6 +64,7 @@ class ConversationAdmin(ExportingAdmin, BulkAdmin):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        vars(self)["save_as"] = False  # it would rename the conversation instead of creating another one
         # If a subclass replaces ``actions``, keep our ``delete_selected``: the site's would end with StrayWrite.
         of_site = {name for name, _action in self.admin_site.actions}
         if self.actions is not None and "delete_selected" in of_site - {*self.actions}:

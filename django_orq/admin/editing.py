@@ -81,13 +81,17 @@ class EditingAdmin(OrqAdmin):
             return render(form, inlines, offers_sync=item is not None and item.state == State.UNKNOWN)
         if item.state != State.DONE:
             return self._show_operation(request, item.operation)
+        if is_new and item.conversation is not None:
+            self._save_inlines(request, item.conversation, form, formsets, add=True)
+        elif any(formset.has_changed() for formset in formsets):
+            text = gettext("You have already submitted this form. Check on the conversation's page what was saved.")
+            if is_new:
+                text = gettext(
+                    "Nothing else on the page was saved. Enter it again once the conversation is shown here."
+                )
+            self.message_user(request, text, messages.WARNING)
         if item.conversation is None:
             return self.response_post_save_add(request, self.model())
-        if is_new:
-            self._save_inlines(request, item.conversation, form, formsets, add=True)
-        elif formsets:
-            text = gettext("You have already submitted this form. Check on the conversation's page what was saved.")
-            self.message_user(request, text, messages.WARNING)
         return self.response_add(request, self._told(request, item.conversation))
 
     def _creating_form(self, request: HttpRequest, form_class: Any) -> Any:

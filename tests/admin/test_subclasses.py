@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError, connection
 from django.urls import path
 from django.utils.html import format_html
 from django.utils.timezone import now
@@ -51,6 +52,7 @@ class Otherwise(ConversationAdmin):
     fieldsets = (("Of the project", {"fields": ("display_name", "remote_id", "shouted")}),)
     readonly_fields = ("shouted",)
     inlines = (ReferenceInline,)
+    save_as = True
 
     class Media:
         js = ("of_the_project.js",)
@@ -221,6 +223,28 @@ def test_inlines_are_saved_with_a_new_conversation_and_not_without_it(remote, ad
     assert admin_client.post(f"{LIST}add/", add).url == LIST
 
     assert Reference.objects.get().conversation.display_name == "New"
+
+
+@pytest.mark.parametrize(("note", "is_told"), [("note", True), ("", False)])
+def test_user_is_told_that_inlines_are_not_saved_without_the_row(remote, admin_client, note, is_told):
+    def fail_to_insert(run, sql, *arguments):
+        if sql.startswith("INSERT") and remote.count("create"):
+            raise OperationalError("disk I/O error")
+        return run(sql, *arguments)
+
+    add = {"display_name": "New", "_save": "Save", **noted(note)}
+    with connection.execute_wrapper(fail_to_insert):
+        told = said(admin_client.post(f"{LIST}add/", add))
+
+    assert "Created. This is not shown here yet." in told[0]
+    assert ("Nothing else on the page was saved." in "".join(told)) == is_told
+
+
+def test_page_of_a_subclass_does_not_offer_to_save_a_copy(rows, remote, admin_client):
+    shown = text_of(admin_client.get(f"{LIST}{rows[0].pk}/change/"))
+
+    assert "_saveasnew" not in shown
+    assert "_addanother" in shown
 
 
 def test_inlines_of_a_form_that_is_submitted_twice_are_saved_once(remote, admin_client):
