@@ -96,7 +96,9 @@ def _explain(verb: str, code: str, params: Mapping[str, Any], *, is_doubtful: bo
     if code == exceptions.ConversationNotFound.code:
         said.append(gettext("It is marked as missing or deleted here."))
     if retry_after:
-        said.append(gettext("Try again in %(time)s.") % {"time": _rounded_up(retry_after)})
+        seconds = math.ceil(retry_after) if retry_after < 60 else 60 * math.ceil(retry_after / 60)
+        time = in_words(timedelta(seconds=seconds)).replace("\xa0", " ")
+        said.append(gettext("Try again in %(time)s.") % {"time": time})
     elif code in (exceptions.RateLimited.code, exceptions.ServerError.code) and not is_doubtful:
         said.append(gettext("Try again later."))
     return " ".join(str(sentence) for sentence in said if sentence)
@@ -113,17 +115,11 @@ def _cause(code: str, params: Mapping[str, Any]) -> str:
     return exceptions.explain(code, params, for_operator=False)
 
 
-def _rounded_up(seconds: float) -> str:
-    length = timedelta(seconds=math.ceil(seconds) if seconds < 60 else 60 * math.ceil(seconds / 60))
-    return in_words(length).replace("\xa0", " ")
-
-
 def explain_conflict(change: ConversationChanged, workspace: str) -> str:
     """The error beside the name field after someone else renamed the conversation."""
     who = person(change.updated_by_id, people(workspace, [change.updated_by_id])) or gettext("someone else")
-    ago = in_words(now() - change.updated_at)
     text = gettext("Changed in Orq %(ago)s ago by %(who)s. The name is “%(name)s” now.")
-    return text % {"name": isolated(change.display_name), "ago": ago, "who": who}
+    return text % {"name": isolated(change.display_name), "ago": in_words(now() - change.updated_at), "who": who}
 
 
 _CHANGES = {

@@ -127,15 +127,11 @@ def _check_page(page: Page) -> Iterator[Finding]:
     for rejected in page.rejected[:5]:  # after a sync, the admin lists all of them
         named = {"item": rejected.remote_id or _("an item without a valid id"), "reason": _(rejected.reason)}
         yield Finding(text=_("%(item)s cannot be mirrored: %(reason)s") % named, remedy=remedy)
-    if page.conversations:
-        yield _check_order(page)
-
-
-def _check_order(page: Page) -> Finding:
-    if list(page.ids) == sorted(set(page.ids), reverse=True):
-        return Finding(text=_("the list is ordered with the newest conversations first"))
-    remedy = _("Incremental runs may miss conversations. Schedule full runs, and contact Orq's support.")
-    return Finding(text=_("the list is not ordered by id with the newest conversations first"), remedy=remedy)
+    if page.conversations and list(page.ids) == sorted(set(page.ids), reverse=True):
+        yield Finding(text=_("the list is ordered with the newest conversations first"))
+    elif page.conversations:
+        remedy = _("Incremental runs may miss conversations. Schedule full runs, and contact Orq's support.")
+        yield Finding(text=_("the list is not ordered by id with the newest conversations first"), remedy=remedy)
 
 
 class Command(OrqCommand):
