@@ -188,6 +188,12 @@ def left_to_confirm(run: SyncRun) -> int:
     return kept_rows(run.workspace).filter(due(run, now=DatabaseClock(write_database()).now()), _ahead(run)).count()
 
 
+def needs_review(workspace: str) -> SyncRun | None:
+    """The newest run that was stopped for review, unless the conversations are no longer missing."""
+    stopped = runs.awaiting_approval(workspace)
+    return next((run for run in stopped if not run.to_approve or left_to_confirm(run)), None)
+
+
 def due(run: SyncRun, *, now: datetime) -> Q:
     """Selects rows that were missing when the walk ended and not returned by their id within the last day."""
     unconfirmed = Q(confirmed_at=None) | Q(confirmed_at__lt=now - CONFIRMED_FOR)

@@ -23,6 +23,7 @@ from ..store.database import DatabaseClock, write_database
 from ..store.leases import idle_operations
 from ..text import in_words
 from . import runs
+from .confirm import needs_review
 from .report import PATIENCE, FormatTime, counted_in_words, counts, database_in_words, in_utc, not_taken, remarks
 
 MAX_AGE = 900.0
@@ -144,7 +145,7 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
     if _judge_age("last_full", alias, fresh.last_full, now, MAX_FULL_AGE).level != Level.OK:
         text = gettext("Names may be out of date here, and deleted conversations may still be listed.")
         return found(level=Level.LOOK, text=text, action="full")
-    if stopped := runs.awaiting_approval(alias).first():
+    if stopped := needs_review(alias):
         text = " ".join([gettext("A sync was stopped for review."), *remarks(stopped, format_time=format_time)])
         return found(level=Level.LOOK, text=text, action="review", run=stopped)
     for run in taken:
@@ -164,8 +165,7 @@ def _examine(alias: str, now: datetime, max_age: float, max_full_age: float) -> 
     yield _judge_age("last_full", alias, fresh.last_full, now, max_full_age)
     ended = _ended(alias)
     yield from (_judge_ended(run, now) for run in ended)
-    stopped = runs.awaiting_approval(alias).first()
-    if stopped is not None and stopped not in ended:
+    if (stopped := needs_review(alias)) and stopped not in ended:
         text = gettext("%(name)s was stopped for review.") % {"name": _name(stopped)}
         yield _run_finding("needs_approval", stopped, Level.LOOK, text, *remarks(stopped, for_terminal=True))
     yield from (_judge_unfinished(run, now) for run in runs.under_way(alias))
@@ -185,14 +185,10 @@ def _judge_age(code: str, alias: str, began: datetime | None, now: datetime, lim
         level, text = Level.FAIL, late
     else:
         level, text = Level.OK, fine
-    words = {"command": _command(alias), "limit": _long(timedelta(seconds=limit)), "age": age and _long(age)}
+    command = "manage.py orq_sync" + ("" if alias == DEFAULT_ALIAS else f" --workspace {shlex.quote(alias)}")
+    words = {"command": command, "limit": _long(timedelta(seconds=limit)), "age": age and _long(age)}
     numbers = {"age_seconds": age and age.total_seconds(), "limit_seconds": limit}
     return Finding(code=code, level=level, text=text % words, workspace=alias, numbers=numbers)
-
-
-def _command(alias: str) -> str:
-    """Return the command that syncs the workspace."""
-    return "manage.py orq_sync" + ("" if alias == DEFAULT_ALIAS else f" --workspace {shlex.quote(alias)}")
 
 
 def _long(length: timedelta) -> str:

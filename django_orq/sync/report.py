@@ -209,10 +209,16 @@ def not_taken(work: SyncRun | Operation, *, for_terminal: bool) -> list[str]:
     return [for_reader(text, is_operator=for_terminal) % {"count": number(minutes), "queue": queue_of(task)}]
 
 
+_NONE_LEFT = _lazy("The conversations that needed review are no longer missing, so you need not approve the run.")
+
+
 def _needs_review(run: SyncRun, *, for_terminal: bool) -> list[str]:
     if not can_be_approved(run):
         return [_("This run was stopped for review, but no longer needs approval because of a later run.")]
-    found = [_missing_in_words(run, run.to_approve)] if run.to_approve else []
+    left = min(run.to_approve, left_to_confirm(run)) if run.to_approve else 0
+    if run.to_approve and not left:
+        return [str(_NONE_LEFT)]
+    found = [_missing_in_words(run, left)] if left else []
     if for_terminal:
         found.append(_("To approve this run, run “manage.py orq_sync --approve %(run)s”.") % {"run": run.pk})
     return found
@@ -253,7 +259,7 @@ def what_approval_does(run: SyncRun) -> list[str]:
         "Conversations that went missing later are not checked by this run. Nothing is changed in Orq itself."
     )
     if not (left := left_to_confirm(run)):
-        return [_("The conversations that needed review are no longer missing, so you need not approve the run.")]
+        return [str(_NONE_LEFT)]
     return [_missing_in_words(run, left), text % {"count": number(left)}]
 
 

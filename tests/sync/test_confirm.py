@@ -209,6 +209,8 @@ def test_guard_holds_more_deletions_than_a_run_may_take_for_true(remote, held):
     assert "51 missing conversations" in remark
     assert "approve this run" in remark
     assert f"--approve {held.pk}" in " ".join(remarks(held, for_terminal=True))
+    verbs.delete_conversation(Conversation.objects.missing().first())
+    assert "50 missing conversations" in remarks(held)[0]
 
 
 def test_approval_reopens_the_same_run(remote, ids, held):

@@ -7,11 +7,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
-from django_orq.mirror import operations
+from django_orq.mirror import delete_conversation, operations
 from django_orq.mirror.operations import ItemRequest, Requester
 from django_orq.models import Conversation, Operation, OperationItem, RejectedPayload, SyncRun
 from django_orq.sync import runs, slices
-from django_orq.sync.health import MAX_OPERATIONS
+from django_orq.sync.health import MAX_OPERATIONS, standing
+from django_orq.sync.report import remarks
 
 from ..walking import approve, configure, full_run, incremental_run, let_the_wait_pass, work_on
 
@@ -184,6 +185,19 @@ class TestRunsThatNeedApproval:
         full_run()
 
         assert [each for each in findings() if each["code"] == "needs_approval"] == []
+
+    @pytest.mark.parametrize("by", ["approval", "deletion"])
+    def test_run_is_told_no_more_once_its_conversations_are_no_longer_missing(self, held, by):
+        later = full_run()
+        assert finding("last_run")["run"] == later.pk
+        work_on(approve(held)) if by == "approval" else delete_conversation(Conversation.objects.missing().get())
+
+        assert [each for each in findings() if each["code"] == "needs_approval"] == []
+        assert "None of them was" not in orq_health()[1]
+        assert standing("default", is_operator=True).text == "The sync is healthy."
+        assert remarks(later, for_terminal=True) == [
+            "The conversations that needed review are no longer missing, so you need not approve the run."
+        ]
 
     def test_approved_it_is_well(self, held):
         work_on(approve(held))
