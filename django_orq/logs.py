@@ -30,7 +30,7 @@ def log(event: Event, *, level: int | None = None, exc_info: bool = False, **val
 SYNC_RUN_QUEUED = Event("sync_run.queued", INFO, "sync run %(run)s queued: %(mode)s of workspace %(workspace)s")
 SYNC_RUN_STARTED = Event("sync_run.started", INFO, "sync run %(run)s started: %(mode)s of workspace %(workspace)s")
 SYNC_RUN_ADOPTED = Event("sync_run.adopted", WARNING, "sync run %(run)s resumed after its worker died")
-SYNC_RUN_LEASE_LOST = Event("sync_run.lease_lost", INFO, "sync run %(run)s: lease lost to another worker or a user")
+SYNC_RUN_LEASE_LOST = Event("sync_run.lease_lost", INFO, "sync run %(run)s: lease expired or taken")
 SYNC_RUN_WAITS = Event("sync_run.waits", WARNING, "sync run %(run)s waits %(seconds).0f s: %(error_code)s")
 SYNC_RUN_LEFT_PAUSED = Event("sync_run.left_paused", WARNING, "sync run %(run)s is paused: orq_sync --resume %(run)s")
 SYNC_RUN_PAUSED = Event("sync_run.paused", INFO, "sync run %(run)s paused")

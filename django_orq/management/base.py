@@ -1,10 +1,11 @@
 """The base class of our commands, their common exit codes, and an argument type."""
 
+import os
 from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext
 
@@ -15,10 +16,22 @@ FAILED, WRONG_USAGE = 1, 2
 """Exit codes that the commands share."""
 
 
+class _Output(OutputWrapper):
+    """Drops what cannot be written, because the output is closed or its disk is full: the work itself goes on."""
+
+    def write(self, *args: Any, **options: Any) -> None:  # type: ignore[override] # as the base class
+        try:
+            super().write(*args, **options)
+            self.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
 class OrqCommand(BaseCommand):
     """A command that reports a database error and wrong usage in one sentence, where Django would show a traceback."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        self.stdout.__class__ = self.stderr.__class__ = _Output
         try:
             return super().execute(*args, **options)
         except AnyDatabaseError as error:  # raised by the command, or by a system check before it

@@ -1,13 +1,10 @@
 import io
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TextIO
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
 from django.core.management.base import OutputWrapper
 from django.db import connection
 
@@ -20,15 +17,6 @@ from ..triggers import execute
 from ..walking import configure, fill, full_run, let_the_wait_pass, mirror_equals
 
 pytestmark = pytest.mark.django_db
-
-
-@contextmanager
-def closed_pipe() -> Iterator[TextIO]:
-    """What a command writes to after ``| head`` has ended."""
-    read, written = os.pipe()
-    os.close(read)
-    with suppress(BrokenPipeError), os.fdopen(written, "w") as output:
-        yield output
 
 
 class Terminal(io.StringIO):
@@ -168,16 +156,38 @@ def test_ctrl_c_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pa
     assert mirror_equals(remote)
 
 
-def test_closed_output_pauses_the_run_and_the_next_call_goes_on_with_it(remote, four_pages, monkeypatch):
-    monkeypatch.setattr("django_orq.management.commands.orq_sync._SECONDS_BETWEEN_LINES", 0)
+def test_process_that_was_suspended_until_it_lost_the_run_takes_it_again(remote, four_pages, monkeypatch):
+    show = Progress.show
 
-    with closed_pipe() as output, pytest.raises(CommandError, match="its last checkpoint") as interruption:
-        call_command("orq_sync", full=True, stdout=output)
+    def suspend(self: Progress, run: SyncRun) -> None:
+        show(self, run)
+        if run.pages == 2:
+            SyncRun.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=3))
 
-    assert interruption.value.returncode == 4
-    assert SyncRun.objects.get().state == "paused"
-    assert "Pages already read: 1." in orq_sync("--full")
+    monkeypatch.setattr(Progress, "show", suspend)
+
+    assert "completed" in orq_sync("--full")
+    assert SyncRun.objects.get().state == "succeeded"
     assert mirror_equals(remote)
+
+
+@pytest.mark.parametrize("arguments", [["orq_sync", "--full"], ["orq_sync", "--all"], ["orq_doctor"], ["orq_health"]])
+def test_output_that_is_closed_changes_nothing_else(remote, four_pages, monkeypatch, arguments):
+    """As after ``| head``, and as with a full disk."""
+    monkeypatch.setattr("django_orq.management.commands.orq_sync._SECONDS_BETWEEN_LINES", 0)
+    name, *options = arguments
+    if name == "orq_health":
+        full_run()
+    read, written = os.pipe()
+    os.close(read)
+    command = load_command_class("django_orq", name)
+    with os.fdopen(written, "w") as output:
+        command.stdout = OutputWrapper(output)
+
+        call_command(command, *options)
+
+    assert list(SyncRun.objects.values_list("state", flat=True)) == ["succeeded"] * (name != "orq_doctor")
+    assert name == "orq_doctor" or mirror_equals(remote)
 
 
 def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
@@ -506,12 +516,6 @@ class TestWait:
 
         assert output.startswith("Waiting for 1 second: Orq asked us to wait.\n")
         assert "completed: 3" in output
-
-    def test_closed_output_while_it_waits_pauses_the_run(self):
-        with closed_pipe() as output, pytest.raises(CommandError, match="was paused"):
-            call_command("orq_sync", wait=True, stdout=output)
-
-        assert SyncRun.objects.get().state == "paused"
 
     def test_no_wait_on_a_terminal(self):
         assert exit_code_on(Terminal(), "--no-wait") == 4

@@ -28,7 +28,7 @@ from ...models import SyncRun
 from ...store.database import DatabaseClock, all_runs, write_database
 from ...sync import runs, slices
 from ...sync.preview import Preview
-from ...sync.report import counts, database_in_words, how_far, remarks
+from ...sync.report import counts, database_in_words, how_far, is_being_done, remarks
 from ...text import in_words, number
 from ..base import FAILED, WRONG_USAGE, OrqCommand, alias
 
@@ -71,10 +71,10 @@ class Progress:
 
     def show(self, run: SyncRun) -> None:
         if self._on_terminal:
-            self._write(f"\r{self._bar(run)} {self._counts(run)}\033[K", ending="")
+            self._stream.write(f"\r{self._bar(run)} {self._counts(run)}\033[K", ending="")
         elif time.monotonic() - self._last_line_at >= _SECONDS_BETWEEN_LINES:
             self._last_line_at = time.monotonic()
-            self._write(self._counts(run))
+            self._stream.write(self._counts(run))
 
     def wait(self, seconds: float, *, why: str) -> None:
         """Wait so many seconds: with a countdown on a terminal, or else after a line that says why."""
@@ -83,20 +83,12 @@ class Progress:
             left = in_words(timedelta(seconds=math.ceil(seconds)))
             text = _("Waiting for %(time)s: %(why)s.") % {"time": left, "why": why}
             if self._on_terminal:
-                self._write(f"\r{text}\033[K", ending="")
+                self._stream.write(f"\r{text}\033[K", ending="")
             elif is_first:
-                self._write(text)
+                self._stream.write(text)
             is_first = False
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
-
-    def _write(self, text: str, ending: str | None = None) -> None:
-        """Write at once. If that fails, because the output is closed or the disk is full, behave as after Ctrl-C."""
-        try:
-            self._stream.write(text, ending=ending)
-            self._stream.flush()
-        except OSError:
-            raise KeyboardInterrupt from None
 
     def close(self) -> None:
         if self._on_terminal:
@@ -175,7 +167,11 @@ class Command(OrqCommand):
         if run.pages:
             text = _("Sync run %(run)s is unfinished. Pages already read: %(count)s.")
             self.stdout.write(text % {"run": run.pk, "count": number(run.pages)})
-        return self._report(self._work(run))
+        run = self._work(run)
+        self.stdout.write(_summary(run))
+        for remark in remarks(run, for_terminal=True):
+            self.stderr.write(remark)
+        return _EXIT_CODES.get(State(run.state), BUSY)
 
     def _choose(self, *, workspace: str | None, full: bool, max_seconds: float | None, **options: Any) -> SyncRun:
         resume, approve = options["resume"], options["approve"]
@@ -246,7 +242,9 @@ class Command(OrqCommand):
             reset_queries()  # with DEBUG, Django keeps every statement
             worked = slices.run_slice(run.pk, on_progress=progress.show)
             run.refresh_from_db(using=write_database())
-            if run.state == State.WAITING and self._wait(run, progress):
+            # This process may have been suspended for so long that it lost the run, without another that took it.
+            is_free = worked is None and run.state == State.RUNNING and not is_being_done(run)
+            if is_free or (run.state == State.WAITING and self._wait(run, progress)):
                 continue
             if worked is None or run.is_finished or run.state == State.WAITING:
                 return run
@@ -260,13 +258,6 @@ class Command(OrqCommand):
             return False
         progress.wait(seconds, why=run.get_wait_display())
         return True
-
-    def _report(self, run: SyncRun) -> int:
-        """Show how the run ended, and return the exit code."""
-        self.stdout.write(_summary(run))
-        for remark in remarks(run, for_terminal=True):
-            self.stderr.write(remark)
-        return _EXIT_CODES.get(State(run.state), BUSY)
 
 
 def _is_not_shown(record: logging.LogRecord) -> bool:
