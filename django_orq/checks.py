@@ -117,9 +117,8 @@ def _check_celery() -> Iterator[CheckMessage]:
         yield _warning("W014", text, hint)
     for task, name, seconds in import_string("django_orq.tasks.time_limits")():
         if seconds and seconds <= TOTAL_SECONDS:
-            text = (
-                f"The {name} of the Celery task {task} is {seconds:g} s, but a request may take {TOTAL_SECONDS:g} s."
-            )
+            limit = f"{name} of the Celery task {task}"
+            text = f"The {limit} is {seconds:g} s, but a request may take {TOTAL_SECONDS:g} s."
             yield _warning("W011", text, "Set it to 180 s or more, for all tasks or in task_annotations for this one.")
 
 
@@ -144,9 +143,8 @@ def _check_workspace(alias: str) -> Iterator[CheckMessage]:
         yield _warning("W003", text, "Use https://…; plain http is only safe for a server on this machine.")
     yield from _check_lease(workspace)
     if workspace.api_style == "camel" and workspace.project_id is None:
-        text = (
-            f"{_option(workspace, 'PROJECT_ID')} is not set, but API_STYLE 'camel' needs it to create conversations."
-        )
+        name = _option(workspace, "PROJECT_ID")
+        text = f"{name} is not set, but API_STYLE 'camel' needs it to create conversations."
         hint = "Set it to the project's id in Orq. If you don't create conversations, silence this check."
         yield _warning("W009", text, hint)
 

@@ -151,26 +151,22 @@ def _is_base_url(url: object) -> bool:
 
 
 def _is_conversation_url(url: object) -> bool:
-    return url is None or (isinstance(url, str) and "{id}" in url and _is_base_url(re.split("[?#]", url)[0]))
+    return isinstance(url, str) and "{id}" in url and _is_base_url(re.split("[?#]", url)[0])
 
 
-def _is_pace(value: object) -> bool:
-    return value is None or (is_number(value) and 12 <= value <= 1_000_000)
+def _option(default: object, is_valid: Callable[[Any], bool], expected: str, *, or_none: bool = False) -> Any:
+    """Return a field with a default, a check of its value, and a description of valid values.
 
-
-def _is_directory(value: object) -> bool:
-    return value is None or callable(value) or isinstance(value, (Mapping, str))
-
-
-def _option(default: object, is_valid: Callable[[Any], bool], expected: str) -> Any:
-    """Return a field with a default, a check of its value, and a description of valid values."""
+    ``None`` is valid too if it is the default.
+    """
+    if or_none or default is None:
+        return field(default=default, metadata={"check": (lambda x: x is None or is_valid(x), f"{expected}, or None")})
     return field(default=default, metadata={"check": (is_valid, expected)})
 
 
 def _whole(default: int, most: int, *, or_none: bool = False) -> Any:
     """Return a field for a whole number, at least 1."""
-    expected = f"from 1 to {most:,}" + (", or None" if or_none else "")
-    return _option(default, lambda x: (or_none and x is None) or (is_whole(x) and 1 <= x <= most), expected)
+    return _option(default, lambda x: is_whole(x) and 1 <= x <= most, f"from 1 to {most:,}", or_none=or_none)
 
 
 def _seconds(default: float) -> Any:
@@ -188,7 +184,7 @@ class Workspace:
         DEFAULT_BASE_URL, _is_base_url, f"a URL like {DEFAULT_BASE_URL!r}, without user, password, query or fragment"
     )
     api_style: str = _option("snake", lambda value: value in API_STYLES, f"one of {', '.join(map(repr, API_STYLES))}")
-    project_id: str | None = _option(None, lambda x: x is None or (x and isinstance(x, str)), "a string, or None")
+    project_id: str | None = _option(None, lambda x: bool(x) and isinstance(x, str), "a string")
     connect_timeout: float = _seconds(5.0)
     read_timeout: float = _seconds(30.0)
     page_size: int = _whole(MAX_PAGE_SIZE, MAX_PAGE_SIZE)
@@ -199,7 +195,9 @@ class Workspace:
     """The maximum number of requests of one run that are under way at the same time."""
     look_back_pages: int = _whole(1, MAX_LOOK_BACK)
     """How many of the newest pages each incremental run reads at least, so that their renames are found early."""
-    requests_per_minute: float | None = _option(None, _is_pace, "a number from 12 to 1,000,000, or None")
+    requests_per_minute: float | None = _option(
+        None, lambda x: is_number(x) and 12 <= x <= 1_000_000, "a number from 12 to 1,000,000"
+    )
     """The limit for background work. Requests that a user waits for are not delayed."""
     mass_delete_min: int = _option(50, lambda value: is_whole(value) and value >= 0, "a whole number, 0 or more")
     """The number of missing rows that a full run may confirm without approval."""
@@ -211,13 +209,13 @@ class Workspace:
     keep_changes_days: int | None = _whole(KEEP_CHANGES_DAYS, MAX_AGE, or_none=True)
     """After how many days ``orq_prune --changes`` deletes the record of a change; ``None`` keeps it for ever."""
     people: Mapping[str, str] | Callable[..., Any] | str | None = _option(  # noqa: RUF009 # a field, as the others
-        None, _is_directory, "a dict, a callable or the dotted path to one, or None"
+        None, lambda x: callable(x) or isinstance(x, (Mapping, str)), "a dict, a callable or the dotted path to one"
     )
     """The names of people by their ids in Orq, or a callable that takes a list of ids and returns such a dict."""
     plot: bool = _option(default=True, is_valid=lambda value: isinstance(value, bool), expected="True or False")
     """Whether the admin shows, above the list of conversations, how many were created on each of the last days."""
     conversation_url: str | None = _option(
-        None, _is_conversation_url, "an http or https URL that contains {id}, without user and password, or None"
+        None, _is_conversation_url, "an http or https URL that contains {id}, without user and password"
     )
     """The address of a conversation's page in Orq, with ``{id}`` in place of its id. The admin links to it."""
 

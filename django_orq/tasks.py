@@ -93,10 +93,8 @@ def sync_conversations(
     opened = runs.open_run(workspace, mode, max_seconds=max_seconds)
     if opened.state == SyncRun.State.PAUSED:
         logs.log(logs.SYNC_RUN_LEFT_PAUSED, run=opened.pk, workspace=workspace, mode=mode)
-    for run in runs.adoptable(workspace):
-        enqueue_slice(run)
-    for operation in leases.idle_operations():
-        enqueue_slice(operation)
+    for work in (*runs.adoptable(workspace), *leases.idle_operations()):
+        enqueue_slice(work)
 
 
 @shared_task(name=WALK, base=BoundedTask, ignore_result=True, bind=True)
@@ -108,18 +106,16 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     the run fails, the task fails. In eager mode only one slice runs, because the caller waits for it.
     """
     run = slices.run_slice(run_id, interrupts=(SoftTimeLimitExceeded,))
-    if run is None or run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager:
-        return
-    _enqueue_next(run, ticket)
+    if run and not (run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager):
+        _enqueue_next(run, ticket)
 
 
 @shared_task(name=OPERATE, base=BoundedTask, ignore_result=True, bind=True)
 def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
     """Process one slice of an operation that a user requested in the admin, and enqueue the next slice."""
     operation = operations.work_slice(operation_id)
-    if operation is None or operation.is_finished or self.request.is_eager:
-        return
-    _enqueue_next(operation, ticket)
+    if operation and not (operation.is_finished or self.request.is_eager):
+        _enqueue_next(operation, ticket)
 
 
 def has_no_broker() -> bool:

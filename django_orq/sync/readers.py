@@ -158,7 +158,8 @@ class Readers:
         request.sent_at, request.asked_at = math.inf, self._claim.clock.now()
         self._under_way.add(request)
         if len(self._under_way) > self._started - self._given_up:
-            self._start()
+            self._started += 1
+            Thread(target=self._read, daemon=True).start()
         self._to_send.put(request)
         time.sleep(_SECONDS_TO_SEND)
 
@@ -207,10 +208,6 @@ class Readers:
             self._to_repeat.append(request)
         else:
             self._ready.append(request)
-
-    def _start(self) -> None:
-        self._started += 1
-        Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         """Send requests, in a thread of its own."""

@@ -388,8 +388,8 @@ def test_workspace_is_swapped_for_one_interval(remote, ids):
 
 def test_threads_are_started_only_for_requests_that_are_under_way_at_once(remote, settings, monkeypatch):
     started = []
-    real = readers.Readers._start
-    monkeypatch.setattr(readers.Readers, "_start", lambda self: (started.append(self), real(self)))
+    real = readers.Readers._read
+    monkeypatch.setattr(readers.Readers, "_read", lambda self: (started.append(self), real(self)))
     configure(settings, PAGE_SIZE=10, READERS=4)
     fill(remote, 100)
 
