@@ -105,7 +105,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
     ``ticket`` identifies the message that called the task: if a newer one is under way, the task enqueues nothing. If
     the run fails, the task fails. In eager mode only one slice runs, because the caller waits for it.
     """
-    run = slices.run_slice(run_id, interrupts=(SoftTimeLimitExceeded,))
+    run = slices.run_slice(run_id, interrupts=(SoftTimeLimitExceeded,)) or leases.waiting(SyncRun, run_id)
     if run and not (run.is_finished or run.wait == SyncRun.Wait.BUDGET or self.request.is_eager):
         _enqueue_next(run, ticket)
 
@@ -113,7 +113,7 @@ def walk_conversations(self: "Task[[int, str], None]", run_id: int, ticket: str 
 @shared_task(name=OPERATE, base=BoundedTask, ignore_result=True, bind=True)
 def run_operation(self: "Task[[int, str], None]", operation_id: int, ticket: str = "") -> None:
     """Process one slice of an operation that a user requested in the admin, and enqueue the next slice."""
-    operation = operations.work_slice(operation_id)
+    operation = operations.work_slice(operation_id) or leases.waiting(Operation, operation_id)
     if operation and not (operation.is_finished or self.request.is_eager):
         _enqueue_next(operation, ticket)
 

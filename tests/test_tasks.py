@@ -13,9 +13,11 @@ from kombu.exceptions import OperationalError
 
 from django_orq import tasks
 from django_orq.exceptions import AuthenticationFailed
-from django_orq.models import SyncRun
+from django_orq.mirror.operations import ItemRequest, create_operation
+from django_orq.models import Conversation, Operation, SyncRun
 from django_orq.store import leases
 from django_orq.sync import runs
+from django_orq.testing import mirrored
 
 from .brokering import messages, refusing_port
 from .celery import app
@@ -138,6 +140,30 @@ def test_waiting_slice_enqueues_the_next_for_when_the_time_has_come(remote, queu
     message.ack()
     eta = datetime.fromisoformat(message.headers["eta"])
     assert timedelta(seconds=4) < eta - datetime.now(UTC) <= timedelta(seconds=8)
+
+
+def an_operation(row: Conversation) -> Operation:
+    return create_operation("refresh", [ItemRequest(conversation=row)], by="somebody")[0]
+
+
+@pytest.mark.parametrize("kind", ["run", "operation"])
+def test_message_that_arrives_early_is_sent_again(remote, queue, kind):
+    """As if the clock of the worker's machine were ahead of that of the machine that sent the message."""
+    row = mirrored("A", remote_id=remote.add("A")["_id"])
+    remote.fail("list" if kind == "run" else "retrieve", status=429, headers={"Retry-After": "7"})
+    run = runs.open_run("default", "full") if kind == "run" else an_operation(row)
+    task = tasks.walk_conversations if kind == "run" else tasks.run_operation
+    task(run.pk)
+    message = queue.get(block=False)
+    message.ack()
+    (_pk, ticket), *_rest = message.payload
+
+    task(run.pk, ticket)
+
+    assert remote.count() == 1
+    assert messages(queue) == [(task.name, [run.pk])]
+    task(run.pk, ticket)  # a second delivery of it
+    assert messages(queue) == []
 
 
 def test_long_wait_is_left_to_the_schedule(remote, queue):
