@@ -1,5 +1,5 @@
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.dispatch import Signal
 
 from django_orq import mirror as verbs, signals
@@ -36,6 +36,7 @@ def listen(signal: Signal, name: str, heard: list, kinds: list):
         assert (sender, *more) == (Conversation, "signal")
         stored = Conversation.objects.get(pk=conversation.pk)  # committed, and as it is told
         assert (stored.display_name, stored.deleted_at) == (conversation.display_name, conversation.deleted_at)
+        assert stored.indexed_state == conversation.indexed_state
         assert change == conversation.changes.last()  # committed, too
         heard.append((name, conversation.display_name, run and run.pk))
         if change is not None:
@@ -78,6 +79,25 @@ def test_nothing_is_told_of_what_is_rolled_back(remote, told):
         transaction.set_rollback(True)
 
     assert told == []
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="the limit is the transaction's own, or there is none")
+def test_receiver_that_calls_a_verb_leaves_the_limit_for_locks_as_it_was(remote):
+    def rename(conversation: Conversation, **_more: object) -> None:
+        verbs.rename_conversation(conversation, display_name="B")
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET innodb_lock_wait_timeout = 37")
+        conversation_created.connect(rename)
+        try:
+            verbs.create_conversation(display_name="A")
+        finally:
+            conversation_created.disconnect(rename)
+        verbs.create_conversation(display_name="C")
+        cursor.execute("SELECT @@innodb_lock_wait_timeout")
+        assert cursor.fetchone() == (37,)
+
+    assert sorted(Conversation.objects.values_list("display_name", flat=True)) == ["B", "C"]
 
 
 def test_receiver_that_raises_stops_nobody(remote, told, caplog):

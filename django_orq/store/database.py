@@ -28,11 +28,14 @@ _SECONDS_FOR_LOCKS = 5
 _LOCK_TIMEOUTS = {
     "postgresql": (f"SET LOCAL lock_timeout = '{_SECONDS_FOR_LOCKS}s'", ""),
     "mysql": (
-        f"SET @orq_seconds = @@innodb_lock_wait_timeout, innodb_lock_wait_timeout = {_SECONDS_FOR_LOCKS}",
-        "SET innodb_lock_wait_timeout = @orq_seconds",
+        f"SET @orq = COALESCE(@orq, @@innodb_lock_wait_timeout), innodb_lock_wait_timeout = {_SECONDS_FOR_LOCKS}",
+        "SET innodb_lock_wait_timeout = CAST(COALESCE(@orq, @@innodb_lock_wait_timeout) AS UNSIGNED), @orq = NULL",
     ),
 }
-"""Statements that begin and end a limit of the time that a transaction waits for locks. SQLite has its own."""
+"""Statements that begin and end a limit of the time that a transaction waits for locks. SQLite has its own.
+
+They may be nested: a receiver that runs after the commit can begin a transaction before the first one's limit ends.
+"""
 
 
 def write_database() -> str:

@@ -214,6 +214,7 @@ def announce(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, 
 
 def _send(signal: Signal, rows: Sequence[Conversation], run: SyncRun | None, recorded: Recorded) -> None:
     for row in rows:
+        row.indexed_state = row.state.value  # the database's, from before the change
         signal.send_robust(Conversation, conversation=row, run=run, change=recorded.get(row.remote_id))
 
 

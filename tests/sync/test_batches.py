@@ -325,8 +325,8 @@ class TestOtherWriters:
             timeouts = {
                 "postgresql": ("SET LOCAL lock_timeout = '50ms'", ""),
                 "mysql": (
-                    "SET @orq_seconds = @@innodb_lock_wait_timeout, innodb_lock_wait_timeout = 1",
-                    "SET innodb_lock_wait_timeout = @orq_seconds",
+                    database._LOCK_TIMEOUTS["mysql"][0].replace("= 5", "= 1"),
+                    database._LOCK_TIMEOUTS["mysql"][1],
                 ),
             }
             monkeypatch.setattr(database, "_LOCK_TIMEOUTS", timeouts)
