@@ -16,7 +16,7 @@ from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext, gettext_lazy as _
 
 from ..conf import DEFAULT_ALIAS, get_workspace, workspace_aliases
-from ..exceptions import AuthenticationFailed, PermissionRefused, explain
+from ..exceptions import AuthenticationFailed, PermissionRefused, WorkspaceDoubted, explain
 from ..models import SyncRun
 from ..store import rejected
 from ..store.database import DatabaseClock, write_database
@@ -59,6 +59,8 @@ _AGES = {
     ),
 }
 """The texts for each kind of freshness: for no complete run, for one that is too old, and for a recent one."""
+_OF_ACCESS = (AuthenticationFailed.code, PermissionRefused.code, WorkspaceDoubted.code)
+"""Failures that a later run without them settles, of whichever mode."""
 _FROM_THE_FUTURE = _(
     "The newest complete run appears to have begun in the future: the database's clock was ahead, or is behind now. "
     "Until that time has passed, the age of the mirror is unknown."
@@ -130,7 +132,8 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
     now, ended, under_way = DatabaseClock(write_database()).now(), _ended(alias), runs.under_way(alias)
     last = max(ended, key=_end, default=None)
     found = partial(Standing, now=now, fresh=(fresh := runs.freshness(alias)), last=last, under_way=under_way)
-    if failed := next((run for run in ended if run.state == State.FAILED), None):
+    failures = (run for run in ended if run.state == State.FAILED)
+    if failed := next((run for run in failures if run == last or run.error_code not in _OF_ACCESS), None):
         is_refused = failed.error_code in (AuthenticationFailed.code, PermissionRefused.code)
         text = explain(failed.error_code, failed.error_params, for_operator=is_operator)
         text += " " + gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
@@ -149,7 +152,7 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
         text = " ".join([gettext("A sync was stopped for review."), *remarks(stopped, format_time=format_time)])
         return found(level=Level.LOOK, text=text, action="review", run=stopped)
     for run in taken:
-        if run.state in (State.WAITING, State.PAUSED):
+        if run.state == State.WAITING or _is_stalled(run, now):
             text = " ".join(remarks(run, format_time=format_time)) or gettext("A sync is paused.")
             return found(level=Level.LOOK, text=text, action="review", run=run)
     return found()

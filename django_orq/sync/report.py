@@ -260,7 +260,7 @@ def what_approval_does(run: SyncRun) -> list[str]:
     )
     if not (left := left_to_confirm(run)):
         return [str(_NONE_LEFT)]
-    return [_missing_in_words(run, left), text % {"count": number(left)}]
+    return [_missing_in_words(run, min(run.to_approve, left)), text % {"count": number(left)}]
 
 
 def _waiting(run: SyncRun, format_time: FormatTime) -> str:

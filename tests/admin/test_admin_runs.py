@@ -670,8 +670,16 @@ def test_question_tells_of_how_many_it_is(held_run, remote, admin_client):
     assert "looks up the conversations that Orq’s list omits (3)" in question
     assert f'href="{CONVERSATIONS}?state=missing&amp;workspace=default"' in question
 
-    for row in Conversation.objects.missing():
-        set_columns(row, missing_since=None)
+    known = list(Conversation.objects.live())
+    assert known
+    for row in known:  # by their ids, and to be looked up again
+        set_columns(row, missing_since=before(days=3), confirmed_at=before(days=2))
+    question = text_of(admin_client.get(page(held_run, "approve")))
+    assert "3 missing conversations need review" in question
+    assert f"looks up the conversations that Orq’s list omits ({3 + len(known)})" in question
+
+    for row in [*Conversation.objects.missing(), *known]:
+        set_columns(row, missing_since=None, confirmed_at=None)
     assert "you need not approve the run" in text_of(admin_client.get(page(held_run, "approve")))
 
 

@@ -9,7 +9,7 @@ from django_orq.sync.health import Level, standing
 from django_orq.sync.slices import run_slice
 
 from ..values import at
-from ..walking import configure, fill, full_run
+from ..walking import configure, fill, full_run, incremental_run
 
 pytestmark = pytest.mark.django_db
 
@@ -103,6 +103,28 @@ def test_wait_says_until_when(remote, synced):
     level, text, action = judged()
     assert (level, action) == (Level.LOOK, "review")
     assert "The run can resume after" in text
+
+
+def test_refused_key_is_forgotten_once_a_later_run_completed(remote, synced):
+    remote.fail("list", status=401)
+    assert full_run().state == "failed"
+    assert judged()[0] == Level.FAIL
+
+    incremental_run()
+
+    assert judged() == (Level.OK, "The sync is healthy.", "")
+    remote.fail("list", status=418)
+    assert full_run().state == "failed"
+    incremental_run()
+    assert judged()[::2] == (Level.FAIL, "start")
+
+
+def test_run_whose_worker_died_is_told(remote, synced):
+    run = runs.open_run("default", "full")
+    dead = timezone.now() - timezone.timedelta(minutes=8)
+    SyncRun.objects.filter(pk=run.pk).update(state="running", token="x", started_at=dead, lease_until=dead)
+
+    assert judged() == (Level.LOOK, "Processing was interrupted. The next scheduled sync resumes it.", "review")
 
 
 def test_list_shows_it(admin_client, synced):
