@@ -179,7 +179,8 @@ def _finish(claim: Claim) -> None:
     _end(claim, SyncRun.State.SUCCEEDED if whole else SyncRun.State.PARTIAL, is_complete=complete)
     if run.mode == SyncRun.Mode.FULL and run.finished_at is not None:
         runs.complete_incrementals(run)
-        rejected.resolve_unseen(run, now=run.finished_at)
+        if not run.needs_approval:  # otherwise it has not looked for all of them
+            rejected.resolve_unseen(run, now=run.finished_at)
     _log(logs.SYNC_RUN_FINISHED, run, _OF_THE_END, level=logging.INFO if whole else logging.WARNING)
     runs.prune(run.workspace, ended_run=run.pk)
 

@@ -404,6 +404,18 @@ def test_conversation_that_answers_with_rubbish_is_neither_deleted_nor_confirmed
     assert not RejectedPayload.objects.filter(resolved_at=None).exists()
 
 
+def test_run_that_is_stopped_for_review_resolves_no_item_that_it_did_not_look_for(remote, ids, settings):
+    remote.hidden = {ids[7]}
+    remote.fail("retrieve", status=200, body='{"_id": 5}')
+    full_run()
+    configure(settings, MASS_DELETE_MIN=0, MASS_DELETE_SHARE=0)
+    remote.remove(ids[9])
+
+    assert full_run().needs_approval == "mass_delete"
+
+    assert RejectedPayload.objects.get().resolved_at is None
+
+
 def test_changes_that_the_confirmation_brings_are_counted(remote, ids):
     remote.hidden = {ids[7], ids[8]}
     remote.rename(ids[7], "Renamed")
