@@ -187,7 +187,8 @@ def _before(row: Conversation | None, remote: RemoteConversation, request: Reque
 
 def _observed(row: Conversation, remote: RemoteConversation, *, is_restored: bool) -> list[ConversationChange]:
     """The entry, if any, for a change that was made in Orq: from the row's values to these."""
-    old, new = row.metadata or {}, remote.metadata or {}
+    known = remote if row.is_scrubbed else row  # of what was removed, nothing is known
+    old, new = known.metadata or {}, remote.metadata or {}
     one_sided = old.keys() ^ new.keys()
     keys = sorted(one_sided | {key for key in old.keys() & new.keys() if not same_json(old[key], new[key])})
     renamed = row.display_name != remote.display_name
@@ -195,7 +196,7 @@ def _observed(row: Conversation, remote: RemoteConversation, *, is_restored: boo
         return []
     kind = Kind.RESTORED if is_restored else Kind.RENAMED if renamed else Kind.CHANGED
     actor = "" if is_restored else remote.updated_by_id or ""  # Orq does not say who restored a conversation
-    names = {"old_name": row.display_name, "new_name": remote.display_name}
+    names = {"old_name": None if row.is_scrubbed else row.display_name, "new_name": remote.display_name}
     columns = {"origin": Origin.ORQ, "actor_id": actor[:_MAX], "fields": keys, **names}
     return [_entry(row, kind=kind, updated_at=remote.updated_at, **columns)]
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 
@@ -24,7 +26,7 @@ from django_orq.sync.claim import Claim
 from django_orq.testing import OrqSandbox
 
 from ..threads import in_thread
-from ..values import answer, conversation
+from ..values import answer, conversation, set_columns
 from ..walking import full_run, incremental_run, let_the_wait_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,6 +135,19 @@ class TestOneEntryEach:
             ("deleted", "Refund", None, "here", "nightly import"),
         ]
         assert created.changes.get().kind == "created"
+
+    def test_restoration_after_the_contents_were_removed(self, remote, row):
+        data = remote.get(row.remote_id)
+        remote.remove(row.remote_id)
+        full_run()
+        set_columns(row, deleted_at=datetime(2026, 1, 1, tzinfo=UTC))
+        call_command("orq_prune", scrub_older_than=30, apply=True, verbosity=0, stdout=StringIO())
+        remote.add(data.pop("displayName"), **data)
+
+        full_run()
+
+        assert entries() == [("restored", None, "Refund", "orq", "")]
+        assert ConversationChange.objects.get().fields == []
 
     def test_deletion_and_restoration_that_runs_find(self, remote, row):
         remote.remove(row.remote_id)
