@@ -134,7 +134,7 @@ def history(log_entries: QuerySet[Any], row: Any, *, ours: Iterable[str]) -> lis
 
 def _log_entry(change: Any) -> LogEntry:
     user: Any = get_user_model()()
-    setattr(user, user.USERNAME_FIELD, change.who)
+    user.get_username, user.get_full_name = change.who.__str__, str  # a project's methods may need a saved user
     entry = LogEntry(action_time=change.recorded_at, action_flag=CHANGE, change_message=told_change(change))
     entry.user = user
     return entry

@@ -249,6 +249,15 @@ def test_history_shows_the_same(remote, row, admin_client):
     assert "Changed Name." not in shown
 
 
+def test_history_needs_nothing_of_a_projects_user_model(remote, row, admin_client, monkeypatch):
+    monkeypatch.setattr(User, "get_full_name", lambda user: ", ".join(group.name for group in user.groups.all()))
+
+    shown = text_of(admin_client.get(page_of(row, "history")))
+
+    assert "<td>admin</td>" in shown
+    assert "admin renamed “Three” to “Refund”" in shown
+
+
 def test_history_of_a_conversation_created_here(remote, admin_client):
     admin_client.post(reverse("admin:django_orq_conversation_add"), {"display_name": "New", "_save": "Save"})
 
