@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentTypeError
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,10 +18,12 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 class _Output(OutputWrapper):
-    """Drops what cannot be written, because the output is closed or its disk is full: the work itself goes on."""
+    """Escapes what the encoding does not have. If the output is closed or its disk is full, the work goes on."""
 
     def write(self, *args: Any, **options: Any) -> None:  # type: ignore[override] # as the base class
         try:
+            with suppress(AttributeError):  # a stream that is not a file
+                self.reconfigure(errors="backslashreplace")
             super().write(*args, **options)
             self.flush()
         except OSError:

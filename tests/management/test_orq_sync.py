@@ -190,6 +190,19 @@ def test_output_that_is_closed_changes_nothing_else(remote, four_pages, monkeypa
     assert name == "orq_doctor" or mirror_equals(remote)
 
 
+def test_characters_that_the_output_does_not_have_are_escaped(remote, monkeypatch):
+    remote.add("退款")
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    command = load_command_class("django_orq", "orq_sync")
+    command.stdout = OutputWrapper(output)
+
+    with pytest.raises(SystemExit) as exit_:
+        call_command(command, "--full", "--dry-run")
+
+    assert exit_.value.code == 6
+    assert "\\u9000\\u6b3e" in output.buffer.getvalue().decode("latin-1")
+
+
 def test_waiting_run_says_until_when_and_exits_with_4(remote, capsys):
     remote.fail("list", status=503, headers={"Retry-After": "90"})
 

@@ -53,7 +53,6 @@ class Command(OrqCommand):
                 elif time.monotonic() - last_line_at >= _SECONDS_BETWEEN_LINES:
                     last_line_at = time.monotonic()
                     self.stdout.write(f"… {_describe(tally, apply=apply)}")
-                    self.stdout.flush()
         except KeyboardInterrupt:
             text = gettext("Interrupted. Changes made before that are kept. Run the command again to continue.")
             raise CommandError(text, returncode=STOPPED) from None

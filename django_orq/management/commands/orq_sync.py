@@ -113,9 +113,7 @@ class Command(OrqCommand):
         of.add_argument("--all", action="store_true", help="sync all configured workspaces, one after the other")
         parser.add_argument("--full", action="store_true", help="read the whole list, not only new conversations")
         parser.add_argument("--max-seconds", type=float, metavar="S", help="time budget; a later call resumes the run")
-        text = (
-            "wait until the run can continue, instead of exiting with code 4 (default: on a terminal, for 5 minutes)"
-        )
+        text = "wait until the run can continue, not exit with code 4 (default: on a terminal, for 5 minutes)"
         parser.add_argument("--wait", action=BooleanOptionalAction, help=text)
         parser.add_argument("--by", metavar="NAME", help="name to record for the approval (default: your login name)")
         which = parser.add_mutually_exclusive_group()
