@@ -221,9 +221,8 @@ class ConversationService:
 
 
 def _call(operation: str, method: str, conversation_id: str, body: Mapping[str, str] | None = None) -> Call:
-    if not (
-        isinstance(conversation_id, str) and conversation_id.strip(".")
-    ):  # quote() does not escape dots: “..” would lead to another path
+    # quote() does not escape dots: “..” would lead to another path.
+    if not (isinstance(conversation_id, str) and conversation_id.strip(".")):
         raise ValueError(f"conversation_id {conversation_id!r} is not a conversation id.")
     path = f"{_PATH}/{quote(conversation_id, safe='')}"
     return Call(operation=operation, method=method, path=path, remote_id=conversation_id, body=body)

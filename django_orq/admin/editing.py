@@ -69,9 +69,7 @@ class EditingAdmin(OrqAdmin):
     def _create(self, request: HttpRequest, render: Callable[..., HttpResponse]) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        to_field = request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))
-        if to_field and not self.to_field_allowed(request, to_field):
-            raise DisallowedModelAdminToField(f"The field {to_field} cannot be referenced.")
+        self._to_field(request)
         form = self._creating_form(request, CreateForm)
         formsets, _inlines = inlines = self._create_formsets(request, self.model(), change=False)  # type: ignore[attr-defined] # not in the stubs
         if not all([form.is_valid(), all_valid(formsets)]):  # both, because each shows its own errors
@@ -173,7 +171,7 @@ class EditingAdmin(OrqAdmin):
             return self._ask_to_delete(request, conversation, extra_context or {})
         if outcome is Outcome.UNSEEN:
             return self.response_post_save_change(request, conversation)
-        key = conversation.serializable_value(_to_field(request) or "pk")
+        key = conversation.serializable_value(self._to_field(request) or "pk")
         return self.response_delete(request, str(self._told(request, conversation)), key)
 
     def _are_as_seen(self, request: HttpRequest, rows: list[Conversation]) -> bool:
@@ -214,10 +212,14 @@ class EditingAdmin(OrqAdmin):
         return Outcome.UNSEEN if behind or names.get("overtaken") else Outcome.DONE
 
     def _find(self, request: HttpRequest, object_id: str) -> Conversation | None:
-        field = _to_field(request)
+        return self.get_object(request, unquote(object_id), self._to_field(request))
+
+    def _to_field(self, request: HttpRequest) -> str | None:
+        """The field by which the page that opened this popup refers to conversations, or an error if it may not."""
+        field = request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))
         if field and not self.to_field_allowed(request, field):
             raise DisallowedModelAdminToField(f"The field {field} cannot be referenced.")
-        return self.get_object(request, unquote(object_id), field)
+        return field
 
     def _told(self, request: HttpRequest, conversation: Conversation) -> Conversation:
         """The conversation as messages show it. A popup passes its plain name to the page that opened the popup."""
@@ -234,7 +236,7 @@ class EditingAdmin(OrqAdmin):
 
     def _page(self, request: HttpRequest, title: str) -> dict[str, Any]:
         is_popup = IS_POPUP_VAR in request.POST or IS_POPUP_VAR in request.GET
-        stock = {"to_field": _to_field(request), "preserved_filters": self.get_preserved_filters(request)}
+        stock = {"to_field": self._to_field(request), "preserved_filters": self.get_preserved_filters(request)}
         own = {"several_workspaces": are_several(), "form_token": uuid4().hex}
         return super()._page(request, title) | {"is_popup": is_popup} | stock | own
 
@@ -286,8 +288,3 @@ def _orq_url(row: Conversation) -> str:
         url = get_workspace(row.workspace).conversation_url
         return url.replace("{id}", row.remote_id) if url and not is_tombstone(row) else ""
     return ""
-
-
-def _to_field(request: HttpRequest) -> str | None:
-    """The field by which the page that opened this popup refers to conversations."""
-    return request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))

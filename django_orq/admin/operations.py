@@ -149,6 +149,7 @@ class OperationAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
         operation, again = context["original"], retryable(context["original"])
         items = [(item, explain_item(item)) for item in _with_candidates(operation)]
+        changed = items[0][0].workspace if items and operation.changes.exists() else ""
         context |= {
             "standing": self.standing(operation),
             "extent": Progress(done=sum(count for count, _label in _outcomes(operation)), total=operation.total),
@@ -156,9 +157,7 @@ class OperationAdmin(ReadOnlyAdmin):
             "remarks": "\n".join(remarks_on_operation(operation, format_time=local)),
             "is_watched": not operation.is_finished,
             "items": items,
-            "changes": changes_url(request, self.admin_site, items[0][0].workspace, operation__id__exact=operation.pk)
-            if items and operation.changes.exists()
-            else "",
+            "changes": changed and changes_url(request, self.admin_site, changed, operation__id__exact=operation.pk),
             "conversation_page": page_of(request, self.admin_site, Conversation),
             "renames": operation.verb == Verb.RENAME,
             "several_workspaces": are_several(),

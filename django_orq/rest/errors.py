@@ -141,11 +141,10 @@ def _summary(errors: dict[str, Any]) -> str:
 
 
 def _status(error: orq.OrqError) -> int:
-    if error.leaves_doubt and not isinstance(error, orq.MirrorBehind):
-        return status.HTTP_504_GATEWAY_TIMEOUT
     if isinstance(error, orq.TransportError) and not error.sent:
         return status.HTTP_503_SERVICE_UNAVAILABLE
-    if isinstance(error, orq.TransportError) and error.timed_out:
+    is_late = isinstance(error, orq.TransportError) and error.timed_out
+    if is_late or (error.leaves_doubt and not isinstance(error, orq.MirrorBehind)):
         return status.HTTP_504_GATEWAY_TIMEOUT
     return _STATUSES.get(error.code, status.HTTP_502_BAD_GATEWAY)
 

@@ -104,17 +104,15 @@ class _Reading:
         self._run = claim.run
         self._readers = readers
         self.batch = batch_class(claim, number, prove_workspace=self._prove_workspace)
-        self.is_at_end = False
+        self.is_at_end = self._is_waiting = self._requested_again = False
         self._cursor = self.batch.interval.cursor
         self._received = self.batch.interval.received
         self._pages = claim.run.pages
-        self._is_waiting = False
         self._page_before: frozenset[str] = frozenset()
         self._cursors_used: set[str] = set()
         self.lost_at: str | None = None
         """Where the cursor was lost, until the walk has passed that place again."""
         self._steps_back = 0
-        self._requested_again = False
 
     def read_on(self) -> None:
         """Request the next page, unless a request is under way or the end is reached."""

@@ -220,9 +220,8 @@ def _failure(call: Call, error: BaseException, proxy: str | None) -> OrqError:
         return MalformedResponse(operation=call.operation, reason=f"it is incomplete, damaged or not HTTP{via_proxy}")
     # Only this message of the standard library says that a proxy refused a CONNECT, and with which status.
     proxy_status = str(causes[-1]).partition("Tunnel connection failed: ")[2][:3]
-    reason = next(
-        (reason for kind, reason in _REASONS if caused_by(kind)), f"an unexpected {type(causes[-1]).__name__} occurred"
-    )
+    unexpected = f"an unexpected {type(causes[-1]).__name__} occurred"
+    reason = next((reason for kind, reason in _REASONS if caused_by(kind)), unexpected)
     return TransportError(
         operation=call.operation,
         reason=(f"the proxy returned status {proxy_status}" if proxy_status else reason) + via_proxy,
