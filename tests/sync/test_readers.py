@@ -1,6 +1,7 @@
 """Several readers: the list is cut into intervals, and their pages arrive in any order."""
 
 import itertools
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -77,11 +78,17 @@ def test_nothing_is_read_twice_but_the_pages_at_the_cuts_and_nothing_is_written(
 
 
 def test_requests_of_all_readers_are_under_way_at_once(remote, ids):
-    remote.latency = 0.1
-    started = time.monotonic()
+    arrivals, all_four = itertools.count(), threading.Barrier(4)
+
+    def meet(_operation: str | None, phase: str) -> None:
+        if phase == "before" and next(arrivals) < 4:
+            all_four.wait(timeout=20)  # raises if they do not come
+
+    remote.on_request = meet
 
     assert full_run().state == "succeeded"
-    assert time.monotonic() - started < 0.75 * 30 * 0.1
+    assert next(arrivals) > 4
+    assert not all_four.broken
 
 
 def test_changes_everywhere_are_counted_exactly(remote, ids):
