@@ -35,7 +35,7 @@ WORKER = ("-m", "celery", "--app=example_project", "worker", "--beat", "--loglev
 WEB = ("manage.py", "runserver", "--noreload", "--insecure")  # the admin's static files without debug mode
 BANNER = """
   Admin    {site}/   (user admin, password admin)
-  REST     {site}/orq/   (same user; documentation at {site}/schema/page/)
+  REST     {site}/orq/conversations/   (same user; documentation at {site}/schema/page/)
   Sandbox  {sandbox}/v2/conversations   (Authorization: Bearer demo)
   Logs     .demo/*.log
 
