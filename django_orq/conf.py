@@ -166,7 +166,8 @@ def _option(default: object, is_valid: Callable[[Any], bool], expected: str, *, 
 
 def _whole(default: int, most: int, *, or_none: bool = False) -> Any:
     """Return a field for a whole number, at least 1."""
-    return _option(default, lambda x: is_whole(x) and 1 <= x <= most, f"from 1 to {most:,}", or_none=or_none)
+    expected = f"a whole number from 1 to {most:,}"
+    return _option(default, lambda x: is_whole(x) and 1 <= x <= most, expected, or_none=or_none)
 
 
 def _seconds(default: float) -> Any:
