@@ -162,7 +162,7 @@ def test_walker_that_slept_beyond_its_lease_writes_nothing(new_fleet, ledger, on
                 assert wait_until(lambda: only_run().pages > asleep.pages), worker.text
             finally:
                 os.kill(pid, signal.SIGCONT)
-            assert wait_until(lambda: "lease lost to another worker" in worker.text), worker.text
+            assert wait_until(lambda: "lease expired or taken" in worker.text), worker.text
             assert wait_until(lambda: only_run().is_finished), worker.text
         asked = Counter(cursors_of_first_run(sandbox.requests))
 
