@@ -103,8 +103,7 @@ def is_newest(work: type[Work], pk: int, ticket: str) -> bool:
 
 def waiting(work: type[W], pk: int) -> W | None:
     """The work if it still has to wait. A message for it arrives early if the clocks of two machines differ."""
-    rows: QuerySet[W] = work._default_manager.using(write_database())
-    return rows.filter(pk=pk, resume_at__gt=DatabaseClock(write_database()).now()).first()
+    return _row(work, pk).filter(resume_at__gt=DatabaseClock(write_database()).now()).first()
 
 
 def idle(now: datetime, *, patience: timedelta) -> Q:
@@ -137,6 +136,6 @@ def idle_operations(workspace: str | None = None, *, now: datetime | None = None
     return operations.filter(Exists(all_items().filter(operation=OuterRef("pk"), workspace=workspace)))
 
 
-def _row(work: type[Work], pk: int) -> QuerySet[Work]:
-    rows: QuerySet[Work] = work._default_manager.using(write_database()).filter(pk=pk)
+def _row(work: type[W], pk: int) -> QuerySet[W]:
+    rows: QuerySet[W] = work._default_manager.using(write_database()).filter(pk=pk)
     return rows
