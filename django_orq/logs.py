@@ -44,10 +44,10 @@ OPERATION_ADOPTED = Event("operation.adopted", WARNING, "operation %(operation)s
 OPERATION_LEASE_LOST = Event("operation.lease_lost", INFO, "operation %(operation)s: lease lost to another worker")
 OPERATION_WAITS = Event("operation.waits", WARNING, "operation %(operation)s waits %(seconds).0f s: %(error_code)s")
 OPERATION_ITEM_FAILED = Event(
-    "operation.item_failed", WARNING, "operation %(operation)s: %(item)s failed: %(error_code)s"
+    "operation.item_failed", WARNING, "operation %(operation)s: item %(item)s failed: %(error_code)s"
 )
 OPERATION_ITEM_UNKNOWN = Event(
-    "operation.item_unknown", WARNING, "operation %(operation)s: %(item)s unknown: %(error_code)s"
+    "operation.item_unknown", WARNING, "operation %(operation)s: item %(item)s unknown: %(error_code)s"
 )
 OPERATION_GIVEN_UP = Event("operation.given_up", WARNING, "operation %(operation)s: %(items)s skipped: %(error_code)s")
 _ENDED = "operation %(operation)s: %(done)s done, %(failed)s failed, %(unknown)s unknown"
