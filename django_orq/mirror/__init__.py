@@ -151,8 +151,7 @@ def fetch_conversation(*, remote_id: str, workspace: str = DEFAULT_ALIAS, intera
         text = gettext("remote_id must be “conv_” and 26 lower-case letters or digits, not %(given)s")
         raise ValueError(text % {"given": repr(remote_id)[:100]})
     get_workspace(workspace)
-    known = all_rows().filter(workspace=workspace, remote_id=remote_id).first()
-    if known is not None:
+    if known := all_rows().filter(workspace=workspace, remote_id=remote_id).first():
         refresh_conversation(known, interactive=interactive)
     else:
         _retrieve(workspace, remote_id, DatabaseClock(write_database()), interactive=interactive)

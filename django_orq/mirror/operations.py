@@ -135,8 +135,7 @@ def work_slice(operation_id: int, *, seconds: float = SLICE_SECONDS) -> Operatio
     Returns ``None`` if the operation cannot be claimed (it is finished or has to wait, or another worker has it), or
     if another worker took it over in the meantime.
     """
-    execution = Execution.take(operation_id, clock=DatabaseClock(write_database()))
-    if execution is None:
+    if (execution := Execution.take(operation_id, clock=DatabaseClock(write_database()))) is None:
         return None
     try:
         _work_or_wait(execution, stop=time.monotonic() + seconds)

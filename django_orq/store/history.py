@@ -113,8 +113,8 @@ def record_creation(row: Conversation, *, by: Requester, recorded_at: datetime) 
 
 def take_over_deletion(row: Conversation, by: Requester, *, since: datetime) -> None:
     """Attribute a deletion to the requester whose delete was sent at ``since`` and answered after a confirmation."""
-    newest = all_changes().filter(conversation=row, kind=Kind.DELETED, recorded_at__gte=since).order_by("pk").last()
-    if newest is not None:
+    deletions = all_changes().filter(conversation=row, kind=Kind.DELETED, recorded_at__gte=since)
+    if newest := deletions.order_by("pk").last():
         _take_over(all_changes().filter(pk=newest.pk), by)
 
 

@@ -18,8 +18,7 @@ def check(workspace: str, *, operation: str, clock: DatabaseClock) -> None:
     """Raise ``MustWait`` as long as a Retry-After that Orq sent is in force."""
     now = clock.now()
     in_force = all_waits().filter(workspace=workspace, until__range=(now, now + _AHEAD))
-    until = in_force.values_list("until", flat=True).first()
-    if until is not None:
+    if until := in_force.values_list("until", flat=True).first():
         time_of_day = f"{until.astimezone(UTC):%H:%M:%S}"
         raise MustWait(operation=operation, time=time_of_day, retry_after=(until - now).total_seconds())
 

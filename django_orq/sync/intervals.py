@@ -70,8 +70,7 @@ def listed_rows(workspace: str) -> QuerySet[Conversation]:
 def cut(workspace: str, count: int) -> list[Interval]:
     """Cut the list into ``count`` intervals of about equal size, at listed rows; do not cut that of a small mirror."""
     ids = listed_rows(workspace).order_by("-remote_id").values_list("remote_id", flat=True)
-    total = ids.count()
-    if total < MIN_ROWS:
+    if (total := ids.count()) < MIN_ROWS:
         return [Interval()]
     places = [total * number // count for number in range(1, count)]
     cuts = [_widest_gap(list(ids[max(0, place - NEARBY) : place + NEARBY])) for place in places]

@@ -57,8 +57,7 @@ def run_slice(
     ``interrupts``, such as that of a soft time limit, ends the slice early: pages that were received are written, and
     the rest is left to the next slice.
     """
-    before = all_runs().filter(pk=run_id).first()
-    if before is None:
+    if (before := all_runs().filter(pk=run_id).first()) is None:
         return None
     claim = Claim.take(run_id, workspace=get_workspace(before.workspace), clock=DatabaseClock(write_database()))
     if claim is None:

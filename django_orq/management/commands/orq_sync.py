@@ -265,19 +265,17 @@ def _is_not_shown(record: logging.LogRecord) -> bool:
 
 
 def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fresh: bool) -> SyncRun:
-    unfinished = runs.unfinished(workspace, mode)
     get_workspace(workspace)  # raises before a run is cancelled
-    if fresh and unfinished is not None:
+    if fresh and (unfinished := runs.unfinished(workspace, mode)):
         runs.cancel(unfinished)
     run = runs.open_run(workspace, mode, max_seconds=max_seconds)
     return runs.resume(run, max_seconds=max_seconds) if run.state == State.PAUSED else run
 
 
 def _find(pk: int) -> SyncRun:
-    run = all_runs().filter(pk=pk).first()
-    if run is None:
-        raise ValueError(_("There is no sync run %(run)s.") % {"run": pk})
-    return run
+    if run := all_runs().filter(pk=pk).first():
+        return run
+    raise ValueError(_("There is no sync run %(run)s.") % {"run": pk})
 
 
 def _summary(run: SyncRun) -> str:
