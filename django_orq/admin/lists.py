@@ -263,8 +263,7 @@ def searched(request: HttpRequest, conversations: QuerySet[Conversation], term: 
         conversations = conversations.filter(remote_id__lt=before)
     is_pinned = any(str(name).endswith("deleted_at") for name in conversations.query.order_by)
     newest_first = conversations.order_by(*["-deleted_at"][:is_pinned], "-remote_id")  # in the order of an index
-    oldest = searching.oldest_searched(newest_first, term, shares=shares)
-    if oldest is None:
+    if (oldest := searching.oldest_searched(newest_first, term, shares=shares)) is None:
         return conversations
     setattr(request, CUT, (searching.MAX_SEARCHED, created_at(oldest), oldest))
     return conversations.filter(remote_id__gte=oldest)

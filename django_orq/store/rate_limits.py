@@ -59,7 +59,6 @@ def keep_pace(workspace: Workspace, *, clock: DatabaseClock) -> None:
     if workspace.requests_per_minute is None:
         return
     slot = acquire(workspace.alias, per_minute=workspace.requests_per_minute, patience=MAX_SLEEP, clock=clock)
-    seconds = (slot - clock.now()).total_seconds()
-    if seconds > MAX_SLEEP:
+    if (seconds := (slot - clock.now()).total_seconds()) > MAX_SLEEP:
         raise Problem("pace_kept", seconds=seconds)
     time.sleep(max(0.0, seconds))

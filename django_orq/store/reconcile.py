@@ -100,8 +100,7 @@ def refused(answer: Answer, *, workspace: str) -> dict[str, str]:
         except DatabaseError as error:
             if not is_refusal(error):
                 raise
-            middle = len(part) // 2
-            if middle:
+            if middle := len(part) // 2:
                 parts += [part[:middle], part[middle:]]
             elif not (plan.new and all_rows().filter(workspace=workspace, remote_id=part[0].remote_id).exists()):
                 reasons[part[0].remote_id] = f"the database refused it: {reason_of(error)}"
@@ -179,8 +178,7 @@ def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at:
 
 def _lock(plan: Plan) -> None:
     """Begin with a write: on SQLite a transaction that begins with a read cannot always be upgraded to write."""
-    rows = [row.pk for _change, row in plan.changed]
-    if rows:
+    if rows := [row.pk for _change, row in plan.changed]:
         all_rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
 
 

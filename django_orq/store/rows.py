@@ -53,8 +53,7 @@ def update_rows(rows: Iterable[tuple[int, Columns]], *, unless_mirrored_since: b
 
     With ``unless_mirrored_since``, ``mirrored_at`` is compared instead of set.
     """
-    by_key = dict(rows)
-    if not by_key:
+    if not (by_key := dict(rows)):
         return
     connection = connections[write_database()]
     quoted = connection.ops.quote_name

@@ -306,8 +306,7 @@ def _prune(workspace: str, ended_run: int) -> None:
     finished = all_runs().filter(workspace=workspace, slot=None).order_by("-pk")
     unchanged = Q(state=State.SUCCEEDED, created=0, updated=0, restored=0, missing=0, unlisted=0, tombstoned=0)
     for some, count in ((unchanged, KEPT_UNCHANGED), (Q(), KEPT)):
-        oldest_kept = finished.filter(some).values_list("pk", flat=True)[count - 1 : count].first()
-        if oldest_kept is not None:
+        if oldest_kept := finished.filter(some).values_list("pk", flat=True)[count - 1 : count].first():
             old = unneeded(workspace).filter(some, pk__lt=oldest_kept).exclude(pk=ended_run)
             delete_unless_refused(old, list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]))
 

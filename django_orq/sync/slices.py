@@ -207,8 +207,7 @@ def _log(event: logs.Event, run: SyncRun, columns: Iterable[str] = (), level: in
 
 def _wait_or_fail(claim: Claim, error: orq.OrqError) -> None:
     run, now = claim.run, claim.clock.now()
-    pause = pause_after(error, run, now=now)
-    if pause is None:
+    if (pause := pause_after(error, run, now=now)) is None:
         _fail(claim, error)
         raise error
     reason, seconds = pause

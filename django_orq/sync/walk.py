@@ -204,8 +204,7 @@ class _Reading:
         Raises ``TransportError`` if the key is not the one any more with which the page was requested.
         """
         newest = kept_rows(self._run.workspace).order_by("-remote_id").values_list("remote_id", flat=True)
-        known = list(newest[:PROOFS])
-        if not known:
+        if not (known := list(newest[:PROOFS])):
             return
         exists = any(map(self._readers.finds, known))
         self._readers.check_key(received.key_changes)

@@ -160,8 +160,7 @@ class Transport:
         request = requests.Request(call.method, url, params=call.query, json=call.body, auth=bearer)
         if call.method == "POST":
             session.close()  # a reused connection may be stale; then it would be unknown whether the request was sent
-        seconds_left = deadline - time.monotonic()
-        if seconds_left <= 0:
+        if (seconds_left := deadline - time.monotonic()) <= 0:
             raise ConnectTimeoutError from TimeoutError()
         timeout = (min(self._connect_timeout, seconds_left), min(self._read_timeout, seconds_left))
         # Through the adapter, because a session would keep cookies and read a redirect's body to its end.
