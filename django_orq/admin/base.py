@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from ..conf import DEFAULT_ALIAS, workspace_aliases
-from ..models import SyncRun
+from ..models import SyncRun, searching
 from ..store.database import never_atomic, write_database
 
 Shown = TypeVar("Shown")
@@ -72,6 +72,9 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
         if "\0" in str(value):  # PostgreSQL does not accept it
             raise IncorrectLookupParameters
         return super().lookup_allowed(lookup, value, request)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
+        return super().get_search_results(request, queryset, searching.cleaned(search_term))
 
     def get_urls(self) -> list[URLPattern]:
         """Exempt all views from ``ATOMIC_REQUESTS``, so that no transaction is open during requests to Orq."""

@@ -35,6 +35,15 @@ def in_state(conversations: QuerySet[Conversation], state: str | None) -> QueryS
     return conversations if state == "any" else conversations.filter(indexed_state=state)
 
 
+def cleaned(term: str) -> str:
+    """Return the term without blanks around it.
+
+    If it consists of quotation marks and commas, these are quoted: otherwise they would match every name.
+    """
+    term = term.strip()
+    return term if not term or term.strip("\"', ") else '"{}"'.format(term.replace('"', '\\"'))
+
+
 def is_id(term: str) -> bool:
     """Return whether the term is the beginning of an Orq id rather than part of a name."""
     return term.lower().startswith("conv_")

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from ..models import Conversation
-from ..models.searching import by_id, in_state, is_id, oldest_searched
+from ..models.searching import by_id, cleaned, in_state, is_id, oldest_searched
 from ..payloads import REMOTE_ID, created_at, first_id
 from ..sync.runs import freshness
 from .errors import InvalidCursor
@@ -66,6 +66,10 @@ class ConversationFilter(QueryFilter, filters.SearchFilter):
             queryset = self._search(request, queryset, view)
         view.listing = values
         return super().filter_list(request, queryset, view, values)
+
+    def get_search_terms(self, request: Request) -> list[str]:
+        text: Any = cleaned(request.query_params.get(self.search_param, ""))
+        return filters.search_smart_split(text)
 
     def _search(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         terms = self.get_search_terms(request)

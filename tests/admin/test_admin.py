@@ -865,6 +865,7 @@ def test_rejected_payloads_are_listed_and_searched(remote, admin_client):
 
     assert admin_client.get(url).context["cl"].result_count == 3
     assert admin_client.get(url, {"q": key[:20]}).context["cl"].result_count == 1
+    assert admin_client.get(url, {"q": "'"}).context["cl"].result_count == 0
     assert admin_client.get(url, {"resolved_at__isempty": "1"}).context["cl"].result_count == 3
     assert admin_client.get(url, {"resolved_at__isempty": "0"}).context["cl"].result_count == 0
 

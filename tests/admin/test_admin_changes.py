@@ -166,6 +166,7 @@ class TestList:
             ({"actor": ADA, "kind__exact": "deleted"}, []),
             ({"q": "anew"}, ["Two anew"]),
             ({"q": "three"}, ["Refund"]),
+            ({"q": "'"}, []),
         ):
             assert listed(admin_client, **query) == names, query
         shown = text_of(admin_client.get(LIST))

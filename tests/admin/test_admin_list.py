@@ -289,6 +289,15 @@ def test_each_word_must_occur(admin_client):
     assert names_listed(admin_client, q='"order 1001"') == ["Order 1001", "Refund for order 1001"]
 
 
+def test_quotation_marks_and_commas_alone_are_part_of_a_name(admin_client):
+    mirrored("O'Connor", 'The "big" one', "Refund, paid", 'An empty name: ""')
+
+    found = {term: names_listed(admin_client, q=term) for term in ("'", '"', '""', "' '", ",")}
+
+    empty, big, connor = 'An empty name: ""', 'The "big" one', "O'Connor"
+    assert found == {"'": [connor], '"': [empty, big], '""': [empty], "' '": [], ",": ["Refund, paid"]}
+
+
 def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_client, monkeypatch):
     monkeypatch.setattr(searching, "MAX_SEARCHED", 2)
     _old, _one, _two, gone = mirrored("Refund, old", "Refund 1", "Refund 2", "Refund, deleted")

@@ -273,6 +273,12 @@ class TestSearch:
         assert listed(reader, search="no 1", state="deleted") == [remote_id(10)]
         assert listed(reader, search=remote_id(11).upper()[:-1], state="any") == [remote_id(11), remote_id(10)]
 
+    @pytest.mark.parametrize("marks", ["'", '"', '""', ",", "',"])
+    def test_quotation_marks_and_commas_alone_are_part_of_a_name(self, reader, marks):
+        set_columns(row(3), display_name=f"Refund {marks} paid")
+
+        assert listed(reader, search=marks) == [remote_id(3)]
+
     @pytest.mark.parametrize("most", range(1, 14))
     @pytest.mark.parametrize("state", ["", "any"])
     def test_bound_that_the_list_reads_is_the_one_of_the_admin(self, reader, monkeypatch, most, state):
