@@ -42,7 +42,7 @@ LOGGED: dict[str, list[Any]] = {Verb.CREATE: [{"added": {}}], Verb.RENAME: [{"ch
 class Outcome(Enum):
     DONE = auto()
     UNSEEN = auto()
-    """Done in Orq, but the row does not show it."""
+    """Done in Orq, but the row does not show it, or not by this request."""
     FAILED = auto()
 
 
@@ -192,24 +192,24 @@ class EditingAdmin(OrqAdmin):
 
     def _do(self, request: HttpRequest, verb: Operation.Verb, wanted: ItemRequest) -> Outcome:
         """Change one conversation in this request, and report anything unusual."""
-        row, behind, names = wanted.conversation, False, {}
+        row, behind, note = wanted.conversation, False, {}
         entry = [] if wanted.new_name == row.display_name else LOGGED[Verb.RENAME]
         try:
-            names = change_conversation(verb, wanted, by=request.user, interactive=True)
+            note = change_conversation(verb, wanted, by=request.user, interactive=True)
         except ConversationChanged:
             raise
         except MirrorBehind as error:
-            behind, names = True, {"replaced": error.replaced}
+            behind, note = True, {"replaced": error.replaced}
         except (OrqError, ImproperlyConfigured) as error:
             self.message_user(request, explain_error(verb, error), messages.ERROR)
             return Outcome.FAILED
-        if verb == Verb.DELETE:
+        if verb == Verb.DELETE and "gone" not in note:
             self.log_deletions(request, QuerySet(self.model, using=write_database()).filter(pk=row.pk))
         elif verb == Verb.RENAME:
             self.log_change(request, row, entry)
-        if behind or any(names.values()):
-            self.message_user(request, explain_done(verb, behind=behind, **names), messages.WARNING)
-        return Outcome.UNSEEN if behind or names.get("overtaken") else Outcome.DONE
+        if behind or note:
+            self.message_user(request, explain_done(verb, note, behind=behind), messages.WARNING)
+        return Outcome.UNSEEN if behind or note.keys() & {"overtaken", "gone"} else Outcome.DONE
 
     def _find(self, request: HttpRequest, object_id: str) -> Conversation | None:
         return self.get_object(request, unquote(object_id), self._to_field(request))

@@ -45,15 +45,17 @@ _SENTENCES = {
 """The sentences for a success, a failure and an unknown outcome, on pages with a form and on those of operations."""
 
 
-def explain_done(verb: str, *, replaced: str | None = None, overtaken: str | None = None, behind: bool = False) -> str:
-    """Say that the change succeeded, which names other users gave meanwhile, and whether the row is ``behind`` Orq."""
+def explain_done(verb: str, note: Mapping[str, Any], *, behind: bool) -> str:
+    """Say that the change succeeded, what ``note`` has of other people's, and whether the row is ``behind`` Orq."""
     said = [str(_SENTENCES[Verb(verb)][0])]
-    if replaced:
+    if replaced := note.get("replaced"):
         text = gettext("Someone else renamed it to “%(name)s” at the same time; your name has replaced that one.")
         said.append(text % {"name": isolated(replaced)})
-    if overtaken:
+    if overtaken := note.get("overtaken"):
         text = gettext("Someone else renamed it to “%(name)s” right afterwards.")
         said.append(text % {"name": isolated(overtaken)})
+    if note.get("gone"):
+        said.append(gettext("Orq did not have it any more."))
     if behind:
         said.append(gettext("This is not shown here yet. The next full sync shows it, if the database accepts it."))
     return " ".join(said)
@@ -79,8 +81,7 @@ def explain_item(item: OperationItem) -> str:
     if item.state in (State.PENDING, State.SENT):
         return str(item.get_state_display())
     if item.state == State.DONE:
-        names = {"replaced": note.get("replaced"), "overtaken": note.get("overtaken")}
-        done = explain_done(verb, behind=item.error_code == MirrorBehind.code, **names)
+        done = explain_done(verb, note, behind=item.error_code == MirrorBehind.code)
         return " ".join([done, gettext("(Matched by name and time.)")]) if "candidates" in note else done
     wait = note.get("retry_after")
     why = _explain(verb, item.error_code, item.error_params, is_doubtful=is_doubtful, retry_after=wait)

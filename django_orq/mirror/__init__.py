@@ -114,8 +114,11 @@ def rename_conversation(
         return _renamed(conversation, plan, seen)
 
 
-def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> None:
-    """Delete a conversation in Orq permanently; its row becomes a tombstone. Succeeds if Orq no longer has it."""
+def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> bool:
+    """Delete a conversation in Orq permanently; its row becomes a tombstone.
+
+    Returns whether Orq still had it; otherwise it succeeds, too.
+    """
     clock, requester, was_ours = DatabaseClock(write_database()), Requester.of(by), False
     asked_at = clock.now()
     with (
@@ -127,6 +130,7 @@ def delete_conversation(conversation: Conversation, *, by: Any = None, interacti
     with _or_behind(conversation.workspace, "delete", conversation.remote_id):
         mark_deleted(conversation, asked_at=asked_at, received_at=clock.latest(), by=requester, was_ours=was_ours)
         _reload(conversation)
+        return was_ours
 
 
 def refresh_conversation(conversation: Conversation, *, interactive: bool = False) -> None:

@@ -277,22 +277,25 @@ class Execution(Lease[Operation]):
 
 
 def change_conversation(verb: str, wanted: ItemRequest, *, by: Any, interactive: bool = False) -> dict[str, Any]:
-    """Rename, delete or refresh one conversation; return names that others gave it: ``replaced`` and ``overtaken``."""
-    row, names = wanted.conversation, {}
+    """Rename, delete or refresh one conversation; return what is known of other people's changes.
+
+    These are names that they gave it meanwhile, ``replaced`` and ``overtaken``, and ``gone`` if they had deleted it.
+    """
+    row, note = wanted.conversation, dict[str, Any]()
     if verb == Verb.RENAME:
         if wanted.expected_updated_at is not None and wanted.seen_name is not None:
             row.display_name, row.remote_updated_at = wanted.seen_name, wanted.expected_updated_at
         options: Any = {"expected_updated_at": wanted.expected_updated_at, "interactive": interactive}
         renamed = rename_conversation(row, display_name=wanted.new_name, by=by, **options)
-        names = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+        note = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
     elif verb == Verb.DELETE:
-        delete_conversation(row, by=by, interactive=interactive)
+        note = {"gone": not delete_conversation(row, by=by, interactive=interactive)}
     else:
         refresh_conversation(row, interactive=interactive)
-    return {what: name for what, name in names.items() if name is not None}
+    return {what: found for what, found in note.items() if found}
 
 
-def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, str]:
+def _make_change(item: OperationItem, *, interactive: bool) -> dict[str, Any]:
     """Make the item's change in Orq, and return its ``note``."""
     by = Requester.of_item(item)
     if item.operation.verb == Verb.CREATE:

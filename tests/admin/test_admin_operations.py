@@ -801,6 +801,17 @@ class TestPage:
 
         assert all(words in shown for _, _, words in notes)
 
+    def test_deletion_says_what_was_gone_already(self, remote, admin_client):
+        rows = [mirrored(remote, name) for name in ("There", "Gone")]
+        operation, _is_new = create_operation("delete", [ItemRequest(conversation=row) for row in rows], by="carol")
+        remote.remove(rows[1].remote_id)
+        work_off(operation)
+
+        shown = text_of(admin_client.get(page_of(operation)))
+
+        assert shown.count("Deleted.") == 2
+        assert shown.count("Deleted. Orq did not have it any more.") == 1
+
     def test_awkward_names_are_shown_as_themselves(self, remote, admin_client):
         rows = [mirrored(remote, AWKWARD) for _ in range(2)]
         typed = {field_of(row): f"{AWKWARD} 2" for row in rows}

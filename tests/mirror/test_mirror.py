@@ -484,7 +484,7 @@ def test_rename_asks_again_after_a_long_sleep_between_question_and_answer(remote
 
 class TestDelete:
     def test_conversation_is_deleted_remotely_and_its_row_is_a_tombstone(self, remote, row):
-        verbs.delete_conversation(row)
+        assert verbs.delete_conversation(row)
 
         assert len(remote) == 0
         assert row.state == "deleted"
@@ -494,7 +494,7 @@ class TestDelete:
     def test_conversation_that_is_gone_already_counts_as_done(self, remote, row):
         remote.remove(row.remote_id)
 
-        verbs.delete_conversation(row)
+        assert not verbs.delete_conversation(row)
 
         assert Conversation.objects.deleted().get() == row
 
