@@ -148,11 +148,18 @@ def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
 
 
 def _correct_next(row: Conversation, remote: RemoteConversation, old_name: str | None) -> None:
-    """Let the rename that followed ours begin with our name: its answer came before ours."""
+    """Let the rename that followed ours begin with our name: its answer came before ours.
+
+    If it gave the same name, it renamed nothing.
+    """
     renames = all_changes().filter(conversation=row, kind=Kind.RENAMED, remote_updated_at__gt=remote.updated_at)
     following = renames.order_by("remote_updated_at", "pk").first()
     if following is not None and following.old_name == old_name:
-        all_changes().filter(pk=following.pk).update(old_name=remote.display_name)
+        entry, is_rename = all_changes().filter(pk=following.pk), following.new_name != remote.display_name
+        if is_rename or following.fields:
+            entry.update(old_name=remote.display_name, kind=Kind.RENAMED if is_rename else Kind.CHANGED)
+        else:
+            entry.delete()
 
 
 def _is_on_record(row: Conversation, remote: RemoteConversation, request: Request) -> bool:

@@ -355,6 +355,22 @@ class TestInterleavings:
             ("renamed", "Refund", "Ours", "here", "Ours"),
         ]
 
+    @pytest.mark.parametrize("later", ["from here", "in Orq", "with metadata in Orq"])
+    def test_answer_to_a_rename_arrives_after_a_later_one_to_the_same_name(self, row, later):
+        known: Any = {"remote_id": row.remote_id, "metadata": row.metadata, "display_name": "Ours"}
+        seen = conversation(**{**known, "display_name": "Refund"}, updated_at=row.remote_updated_at)
+        bob, carol = (
+            Request(kind=verbs.Kind.RENAMED, by=Requester(name=name), seen=seen) for name in ("bob", "carol")
+        )
+        after = {"metadata": {"topic": "refund"}} if later == "with metadata in Orq" else {}
+        for request, seconds, more in ((bob if later == "from here" else None, 2, after), (carol, 1, {})):
+            at = row.remote_updated_at + timedelta(seconds=seconds)
+            found = replace(answer(conversation(**{**known, **more}, updated_at=at)), listed=request is None)
+            reconcile(found, workspace="default", request=request)
+
+        others = [("changed", "Ours", "Ours", "orq", "")] if after else []
+        assert entries() == [*others, ("renamed", "Refund", "Ours", "here", "carol")]
+
     def test_orq_had_another_name_before_ours(self, remote, row):
         """The caller saw it, but the row did not."""
         seen = remote.rename(row.remote_id, "Theirs")
