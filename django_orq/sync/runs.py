@@ -17,7 +17,7 @@ from ..conf import get_workspace, is_number
 from ..models import SyncRun
 from ..signals import sync_run_finished
 from ..store import leases
-from ..store.database import DatabaseClock, all_runs, write_database
+from ..store.database import DatabaseClock, all_runs, is_contention, write_database
 from ..store.deletion import delete_unless_refused
 from ..store.history import Requester
 from ..store.leases import unclaimed
@@ -25,6 +25,8 @@ from ..text import number
 
 Mode, State, Approval = SyncRun.Mode, SyncRun.State, SyncRun.Approval
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
+ATTEMPTS = 10
+"""How often a process that competes with others tries to open a run."""
 MAX_BUDGET = 30 * 86_400
 """Seconds."""
 KEPT = 500
@@ -91,10 +93,13 @@ def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> 
     mode = check_mode(mode)
     check_budget(max_seconds)
     slot, defaults = _slot_of(workspace, mode), {"workspace": workspace, "mode": mode}
-    try:
-        run, created = all_runs().get_or_create(slot=slot, defaults=defaults)
-    except IntegrityError:  # another process opened one at the same moment, which has already ended
-        run, created = all_runs().get_or_create(slot=slot, defaults=defaults)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            run, created = all_runs().get_or_create(slot=slot, defaults=defaults)
+            break
+        except DatabaseError as error:  # others opened one at the same moment, which has already ended
+            if attempt == ATTEMPTS or not (isinstance(error, IntegrityError) or is_contention(error)):
+                raise
     if created:
         logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
     if run.state != State.PAUSED:

@@ -1,7 +1,7 @@
 import logging
 import signal
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,22 +44,40 @@ def test_there_is_one_unfinished_run_of_a_workspace_and_mode(remote):
     assert runs.open_run("default", "full") == runs.open_run("default", "full")
 
 
-def test_run_is_opened_although_another_one_begins_and_ends_at_the_same_moment(remote):
-    others = []
+@pytest.mark.parametrize("times", [1, 4])
+def test_run_is_opened_although_others_begin_and_end_at_the_same_moment(remote, times):
+    others: list[SyncRun | None] = []
 
     def interleave(execute, sql, params, many, context):
-        if sql.startswith("INSERT") and not others:
+        if sql.startswith("INSERT") and len(others) < times and None not in others:
             others.append(None)
             # The savepoint of our insertion, which fails, takes it along.
-            others[0] = SyncRun.objects.create(workspace="default", mode="full", slot="default:full")
+            others[-1] = SyncRun.objects.create(workspace="default", mode="full", slot="default:full")
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(interleave):
         run = runs.open_run("default", "full")
 
     assert (run.state, run.mode) == ("queued", "full")
-    assert others[0].pk is not None
+    assert len([other for other in others if other and other.pk]) == times
     assert list(SyncRun.objects.all()) == [run]
+
+
+@pytest.mark.parametrize(("times", "is_opened"), [(3, True), (100, False)])
+def test_run_is_opened_after_deadlocks_if_they_pass(remote, times, is_opened):
+    met = []
+
+    def deadlock(execute, sql, params, many, context):
+        if sql.startswith("INSERT") and len(met) < times:
+            met.append(sql)
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(deadlock), nullcontext() if is_opened else pytest.raises(OperationalError):
+        runs.open_run("default", "full")
+
+    assert SyncRun.objects.count() == is_opened
+    assert len(met) == min(times, runs.ATTEMPTS)
 
 
 def test_slice_ends_after_its_time_and_the_next_goes_on(remote, four_pages, settings):
