@@ -17,7 +17,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from ..exceptions import ConversationChanged, InvalidName
 from ..mirror.operations import MAX_ITEMS, ItemRequest
 from ..models import Conversation
-from ..payloads import clean_display_name
+from ..payloads import MAX_NAME, clean_display_name
 from ..text import number as localized
 from .texts import explain_conflict
 
@@ -175,7 +175,8 @@ class ProposalForm(forms.Form):
 
     def propose(self, rows: Iterable[Conversation]) -> dict[str, str]:
         """The content of the forms for these conversations, with new names that are made from the current ones."""
-        find, replace, prepended = (self[name].value() or "" for name in self.fields)
+        find, *added = (self[name].value() or "" for name in self.fields)
+        replace, prepended = (text[: MAX_NAME + 1] for text in added)  # any more would be rejected just the same
         proposed: dict[str, str] = {}
         for form in rename_forms(rows):
             name, field = form.instance.display_name, form["display_name"]

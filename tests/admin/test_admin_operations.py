@@ -298,6 +298,16 @@ class TestPreview:
         assert remote.count() == 0
         assert not Operation.objects.exists()
 
+    @pytest.mark.parametrize("field", ["prepend", "replace"])
+    def test_long_text_makes_no_long_page(self, rows, admin_client, field):
+        """It would have all of the text in each name, perhaps several times."""
+        wanted = {"find": "e", field: "x" * 100_000}
+        shown = self.preview(admin_client, rename_page(admin_client, rows), **wanted)
+
+        longest = {len(hidden_fields(shown)[field_of(row)]) for row in rows}
+        assert max(longest) < 300
+        assert text_of(shown).count("A name can have at most 100 characters.") == (3 if field == "prepend" else 2)
+
     def test_proposed_names_are_saved_as_if_typed(self, remote, rows, admin_client):
         shown = self.preview(admin_client, rename_page(admin_client, rows), prepend="Old: ")
 
