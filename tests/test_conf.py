@@ -233,6 +233,10 @@ def test_option_is_taken(name: str, value: Any) -> None:
     ("name", "value"),
     [
         ("BASE_URL", ""),
+        ("BASE_URL", "https://or q.example"),
+        ("BASE_URL", "https://orq..example"),
+        ("BASE_URL", "https://orq\0.example"),
+        ("BASE_URL", "https://orq\r\n.example"),
         ("BASE_URL", None),
         ("BASE_URL", "my.orq.ai"),
         ("BASE_URL", "ftp://my.orq.ai"),

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from requests.exceptions import InvalidSchema, RequestException
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
+from requests.exceptions import InvalidSchema, InvalidURL, RequestException
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, LocationValueError, NewConnectionError
 
 from .. import __version__, logs
 from ..conf import ApiKey, KeyCallableFailed, RetryConfig
@@ -32,7 +32,8 @@ _HEADERS = {"User-Agent": f"django-orq/{__version__}", "Accept": "application/js
 _CHUNK = 16_384
 _GZIP = 16 + zlib.MAX_WBITS
 _FAILURES = (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error)
-_NOT_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError, InvalidSchema)
+_NO_ADDRESS = (InvalidSchema, InvalidURL, LocationValueError)
+_NOT_SENT = (*_NO_ADDRESS, NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
 """After any other failure, except a CONNECT that the proxy refused, the request counts as sent.
 
 A TLS peer may read all of it and then close the connection.

@@ -527,6 +527,12 @@ def not_sent(service: ConversationService, match: str) -> None:
     assert not caught.value.sent
 
 
+def test_address_that_is_none_gets_no_request():
+    not_sent(
+        ConversationService(api_key="k", base_url=f"http://{'a' * 64}.example", retries=ONCE), "LocationParseError"
+    )
+
+
 def test_certificate_that_is_not_trusted_gets_no_request():
     received: list[bytes] = []
     with scripted(secure_talk(lambda sock, _: received.append(sock.recv(65_536)))) as server:
