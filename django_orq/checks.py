@@ -57,8 +57,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 def check_characters(*, databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check the database that the mirror is written to, if it is one of ``databases``."""
     alias = router.db_for_write(apps.get_model("django_orq", "Conversation"))
-    query = _INCOMPLETE_CHARACTER_SETS.get(connections[alias].vendor)
-    if query is None or alias not in (databases or ()):
+    if alias not in (databases or ()) or not (query := _INCOMPLETE_CHARACTER_SETS.get(connections[alias].vendor)):
         return []
     with connections[alias].cursor() as cursor:
         cursor.execute(query)

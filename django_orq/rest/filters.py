@@ -89,8 +89,7 @@ def asked(request: Request, query: type[Any]) -> Any:
 def _newest(queryset: QuerySet[Conversation], term: str, view: Any) -> QuerySet[Conversation]:
     """Limit to the newest rows that a search covers; if these are not all, set ``searched_back_to`` of the view."""
     pinned = ("-deleted_at",) if getattr(view, "hides_deleted", False) else ()
-    oldest = oldest_searched(queryset.order_by(*pinned, "-remote_id"), term)
-    if oldest is None:
+    if (oldest := oldest_searched(queryset.order_by(*pinned, "-remote_id"), term)) is None:
         return queryset
     view.searched_back_to = oldest
     return queryset.filter(remote_id__gte=oldest)
