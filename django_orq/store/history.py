@@ -139,27 +139,32 @@ def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
     elif _is_on_record(row, remote, request) or (request.by.repeats_since and request.seen is None):
         return []  # in the second case, somebody else may have given it this name
     old_name = before.display_name if before is not None else None
-    if row.remote_updated_at > remote.updated_at:
-        _correct_next(row, remote, old_name)
     if old_name != remote.display_name:
         columns = {**request.by.columns, "kind": request.kind, "old_name": old_name}
         entries.append(_entry(row, new_name=remote.display_name, updated_at=remote.updated_at, **columns))
+    if row.remote_updated_at > remote.updated_at:
+        entries += _correct_next(row, remote, old_name)
     return entries
 
 
-def _correct_next(row: Conversation, remote: RemoteConversation, old_name: str | None) -> None:
-    """Let the rename that followed ours begin with our name: its answer came before ours.
+def _correct_next(row: Conversation, remote: RemoteConversation, old_name: str | None) -> list[ConversationChange]:
+    """Let the change that followed our rename begin with our name: its answer came before ours.
 
-    If it gave the same name, it renamed nothing.
+    If it gave the same name, it renamed nothing. If it gave the former name back, it has no entry yet: return that.
     """
-    renames = all_changes().filter(conversation=row, kind=Kind.RENAMED, remote_updated_at__gt=remote.updated_at)
-    following = renames.order_by("remote_updated_at", "pk").first()
+    kinds, ours = (Kind.RENAMED, Kind.CHANGED), remote.display_name
+    later = all_changes().filter(conversation=row, kind__in=kinds, remote_updated_at__gt=remote.updated_at)
+    following = later.order_by("remote_updated_at", "pk").first()
+    if following is None and old_name == row.display_name != ours:
+        names: Any = {"old_name": ours, "new_name": row.display_name, "actor_id": (row.updated_by_id or "")[:_MAX]}
+        return [_entry(row, kind=Kind.RENAMED, origin=Origin.ORQ, updated_at=row.remote_updated_at, **names)]
     if following is not None and following.old_name == old_name:
-        entry, is_rename = all_changes().filter(pk=following.pk), following.new_name != remote.display_name
+        entry, is_rename = all_changes().filter(pk=following.pk), following.new_name != ours
         if is_rename or following.fields:
-            entry.update(old_name=remote.display_name, kind=Kind.RENAMED if is_rename else Kind.CHANGED)
+            entry.update(old_name=ours, kind=Kind.RENAMED if is_rename else Kind.CHANGED)
         else:
             entry.delete()
+    return []
 
 
 def _is_on_record(row: Conversation, remote: RemoteConversation, request: Request) -> bool:
@@ -177,12 +182,14 @@ def _take_over(entries: QuerySet[ConversationChange], by: Requester) -> int:
 def _before(row: Conversation | None, remote: RemoteConversation, request: Request) -> RemoteConversation:
     """What Orq had immediately before a rename, as far as we know, with the metadata of now: a rename keeps those.
 
-    A sync may have mirrored something in between; or the rename itself, and then the row has its result.
+    A sync may have mirrored something in between; or the rename itself, and then the row has its result. That it has
+    no entry then means that the name was the same before, except after a restoration.
     """
     seen = request.seen
     if row is not None and (seen is None or seen.updated_at < row.remote_updated_at <= remote.updated_at):
         is_result = (row.remote_updated_at, row.display_name) == (remote.updated_at, remote.display_name)
-        if seen is None or not is_result:
+        restored = all_changes().filter(conversation=row, kind=Kind.RESTORED, remote_updated_at=remote.updated_at)
+        if seen is None or not (is_result and restored.exists()):
             return replace(remote, display_name=row.display_name, updated_by_id=None)
     before = seen or remote
     if row is not None and row.remote_updated_at > remote.updated_at:  # it has a later rename

@@ -371,6 +371,46 @@ class TestInterleavings:
         others = [("changed", "Ours", "Ours", "orq", "")] if after else []
         assert entries() == [*others, ("renamed", "Refund", "Ours", "here", "carol")]
 
+    @pytest.mark.parametrize("also", ["", "and metadata"])
+    def test_rename_back_is_mirrored_before_our_answer(self, remote, row, also):
+        def go_on() -> None:
+            back = remote.rename(row.remote_id, "Refund")
+            remote.add(**{**back, "metadata": {"topic": "refund"}}) if also else None
+            full_run()
+
+        at_once(remote, "update", "after", go_on)
+        renamed = verbs.rename_conversation(row, display_name="Ours", **BY)
+
+        assert (row.display_name, renamed.overtaken_by) == ("Refund", "Refund")
+        assert sorted(entries()) == [
+            ("renamed", "Ours", "Refund", "orq", ""),
+            ("renamed", "Refund", "Ours", "here", "nightly import"),
+        ]
+        full_run()
+        assert len(entries()) == 2
+
+    @pytest.mark.parametrize("first", ["from here", "in Orq"])
+    def test_same_name_was_given_before_and_a_sync_mirrors_our_rename_before_our_answer(self, remote, row, first):
+        def give_it() -> None:
+            if first == "from here":
+                other = Conversation.objects.get(pk=row.pk)
+                verbs.rename_conversation(other, display_name="Ours", by="bob")
+            else:
+                remote.rename(row.remote_id, "Ours")
+            full_run()
+
+        def meet(met: str | None, when: str) -> None:
+            if met == "update":
+                remote.on_request = None
+                in_thread(give_it).join() if when == "before" else None
+                remote.on_request = lambda *at: at == ("update", "after") and in_thread(full_run).join()
+
+        remote.on_request = meet
+        verbs.rename_conversation(row, display_name="Ours", **BY)
+
+        who = ("here", "bob") if first == "from here" else ("orq", "")
+        assert entries() == [("renamed", "Refund", "Ours", *who)]
+
     def test_orq_had_another_name_before_ours(self, remote, row):
         """The caller saw it, but the row did not."""
         seen = remote.rename(row.remote_id, "Theirs")
@@ -469,6 +509,7 @@ class TestInterleavings:
 
         who = ("here", "carol") if deleted == "by the killed process" else ("orq", "")
         assert entries(conversation=row) == [("deleted", "Refund", None, *who)]
+        assert operation.items.get(conversation=row).note == {}
 
     def test_deletion_that_is_confirmed_has_the_name_of_the_row(self, remote, row, monkeypatch):
         remote.remove(row.remote_id)
