@@ -21,6 +21,7 @@ from ..payloads import MAX_NAME, clean_display_name
 from ..text import number as localized
 from .texts import explain_conflict
 
+_MAX_PROPOSED = 1_000
 _BUTTONS = "admin/django_orq/conversation/includes/conflict.html"
 
 
@@ -175,12 +176,14 @@ class ProposalForm(forms.Form):
 
     def propose(self, rows: Iterable[Conversation]) -> dict[str, str]:
         """The content of the forms for these conversations, with new names that are made from the current ones."""
-        find, *added = (self[name].value() or "" for name in self.fields)
-        replace, prepended = (text[: MAX_NAME + 1] for text in added)  # any more would be rejected just the same
+        find, replace, prepended = (self[name].value() or "" for name in self.fields)
         proposed: dict[str, str] = {}
         for form in rename_forms(rows):
             name, field = form.instance.display_name, form["display_name"]
             new = prepended + (name.replace(find, replace) if find else name)
+            if len(new) > _MAX_PROPOSED and new != name:
+                # Blanks around it do not count. If it is too long without them, it stays so.
+                new = new.strip() if len(new.strip()) <= MAX_NAME else f"{new.strip()[:_MAX_PROPOSED]}…"
             proposed |= {field.html_name: new, field.html_initial_name: name}
             proposed[form.add_prefix("expected_updated_at")] = form.initial["expected_updated_at"]
         return proposed
