@@ -86,7 +86,7 @@ def explain_item(item: OperationItem) -> str:
     wait = note.get("retry_after")
     why = _explain(verb, item.error_code, item.error_params, is_doubtful=is_doubtful, retry_after=wait)
     if (candidates := note.get("candidates")) is not None:
-        found = _("Conversations that may be the result:") if candidates else _("None of this name was found since.")
+        found = _("Conversations that may be the result:") if candidates else _("No likely one was found since.")
         return f"{why} {found}"
     return gettext("Skipped after an earlier failure: %(why)s") % {"why": why} if note.get("skipped") else why
 
