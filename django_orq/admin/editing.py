@@ -135,8 +135,7 @@ class EditingAdmin(OrqAdmin):
             form.fields = {}
         if request.method != "POST" or not all([form.is_valid(), all_valid(formsets)]):
             return render(form, inlines, conversation)
-        outcome = self._rename(request, form) if form.has_changed() else Outcome.DONE
-        if outcome is Outcome.FAILED:
+        if (outcome := self._rename(request, form) if form.has_changed() else Outcome.DONE) is Outcome.FAILED:
             return render(form, inlines, conversation)
         self._save_inlines(request, conversation, form, formsets)
         if outcome is Outcome.UNSEEN:
@@ -169,7 +168,7 @@ class EditingAdmin(OrqAdmin):
             outcome = self._do(request, Verb.DELETE, ItemRequest(conversation=conversation))
         if outcome is Outcome.FAILED:
             return self._ask_to_delete(request, conversation, extra_context or {})
-        if outcome is Outcome.UNSEEN:
+        if outcome is Outcome.UNSEEN and IS_POPUP_VAR not in request.POST:
             return self.response_post_save_change(request, conversation)
         key = conversation.serializable_value(self._to_field(request) or "pk")
         return self.response_delete(request, str(self._told(request, conversation)), key)

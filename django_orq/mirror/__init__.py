@@ -117,7 +117,8 @@ def rename_conversation(
 def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> bool:
     """Delete a conversation in Orq permanently; its row becomes a tombstone.
 
-    Returns whether Orq still had it; otherwise it succeeds, too.
+    Succeeds if Orq no longer has it, and then returns ``False``: somebody else had deleted it, or an attempt of ours
+    whose answer was lost.
     """
     clock, requester, was_ours = DatabaseClock(write_database()), Requester.of(by), False
     asked_at = clock.now()

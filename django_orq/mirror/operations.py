@@ -289,7 +289,8 @@ def change_conversation(verb: str, wanted: ItemRequest, *, by: Any, interactive:
         renamed = rename_conversation(row, display_name=wanted.new_name, by=by, **options)
         note = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
     elif verb == Verb.DELETE:
-        note = {"gone": not delete_conversation(row, by=by, interactive=interactive)}
+        # Otherwise the answer to an earlier attempt may have been lost.
+        note = {"gone": not delete_conversation(row, by=by, interactive=interactive) and interactive}
     else:
         refresh_conversation(row, interactive=interactive)
     return {what: found for what, found in note.items() if found}
