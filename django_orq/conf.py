@@ -143,7 +143,9 @@ def problem_with(option: str, value: object) -> str | None:
 
 def _is_base_url(url: object) -> bool:
     try:
-        parts = urlsplit(url if isinstance(url, str) and url.isprintable() and not re.search(r"\s|\.\.", url) else "")
+        parts = urlsplit(
+            url if isinstance(url, str) and url.isprintable() and not re.search(r"\s|[/.]\.", url) else ""
+        )
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
@@ -243,8 +245,7 @@ def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
 
     Raises ``ImproperlyConfigured`` if there is no such workspace, or if its settings are invalid.
     """
-    configured = _configured()
-    if alias not in configured:
+    if alias not in (configured := _configured()):
         known = ", ".join(map(repr, configured)) or "none"
         key_would_do = alias == DEFAULT_ALIAS and getattr(settings, "ORQ_WORKSPACES", None) is None
         advice = "Set ORQ_API_KEY, or add" if key_would_do else "Add"
@@ -255,8 +256,7 @@ def get_workspace(alias: str = DEFAULT_ALIAS) -> Workspace:
 
 
 def _configured() -> dict[str, "_Options"]:
-    configured = getattr(settings, "ORQ_WORKSPACES", None)
-    if configured is None:
+    if (configured := getattr(settings, "ORQ_WORKSPACES", None)) is None:
         return {DEFAULT_ALIAS: _Options(DEFAULT_ALIAS, {})} if _default_key() else {}
     if not isinstance(configured, dict):  # a debug page hides keys only in dictionaries
         del configured  # it may be the key, and debug pages show local variables

@@ -235,6 +235,7 @@ def test_option_is_taken(name: str, value: Any) -> None:
         ("BASE_URL", ""),
         ("BASE_URL", "https://or q.example"),
         ("BASE_URL", "https://orq..example"),
+        ("BASE_URL", "https://.orq.example"),
         ("BASE_URL", "https://orq\0.example"),
         ("BASE_URL", "https://orq\r\n.example"),
         ("BASE_URL", None),

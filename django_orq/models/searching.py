@@ -41,7 +41,7 @@ def cleaned(term: str) -> str:
     If it consists of quotation marks and commas, these are quoted: otherwise they would match every name.
     """
     term = term.strip()
-    return term if not term or term.strip("\"', ") else '"{}"'.format(term.replace('"', '\\"'))
+    return term if not term or re.search(r"[^\s\"',]", term) else '"{}"'.format(term.replace('"', '\\"'))
 
 
 def is_id(term: str) -> bool:

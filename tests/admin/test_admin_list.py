@@ -292,10 +292,10 @@ def test_each_word_must_occur(admin_client):
 def test_quotation_marks_and_commas_alone_are_part_of_a_name(admin_client):
     mirrored("O'Connor", 'The "big" one', "Refund, paid", 'An empty name: ""')
 
-    found = {term: names_listed(admin_client, q=term) for term in ("'", '"', '""', "' '", ",")}
+    found = {term: names_listed(admin_client, q=term) for term in ("'", '"', '""', "' '", ",", '""\t""')}
 
     empty, big, connor = 'An empty name: ""', 'The "big" one', "O'Connor"
-    assert found == {"'": [connor], '"': [empty, big], '""': [empty], "' '": [], ",": ["Refund, paid"]}
+    assert found == {"'": [connor], '"': [empty, big], '""': [empty], "' '": [], ",": ["Refund, paid"], '""\t""': []}
 
 
 def test_search_by_name_looks_through_the_newest_that_pass_the_filters(admin_client, monkeypatch):
