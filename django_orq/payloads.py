@@ -113,8 +113,7 @@ class ListItem:
     @cached_property
     def _examined(self) -> tuple[int | None, bool]:
         """The fingerprint, and whether the item has to be searched for what can't be stored."""
-        text = self._json()
-        if text is None:
+        if (text := self._json()) is None:
             return None, True
         versioned = f"[{PAYLOAD_VERSION},{text}]".encode()
         fingerprint = int.from_bytes(hashlib.blake2b(versioned, digest_size=8).digest(), signed=True)

@@ -209,8 +209,7 @@ class ConversationService:
 
     def _resolve(self, call: Call, cause: OrqError, retries: RetryConfig | None, seconds: float) -> RemoteConversation:
         """Retrieve the conversation and return it if it shows the update; otherwise raise ``OutcomeUnknown``."""
-        retry_after = cause.retry_after
-        if retry_after is None:  # else Orq asked us to wait
+        if (retry_after := cause.retry_after) is None:  # else Orq asked us to wait
             try:
                 current = self._fetch(_call("retrieve", "GET", call.remote_id or ""), retries, seconds)
                 if current.display_name == (call.body or {}).get("displayName", current.display_name):

@@ -83,8 +83,7 @@ class BulkAdmin(EditingAdmin):
         if len(changed) > 1:
             return self._place(request, Verb.RENAME, [form.item_request for form in changed])
         for form in changed:
-            outcome = self._rename(request, form)
-            if outcome is Outcome.FAILED:
+            if (outcome := self._rename(request, form)) is Outcome.FAILED:
                 return self._ask_names(request, renames)
             if outcome is Outcome.DONE:
                 self._say_of(request, [form.instance], str(_DONE[Verb.RENAME]), messages.SUCCESS)

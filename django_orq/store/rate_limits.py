@@ -42,8 +42,7 @@ def acquire(workspace: str, *, per_minute: float, patience: float, clock: Databa
     while True:
         wait, _created = all_waits().get_or_create(workspace=workspace)
         now = clock.now()
-        slot = max(now, wait.next_slot_at or now)
-        if slot > now + _AHEAD:
+        if (slot := max(now, wait.next_slot_at or now)) > now + _AHEAD:
             slot = now
         if slot - now > timedelta(seconds=patience):
             return slot

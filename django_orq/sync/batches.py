@@ -157,8 +157,7 @@ class Batch:
         begun_at, count = time.monotonic(), len(pages)
         while pages:
             known = self._look_up(pages)
-            doubtful = self._first_doubtful(pages, known)
-            if doubtful == 0:
+            if (doubtful := self._first_doubtful(pages, known)) == 0:
                 self._prove_workspace(pages[0])
             end = len(pages) if doubtful is None else doubtful or 1
             part, pages = pages[:end], pages[end:]

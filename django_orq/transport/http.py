@@ -146,8 +146,7 @@ class Transport:
 
     def _session(self) -> requests.Session:
         """Return this thread's session, with the environment's proxy and CA bundle for the base URL."""
-        thread = threading.get_ident()
-        if thread not in self._sessions:
+        if (thread := threading.get_ident()) not in self._sessions:
             session = self._sessions[thread] = requests.Session()
             session.headers.update(_HEADERS)
             environment = session.merge_environment_settings(self._base_url, {}, None, None, None)

@@ -251,8 +251,7 @@ class Command(OrqCommand):
         """Wait until the run can continue; return ``False`` if that takes too long, or if only a call resumes it."""
         if run.resume_at is None or (run.budget_until is not None and run.resume_at >= run.budget_until):
             return False
-        seconds = (run.resume_at - DatabaseClock(write_database()).now()).total_seconds()
-        if seconds > self._max_wait:
+        if (seconds := (run.resume_at - DatabaseClock(write_database()).now()).total_seconds()) > self._max_wait:
             return False
         progress.wait(seconds, why=run.get_wait_display())
         return True
