@@ -21,7 +21,6 @@ from ..payloads import MAX_NAME, clean_display_name
 from ..text import number as localized
 from .texts import explain_conflict
 
-_MAX_PROPOSED = 1_000
 _BUTTONS = "admin/django_orq/conversation/includes/conflict.html"
 
 
@@ -181,9 +180,9 @@ class ProposalForm(forms.Form):
         for form in rename_forms(rows):
             name, field = form.instance.display_name, form["display_name"]
             new = prepended + (name.replace(find, replace) if find else name)
-            if len(new) > _MAX_PROPOSED and new != name:
+            if len(new) > 10 * MAX_NAME and new != name:
                 # Blanks around it do not count. If it is too long without them, it stays so.
-                new = new.strip() if len(new.strip()) <= MAX_NAME else f"{new.strip()[:_MAX_PROPOSED]}…"
+                new = new.strip() if len(new.strip()) <= MAX_NAME else f"{new.strip()[: 10 * MAX_NAME]}…"
             proposed |= {field.html_name: new, field.html_initial_name: name}
             proposed[form.add_prefix("expected_updated_at")] = form.initial["expected_updated_at"]
         return proposed
