@@ -319,6 +319,14 @@ class TestOperationsAndPayloads:
         assert "conversation. No worker was notified." in output
         assert finding("operation")["operation"] == ordered.pk
 
+    @pytest.mark.parametrize(("seconds", "is_told"), [(50, False), (65, True)])
+    def test_operation_whose_worker_was_notified_is_told_after_a_minute(self, ordered, settings, seconds, is_told):
+        configure(settings, LEASE_SECONDS=600)
+        Operation.objects.update(enqueued_at=datetime.now(UTC) - timedelta(seconds=seconds))
+
+        assert orq_health()[0] == (3 if is_told else 0)
+        assert (standing("default", is_operator=True).level == "fail") == is_told
+
     def test_operation_about_another_workspace_is_not_told(self, ordered):
         Operation.objects.update(requested_at=ordered.requested_at - timedelta(minutes=2))
         OperationItem.objects.update(workspace="another")
