@@ -143,9 +143,8 @@ def problem_with(option: str, value: object) -> str | None:
 
 def _is_base_url(url: object) -> bool:
     try:
-        parts = urlsplit(
-            url if isinstance(url, str) and url.isprintable() and not re.search(r"\s|[/.]\.", url) else ""
-        )
+        is_plain = isinstance(url, str) and url.isprintable() and not re.search(r"\s|[/.]\.", url)
+        parts = urlsplit(str(url) if is_plain else "")
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False

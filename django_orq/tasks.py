@@ -177,16 +177,17 @@ class Enqueued:
         """Return the outcome as a text; ``format_time`` formats the times in it."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
         is_queued = self.run.state == SyncRun.State.QUEUED
+        goes_on = not self.is_others and self.run.state in (SyncRun.State.WAITING, SyncRun.State.RUNNING)
         text = gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
         if self.is_not_enqueued:
             text = gettext(
                 "Sync run %(run)s of workspace “%(workspace)s” is saved, but no worker could be notified. The next "
                 "scheduled sync runs it."
             )
-        elif is_queued:
+        elif is_queued or goes_on:
             text = gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")
-        # A run that another process has just queued has no problems to report yet.
-        is_new = self.is_not_enqueued or (self.is_others and is_queued)
+        # A run that another process has just queued has no problems to report yet, and one that goes on has old ones.
+        is_new = self.is_not_enqueued or goes_on or (self.is_others and is_queued)
         return " ".join([text % named, *([] if is_new else remarks(self.run, format_time=format_time))])
 
 

@@ -34,7 +34,7 @@ INLINE_CODE = re.compile(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]*\
 ERRORS = {
     "404": {"status": 404, "body": '{"message": "Not here"}'},
     "500": {"status": 500, "body": "<h1>Broken</h1>"},
-    "timeout": {"delay": 1.5},
+    "timeout": {"delay": 3},
 }
 both_ways = pytest.mark.parametrize("atomic_requests", [False, True], indirect=True, ids=["plain", "ATOMIC_REQUESTS"])
 each_error = pytest.mark.parametrize("error", ERRORS)
@@ -43,7 +43,7 @@ each_error = pytest.mark.parametrize("error", ERRORS)
 @pytest.fixture
 def impatient(settings, remote):
     """A running sandbox, with a short timeout for its responses."""
-    settings.ORQ_WORKSPACES = {"default": settings.ORQ_WORKSPACES["default"] | {"READ_TIMEOUT": 0.3}}
+    settings.ORQ_WORKSPACES = {"default": settings.ORQ_WORKSPACES["default"] | {"READ_TIMEOUT": 1.5}}
     return remote
 
 

@@ -41,7 +41,7 @@ def row(remote, program) -> Conversation:
 
 @pytest.fixture
 def impatient(settings, remote):
-    configure(settings, READ_TIMEOUT=0.3)
+    configure(settings, READ_TIMEOUT=1)
     return remote
 
 
