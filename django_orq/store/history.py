@@ -142,29 +142,31 @@ def _requested(plan: Plan, request: Request) -> list[ConversationChange]:
     if old_name != remote.display_name:
         columns = {**request.by.columns, "kind": request.kind, "old_name": old_name}
         entries.append(_entry(row, new_name=remote.display_name, updated_at=remote.updated_at, **columns))
-    if row.remote_updated_at > remote.updated_at:
-        entries += _correct_next(row, remote, old_name)
+        if row.remote_updated_at > remote.updated_at:
+            return _fitted_in(entries, row, request.by)
     return entries
 
 
-def _correct_next(row: Conversation, remote: RemoteConversation, old_name: str | None) -> list[ConversationChange]:
-    """Let the change that followed our rename begin with our name: its answer came before ours.
+def _fitted_in(entries: list[ConversationChange], row: Conversation, by: Requester) -> list[ConversationChange]:
+    """Fit the last of the entries, ours, in before the change that followed it, whose answer came before ours.
 
-    If it gave the same name, it renamed nothing. If it gave the former name back, it has no entry yet: return that.
+    That change begins with our name, and is a rename only if it gave another one. If it is on record as the same
+    rename, that entry stands for both. If it gave the former name back, it has no entry yet.
     """
-    kinds, ours = (Kind.RENAMED, Kind.CHANGED), remote.display_name
-    later = all_changes().filter(conversation=row, kind__in=kinds, remote_updated_at__gt=remote.updated_at)
+    ours, kinds = entries[-1], (Kind.RENAMED, Kind.CHANGED)
+    later = all_changes().filter(conversation=row, kind__in=kinds, remote_updated_at__gt=ours.remote_updated_at)
     following = later.order_by("remote_updated_at", "pk").first()
-    if following is None and old_name == row.display_name != ours:
-        names: Any = {"old_name": ours, "new_name": row.display_name, "actor_id": (row.updated_by_id or "")[:_MAX]}
-        return [_entry(row, kind=Kind.RENAMED, origin=Origin.ORQ, updated_at=row.remote_updated_at, **names)]
-    if following is not None and following.old_name == old_name:
-        entry, is_rename = all_changes().filter(pk=following.pk), following.new_name != ours
-        if is_rename or following.fields:
-            entry.update(old_name=ours, kind=Kind.RENAMED if is_rename else Kind.CHANGED)
-        else:
-            entry.delete()
-    return []
+    if following is None and row.display_name == ours.old_name:
+        names: Any = {"old_name": ours.new_name, "new_name": row.display_name}
+        own = {"kind": Kind.RENAMED, "origin": Origin.ORQ, "actor_id": (row.updated_by_id or "")[:_MAX]}
+        return [*entries, _entry(row, updated_at=row.remote_updated_at, **own, **names)]
+    if following is not None and following.old_name == ours.old_name:
+        entry, is_rename = all_changes().filter(pk=following.pk), following.new_name != ours.new_name
+        if not (is_rename or following.fields):
+            _take_over(entry, by)
+            return entries[:-1]
+        entry.update(old_name=ours.new_name, kind=Kind.RENAMED if is_rename else Kind.CHANGED)
+    return entries
 
 
 def _is_on_record(row: Conversation, remote: RemoteConversation, request: Request) -> bool:

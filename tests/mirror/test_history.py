@@ -369,7 +369,8 @@ class TestInterleavings:
             reconcile(found, workspace="default", request=request)
 
         others = [("changed", "Ours", "Ours", "orq", "")] if after else []
-        assert entries() == [*others, ("renamed", "Refund", "Ours", "here", "carol")]
+        who = "bob" if later == "from here" else "carol"
+        assert entries() == [*others, ("renamed", "Refund", "Ours", "here", who)]
 
     @pytest.mark.parametrize("also", ["", "and metadata"])
     def test_rename_back_is_mirrored_before_our_answer(self, remote, row, also):
