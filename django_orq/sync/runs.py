@@ -3,6 +3,7 @@
 Runs are opened, paused, resumed, approved, cancelled and pruned here; ``slices`` decides when they wait, fail or end.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,8 +26,8 @@ from ..text import number
 
 Mode, State, Approval = SyncRun.Mode, SyncRun.State, SyncRun.Approval
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
-ATTEMPTS = 10
-"""How often a process that competes with others tries to open a run."""
+PATIENCE = 1.0
+"""Seconds for which a process that competes with others tries to open a run."""
 MAX_BUDGET = 30 * 86_400
 """Seconds."""
 KEPT = 500
@@ -78,8 +79,7 @@ def check_mode(mode: str) -> SyncRun.Mode:
 def check_budget(max_seconds: float | None) -> None:
     """Raise ``ValueError`` if the budget, in seconds, is invalid. Celery does not validate the arguments of tasks."""
     if max_seconds is not None and not (is_number(max_seconds) and 0 < max_seconds <= MAX_BUDGET):
-        text = _("max_seconds must be a number above 0 and at most %(most)s")
-        raise ValueError(text % {"most": number(MAX_BUDGET)})
+        raise ValueError(_("max_seconds must be a number above 0 and at most %(most)s") % {"most": number(MAX_BUDGET)})
 
 
 def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> SyncRun:
@@ -93,12 +93,13 @@ def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> 
     mode = check_mode(mode)
     check_budget(max_seconds)
     slot, defaults = _slot_of(workspace, mode), {"workspace": workspace, "mode": mode}
-    for attempt in range(1, ATTEMPTS + 1):
+    until = time.monotonic() + PATIENCE
+    while True:
         try:
             run, created = all_runs().get_or_create(slot=slot, defaults=defaults)
             break
         except DatabaseError as error:  # others opened one at the same moment, which has already ended
-            if attempt == ATTEMPTS or not (isinstance(error, IntegrityError) or is_contention(error)):
+            if time.monotonic() > until or not (isinstance(error, IntegrityError) or is_contention(error)):
                 raise
     if created:
         logs.log(logs.SYNC_RUN_QUEUED, run=run.pk, workspace=workspace, mode=mode.value)
