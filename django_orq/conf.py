@@ -143,12 +143,11 @@ def problem_with(option: str, value: object) -> str | None:
 
 def _is_base_url(url: object) -> bool:
     try:
-        is_plain = isinstance(url, str) and url.isprintable() and not re.search(r"\s|[/.]\.", url)
-        parts = urlsplit(str(url) if is_plain else "")
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        site = urlsplit(url if isinstance(url, str) and url.isprintable() else "")
+        has_host = site.port != 0 and not re.search(r"(^|\.)\.|\s", site.hostname or ".")
     except ValueError:
         return False
-    return is_usable and not (parts.username or parts.password or parts.query or parts.fragment)
+    return site.scheme in ("http", "https") and has_host and not ("@" in site.netloc or site.query or site.fragment)
 
 
 def _is_conversation_url(url: object) -> bool:

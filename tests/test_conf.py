@@ -210,6 +210,7 @@ def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: st
     [
         ("BASE_URL", "http://127.0.0.1:8900"),
         ("BASE_URL", "https://[::1]:8900/gateway/"),
+        ("BASE_URL", "https://gateway.example/api/.orq"),
         ("API_STYLE", "camel"),
         ("PROJECT_ID", "project-7"),
         ("CONNECT_TIMEOUT", 0.5),
@@ -223,6 +224,7 @@ def test_callable_key_that_gives_none_is_refused_for_now(given: Any, problem: st
         ("CONVERSATION_URL", None),
         ("CONVERSATION_URL", "https://my.orq.ai/acme/conversations/{id}"),
         ("CONVERSATION_URL", "http://localhost:3000/?open={id}#{id}"),
+        ("CONVERSATION_URL", "https://app.example/.x/My Workspace/{id}"),
     ],
 )
 def test_option_is_taken(name: str, value: Any) -> None:
