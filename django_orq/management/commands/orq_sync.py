@@ -66,8 +66,7 @@ class Progress:
     def __init__(self, stream: OutputWrapper) -> None:
         self._stream = stream
         self._on_terminal = stream.isatty()
-        self._started = time.monotonic()
-        self._last_line_at = self._started
+        self._started = self._last_line_at = time.monotonic()
 
     def show(self, run: SyncRun) -> None:
         if self._on_terminal:
