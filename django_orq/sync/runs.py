@@ -26,7 +26,7 @@ from ..text import number
 
 Mode, State, Approval = SyncRun.Mode, SyncRun.State, SyncRun.Approval
 UNFINISHED = (State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED)
-PATIENCE = 1.0
+MAX_CONTENTION = 1.0
 """Seconds for which a process that competes with others tries to open a run."""
 MAX_BUDGET = 30 * 86_400
 """Seconds."""
@@ -93,7 +93,7 @@ def open_run(workspace: str, mode: str, *, max_seconds: float | None = None) -> 
     mode = check_mode(mode)
     check_budget(max_seconds)
     slot, defaults = _slot_of(workspace, mode), {"workspace": workspace, "mode": mode}
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + MAX_CONTENTION
     while True:
         try:
             run, created = all_runs().get_or_create(slot=slot, defaults=defaults)

@@ -589,6 +589,15 @@ def test_delete_deletes_remotely_and_keeps_a_tombstone(remote, admin_client, ato
         assert [len(texts) for texts in told.values()] == [1, 0]
 
 
+def test_popup_closes_after_the_deletion_of_what_was_gone(remote, admin_client):
+    row = mirrored(remote)
+    remote.remove(row.remote_id)
+
+    response = admin_client.post(page(row, "delete"), {"post": "yes", "_popup": "1"})
+
+    assert response.template_name[-1] == "admin/popup_response.html"
+
+
 @both_ways
 @pytest.mark.parametrize("error", ["500", "timeout"])
 def test_failed_delete_changes_nothing(impatient, admin_client, atomic_requests, error):

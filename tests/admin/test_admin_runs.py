@@ -203,6 +203,18 @@ def test_click_goes_on_with_a_paused_run_however_short_the_pause(remote, admin_c
     assert messages(queue) == [(WALK, [run.pk])]
 
 
+def test_click_goes_on_with_a_run_whose_wait_is_over_and_tells_no_old_problem(remote, admin_client, queue):
+    remote.fail("list", status=503)
+    run = work_on(runs.open_run("default", "incremental"))
+    assert run.state == "waiting"
+    SyncRun.objects.update(resume_at=run.queued_at, enqueued_at=None)
+
+    response = sync_now(admin_client)
+
+    assert said(response) == f"Sync run {run.pk} of workspace “default” is queued."
+    assert messages(queue) == [(WALK, [run.pk])]
+
+
 def test_click_goes_on_with_a_run_whose_budget_is_spent(remote, settings, admin_client, queue):
     configure(settings, PAGE_SIZE=1)
     remote.add("A")

@@ -64,7 +64,7 @@ def test_run_is_opened_although_others_begin_and_end_at_the_same_moment(remote, 
 
 
 def test_locked_database_is_waited_for_once(remote, monkeypatch):
-    monkeypatch.setattr(runs, "PATIENCE", 0.05)
+    monkeypatch.setattr(runs, "MAX_CONTENTION", 0.05)
     met = []
 
     def lock(execute, sql, params, many, context):
@@ -90,7 +90,7 @@ def test_run_is_opened_after_deadlocks_if_they_pass(remote, monkeypatch, times, 
             raise OperationalError(1213, "Deadlock found when trying to get lock")
         return execute(sql, params, many, context)
 
-    monkeypatch.setattr(runs, "PATIENCE", 60 if is_opened else 0.1)
+    monkeypatch.setattr(runs, "MAX_CONTENTION", 60 if is_opened else 0.1)
     with connection.execute_wrapper(deadlock), nullcontext() if is_opened else pytest.raises(OperationalError):
         runs.open_run("default", "full")
 
