@@ -13,6 +13,7 @@ def test_user_logs_in_to_the_browsable_api_deletes_a_conversation_and_logs_out(s
     for label, text in zip(("Username:", "Password:"), LOGIN, strict=True):
         page.get_by_label(label).fill(text)
     page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(re.compile(rf":\d+{address}"))  # with its scripts, which open the dialog
 
     page.get_by_role("button", name="DELETE", exact=True).click()
     page.locator("#deleteModal .btn-danger").click()
