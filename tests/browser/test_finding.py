@@ -4,7 +4,7 @@ import csv
 import re
 from pathlib import Path
 
-from .pages import CHANGES, LIST, change, confirm, delete, fill_name, save
+from .pages import CHANGES, LIST, change, confirm, create, delete, fill_name, save
 from .playing import expect
 
 
@@ -51,6 +51,27 @@ def test_several_are_created_once_no_name_is_bad(site, page):
     expect(page.locator("[data-renewed=state]")).to_have_text("finished")
     assert site.sandbox.count("create") == 2
     assert len(site.conversations("display_name LIKE ?", "Call back %")) == 2
+
+
+def test_form_that_the_user_goes_back_to_creates_nothing_again(site, page):
+    create(page, "Asked for once")
+    expect(page.locator(".messagelist")).to_contain_text("was added successfully")
+    page.go_back()
+    expect(page.get_by_label("Name")).to_have_value("Asked for once")
+    save(page)
+    page.wait_for_url(re.compile(f"{LIST}$"))
+    create(page, "Asked for once")  # a new form
+    expect(page.locator(".messagelist")).to_contain_text("was added successfully")
+    assert site.sandbox.count("create") == 2
+
+    page.goto(f"{LIST}create-several/")
+    page.get_by_label("Names").fill("Asked for together 1\nAsked for together 2")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator("[data-renewed=state]")).to_have_text("finished")
+    page.go_back()
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator(".messagelist")).to_contain_text("You have already submitted this form.")
+    assert site.sandbox.count("create") == 4
 
 
 def test_changes_of_a_day_are_exported_as_they_are_listed(site, page, tmp_path):
