@@ -123,15 +123,14 @@ def max_lease() -> float:
         return Workspace.lease_seconds
 
 
-def idle_operations(
-    workspace: str | None = None, *, now: datetime | None = None, patience: timedelta | None = None
-) -> QuerySet[Operation]:
+def idle_operations(workspace: str | None = None, *, overdue_at: datetime | None = None) -> QuerySet[Operation]:
     """Unfinished operations that could continue, the oldest first; if a workspace is given, those with items in it.
 
-    They need not wait, no process works on them, and no message is expected: none was sent within ``patience``, by
-    default the longest lease. ``now`` saves asking the database.
+    They need not wait, no process works on them, and no message is expected: none was sent within the longest lease.
+    With ``overdue_at``, they could already continue then, and any message for them was sent before.
     """
-    free = idle(now or DatabaseClock(write_database()).now(), patience=patience or timedelta(seconds=max_lease()))
+    now = overdue_at or DatabaseClock(write_database()).now()
+    free = idle(now, patience=timedelta(seconds=0 if overdue_at else max_lease()))
     operations = all_operations().filter(free, finished_at=None).order_by("pk")
     if workspace is None:
         return operations

@@ -139,7 +139,7 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
         text += " " + gettext("Run “manage.py orq_doctor”.") if is_refused and is_operator else ""
         return found(level=Level.FAIL, text=text, action="" if is_refused else "start", run=failed)
     taken = [run for run in under_way if not _is_fresh(run, now)]
-    works: list[Any] = [*taken, *idle_operations(alias, now=now, patience=PATIENCE)[:1]]
+    works: list[Any] = [*taken, *idle_operations(alias, overdue_at=now - PATIENCE)[:MAX_OPERATIONS]]
     for work in works:
         if why := not_taken(work, for_terminal=is_operator):
             return found(level=Level.FAIL, text=" ".join(why))
@@ -258,7 +258,7 @@ def _run_finding(code: str, run: SyncRun, level: Level, *sentences: str, **numbe
 
 def _examine_operations(workspace: str | None, now: datetime) -> Iterator[Finding]:
     """Report the oldest operations that no worker has taken; an operation may have items of several workspaces."""
-    for operation in idle_operations(workspace, now=now, patience=PATIENCE)[:MAX_OPERATIONS]:
+    for operation in idle_operations(workspace, overdue_at=now - PATIENCE)[:MAX_OPERATIONS]:
         if why := not_taken(operation, for_terminal=True):
             text = gettext("Unfinished operation %(operation)s.") % {"operation": operation}
             numbers = {"operation": operation.pk, "verb": operation.verb, "items": operation.total}

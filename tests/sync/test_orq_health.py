@@ -304,6 +304,9 @@ class TestUnfinishedRuns:
 class TestOperationsAndPayloads:
     @pytest.fixture
     def ordered(self, synced) -> Operation:
+        return self.order()
+
+    def order(self) -> Operation:
         operation, _is_new = operations.create_operation(
             "refresh", [ItemRequest(conversation=row) for row in Conversation.objects.all()], by=Requester()
         )
@@ -326,6 +329,17 @@ class TestOperationsAndPayloads:
 
         assert orq_health()[0] == (3 if is_told else 0)
         assert (standing("default", is_operator=True).level == "fail") == is_told
+
+    def test_operations_whose_wait_has_just_ended_hide_none_that_nobody_takes(self, ordered):
+        for _operation in range(MAX_OPERATIONS):
+            self.order()
+        now = datetime.now(UTC)
+        Operation.objects.update(requested_at=now - timedelta(hours=1), resume_at=now - timedelta(seconds=30))
+        not_taken = self.order()
+        Operation.objects.filter(pk=not_taken.pk).update(enqueued_at=now - timedelta(minutes=10))
+
+        assert finding("operation")["operation"] == not_taken.pk
+        assert standing("default", is_operator=True).level == "fail"
 
     def test_operation_about_another_workspace_is_not_told(self, ordered):
         Operation.objects.update(requested_at=ordered.requested_at - timedelta(minutes=2))
