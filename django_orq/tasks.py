@@ -139,20 +139,22 @@ def time_limits() -> Iterator[tuple[str, str, float | None]]:
 def enqueue_slice(work: Work, *, countdown: float = 0.0) -> None:
     """Enqueue the next slice of a run or of an operation when the caller's transaction is committed.
 
-    If the broker is unreachable, the failure is logged within 3 s, and the next scheduled sync enqueues it.
+    If the broker is unreachable, the failure is logged within 3 s, and the next scheduled sync enqueues it; then
+    ``work.ticket`` is empty.
     """
     transaction.on_commit(lambda: _publish(work, countdown), using=write_database())
 
 
 def _publish(work: Work, countdown: float) -> None:
-    ticket = leases.issue(type(work), work.pk, delay=countdown)
+    work.ticket = leases.issue(type(work), work.pk, delay=countdown)
     task = run_operation if isinstance(work, Operation) else walk_conversations
     try:
-        task.apply_async((work.pk, ticket), countdown=countdown)
+        task.apply_async((work.pk, work.ticket), countdown=countdown)
     except Task.OperationalError as error:
         # The message has the broker's address and the cause; the client's traceback would add nothing.
         logs.log(logs.PUBLISHING_FAILED, work=str(work._meta.verbose_name_raw), id=work.pk, problem=str(error))
-        leases.void(type(work), work.pk, ticket)
+        leases.void(type(work), work.pk, work.ticket)
+        work.ticket = ""
 
 
 def _enqueue_next(work: Work, ticket: str) -> None:
@@ -210,9 +212,9 @@ def enqueue(run: SyncRun) -> Enqueued:
 
     Inside a transaction of the caller, the run is enqueued when the transaction is committed.
     """
-    publishes = run in runs.adoptable(run.workspace)
-    if publishes:
+    if publishes := run in runs.adoptable(run.workspace):
         enqueue_slice(run)
-        run.refresh_from_db(using=write_database())
     is_not_enqueued = publishes and not run.ticket and not connections[write_database()].in_atomic_block
+    if publishes:
+        run.refresh_from_db(using=write_database())
     return Enqueued(run=run, is_not_enqueued=is_not_enqueued, is_others=not publishes)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import current_app
+from celery.signals import after_task_publish
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from kombu.exceptions import OperationalError
@@ -313,6 +314,22 @@ def test_broker_that_is_set_up_wrongly_is_told_as_one_out_of_reach(remote, monke
     run.refresh_from_db()
     assert (run.state, run.ticket, run.enqueued_at) == ("queued", "", None)
     assert "could not be enqueued" in caplog.text
+
+
+def test_run_that_others_pause_and_resume_once_it_is_published_counts_as_enqueued(remote, queue):
+    def pause_and_resume(**kwargs):
+        run = SyncRun.objects.get()
+        assert runs.pause(run)
+        runs.resume(run)
+
+    after_task_publish.connect(pause_and_resume)
+    try:
+        enqueued = tasks.start("default", "full")
+    finally:
+        after_task_publish.disconnect(pause_and_resume)
+
+    assert not enqueued.is_not_enqueued
+    assert " is queued." in enqueued.message()
 
 
 def test_connection_that_the_caller_gives_is_used(queue, dead_broker):

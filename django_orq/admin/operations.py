@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from ..exceptions import ConversationChanged
 from ..mirror.operations import retry, retryable
 from ..models import Conversation, Operation, OperationItem, searching
-from ..store.database import all_items, all_rows, write_database
+from ..store.database import all_items, all_rows
 from ..sync.report import Progress, is_being_done, remarks_on_operation
 from ..tasks import enqueue_slice
 from .base import ReadOnlyAdmin, admin_of, are_several, page_of
@@ -66,7 +66,6 @@ class OutcomeFilter(KnownChoiceFilter):
 def enqueue(operation: Operation) -> tuple[str, int]:
     """Notify a worker; return the message to show and its level."""
     enqueue_slice(operation)
-    operation.refresh_from_db(using=write_database())
     if operation.ticket:
         return gettext("Queued for a worker."), messages.SUCCESS
     return gettext(
