@@ -220,10 +220,10 @@ def digest_of_names(rows: Sequence[Conversation]) -> str:
 def posted_token(request: HttpRequest, content: object = "") -> str | None:
     """A token of the submitted form, so that it is processed once if it is submitted several times.
 
-    With the ``content`` that counts, it is processed again if that was changed after the browser's Back button.
+    With its ``content``, it is processed again if that was changed after the browser's Back button.
     """
-    token = request.POST.get("form_token", "")
-    digest = blake2b(f"{token}{content}".encode(errors="replace"), digest_size=16).hexdigest()
+    token = request.POST.get("form_token", "").strip()
+    digest = blake2b(f"{request.user.pk} {token}{content}".encode(errors="replace"), digest_size=16).hexdigest()
     return digest if re.fullmatch("[0-9a-f]{32}", token) else None
 
 

@@ -569,6 +569,19 @@ class TestCreateAgain:
         assert "with a name" in said(response, constants.WARNING)[0]
         assert ordered(response).total == 1
 
+    def test_page_that_was_sent_before_creates_nothing_again_if_one_was_scrubbed_since(
+        self, remote, gone, admin_client, queue
+    ):
+        page = choose(admin_client, "create_again", gone[:3])
+        first = confirm(admin_client, page)
+        scrub(gone[:1])
+
+        second = confirm(admin_client, page)
+
+        assert first.url == second.url
+        assert "already submitted" in said(second)[-1]
+        assert Operation.objects.count() == queue.qsize() == 1
+
     def test_scrubbed_one_is_listed_by_its_id(self, gone, admin_client):
         scrub(gone[:1])
 
@@ -615,6 +628,21 @@ class TestAddOnce:
         resubmit(admin_client, ADD, asked)
 
         assert names_in_orq(remote) == ["Invoice", "Refund"]
+
+    def test_form_of_another_user_is_another(self, remote, admin_client, form):
+        admin_client.post(ADD, form | {"display_name": "Secret"})
+
+        response = user_with("add_conversation", "view_conversation").post(ADD, form)
+
+        assert "Secret" not in "".join(said(response))
+        assert names_in_orq(remote) == ["Refund", "Secret"]
+
+    def test_browser_may_add_blanks_to_the_token(self, remote, admin_client, form):
+        for _time in range(2):
+            form["form_token"] += " "  # as forms.js does
+            admin_client.post(ADD, form)
+
+        assert names_in_orq(remote) == ["Refund"]
 
     @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429, "headers": {"Retry-After": "7"}}], ids=str)
     def test_form_that_failed_says_so_each_time_and_can_be_saved_again(self, remote, admin_client, form, fault):
