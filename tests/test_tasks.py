@@ -64,6 +64,15 @@ def test_unknown_workspace_is_refused(remote, eager):
         tasks.sync_conversations.delay(workspace="other", mode="full")
 
 
+def test_eager_mode_tells_why_the_run_waits(remote, eager):
+    remote.fail("list", status=429, headers={"Retry-After": "600"}, times=None)
+
+    message = tasks.start("default", "full").message()
+
+    assert "is queued" not in message
+    assert "429" in message
+
+
 def test_eager_mode_runs_one_slice(remote, eager, settings):
     configure(settings, PAGE_SIZE=1, SLICE_SECONDS=0.000_001)
     remote.add("A")
