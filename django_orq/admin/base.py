@@ -39,7 +39,7 @@ class OrqAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic only in th
 
     class Media:
         css = {"all": ("django_orq/admin.css",)}  # noqa: RUF012 # as Django's documentation has it
-        js = ("django_orq/forms.js", "django_orq/progress.js")
+        js = ("django_orq/progress.js",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

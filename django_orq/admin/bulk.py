@@ -143,8 +143,8 @@ class BulkAdmin(EditingAdmin):
         """Record the operation, notify a worker, and redirect to its page."""
         if verb == Verb.CREATE and not self.may_use(request, *(one.conversation.workspace for one in item_requests)):
             raise PermissionDenied
-        content = sorted(pair for pair in request.POST.lists() if pair[0] != "csrfmiddlewaretoken")
-        token = forms.posted_token(request, content)
+        rows = [(one.conversation, one.new_name) for one in item_requests]
+        token = forms.posted_token(request, [(row.pk, row.workspace, name or row.display_name) for row, name in rows])
         operation, is_new = create_operation(verb, item_requests, by=request.user, form_token=token)
         already = gettext("You have already submitted this form. Nothing was started again.")
         self.message_user(request, *(enqueue(operation) if is_new else (already, messages.INFO)))

@@ -28,9 +28,10 @@ class NameField(forms.CharField):
     """A conversation's name, validated by the same rules as before a request to Orq."""
 
     def __init__(self, **options: Any) -> None:
-        # "auto" suits names in any writing direction. There is no maxlength, because browsers count some characters
-        # twice, and also count blanks around the name.
-        super().__init__(widget=AdminTextInputWidget(attrs={"dir": "auto"}), strip=False, **options)
+        # "auto" suits names in any writing direction. With "autocomplete", a browser's Back would restore the name
+        # that was entered, but not the hidden fields that belong to it: what was seen, and the form's token. There is
+        # no maxlength, because browsers count some characters twice, and also count blanks around the name.
+        super().__init__(widget=AdminTextInputWidget({"dir": "auto", "autocomplete": "off"}), strip=False, **options)
 
     def clean(self, value: Any) -> str:
         try:
@@ -220,9 +221,10 @@ def digest_of_names(rows: Sequence[Conversation]) -> str:
 def posted_token(request: HttpRequest, content: object = "") -> str | None:
     """A token of the submitted form, so that it is processed once if it is submitted several times.
 
-    With its ``content``, it is processed again if that was changed after the browser's Back button.
+    With the ``content`` that counts, it is processed again if that was changed after the browser's Back button. If the
+    page has a selection, that counts: some of its rows may have changed since.
     """
-    token = request.POST.get("form_token", "").strip()
+    token, content = request.POST.get("form_token", ""), request.POST.get("selected") or content
     digest = blake2b(f"{request.user.pk} {token}{content}".encode(errors="replace"), digest_size=16).hexdigest()
     return digest if re.fullmatch("[0-9a-f]{32}", token) else None
 

@@ -637,13 +637,6 @@ class TestAddOnce:
         assert "Secret" not in "".join(said(response))
         assert names_in_orq(remote) == ["Refund", "Secret"]
 
-    def test_browser_may_add_blanks_to_the_token(self, remote, admin_client, form):
-        for _time in range(2):
-            form["form_token"] += " "  # as forms.js does
-            admin_client.post(ADD, form)
-
-        assert names_in_orq(remote) == ["Refund"]
-
     @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429, "headers": {"Retry-After": "7"}}], ids=str)
     def test_form_that_failed_says_so_each_time_and_can_be_saved_again(self, remote, admin_client, form, fault):
         remote.fail("create", **fault)

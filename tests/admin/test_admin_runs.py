@@ -1061,5 +1061,5 @@ def test_files_that_the_pages_name_are_there(remote, admin_client):
     shown = text_of(admin_client.get(page(new_run())))
 
     named = re.findall(r'(?:src|href)="/static/(django_orq/[^"]+)"', shown)
-    assert sorted(named) == ["django_orq/admin.css", "django_orq/forms.js", "django_orq/progress.js"]
+    assert sorted(named) == ["django_orq/admin.css", "django_orq/progress.js"]
     assert all(finders.find(name) for name in named)

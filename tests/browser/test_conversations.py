@@ -7,6 +7,7 @@ import pytest
 from .conftest import AWKWARD, RIGHT_TO_LEFT
 from .pages import (
     ADD,
+    CHANGES,
     FAULTS,
     LIST,
     change,
@@ -139,6 +140,20 @@ def test_conflict_shows_the_other_name_and_saving_again_replaces_it(site, page):
     save(page)
     expect_success(page, "Ours")
     assert remote_name(site, row) == "Ours"
+
+
+def test_page_that_the_user_goes_back_to_shows_the_name_that_others_gave_meanwhile(site, page, open_browser):
+    row = site.take()
+    page.goto(change(row))
+    fill_name(page, "Ours")
+    page.goto(CHANGES)
+    other = open_browser(site)
+    rename(other, row, "Theirs")
+    expect_success(other, "Theirs")
+
+    page.go_back()
+
+    expect(page.get_by_label("Name")).to_have_value("Theirs")
 
 
 @pytest.mark.parametrize("chosen", ["Keep", "Replace it with", "Enter"])

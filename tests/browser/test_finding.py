@@ -53,20 +53,11 @@ def test_several_are_created_once_no_name_is_bad(site, page):
     assert len(site.conversations("display_name LIKE ?", "Call back %")) == 2
 
 
-def test_form_that_the_user_goes_back_to_creates_nothing_again(site, page):
+def test_form_for_new_conversations_that_the_user_goes_back_to_is_empty(site, page):
     create(page, "Asked for once")
     expect(page.locator(".messagelist")).to_contain_text("was added successfully")
     page.go_back()
-    expect(page.get_by_label("Name")).to_have_value("Asked for once")
-    save(page)
-    page.wait_for_url(re.compile(f"{LIST}$"))
-    page.go_back()
-    page.locator("#nav-sidebar .addlink[href*='/conversation/add/']").click()
     expect(page.get_by_label("Name")).to_have_value("")
-    fill_name(page, "Asked for once")  # in a new form
-    save(page)
-    expect(page.locator(".messagelist")).to_contain_text("was added successfully")
-    assert site.sandbox.count("create") == 2
 
     page.goto(f"{LIST}create-several/")
     page.get_by_role("link", name="Skip to main content").press("Enter")
@@ -74,9 +65,7 @@ def test_form_that_the_user_goes_back_to_creates_nothing_again(site, page):
     page.get_by_role("button", name="Create").click()
     expect(page.locator("[data-renewed=state]")).to_have_text("finished")
     page.go_back()
-    page.get_by_role("button", name="Create").click()
-    expect(page.locator(".messagelist")).to_contain_text("You have already submitted this form.")
-    assert site.sandbox.count("create") == 4
+    expect(page.get_by_label("Names")).to_have_value("")
 
 
 def test_changes_of_a_day_are_exported_as_they_are_listed(site, page, tmp_path):
