@@ -179,8 +179,8 @@ class Enqueued:
         """Return the outcome as a text; ``format_time`` formats the times in it."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
         is_queued = self.run.state == SyncRun.State.QUEUED
-        is_enqueued = not self.is_others and self.run.enqueued_at is not None
-        goes_on = is_enqueued and self.run.state in (SyncRun.State.WAITING, SyncRun.State.RUNNING)
+        waits = self.run.state == SyncRun.State.WAITING and self.run.enqueued_at is None  # a slice has ended since
+        goes_on = not (self.is_others or waits or self.run.is_finished or self.run.state == SyncRun.State.PAUSED)
         text = gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
         if self.is_not_enqueued:
             text = gettext(
