@@ -178,19 +178,19 @@ class Enqueued:
     def message(self, *, format_time: FormatTime = in_utc) -> str:
         """Return the outcome as a text; ``format_time`` formats the times in it."""
         named = {"run": self.run.pk, "workspace": self.run.workspace, "state": self.run.get_state_display()}
-        is_queued = self.run.state == SyncRun.State.QUEUED
-        waits = self.run.state == SyncRun.State.WAITING and self.run.enqueued_at is None  # a slice has ended since
-        goes_on = not (self.is_others or waits or self.run.is_finished or self.run.state == SyncRun.State.PAUSED)
+        state, expects_worker = self.run.state, self.run.enqueued_at is not None
+        goes_on = state == SyncRun.State.RUNNING or (state == SyncRun.State.WAITING and expects_worker)
+        is_queued = state == SyncRun.State.QUEUED or (goes_on and not self.is_others)
         text = gettext("Sync run %(run)s of workspace “%(workspace)s”: %(state)s.")
         if self.is_not_enqueued:
             text = gettext(
                 "Sync run %(run)s of workspace “%(workspace)s” is saved, but no worker could be notified. The next "
                 "scheduled sync runs it."
             )
-        elif is_queued or goes_on:
+        elif is_queued:
             text = gettext("Sync run %(run)s of workspace “%(workspace)s” is queued.")
-        # A run that another process has just queued has no problems to report yet, and one that goes on has old ones.
-        is_new = self.is_not_enqueued or goes_on or (self.is_others and is_queued)
+        # A run that is queued has no problems to report yet, or old ones.
+        is_new = self.is_not_enqueued or is_queued
         return " ".join([text % named, *([] if is_new else remarks(self.run, format_time=format_time))])
 
 
