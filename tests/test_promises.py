@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -10,6 +11,7 @@ TABLE = PAGE.partition("## Which test proves what")[2]
 ROWS = re.findall(r"^\| (\d+) \| .+ \| `([^`]+?)::([^`]+)` \|$", TABLE, re.M)
 
 
+@cache
 def names_in(path: Path) -> set[str]:
     """The names of a file's tests as in pytest, without parameters."""
     found = set()
