@@ -192,7 +192,6 @@ class EditingAdmin(OrqAdmin):
     def _do(self, request: HttpRequest, verb: Operation.Verb, wanted: ItemRequest) -> Outcome:
         """Change one conversation in this request, and report anything unusual."""
         row, behind, note = wanted.conversation, False, {}
-        entry = [] if wanted.new_name == row.display_name else LOGGED[Verb.RENAME]
         try:
             note = change_conversation(verb, wanted, by=request.user, interactive=True)
         except ConversationChanged:
@@ -204,8 +203,8 @@ class EditingAdmin(OrqAdmin):
             return Outcome.FAILED
         if verb == Verb.DELETE and "gone" not in note:
             self.log_deletions(request, QuerySet(self.model, using=write_database()).filter(pk=row.pk))
-        elif verb == Verb.RENAME:
-            self.log_change(request, row, entry)
+        elif verb == Verb.RENAME and "same" not in note:
+            self.log_change(request, row, LOGGED[verb])
         if behind or note:
             self.message_user(request, explain_done(verb, note, behind=behind), messages.WARNING)
         return Outcome.UNSEEN if behind or note.keys() & {"overtaken", "gone"} else Outcome.DONE

@@ -47,7 +47,7 @@ _SENTENCES = {
 
 def explain_done(verb: str, note: Mapping[str, Any], *, behind: bool) -> str:
     """Say that the change succeeded, what ``note`` has of other people's, and whether the row is ``behind`` Orq."""
-    said = [str(_SENTENCES[Verb(verb)][0])]
+    said = [gettext("Orq had this name already.") if note.get("same") else str(_SENTENCES[Verb(verb)][0])]
     if replaced := note.get("replaced"):
         text = gettext("Someone else renamed it to “%(name)s” at the same time; your name has replaced that one.")
         said.append(text % {"name": isolated(replaced)})

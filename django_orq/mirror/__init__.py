@@ -55,6 +55,8 @@ class Renamed:
     """A name that was set between our check and our rename, and that our rename replaced."""
     overtaken_by: str | None
     """A newer name that has already replaced ours."""
+    was_ours: bool
+    """``False`` if Orq had the name already, so that nothing was sent."""
 
 
 def create_conversation(
@@ -111,7 +113,7 @@ def rename_conversation(
         request = Request(kind=Kind.RENAMED, by=requester, seen=seen if was_sent else None) if is_ours else None
         plan = _mirror(answer, workspace, request)
         _reload(conversation)
-        return _renamed(conversation, plan, seen)
+        return _renamed(conversation, plan, seen, was_ours=bool(is_ours))
 
 
 def delete_conversation(conversation: Conversation, *, by: Any = None, interactive: bool = False) -> bool:
@@ -274,7 +276,7 @@ def _has_changed(seen: RemoteConversation, conversation: Conversation, expected:
     return expected != conversation.remote_updated_at or seen.display_name != conversation.display_name
 
 
-def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -> Renamed:
+def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation, *, was_ours: bool) -> Renamed:
     """Return the result, with the names that other users set.
 
     They are only known if another process, such as a sync, changed the row after our check: then the row as it was
@@ -292,7 +294,7 @@ def _renamed(conversation: Conversation, plan: Plan, seen: RemoteConversation) -
             replaced = before.display_name
     if replaced in (seen.display_name, ours.display_name):
         replaced = None
-    return Renamed(conversation=conversation, replaced=replaced, overtaken_by=overtaken_by)
+    return Renamed(conversation=conversation, replaced=replaced, overtaken_by=overtaken_by, was_ours=was_ours)
 
 
 def _get(workspace: str, remote_id: str) -> Conversation:

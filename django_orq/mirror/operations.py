@@ -279,7 +279,8 @@ class Execution(Lease[Operation]):
 def change_conversation(verb: str, wanted: ItemRequest, *, by: Any, interactive: bool = False) -> dict[str, Any]:
     """Rename, delete or refresh one conversation; return what is known of other people's changes.
 
-    These are names that they gave it meanwhile, ``replaced`` and ``overtaken``, and ``gone`` if they had deleted it.
+    These are names that they gave it meanwhile, ``replaced`` and ``overtaken``, ``same`` if they had given it the name
+    already, and ``gone`` if they had deleted it.
     """
     row, note = wanted.conversation, dict[str, Any]()
     if verb == Verb.RENAME:
@@ -287,7 +288,7 @@ def change_conversation(verb: str, wanted: ItemRequest, *, by: Any, interactive:
             row.display_name, row.remote_updated_at = wanted.seen_name, wanted.expected_updated_at
         options: Any = {"expected_updated_at": wanted.expected_updated_at, "interactive": interactive}
         renamed = rename_conversation(row, display_name=wanted.new_name, by=by, **options)
-        note = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by}
+        note = {"replaced": renamed.replaced, "overtaken": renamed.overtaken_by, "same": not renamed.was_ours}
     elif verb == Verb.DELETE:
         # Otherwise the answer to an earlier attempt may have been lost.
         note = {"gone": not delete_conversation(row, by=by, interactive=interactive) and interactive}

@@ -15,7 +15,7 @@ from django.utils.html import escape
 from django_orq import mirror as verbs
 from django_orq.exceptions import MirrorContended
 from django_orq.mirror import fetch_conversation, rename_conversation
-from django_orq.models import Conversation, Operation, RejectedPayload, SyncRun
+from django_orq.models import Conversation, ConversationChange, Operation, RejectedPayload, SyncRun
 from django_orq.store.reconcile import reconcile
 from django_orq.sync import runs, slices
 
@@ -450,7 +450,20 @@ def test_saving_the_page_unchanged_succeeds_without_a_write(remote, admin_client
 
     assert response.status_code == 302
     assert remote.count("update") == 0
-    assert LogEntry.objects.get().get_change_message() == "No fields changed."
+    assert not LogEntry.objects.exists()
+
+
+def test_name_that_somebody_gave_it_in_orq_already_is_not_told_as_the_users(remote, admin_client):
+    row = mirrored(remote)
+    remote.rename(row.remote_id, "Paid")
+
+    response = save_name(admin_client, row, "Paid")
+
+    assert response.url == LIST
+    assert remote.count("update") == 0
+    assert said(response, constants.WARNING) == ["Orq had this name already."]
+    assert not LogEntry.objects.exists()
+    assert ConversationChange.objects.latest("pk").origin == "orq"
 
 
 def test_page_shows_all_that_the_mirror_has(remote, admin_client):

@@ -682,7 +682,8 @@ class TestTwice:
         assert ["was changed successfully" in messages_shown(response) for response in responses] == [True, True]
         assert remote.count("update") == 1
         changes = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
-        assert changes == ["Changed Name.", "No fields changed."]
+        assert changes == ["Changed Name."]
+        assert ["Orq had this name already." in messages_shown(response) for response in responses] == [False, True]
         assert not Operation.objects.exists()
 
     def test_rename_that_is_sent_again_after_somebody_renamed_it_asks(self, remote, rows, admin_client):
@@ -725,6 +726,15 @@ class TestPage:
 
         assert "1 of 3: 1 done" in shown
         assert shown.count("Renamed.") == 1
+
+    def test_name_that_orq_had_already_is_told_as_such(self, remote, rows, operation, admin_client):
+        remote.rename(rows[0].remote_id, "Three anew")
+        work_off(operation)
+
+        shown = text_of(admin_client.get(page_of(operation)))
+
+        assert remote.count("update") == 2
+        assert (shown.count("Renamed."), shown.count("Orq had this name already.")) == (2, 1)
 
     def test_what_failed_can_be_tried_again(self, remote, operation, admin_client):
         remote.fail("update", status=500, after=1)

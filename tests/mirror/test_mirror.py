@@ -201,10 +201,11 @@ class TestRename:
     def test_name_that_orq_has_already_is_not_sent_again(self, remote, row):
         remote.rename(row.remote_id, "Paid back")
 
-        verbs.rename_conversation(row, display_name="Paid back")
+        renamed = verbs.rename_conversation(row, display_name="Paid back")
 
         assert remote.count("update") == 0
         assert row.display_name == "Paid back"
+        assert not renamed.was_ours
 
     def test_newer_name_is_not_overwritten(self, remote, row):
         remote.rename(row.remote_id, "Somebody else's")
