@@ -38,6 +38,8 @@ _ANY_DATABASE = {
     "test_vendor_operations",
 }
 """Modules that use no database, or their own, or nothing that depends on which database it is."""
+_LONG = {"test_databases", "test_rest_settings"}
+"""Modules whose tests run others. They start first, as do those marked ``volume``, so that nothing waits for them."""
 _TRANSACTION_CONTROL = re.compile(r"(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET )")
 
 
@@ -47,6 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("any_database")
         if item.path.stem == "test_documentation":
             item.add_marker("documentation")
+    items.sort(key=lambda item: not (item.path.stem in _LONG or item.get_closest_marker("volume")))
 
 
 @pytest.fixture
