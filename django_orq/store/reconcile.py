@@ -178,15 +178,16 @@ def mark_missing(conversation: Conversation, *, asked_at: datetime, received_at:
 
 def _lock(plan: Plan) -> None:
     """Begin with a write: on SQLite a transaction that begins with a read cannot always be upgraded to write."""
-    if rows := [row.pk for _change, row in plan.changed]:
+    if rows := [each.row.pk for each in plan.changes if each.row]:
         all_rows().filter(pk__in=rows).update(mirrored_at=F("mirrored_at"))
 
 
 def _write(plan: Plan, run: SyncRun | None, request: Request | None) -> None:
     changed = plan.changed
     new_values = [_changed_row(row, change, plan.answer) for change, row in changed]
+    # The response to a request of ours may change nothing but the record, which others may be reading, too.
+    _check_unmoved([each.row for each in plan.changes if each.row] if request else [row for _, row in changed])
     if changed:
-        _check_unmoved([row for _change, row in changed])
         update_rows((row.pk, {column: getattr(row, column) for column in _COLUMNS}) for row in new_values)
     if recognized := plan.recognized:
         known = plan.answer.fingerprints

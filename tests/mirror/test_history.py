@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from django_orq.exceptions import ConversationChanged, MirrorBehind, OrqError, S
 from django_orq.mirror import operations
 from django_orq.mirror.operations import ItemRequest
 from django_orq.models import Conversation, ConversationChange, Operation, OperationItem, SyncRun
+from django_orq.store import history
 from django_orq.store.history import Request, Requester
 from django_orq.store.reconcile import reconcile
 from django_orq.sync import confirm, slices
@@ -354,6 +356,34 @@ class TestInterleavings:
             ("renamed", "Ours", "By bob", "here", "By bob"),
             ("renamed", "Refund", "Ours", "here", "Ours"),
         ]
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
+    def test_answers_to_two_renames_arrive_together_after_a_later_one(self, row, monkeypatch):
+        known: Any = {"remote_id": row.remote_id, "metadata": row.metadata}
+        seen = conversation(**known, display_name="Refund", updated_at=row.remote_updated_at)
+
+        def arrive(name: str, seconds: int) -> None:
+            at = row.remote_updated_at + timedelta(seconds=seconds)
+            ours = replace(answer(conversation(**known, display_name=name, updated_at=at)), listed=False)
+            request = Request(kind=verbs.Kind.RENAMED, by=Requester(name=name), seen=seen)
+            reconcile(ours, workspace="default", request=request, attempts=verbs.MAX_COMPARISONS)
+
+        def record(*args: Any, **options: Any) -> Any:
+            """Let the other answer arrive between our last look at the record and our commit."""
+            monkeypatch.undo()
+            recorded = history.record(*args, **options)
+            others.append(in_thread(lambda: arrive("Second", 2)))
+            others[0].join(timeout=0.5)
+            return recorded
+
+        others: list[Thread] = []
+        arrive("Third", 3)
+        monkeypatch.setattr(history, "record", record)
+        arrive("First", 1)
+        others[0].join()
+
+        chain = ConversationChange.objects.order_by("remote_updated_at").values_list("old_name", "new_name")
+        assert list(chain) == [("Refund", "First"), ("First", "Second"), ("Second", "Third")]
 
     @pytest.mark.parametrize("later", ["from here", "in Orq", "with metadata in Orq"])
     def test_answer_to_a_rename_arrives_after_a_later_one_to_the_same_name(self, row, later):
