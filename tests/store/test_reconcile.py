@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from django_orq.exceptions import MirrorContended
-from django_orq.models import Conversation
+from django_orq.models import Conversation, SyncRun
 from django_orq.store import reconcile as reconciling
 from django_orq.store.history import Requester
-from django_orq.store.reconcile import _Moved as MirrorMoved, mark_deleted, mark_missing, reconcile
+from django_orq.store.reconcile import _Moved as MirrorMoved, mark_deleted, mark_gone, mark_missing, reconcile
 from django_orq.store.rules import Answer, Plan, Verdict
 
 from ..threads import in_thread
@@ -172,6 +172,28 @@ def test_404_that_was_asked_for_before_the_row_was_mirrored_marks_nothing():
     mark_missing(row, asked_at=at(101), received_at=at(111))
 
     assert Conversation.objects.get().missing_since is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "count"),
+    [
+        pytest.param({}, 1, id="missing"),
+        pytest.param({"confirmed_at": at(130)}, 1, id="found before"),
+        pytest.param({"confirmed_at": at(160)}, 0, id="found since"),
+        pytest.param({"mirrored_at": at(160)}, 0, id="mirrored since"),
+        pytest.param({"missing_since": None}, 0, id="no longer missing"),
+        pytest.param({"deleted_at": at(155)}, 0, id="deleted already"),
+    ],
+)
+def test_404_of_a_confirmation_counts_only_for_a_row_that_no_later_answer_showed(columns: dict[str, Any], count: int):
+    row = mirror(answer(conversation()))
+    set_columns(row, **{"missing_since": at(120), **columns})
+    before, run = mirrored_values(Conversation.objects.get()), SyncRun.objects.create(workspace="default", mode="full")
+
+    assert mark_gone([row], asked_at=at(150), received_at=at(170), run=run) == count
+
+    gone = {"deleted_at": at(170), "mirrored_at": at(170)} if count else {}
+    assert mirrored_values(Conversation.objects.get()) == before | gone
 
 
 def test_404_for_an_unlisted_row_makes_it_missing_again():
