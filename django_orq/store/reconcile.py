@@ -187,14 +187,11 @@ def _write(plan: Plan, run: SyncRun | None, request: Request | None) -> None:
     new_values = [_changed_row(row, change, plan.answer) for change, row in changed]
     # The response to a request of ours may change nothing but the record, which others may be reading, too.
     _check_unmoved([each.row for each in plan.changes if each.row] if request else [row for _, row in changed])
-    if changed:
-        update_rows((row.pk, {column: getattr(row, column) for column in _COLUMNS}) for row in new_values)
-    if recognized := plan.recognized:
-        known = plan.answer.fingerprints
-        same = {row.pk: {"fingerprint": known[row.remote_id], "mirrored_at": row.mirrored_at} for row in recognized}
-        update_rows(same.items(), unless_mirrored_since=True)
-    if plan.new:
-        insert_rows([_new_row(change.remote, plan) for change in plan.new])
+    update_rows((row.pk, {column: getattr(row, column) for column in _COLUMNS}) for row in new_values)
+    known = plan.answer.fingerprints
+    same = {row.pk: {"fingerprint": known[row.remote_id], "mirrored_at": row.mirrored_at} for row in plan.recognized}
+    update_rows(same.items(), unless_mirrored_since=True)
+    insert_rows([_new_row(change.remote, plan) for change in plan.new])
     recorded = history.record(plan, run=run, request=request)
     for verdict, signal in ((Verdict.UPDATED, conversation_updated), (Verdict.RESTORED, conversation_restored)):
         of_verdict = [row for (change, _), row in zip(changed, new_values, strict=True) if change.verdict is verdict]
