@@ -56,7 +56,7 @@ def reconcile(
     that Orq answered, if it was to change something. Raises ``MirrorContended`` if other writers were in the way in
     each of ``attempts`` attempts.
     """
-    begun_at = time.monotonic()
+    begun_at, refusals = time.monotonic(), 0
     for attempt in range(1, attempts + 1):
         if attempt > 1 and time.monotonic() - begun_at > MAX_SECONDS:
             break
@@ -72,7 +72,8 @@ def reconcile(
         except _Moved:
             continue
         except DatabaseError as error:  # probably another writer inserted the same id
-            if not (is_contention(error) or (is_refusal(error) and attempt == 1)):
+            refusals += is_refusal(error)
+            if not (is_contention(error) or (is_refusal(error) and refusals == 1)):
                 raise
         else:
             return plan

@@ -294,6 +294,17 @@ def test_insert_that_collides_is_compared_again():
     assert plan.counts == {Verdict.CREATED: 1}
 
 
+def test_insert_that_collides_after_the_row_was_pruned_is_compared_again():
+    """A tombstone is restored in Orq: ``orq_prune`` deletes the row, and another writer inserts it again."""
+    row = mirror(answer(conversation()))
+    set_columns(row, deleted_at=at(150), mirrored_at=at(150))
+    writers = iter([lambda: QuerySet(Conversation).delete(), lambda: _insert(conversation())])
+
+    reconcile(answer(conversation(), asked=200), workspace="default", fence=lambda plan: next(writers, list)())
+
+    assert Conversation.objects.get().deleted_at is None
+
+
 def test_insert_that_keeps_colliding_is_an_error():
     with pytest.raises(IntegrityError):
         reconcile(answer(conversation()), workspace="default", fence=lambda plan: _insert(conversation()))
