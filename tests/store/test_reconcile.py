@@ -174,6 +174,27 @@ def test_404_that_was_asked_for_before_the_row_was_mirrored_marks_nothing():
     assert Conversation.objects.get().missing_since is None
 
 
+def test_404_marks_only_the_row_that_was_asked_for():
+    row = mirror(answer(conversation()))
+    reconcile(answer(conversation(remote_id=f"conv_{1:026d}")), workspace="default")
+
+    mark_missing(row, asked_at=at(110), received_at=at(111))
+
+    assert list(Conversation.objects.filter(missing_since=at(111))) == [row]
+
+
+def test_404_does_not_mark_a_tombstone_or_a_row_that_is_missing_already():
+    row = mirror(answer(conversation()))
+    for columns in ({"deleted_at": at(105)}, {"deleted_at": None, "missing_since": at(106)}):
+        set_columns(row, **columns)
+        before = mirrored_values(row)
+
+        mark_missing(row, asked_at=at(110), received_at=at(111))
+
+        row.refresh_from_db()
+        assert mirrored_values(row) == before
+
+
 @pytest.mark.parametrize(
     ("columns", "count"),
     [
