@@ -150,41 +150,44 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     """Reopen a run that was stopped for review, and return it, or ``None`` if it is not stopped for that reason now.
 
     Approving a stopped confirmation lifts the guard for the rows that were missing when the walk ended, and does
-    without a canary if the mirror has no candidate for one. If several runs could not verify their workspace,
-    approving any of them reopens the newest, which restarts at the head of the list and does not verify the workspace
-    again. ``by`` is a user or a text. Raises ``ValueError`` if a later run has superseded this one, or if
-    another run of that mode is unfinished, and ``ImproperlyConfigured`` if the workspace is no longer configured.
+    without a canary if the mirror has no candidate for one. A run that could not verify its workspace restarts at the
+    head of the list and does not verify the workspace again. Earlier runs may have read another workspace, so none of
+    them counts as complete any longer, and none needs approval. ``by`` is a user or a text. Raises ``ValueError`` if a
+    later run has superseded this one, or if another run is unfinished (for a stopped confirmation: one of that mode),
+    and ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
-    stopped = all_runs().filter(workspace=run.workspace, needs_approval=reason, slot=None).order_by("-pk")
-    if reason not in Approval.values or (known := stopped.filter(pk=run.pk).first()) is None:
+    stopped = all_runs().filter(pk=run.pk, needs_approval=reason, slot=None)
+    if reason not in Approval.values or (known := stopped.first()) is None:
         return None
     kind = Q() if reason == Approval.WORKSPACE else FULLY_CONFIRMED
     if later := _all_complete(run.workspace).filter(kind, started_at__gt=known.started_at).order_by("-pk").first():
         text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
         raise ValueError(text % {"run": run.pk, "later": later.pk})
-    newest = stopped.first() if reason == Approval.WORKSPACE else known
-    return newest and _reopen(newest, reason, Requester.of(by).name[:255])
+    return _reopen(known, reason, Requester.of(by).name[:255])
 
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
     doubted = reason == Approval.WORKSPACE
+    text = _("Sync run %(run)s is unfinished. Let it end or cancel it, then approve again.")
+    if doubted and (others := under_way(run.workspace)):
+        raise ValueError(text % {"run": others[0].pk})
     at = DatabaseClock(write_database()).now().isoformat()
     entry = {"reason": reason, "by": by, "at": at, "to_approve": run.to_approve}
     values = _RESET | (_RESTART if doubted else {}) | {"slot": _slot_of(run.workspace, run.mode)}
-    stopped = all_runs().filter(needs_approval=reason, slot=None)
+    alike = all_runs().filter(workspace=run.workspace)
+    alike = alike if doubted else alike.filter(pk=run.pk, needs_approval=reason)
     try:
         with transaction.atomic(using=write_database()):
-            if not stopped.filter(pk=run.pk).update(finished_at=None, needs_approval="", to_approve=0, **values):
+            is_ours = alike.update(needs_approval="", **({"is_complete": False} if doubted else {}))
+            stopped = all_runs().filter(pk=run.pk, slot=None)
+            if not (is_ours and stopped.update(finished_at=None, to_approve=0, **values)):
                 return None
             run.refresh_from_db(using=write_database())  # the row is locked now, so no other approval is lost
             run.approvals = [*run.approvals, entry]
             run.save(using=write_database(), update_fields=["approvals"])
-            if doubted:
-                stopped.filter(workspace=run.workspace).update(needs_approval="")
     except IntegrityError:
         other = unfinished(run.workspace, run.mode)
-        text = _("Sync run %(run)s has the same mode and is unfinished. Let it end or cancel it, then approve again.")
         raise ValueError(text % {"run": other.pk if other else "?"}) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
     return run

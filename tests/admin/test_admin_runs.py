@@ -755,7 +755,7 @@ def test_approval_that_another_run_must_precede_says_which(held_run, admin_clien
     response = admin_client.post(page(held_run, "approve"), SURE)
 
     assert response.url == page(held_run)
-    assert f"Sync run {other.pk} has the same mode and is unfinished" in said(response)
+    assert f"Sync run {other.pk} is unfinished" in said(response)
 
 
 def test_approval_of_what_a_later_full_run_has_settled_is_refused(held_run, settings, admin_client):

@@ -871,7 +871,7 @@ class TestApproval:
     def test_is_refused_while_another_run_of_that_mode_is_unfinished(self, held):
         other = runs.open_run("default", "full")
 
-        with pytest.raises(ValueError, match=f"Sync run {other.pk} has the same mode and is unfinished"):
+        with pytest.raises(ValueError, match=f"Sync run {other.pk} is unfinished"):
             approve(held)
         runs.cancel(other)
         assert work_on(approve(held)).tombstoned == 51
@@ -885,16 +885,68 @@ class TestApproval:
     def test_doubt_that_each_scheduled_run_repeats_is_approved_once(self, remote, ids, settings):
         with foreign(70) as other:
             configure(settings, BASE_URL=other.base_url)
-            first, *_others, newest = [incremental_run() for _schedule in range(3)]
-            assert newest.needs_approval == "workspace_doubted"
+            doubted = [incremental_run(), full_run(), incremental_run()]
+            assert {run.needs_approval for run in doubted} == {"workspace_doubted"}
 
-            reopened = runs.approve(first, reason="workspace_doubted", by="somebody")
+            first = approve(doubted[0])
 
-            assert reopened == newest
+            assert first == doubted[0]
             assert not runs.awaiting_approval("default").exists()
-            assert runs.approve(first, reason="workspace_doubted", by="somebody") is None
-            assert work_on(newest).state == "succeeded"
+            for run in doubted:
+                assert runs.approve(run, reason="workspace_doubted", by="somebody") is None
+            assert (work_on(first).state, first.pages, first.created) == ("succeeded", 1, 70)
             assert incremental_run().state == "succeeded"
+
+    def test_incremental_run_of_another_workspace_reads_all_of_its_list(self, remote, ids, settings):
+        """The newest conversation of the former workspace is newer than some of the other's."""
+        with foreign(450) as other:
+            configure(settings, BASE_URL=other.base_url)
+            approved = approve(incremental_run())
+            assert runs.freshness("default") == runs.Freshness(last_incremental=None, last_full=None)
+
+            run = work_on(approved)
+
+            assert (run.state, run.created, run.is_complete) == ("succeeded", 450, True)
+            other.add("New")
+            assert (incremental_run().pages, runs.freshness("default").last_full) == (1, None)
+
+    def test_incremental_run_beside_an_approved_full_run_is_not_complete(self, remote, ids, settings):
+        with foreign(450) as other:
+            configure(settings, BASE_URL=other.base_url, READERS=1)
+            full = approve(full_run())
+            slices.run_slice(full.pk, seconds=0.000_001)
+            assert Conversation.objects.count() == 350
+
+            beside = incremental_run()
+
+            assert (beside.state, beside.is_complete) == ("succeeded", False)
+            assert runs.freshness("default").last_incremental is None
+            work_on(full)
+            beside.refresh_from_db()
+            assert (beside.is_complete, Conversation.objects.count()) == (True, 700)
+
+    @pytest.mark.parametrize("mode", ["incremental", "full"])
+    def test_of_a_doubt_is_refused_while_any_other_run_is_unfinished(self, remote, ids, settings, mode):
+        other = runs.open_run("default", mode)
+        runs.pause(other)
+        with foreign(70) as another:
+            configure(settings, BASE_URL=another.base_url)
+            doubted = incremental_run() if mode == "full" else full_run()
+
+            with pytest.raises(ValueError, match=f"Sync run {other.pk} is unfinished"):
+                approve(doubted)
+            assert runs.freshness("default").last_full is not None
+            runs.cancel(other)
+            assert work_on(approve(doubted)).created == 70
+
+    def test_older_review_ends_with_the_approval_of_a_doubt(self, held, settings):
+        configure(settings, MASS_DELETE_MIN=100)
+        assert full_run().tombstoned == 51
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            approve(full_run())
+
+        assert not runs.awaiting_approval("default").exists()
 
     def test_doubt_ends_with_a_later_complete_run(self, remote, ids, settings):
         ours = settings.ORQ_WORKSPACES
