@@ -11,7 +11,7 @@ from django_orq.exceptions import MirrorContended
 from django_orq.models import Conversation, SyncRun
 from django_orq.store import reconcile as reconciling
 from django_orq.store.history import Requester
-from django_orq.store.reconcile import _Moved as MirrorMoved, mark_deleted, mark_gone, mark_missing, reconcile
+from django_orq.store.reconcile import _Moved as MirrorMoved, mark_deleted, mark_gone, mark_missing, reconcile, unmark
 from django_orq.store.rules import Answer, Plan, Verdict
 
 from ..threads import in_thread
@@ -215,6 +215,16 @@ def test_404_of_a_confirmation_counts_only_for_a_row_that_no_later_answer_showed
 
     gone = {"deleted_at": at(170), "mirrored_at": at(170)} if count else {}
     assert mirrored_values(Conversation.objects.get()) == before | gone
+
+
+def test_row_of_another_workspace_with_the_same_id_stays_missing():
+    for workspace in ("default", "other"):
+        reconcile(answer(conversation()), workspace=workspace)
+    QuerySet(Conversation).update(missing_since=at(120))
+
+    unmark("default", [REMOTE_ID], since=at(110))
+
+    assert list(Conversation.objects.filter(missing_since=None).values_list("workspace", flat=True)) == ["default"]
 
 
 def test_404_for_an_unlisted_row_makes_it_missing_again():
