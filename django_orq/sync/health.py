@@ -145,12 +145,12 @@ def standing(alias: str, *, is_operator: bool, format_time: FormatTime = in_utc)
             return found(level=Level.FAIL, text=" ".join(why))
     if _judge_age("last_incremental", alias, fresh.last_incremental, now, MAX_AGE).level != Level.OK:
         return found(level=Level.LOOK, text=gettext("New conversations may be missing here."), action="fetch")
+    if stopped := needs_review(alias):  # a full sync would be stopped, too
+        text = " ".join([gettext("A sync was stopped for review."), *remarks(stopped, format_time=format_time)])
+        return found(level=Level.LOOK, text=text, action="review", run=stopped)
     if _judge_age("last_full", alias, fresh.last_full, now, MAX_FULL_AGE).level != Level.OK:
         text = gettext("Names may be out of date here, and deleted conversations may still be listed.")
         return found(level=Level.LOOK, text=text, action="full")
-    if stopped := needs_review(alias):
-        text = " ".join([gettext("A sync was stopped for review."), *remarks(stopped, format_time=format_time)])
-        return found(level=Level.LOOK, text=text, action="review", run=stopped)
     for run in taken:
         if run.state == State.WAITING or _is_stalled(run, now):
             text = " ".join(remarks(run, format_time=format_time)) or gettext("A sync is paused.")

@@ -95,6 +95,9 @@ def test_run_that_was_stopped_is_to_be_reviewed(remote, settings, synced):
     assert stopped.needs_approval
     assert judged()[::2] == (Level.LOOK, "review")
 
+    age(synced, hours=27)  # another full sync would be stopped, too
+    assert judged()[::2] == (Level.LOOK, "review")
+
 
 def test_wait_says_until_when(remote, synced):
     remote.fail("list", status=429, headers={"Retry-After": "600"})
