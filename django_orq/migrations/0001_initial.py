@@ -165,8 +165,8 @@ class Migration(migrations.Migration):
                     "to_approve",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Missing conversations that are kept unless the run is approved.",
-                        verbose_name="need approval",
+                        help_text="Missing conversations when the run was stopped for review.",
+                        verbose_name="needed approval",
                     ),
                 ),
                 (

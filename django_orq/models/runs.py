@@ -112,11 +112,11 @@ class SyncRun(Work):
         _("deleted"), default=0, help_text=_("Missing ones that Orq no longer has.")
     )
     to_approve = models.PositiveBigIntegerField(
-        _("need approval"), default=0, help_text=_("Missing conversations that are kept unless the run is approved.")
+        _("needed approval"), default=0, help_text=_("Missing conversations when the run was stopped for review.")
     )
     needs_approval = models.CharField(_("needs approval for"), max_length=20, choices=Approval, default="", blank=True)
     approvals = models.JSONField(_("approvals"), default=list, editable=False)
-    """A list of ``{"reason", "by", "at", "to_approve"}``; ``at`` is in ISO 8601, ``to_approve`` a number of rows."""
+    """A list of ``{"reason", "by", "at", "to_approve"}``; ``at`` is in ISO 8601, ``to_approve`` as the field was."""
     confirm_until = models.DateTimeField(null=True, editable=False)
     """When the walk ended. Rows that went missing later are left to the next full run."""
 

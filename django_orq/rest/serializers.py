@@ -206,7 +206,7 @@ class ApprovalSerializer(serializers.Serializer[Any]):
     reason = serializers.ChoiceField(choices=SyncRun.Approval.choices)
     by = serializers.CharField(help_text=_("The name of the user who approved the run."))
     at = TimeField(help_text=_("The time of the approval."))
-    to_approve = serializers.IntegerField(help_text=_("The number of missing conversations that needed approval."))
+    to_approve = serializers.IntegerField(help_text=_("How many conversations were missing when the run was stopped."))
 
 
 class ChoiceOrNullField(serializers.ChoiceField):

@@ -590,7 +590,7 @@ def test_counters_that_are_zero_share_one_line_and_none_is_lost(remote, admin_cl
     assert re.search("Conversations " + ".*".join(told), words)
     _before, zeros = words.split("Counts of zero: ")
     assert zeros.startswith(
-        "updated, unchanged, missing, deleted, unlisted, need approval, restored, local copy was newer, "
+        "updated, unchanged, missing, deleted, unlisted, needed approval, restored, local copy was newer, "
         "Orq’s list was out of date"
     )
 
