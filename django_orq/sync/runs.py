@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from .. import logs
@@ -151,43 +151,46 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
 
     Approving a stopped confirmation lifts the guard for the rows that were missing when the walk ended, and does
     without a canary if the mirror has no candidate for one. A run that could not verify its workspace restarts at the
-    head of the list and does not verify the workspace again. Earlier runs may have read another workspace, so none of
-    them counts as complete any longer, and none needs approval. ``by`` is a user or a text. Raises ``ValueError`` if a
-    later run has superseded this one, or if another run is unfinished (for a stopped confirmation: one of that mode),
-    and ``ImproperlyConfigured`` if the workspace is no longer configured.
+    head of the list and does not verify the workspace again; the same doubt of other runs is settled with it. Earlier
+    runs may have read another workspace, so none of them counts as complete any longer. ``by`` is a user or a text.
+    Raises ``ValueError`` if a later run has superseded this one, or if another run is unfinished (for a stopped
+    confirmation: one of that mode), and ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
-    stopped = all_runs().filter(pk=run.pk, needs_approval=reason, slot=None)
-    if reason not in Approval.values or (known := stopped.first()) is None:
+    of_workspace, doubted = all_runs().filter(workspace=run.workspace), reason == Approval.WORKSPACE
+    known = of_workspace.filter(pk=run.pk, needs_approval=reason, slot=None).first()
+    if reason not in Approval.values or known is None:
         return None
-    kind = Q() if reason == Approval.WORKSPACE else FULLY_CONFIRMED
-    if later := _all_complete(run.workspace).filter(kind, started_at__gt=known.started_at).order_by("-pk").first():
+    settled = Q(FULLY_CONFIRMED, started_at__gt=known.started_at)
+    settled = Q(is_complete=True, finished_at__gt=known.finished_at) if doubted else settled
+    if later := of_workspace.filter(settled).order_by("-pk").first():
         text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
         raise ValueError(text % {"run": run.pk, "later": later.pk})
     return _reopen(known, reason, Requester.of(by).name[:255])
 
 
 def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
-    doubted = reason == Approval.WORKSPACE
+    of_workspace, doubted = all_runs().filter(workspace=run.workspace), reason == Approval.WORKSPACE
     text = _("Sync run %(run)s is unfinished. Let it end or cancel it, then approve again.")
-    if doubted and (others := under_way(run.workspace)):
-        raise ValueError(text % {"run": others[0].pk})
     at = DatabaseClock(write_database()).now().isoformat()
     entry = {"reason": reason, "by": by, "at": at, "to_approve": run.to_approve}
     values = _RESET | (_RESTART if doubted else {}) | {"slot": _slot_of(run.workspace, run.mode)}
-    alike = all_runs().filter(workspace=run.workspace)
-    alike = alike if doubted else alike.filter(pk=run.pk, needs_approval=reason)
+    stopped = of_workspace.filter(needs_approval=reason, slot=None)
+    others = of_workspace.exclude(slot=None).exclude(pk=run.pk)
     try:
         with transaction.atomic(using=write_database()):
-            is_ours = alike.update(needs_approval="", **({"is_complete": False} if doubted else {}))
-            stopped = all_runs().filter(pk=run.pk, slot=None)
-            if not (is_ours and stopped.update(finished_at=None, to_approve=0, **values)):
+            # The update also locks them: if two people approve doubts of two runs at once, one of them is refused.
+            if doubted and of_workspace.update(is_complete=False) and (other := others.first()):
+                raise ValueError(text % {"run": other.pk})
+            if not stopped.filter(pk=run.pk).update(finished_at=None, needs_approval="", to_approve=0, **values):
                 return None
             run.refresh_from_db(using=write_database())  # the row is locked now, so no other approval is lost
             run.approvals = [*run.approvals, entry]
             run.save(using=write_database(), update_fields=["approvals"])
+            if doubted:
+                stopped.update(needs_approval="")
     except IntegrityError:
-        other = unfinished(run.workspace, run.mode)
+        other = others.filter(mode=run.mode).first()
         raise ValueError(text % {"run": other.pk if other else "?"}) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
     return run
@@ -195,14 +198,11 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
     """Runs that were stopped for review and not superseded since, the newest first."""
-    fresh = freshness(workspace)
-    doubted = Q(needs_approval=Approval.WORKSPACE)
-    awaiting = Q(slot=None) & ~Q(needs_approval="")
-    if fresh.last_full is not None:
-        awaiting &= doubted | Q(started_at__gte=fresh.last_full)
-    if fresh.last_incremental is not None:
-        awaiting &= ~doubted | Q(started_at__gte=fresh.last_incremental)
-    return all_runs().filter(awaiting, workspace=workspace).order_by("-pk")
+    of_workspace, doubted = all_runs().filter(workspace=workspace), Q(needs_approval=Approval.WORKSPACE)
+    verified = of_workspace.filter(is_complete=True, finished_at__gt=OuterRef("finished_at"))
+    confirmed = of_workspace.filter(FULLY_CONFIRMED, started_at__gt=OuterRef("started_at"))
+    awaiting = Q(doubted, ~Exists(verified)) | Q(~doubted, ~Exists(confirmed))
+    return of_workspace.filter(awaiting, slot=None).exclude(needs_approval="").order_by("-pk")
 
 
 def can_be_approved(run: SyncRun) -> bool:

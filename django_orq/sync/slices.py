@@ -130,7 +130,8 @@ def _work(claim: Claim, *, stop: float, on_progress: OnProgress) -> None:
 def _begin(claim: Claim) -> None:
     run = claim.run
     if run.mode == SyncRun.Mode.INCREMENTAL:
-        if run.stop_id is None:  # in each slice, because the first full run may have begun meanwhile
+        # In each slice, because the first full run may have begun meanwhile. (After a doubt, all of it is to be read.)
+        if run.stop_id is None and not run.is_approved(SyncRun.Approval.WORKSPACE):
             runs.set_stop(run)
     elif not (run.pages or run.intervals):
         parts = intervals.saved(intervals.cut(run.workspace, claim.workspace.readers))

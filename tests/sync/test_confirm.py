@@ -939,14 +939,91 @@ class TestApproval:
             runs.cancel(other)
             assert work_on(approve(doubted)).created == 70
 
-    def test_older_review_ends_with_the_approval_of_a_doubt(self, held, settings):
-        configure(settings, MASS_DELETE_MIN=100)
-        assert full_run().tombstoned == 51
+    @pytest.mark.parametrize("is_settled", [False, True])
+    def test_of_a_doubt_changes_nothing_about_other_reviews(self, remote, held, settings, is_settled):
+        if is_settled:
+            configure(settings, MASS_DELETE_MIN=100)
+            assert full_run().tombstoned == 51
+        with foreign(70) as other:
+            ours = settings.ORQ_WORKSPACES["default"]["BASE_URL"]
+            configure(settings, BASE_URL=other.base_url)
+            doubted = approve(incremental_run())
+        assert list(runs.awaiting_approval("default")) == ([] if is_settled else [held])
+        runs.cancel(doubted)
+        configure(settings, BASE_URL=ours)
+
+        if not is_settled:
+            assert work_on(approve(held)).tombstoned == 51
+
+    def test_full_run_that_begins_does_not_stop_an_approved_incremental_run(self, remote, ids, settings):
+        with foreign(450) as other:
+            configure(settings, BASE_URL=other.base_url)
+            approved = approve(incremental_run())
+            slices.run_slice(approved.pk, seconds=0.000_001)
+            slices.run_slice(runs.open_run("default", "full").pk, seconds=0.000_001)
+
+            run = work_on(approved)
+
+            assert (run.state, run.seen, run.is_complete) == ("succeeded", 450, True)
+
+    def test_doubt_is_not_settled_by_a_run_that_ended_before(self, remote, ids, settings):
+        waiting = runs.open_run("default", "full", max_seconds=0.000_001)
+        slices.run_slice(waiting.pk)
+        remote.add("New")
+        assert incremental_run().is_complete
         with foreign(70) as other:
             configure(settings, BASE_URL=other.base_url)
-            approve(full_run())
+            doubted = full_run()
+            assert (doubted.pk, doubted.error_code) == (waiting.pk, "workspace_doubted")
 
-        assert not runs.awaiting_approval("default").exists()
+            assert runs.can_be_approved(doubted)
+            assert work_on(approve(doubted)).created == 70
+
+    def test_doubt_is_settled_by_a_run_that_began_before_and_is_complete_later(self, remote, ids, settings):
+        waiting = runs.open_run("default", "full", max_seconds=0.000_001)
+        slices.run_slice(waiting.pk)
+        ours = settings.ORQ_WORKSPACES["default"]["BASE_URL"]
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            doubted = incremental_run()
+        configure(settings, BASE_URL=ours)
+        assert full_run().pk == waiting.pk
+
+        assert not runs.can_be_approved(doubted)
+        with pytest.raises(ValueError, match=f"superseded: the later run {waiting.pk}"):
+            approve(doubted)
+
+    @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite writes one at a time")
+    @pytest.mark.django_db(transaction=True)
+    def test_of_two_doubts_at_once_one_is_refused(self, remote, ids, settings):
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            doubted = [incremental_run(), full_run()]
+        outcomes: list[Any] = []
+
+        def give(run: SyncRun) -> None:
+            try:
+                outcomes.append(approve(run))
+            except ValueError as error:
+                outcomes.append(str(error))
+
+        barrier = SimpleNamespace(first=True)
+        clock = DatabaseClock.now
+
+        def approve_the_other_first(self: DatabaseClock) -> datetime:
+            if barrier.first:
+                barrier.first = False
+                in_thread(lambda: give(doubted[1])).join()
+            return clock(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(DatabaseClock, "now", approve_the_other_first)
+            give(doubted[0])
+
+        assert outcomes == [
+            doubted[1],
+            f"Sync run {doubted[1].pk} is unfinished. Let it end or cancel it, then approve again.",
+        ]
 
     def test_doubt_ends_with_a_later_complete_run(self, remote, ids, settings):
         ours = settings.ORQ_WORKSPACES
