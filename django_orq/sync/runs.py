@@ -183,6 +183,7 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
             if doubted and of_workspace.update(is_complete=False) and (other := others.first()):
                 raise ValueError(text % {"run": other.pk})
             if not stopped.filter(pk=run.pk).update(finished_at=None, needs_approval="", to_approve=0, **values):
+                transaction.set_rollback(True, using=write_database())
                 return None
             run.refresh_from_db(using=write_database())  # the row is locked now, so no other approval is lost
             run.approvals = [*run.approvals, entry]
