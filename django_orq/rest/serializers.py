@@ -278,7 +278,7 @@ class FreshnessSerializer(serializers.Serializer[Freshness]):
     """How recent the mirrored data is.
 
     `last_incremental` is null until there is a complete run, `last_full` until there is a complete full run that
-    needs no approval.
+    needs no approval. Neither says anything about rejected items, or about conversations that Orq's list omits.
     """
 
     last_incremental = TimeField(allow_null=True, help_text=_("Conversations created before this time are mirrored."))
