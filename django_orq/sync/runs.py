@@ -158,8 +158,8 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     """
     get_workspace(run.workspace)
     of_workspace, doubted = all_runs().filter(workspace=run.workspace), reason == Approval.WORKSPACE
-    known = of_workspace.filter(pk=run.pk, needs_approval=reason, slot=None).first()
-    if reason not in Approval.values or known is None:
+    stopped = of_workspace.filter(pk=run.pk, needs_approval=reason, slot=None)
+    if reason not in Approval.values or (known := stopped.first()) is None:
         return None
     settled = Q(FULLY_CONFIRMED, started_at__gt=known.started_at)
     settled = Q(is_complete=True, finished_at__gt=known.finished_at) if doubted else settled

@@ -331,13 +331,14 @@ def test_changes_of_a_batch_are_recorded_by_one_statement(remote, statements, mo
 
 
 def _statements_of_second_batch(statements) -> list[str]:
-    """The first page of a slice is a batch of its own; ten pages follow."""
+    """The first page of a slice is a batch of its own; ten pages follow, whose batch is written with the last one."""
     run = runs.open_run("default", "full")
-    page_ends: list[int] = []
+    progress: list[tuple[int, int]] = []
     with statements() as executed:
-        slices.run_slice(run.pk, on_progress=lambda _run: page_ends.append(executed.so_far()))
+        slices.run_slice(run.pk, on_progress=lambda run: progress.append((run.pages, executed.so_far())))
     assert SyncRun.objects.get(pk=run.pk).pages == 12
-    return executed[page_ends[9] : page_ends[10]]
+    before, (_pages, after) = next(pair for pair in itertools.pairwise(progress) if pair[1][0] == 11)
+    return executed[before[1] : after]
 
 
 @pytest.mark.django_db(transaction=True)
