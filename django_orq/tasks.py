@@ -197,7 +197,7 @@ class Enqueued:
 def start(workspace: str, mode: str) -> Enqueued:
     """Open a run or resume the unfinished one, and enqueue it."""
     run = runs.open_run(workspace, mode)
-    return enqueue(runs.resume(run) if run.state == SyncRun.State.PAUSED else run)
+    return enqueue((runs.resume(run) or run) if run.state == SyncRun.State.PAUSED else run)
 
 
 def start_unless_running(workspace: str, mode: str) -> Enqueued:

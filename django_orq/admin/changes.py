@@ -85,8 +85,7 @@ class ConversationChangeAdmin(ExportingAdmin, ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"export_url": self._url_to("csv") if self.has_csv_permission(request) else ""}
         response = self._framed(super().changelist_view(request, context | (extra_context or {})), "list")
-        changes: Any = (getattr(response, "context_data", None) or {}).get("cl")
-        if changes:
+        if changes := (getattr(response, "context_data", None) or {}).get("cl"):
             changes.result_list = list(changes.result_list)
             page = page_of(request, self.admin_site, Conversation)
             for change in changes.result_list:

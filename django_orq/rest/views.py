@@ -209,9 +209,10 @@ class SyncRunViewSet(ListModelMixin, RetrieveModelMixin, WorkspaceViewSet):
     @action(**_WITHOUT_BODY)
     def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Notify a worker to resume a run that is paused or has used up its budget."""
-        if not runs.can_be_resumed(run := self.get_object()):
+        run = self.get_object()
+        if not (runs.can_be_resumed(run) and runs.resume(run)):
             return self._answer(run, is_done=False, otherwise="sync_run_not_paused")
-        return self._answer_enqueued(tasks.enqueue(runs.resume(run)))
+        return self._answer_enqueued(tasks.enqueue(run))
 
     @action(detail=True, methods=["post"], serializer_class=serializers.ApproveSerializer)
     def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Case, Max, OuterRef, Q, QuerySet, Subquery, When
 from django.utils.translation import gettext as _
 
 from .. import logs
@@ -117,16 +117,15 @@ def can_be_resumed(run: SyncRun) -> bool:
     return run.state == State.PAUSED or (run.state == State.WAITING and run.wait == SyncRun.Wait.BUDGET)
 
 
-def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun:
-    """Let a run that is paused or out of budget resume at its last checkpoint; the caller enqueues it.
+def resume(run: SyncRun, *, max_seconds: float | None = None) -> SyncRun | None:
+    """Let a run that is paused or out of budget resume at its last checkpoint, and return it; the caller enqueues it.
 
-    ``max_seconds`` is the budget of this call. Raises ``ImproperlyConfigured`` if the run's workspace is no longer
-    configured.
+    ``max_seconds`` is the budget of this call, also for a run that is neither, or is no longer; then returns ``None``.
+    Raises ``ImproperlyConfigured`` if the run's workspace is no longer configured.
     """
     get_workspace(run.workspace)
-    all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_RESET)
-    _set_budget(run, max_seconds)
-    return run
+    was_paused = all_runs().filter(pk=run.pk, state=State.PAUSED).update(**_RESET)
+    return run if _set_budget(run, max_seconds) or was_paused else None
 
 
 def pause(run: SyncRun) -> bool:
@@ -157,15 +156,12 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     confirmation: one of that mode), and ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
-    of_workspace, doubted = all_runs().filter(workspace=run.workspace), reason == Approval.WORKSPACE
-    stopped = of_workspace.filter(pk=run.pk, needs_approval=reason, slot=None)
-    if reason not in Approval.values or (known := stopped.first()) is None:
+    stopped = _stopped_for_review(run.workspace).filter(pk=run.pk)
+    if reason not in Approval.values or (known := stopped.filter(needs_approval=reason).first()) is None:
         return None
-    settled = Q(FULLY_CONFIRMED, started_at__gt=known.started_at)
-    settled = Q(is_complete=True, finished_at__gt=known.finished_at) if doubted else settled
-    if later := of_workspace.filter(settled).order_by("-pk").first():
+    if known.superseded_by is not None:
         text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
-        raise ValueError(text % {"run": run.pk, "later": later.pk})
+        raise ValueError(text % {"run": run.pk, "later": known.superseded_by})
     return _reopen(known, reason, Requester.of(by).name[:255])
 
 
@@ -199,11 +195,17 @@ def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:
     """Runs that were stopped for review and not superseded since, the newest first."""
-    of_workspace, doubted = all_runs().filter(workspace=workspace), Q(needs_approval=Approval.WORKSPACE)
+    return _stopped_for_review(workspace).filter(superseded_by=None).order_by("-pk")
+
+
+def _stopped_for_review(workspace: str) -> QuerySet[Any]:
+    """Runs that were stopped for review, each with the primary key of the newest run that has settled it since."""
+    of_workspace = all_runs().filter(workspace=workspace)
     verified = of_workspace.filter(is_complete=True, finished_at__gt=OuterRef("finished_at"))
     confirmed = of_workspace.filter(FULLY_CONFIRMED, started_at__gt=OuterRef("started_at"))
-    awaiting = Q(doubted, ~Exists(verified)) | Q(~doubted, ~Exists(confirmed))
-    return of_workspace.filter(awaiting, slot=None).exclude(needs_approval="").order_by("-pk")
+    of_doubt, of_others = (Subquery(some.order_by("-pk").values("pk")[:1]) for some in (verified, confirmed))
+    superseded_by = Case(When(needs_approval=Approval.WORKSPACE, then=of_doubt), default=of_others)
+    return of_workspace.filter(slot=None).exclude(needs_approval="").annotate(superseded_by=superseded_by)
 
 
 def can_be_approved(run: SyncRun) -> bool:
@@ -330,14 +332,16 @@ def unneeded(workspace: str) -> QuerySet[SyncRun]:
     return finished.exclude(pk__in=needed).exclude(pk__in=awaiting_approval(workspace).values("pk"))
 
 
-def _set_budget(run: SyncRun, max_seconds: float | None) -> None:
-    """Set the budget, unless a worker is processing the run under the budget of an earlier call."""
+def _set_budget(run: SyncRun, max_seconds: float | None) -> bool:
+    """Set the budget, unless a worker is processing the run under that of an earlier call; return whether that ends
+    the wait for one."""
     now = DatabaseClock(write_database()).now()
     until = None if max_seconds is None else now + timedelta(seconds=max_seconds)
     all_runs().filter(unclaimed(now), pk=run.pk).update(budget_until=until)
     spent = all_runs().filter(pk=run.pk, state=State.WAITING, wait=SyncRun.Wait.BUDGET)
-    spent.update(state=State.QUEUED, wait="", budget_until=until)
+    ends_wait = spent.update(state=State.QUEUED, wait="", budget_until=until)
     run.refresh_from_db(using=write_database())
+    return bool(ends_wait)
 
 
 def _slot_of(workspace: str, mode: str) -> str:

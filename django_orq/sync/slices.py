@@ -43,11 +43,7 @@ Interrupts = tuple[type[Exception], ...]
 
 
 def run_slice(
-    run_id: int,
-    *,
-    seconds: float | None = None,
-    on_progress: OnProgress = lambda _run: None,
-    interrupts: Interrupts = (),
+    run_id: int, *, seconds: float | None = None, on_progress: OnProgress = lambda _: None, interrupts: Interrupts = ()
 ) -> SyncRun | None:
     """Work on a run for about ``seconds`` (by default the workspace's ``SLICE_SECONDS``), or until it ends.
 

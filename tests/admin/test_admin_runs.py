@@ -814,6 +814,22 @@ def test_run_whose_budget_is_spent_can_be_resumed_on_its_page(remote, settings, 
     assert messages(queue) == [(WALK, [run.pk])]
 
 
+def test_whoever_resumes_a_run_that_another_has_just_resumed_is_told_so(remote, admin_client, monkeypatch, queue):
+    run = new_run(state="paused")
+
+    def resumed_meanwhile(seen: SyncRun) -> bool:
+        assert runs.resume(SyncRun.objects.get()) is not None
+        return seen.state == "paused"
+
+    monkeypatch.setattr(runs, "can_be_resumed", resumed_meanwhile)
+
+    response = admin_client.post(page(run, "resume"))
+
+    assert said(response) == f"Nothing was changed: sync run {run.pk} is in the state “queued”."
+    assert not LogEntry.objects.exists()
+    assert messages(queue) == []
+
+
 def test_run_that_goes_on_says_nothing_of_old_troubles(remote, admin_client, queue):
     remote.fail("list", status=500)
     run = full_run()

@@ -203,6 +203,22 @@ class TestRuns:
         run.refresh_from_db()
         assert run.is_finished is (verb == "cancel")
 
+    def test_run_that_another_has_just_resumed_is_not_resumed_again(self, program, monkeypatch, queue):
+        run = runs.open_run("default", "full")
+        runs.pause(run)
+
+        def resumed_meanwhile(seen: SyncRun) -> bool:
+            assert runs.resume(SyncRun.objects.get()) is not None
+            return seen.state == "paused"
+
+        monkeypatch.setattr(runs, "can_be_resumed", resumed_meanwhile)
+
+        response = program.post(f"{RUNS}{run.pk}/resume/")
+
+        told = response.json()
+        assert (response.status_code, told["code"], told["run"]["state"]) == (409, "sync_run_not_paused", "queued")
+        assert messages(queue) == []
+
     def test_runs_of_other_workspaces_are_not_seen(self, program):
         run = SyncRun.objects.create(workspace="sales", mode="full", slot="sales:full")
 

@@ -452,6 +452,22 @@ def test_paused_run_is_left_alone_until_it_is_resumed(remote, four_pages):
     assert remote.count("list") <= 4 + 2
 
 
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_only_one_of_two_who_resume_a_run_is_told_that_it_resumes(remote, four_pages, is_paused):
+    run = runs.open_run("default", "full", max_seconds=None if is_paused else 0.000_001)
+    if is_paused:
+        runs.pause(run)
+    else:
+        work_on(run)
+    first, second = SyncRun.objects.get(), SyncRun.objects.get()
+    assert runs.can_be_resumed(second)
+
+    assert runs.resume(first) is first
+    assert runs.resume(second) is None
+
+    assert first.state == second.state == "queued"
+
+
 def test_cancelled_run_makes_room_and_its_walker_stops(remote, four_pages):
     run = runs.open_run("default", "full")
 

@@ -179,7 +179,7 @@ class Command(OrqCommand):
             if (run := _find(resume)).is_finished:
                 text = _("Sync run %(run)s cannot be resumed, because it has ended (state: %(state)s).")
                 raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
-            return runs.resume(run, max_seconds=max_seconds)
+            return runs.resume(run, max_seconds=max_seconds) or run
         if approve is not None:
             try:
                 by = options["by"] or getpass.getuser()
@@ -189,7 +189,7 @@ class Command(OrqCommand):
             if (approved := runs.approve(run, reason=run.needs_approval, by=by)) is None:
                 text = _("Sync run %(run)s does not need approval (state: %(state)s).")
                 raise ValueError(text % {"run": run.pk, "state": run.get_state_display()})
-            return runs.resume(approved, max_seconds=max_seconds)
+            return runs.resume(approved, max_seconds=max_seconds) or approved
         mode = SyncRun.Mode.FULL if full else SyncRun.Mode.INCREMENTAL
         return _open(workspace or DEFAULT_ALIAS, mode, max_seconds, fresh=options["fresh"])
 
@@ -267,7 +267,7 @@ def _open(workspace: str, mode: SyncRun.Mode, max_seconds: float | None, *, fres
     if fresh and (unfinished := runs.unfinished(workspace, mode)):
         runs.cancel(unfinished)
     run = runs.open_run(workspace, mode, max_seconds=max_seconds)
-    return runs.resume(run, max_seconds=max_seconds) if run.state == State.PAUSED else run
+    return (runs.resume(run, max_seconds=max_seconds) or run) if run.state == State.PAUSED else run
 
 
 def _find(pk: int) -> SyncRun:
