@@ -135,7 +135,7 @@ class Migration(migrations.Migration):
                 (
                     "rejected",
                     models.PositiveBigIntegerField(
-                        default=0, help_text="Items that could not be mirrored.", verbose_name="rejected"
+                        default=0, help_text="Items that cannot be mirrored.", verbose_name="rejected"
                     ),
                 ),
                 (

@@ -92,9 +92,7 @@ class SyncRun(Work):
         help_text=_("Conversations for which Orq’s list had older values. The newer ones were kept."),
     )
     """Items that the list showed with an older ``updatedAt`` than a response that we had received before."""
-    rejected = models.PositiveBigIntegerField(
-        _("rejected"), default=0, help_text=_("Items that could not be mirrored.")
-    )
+    rejected = models.PositiveBigIntegerField(_("rejected"), default=0, help_text=_("Items that cannot be mirrored."))
     missing = models.PositiveBigIntegerField(
         _("missing"),
         default=0,
