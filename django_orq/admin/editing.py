@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import Form, all_valid
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext
 
 from ..conf import get_workspace
@@ -84,9 +85,7 @@ class EditingAdmin(OrqAdmin):
         elif any(formset.has_changed() for formset in formsets):
             text = gettext("You have already submitted this form. Check on the conversation's page what was saved.")
             if is_new:
-                text = gettext(
-                    "Nothing else on the page was saved. Enter it again once the conversation is shown here."
-                )
+                text = gettext("Nothing else on the page was saved. Enter it again once the conversation is here.")
             self.message_user(request, text, messages.WARNING)
         if item.conversation is None:
             return self.response_post_save_add(request, self.model())
@@ -182,10 +181,14 @@ class EditingAdmin(OrqAdmin):
         return False
 
     def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
-        """Rename one conversation in this request; if someone else has renamed it, the form asks again."""
+        """Rename one conversation in this request; if someone else has renamed it, the form asks again.
+
+        Raises ``Http404`` if the other name excludes it from what the user may see.
+        """
         try:
             return self._do(request, Verb.RENAME, form.item_request)
         except ConversationChanged as change:
+            get_object_or_404(self.get_queryset(request), pk=form.instance.pk)
             form.ask_again(change)
             return Outcome.FAILED
 

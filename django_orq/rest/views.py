@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from .. import mirror, tasks
+from ..exceptions import ConversationChanged
 from ..models import Conversation, ConversationChange, SyncRun
 from ..payloads import is_remote_id
 from ..store.database import all_rows, write_database
@@ -94,16 +95,19 @@ class ConversationViewSet(CreateModelMixin, RetrieveModelMixin, DestroyModelMixi
         time in the mirror is used.
         """
         conversation = self.get_object()
-        renamed = self.perform_update(self.read(conversation))
+        try:
+            renamed = self.perform_update(self.read(conversation))
+        except ConversationChanged:
+            self.get_object()  # which may be excluded now: then the user must learn nothing about it
+            raise
         between = {name: getattr(renamed, name, None) for name in ("replaced", "overtaken_by")}
         return Response(self.show(conversation) | between)
 
     @action(**_WITHOUT_BODY, post_permission="django_orq.change_conversation")
     def refresh(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Update a conversation in the mirror from Orq."""
-        conversation = self.get_object()
-        self.perform_refresh(conversation)
-        return Response(self.show(conversation))
+        self.perform_refresh(self.get_object())
+        return Response(self.show(self.get_object()))  # which may be excluded now
 
     @action(detail=False, methods=["post"], serializer_class=serializers.FetchSerializer)
     def fetch(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.timezone import now
 
 from django_orq.admin import ConversationAdmin, ConversationChangeAdmin, OperationAdmin, SyncRunAdmin
-from django_orq.mirror import create_conversation
+from django_orq.mirror import create_conversation, fetch_conversation
 from django_orq.mirror.operations import ItemRequest, create_operation
 from django_orq.models import Conversation, ConversationChange, Operation, SyncRun
 from django_orq.store.history import Requester
@@ -104,6 +104,11 @@ class UntoldChanges(ConversationChangeAdmin):
         return super().get_queryset(request).exclude(new_name="Secret")
 
 
+class WithoutSecrets(ConversationAdmin):
+    def get_queryset(self, request):
+        return super().get_queryset(request).exclude(display_name="Secret")
+
+
 class RunsOfSales(OfSales, SyncRunAdmin):
     pass
 
@@ -140,6 +145,7 @@ urlpatterns = [
     pages_of("otherwise", Conversation, Otherwise),
     pages_of("fixed", Conversation, FixedName),
     pages_of("proxy", Ticket, ConversationAdmin),
+    pages_of("discreet", Conversation, WithoutSecrets),
     path("sales/", sales.urls),
     path("nobody/", nobody.urls),
 ]
@@ -397,6 +403,34 @@ def test_search_says_nothing_of_deleted_conversations_that_a_subclass_hides(hidd
     set_columns(Conversation.objects.get(), workspace="sales")
 
     assert "Deleted conversations match" in text_of(admin_client.get(SALES, {"q": "Secret"}))
+
+
+@pytest.mark.parametrize("way", ["page", "selected", "list", "refresh", "refresh selected"])
+def test_name_that_hides_a_conversation_is_not_told_by_the_answer_that_finds_it(remote, admin_client, way):
+    row = fetch_conversation(remote_id=remote.add("Refund")["_id"])
+    remote.rename(row.remote_id, "Secret")
+    url = "/discreet/django_orq/conversation/"
+    page, chosen = f"{url}{row.pk}/", {"_selected_action": [row.pk], "selected": str(row.pk)}
+    renamed = {"expected_updated_at": row.remote_updated_at.isoformat(), "initial-display_name": "Refund"}
+    renamed |= {"display_name": "Mine", "_save": "Save"}
+    of_one = {f"{row.pk}-{name}": value for name, value in renamed.items()}
+    of_one[f"initial-{row.pk}-display_name"] = "Refund"
+    requests = {
+        "page": (f"{page}change/", renamed),
+        "selected": (f"{url}rename-selected/", chosen | of_one),
+        "list": (f"{url}rename-selected/", chosen | of_one | {"stay": "1"}),
+        "refresh": (f"{page}refresh/", {}),
+        "refresh selected": (url, chosen | {"action": "refresh_selected"}),
+    }
+
+    response = admin_client.post(*requests[way])
+
+    refreshes = way.startswith("refresh")
+    assert response.status_code == (302 if refreshes else 404)
+    assert said(response) == (["“Refund” is up to date."] if refreshes else [])
+    assert "Secret" not in text_of(response)
+    assert Conversation.objects.get().display_name == "Secret"
+    assert remote.count("update") == 0
 
 
 def test_operation_that_a_subclass_hides_cannot_be_retried(rows, remote, admin_client):

@@ -92,14 +92,27 @@ def test_row_that_is_left_out_is_out_of_reach_of_every_verb(program, remote, nam
     assert remote.count() == (0 if is_known else 1)
 
 
-def test_one_that_is_renamed_to_be_left_out_is_not_shown_by_a_fetch(program, remote):
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [(HIDDEN, 404, "not_found"), (OTHERS, 404, "not_found"), (SECRET, 403, "permission_denied")],
+)
+@pytest.mark.parametrize("verb", ["fetch", "refresh", "rename"])
+def test_one_that_is_renamed_in_orq_to_be_left_out_is_not_shown(program, remote, verb, name, status, code):
     row = mirrored(remote, "Ours")
-    remote.rename(row.remote_id, HIDDEN)
+    remote.rename(row.remote_id, name)
+    page = f"{OWN}{row.remote_id}/"
+    requests = {
+        "fetch": lambda: program.post(f"{OWN}fetch/", json={"remote_id": row.remote_id}),
+        "refresh": lambda: program.post(f"{page}refresh/"),
+        "rename": lambda: program.patch(page, json={"display_name": "Mine"}),
+    }
 
-    response = program.post(f"{OWN}fetch/", json={"remote_id": row.remote_id})
+    response = requests[verb]()
 
-    assert response.status_code == 404
-    assert HIDDEN not in response.text
+    assert (response.status_code, error_of(response)["code"]) == (status, code)
+    assert name not in response.text
+    assert Conversation.objects.get().display_name == name
+    assert remote.count("update") == 0
 
 
 def test_every_answer_shows_the_fields_of_its_serializer_whatever_the_list_is_filtered_by(program, remote):
