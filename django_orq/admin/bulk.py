@@ -5,7 +5,6 @@ confirmation shows a page whose form is sent to a separate view.
 """
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import partial, partialmethod
 from typing import Any, ClassVar
 
@@ -136,9 +135,9 @@ class BulkAdmin(EditingAdmin):
         if len(rows) > 1 or (rows and verb == Verb.CREATE):  # so that a form sent twice creates one conversation
             return self._place(request, verb, [ItemRequest(conversation=row) for row in rows])
         for row in rows:
-            seen = copy(row)  # a new name may exclude it from what the user may see
+            name = row.display_name
             if self._do(request, verb, ItemRequest(conversation=row)) is Outcome.DONE:
-                self._say_of(request, self._find_all(request, [row.pk]) or [seen], str(_DONE[verb]), messages.SUCCESS)
+                self._say_of(request, [self._named(request, row, name)], str(_DONE[verb]), messages.SUCCESS)
         return None
 
     def _place(self, request: HttpRequest, verb: Operation.Verb, item_requests: Sequence[ItemRequest]) -> HttpResponse:

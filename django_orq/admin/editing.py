@@ -89,7 +89,7 @@ class EditingAdmin(OrqAdmin):
             self.message_user(request, text, messages.WARNING)
         if item.conversation is None:
             return self.response_post_save_add(request, self.model())
-        return self.response_add(request, self._told(request, item.conversation))
+        return self.response_add(request, self._told(request, self._named(request, item.conversation, item.name)))
 
     def _creating_form(self, request: HttpRequest, form_class: Any) -> Any:
         initial, workspaces = self.get_changeform_initial_data(request), self.get_workspaces(request)
@@ -159,7 +159,7 @@ class EditingAdmin(OrqAdmin):
             raise PermissionDenied
         if conversation is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined] # not in the stubs
-        outcome = Outcome.FAILED
+        outcome, name = Outcome.FAILED, conversation.display_name
         if is_tombstone(conversation):
             self._say_gone(request, [conversation])
             outcome = Outcome.UNSEEN
@@ -170,7 +170,7 @@ class EditingAdmin(OrqAdmin):
         if outcome is Outcome.UNSEEN and IS_POPUP_VAR not in request.POST:
             return self.response_post_save_change(request, conversation)
         key = conversation.serializable_value(self._to_field(request) or "pk")
-        return self.response_delete(request, str(self._told(request, conversation)), key)
+        return self.response_delete(request, str(self._told(request, self._named(request, conversation, name))), key)
 
     def _are_as_seen(self, request: HttpRequest, rows: list[Conversation]) -> bool:
         """Whether the names are still those on the page that was confirmed; if not, the user is told."""
@@ -183,14 +183,16 @@ class EditingAdmin(OrqAdmin):
     def _rename(self, request: HttpRequest, form: RenameForm) -> Outcome:
         """Rename one conversation in this request; if someone else has renamed it, the form asks again.
 
-        Raises ``Http404`` if the other name excludes it from what the user may see.
+        Raises ``Http404`` if that fails, and another name excludes it from what the user may see.
         """
         try:
-            return self._do(request, Verb.RENAME, form.item_request)
+            outcome = self._do(request, Verb.RENAME, form.item_request)
         except ConversationChanged as change:
-            get_object_or_404(self.get_queryset(request), pk=form.instance.pk)
             form.ask_again(change)
-            return Outcome.FAILED
+            outcome = Outcome.FAILED
+        if outcome is Outcome.FAILED:
+            get_object_or_404(self.get_queryset(request), pk=form.instance.pk)
+        return outcome
 
     def _do(self, request: HttpRequest, verb: Operation.Verb, wanted: ItemRequest) -> Outcome:
         """Change one conversation in this request, and report anything unusual."""
@@ -221,6 +223,12 @@ class EditingAdmin(OrqAdmin):
         if field and not self.to_field_allowed(request, field):
             raise DisallowedModelAdminToField(f"The field {field} cannot be referenced.")
         return field
+
+    def _named(self, request: HttpRequest, conversation: Conversation, name: str) -> Conversation:
+        """The conversation, with the ``name`` that the user knows if a new one excludes it from what they may see."""
+        if not self.get_queryset(request).filter(pk=conversation.pk).exists():
+            conversation.display_name = name
+        return conversation
 
     def _told(self, request: HttpRequest, conversation: Conversation) -> Conversation:
         """The conversation as messages show it. A popup passes its plain name to the page that opened the popup."""

@@ -156,41 +156,40 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     confirmation: one of that mode), and ``ImproperlyConfigured`` if the workspace is no longer configured.
     """
     get_workspace(run.workspace)
-    stopped = _stopped_for_review(run.workspace).filter(pk=run.pk)
-    if reason not in Approval.values or (known := stopped.filter(needs_approval=reason).first()) is None:
+    if reason not in Approval.values:
         return None
-    if known.superseded_by is not None:
-        text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
-        raise ValueError(text % {"run": run.pk, "later": known.superseded_by})
-    return _reopen(known, reason, Requester.of(by).name[:255])
-
-
-def _reopen(run: SyncRun, reason: str, by: str) -> SyncRun | None:
-    of_workspace, doubted = all_runs().filter(workspace=run.workspace), reason == Approval.WORKSPACE
-    text = _("Sync run %(run)s is unfinished. Let it end or cancel it, then approve again.")
-    at = DatabaseClock(write_database()).now().isoformat()
-    entry = {"reason": reason, "by": by, "at": at, "to_approve": run.to_approve}
-    values = _RESET | (_RESTART if doubted else {}) | {"slot": _slot_of(run.workspace, run.mode)}
-    stopped = of_workspace.filter(needs_approval=reason, slot=None)
-    others = of_workspace.exclude(slot=None).exclude(pk=run.pk)
+    of_workspace = all_runs().filter(workspace=run.workspace)
+    unfinished = _("Sync run %(run)s is unfinished. Let it end or cancel it, then approve again.")
     try:
         with transaction.atomic(using=write_database()):
-            # The update also locks them: if two people approve doubts of two runs at once, one of them is refused.
-            if doubted and of_workspace.update(is_complete=False) and (other := others.first()):
-                raise ValueError(text % {"run": other.pk})
-            if not stopped.filter(pk=run.pk).update(finished_at=None, needs_approval="", to_approve=0, **values):
-                transaction.set_rollback(True, using=write_database())
+            # Locks them, so that none of them ends or is approved meanwhile.
+            of_workspace.exclude(slot=None, needs_approval="").update(workspace=run.workspace)
+            stopped = _stopped_for_review(run.workspace).filter(pk=run.pk, needs_approval=reason)
+            if (known := stopped.first()) is None:
                 return None
-            run.refresh_from_db(using=write_database())  # the row is locked now, so no other approval is lost
-            run.approvals = [*run.approvals, entry]
-            run.save(using=write_database(), update_fields=["approvals"])
-            if doubted:
-                stopped.update(needs_approval="")
+            if known.superseded_by is not None:
+                text = _("Sync run %(run)s is superseded: the later run %(later)s is complete.")
+                raise ValueError(text % {"run": run.pk, "later": known.superseded_by})
+            if reason == Approval.WORKSPACE and (other := of_workspace.exclude(slot=None).first()):
+                raise ValueError(unfinished % {"run": other.pk})
+            _reopen(known, reason, Requester.of(by).name[:255])
     except IntegrityError:
-        other = others.filter(mode=run.mode).first()
-        raise ValueError(text % {"run": other.pk if other else "?"}) from None
+        other = of_workspace.filter(slot=_slot_of(run.workspace, run.mode)).first()
+        raise ValueError(unfinished % {"run": other.pk if other else "?"}) from None
     logs.log(logs.SYNC_RUN_APPROVED, run=run.pk, workspace=run.workspace, mode=run.mode, reason=reason)
-    return run
+    return all_runs().get(pk=run.pk)
+
+
+def _reopen(run: Any, reason: str, by: str) -> None:
+    at = DatabaseClock(write_database()).now().isoformat()
+    entry = {"reason": reason, "by": by, "at": at, "to_approve": run.to_approve}
+    values = _RESET | {"slot": _slot_of(run.workspace, run.mode), "approvals": [*run.approvals, entry]}
+    values |= {"finished_at": None, "needs_approval": "", "to_approve": 0}
+    of_workspace, doubted = all_runs().filter(workspace=run.workspace), reason == Approval.WORKSPACE
+    of_workspace.filter(pk=run.pk).update(**values, **(_RESTART if doubted else {}))
+    if doubted:
+        of_workspace.update(is_complete=False)
+        of_workspace.filter(needs_approval=reason, slot=None).update(needs_approval="")
 
 
 def awaiting_approval(workspace: str) -> QuerySet[SyncRun]:

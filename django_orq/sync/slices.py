@@ -208,15 +208,9 @@ def _wait_or_fail(claim: Claim, error: orq.OrqError) -> None:
         _fail(claim, error)
         raise error
     reason, seconds = pause
-    claim.release(
-        state=SyncRun.State.WAITING,
-        wait=reason,
-        resume_at=now + timedelta(seconds=seconds),
-        failures=run.failures,
-        malformed=run.malformed,
-        trouble_since=run.trouble_since,
-        **_describe(error),
-    )
+    counted = {name: getattr(run, name) for name in ("failures", "malformed", "trouble_since")}
+    resume_at = now + timedelta(seconds=seconds)
+    claim.release(state=SyncRun.State.WAITING, wait=reason, resume_at=resume_at, **counted, **_describe(error))
     _log(logs.SYNC_RUN_WAITS, run, ("error_code",), seconds=seconds)
 
 

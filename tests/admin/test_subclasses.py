@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.timezone import now
 
 from django_orq.admin import ConversationAdmin, ConversationChangeAdmin, OperationAdmin, SyncRunAdmin
-from django_orq.mirror import create_conversation, fetch_conversation
+from django_orq.mirror import create_conversation, fetch_conversation, refresh_conversation
 from django_orq.mirror.operations import ItemRequest, create_operation
 from django_orq.models import Conversation, ConversationChange, Operation, SyncRun
 from django_orq.store.history import Requester
@@ -23,7 +23,7 @@ from django_orq.testing import mirrored
 from ..references.models import Reference, Ticket
 from ..values import set_columns
 from ..walking import full_run
-from .test_admin import ACTIONS, plain, said, text_of, user_with
+from .test_admin import ACTIONS, fields_of, plain, said, text_of, user_with
 from .test_admin_operations import work_off
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -431,6 +431,71 @@ def test_name_that_hides_a_conversation_is_not_told_by_the_answer_that_finds_it(
     assert "Secret" not in text_of(response)
     assert Conversation.objects.get().display_name == "Secret"
     assert remote.count("update") == 0
+
+
+def test_form_that_is_sent_again_tells_the_name_that_was_given_not_one_that_hides_the_conversation(
+    remote, admin_client
+):
+    url = "/discreet/django_orq/conversation/add/"
+    form = fields_of(admin_client.get(url)) | {"display_name": "Refund", "_save": "Save"}
+    assert "was added successfully." in said(admin_client.post(url, form))[0]
+    remote.rename(Conversation.objects.get().remote_id, "Secret")
+    full_run()
+
+    for popup in ({}, {"_popup": "1"}):
+        response = admin_client.post(url, form | popup)
+
+        told = text_of(response) + " ".join(said(response))
+        assert ("Refund" in told, "Secret" in told) == (True, False)
+    assert Conversation.objects.get().display_name == "Secret"
+
+
+def hidden_meanwhile(remote, row, operation):
+    """Give the conversation another name in Orq, and mirror that, before Orq answers the next such request."""
+
+    def rename_and_mirror(asked, phase):
+        if (asked, phase) == (operation, "before"):
+            remote.on_request = None
+            remote.rename(row.remote_id, "Secret")
+            refresh_conversation(Conversation.objects.get())
+            if operation == "retrieve":
+                remote.remove(row.remote_id)
+
+    remote.on_request = rename_and_mirror
+
+
+@pytest.mark.parametrize("way", ["page", "selected"])
+def test_deletion_tells_the_name_that_was_seen_not_one_that_hides_the_conversation(remote, admin_client, way):
+    row = fetch_conversation(remote_id=remote.add("Refund")["_id"])
+    url = "/discreet/django_orq/conversation/"
+    hidden_meanwhile(remote, row, "delete")
+
+    path, fields = {
+        "page": (f"{url}{row.pk}/delete/", {"post": "yes"}),
+        "selected": (f"{url}delete-selected/", {"selected": str(row.pk)}),
+    }[way]
+    response = admin_client.post(path, fields)
+
+    (told,) = said(response)
+    assert ("“Refund”" in told, "deleted" in told, "Secret" in told) == (True, True, False)
+    row.refresh_from_db()
+    assert (row.display_name, row.deleted_at is not None) == ("Secret", True)
+
+
+@pytest.mark.parametrize("way", ["page", "selected"])
+def test_page_of_a_rename_that_fails_is_not_shown_of_a_conversation_that_a_name_hides(remote, admin_client, way):
+    row = fetch_conversation(remote_id=remote.add("Refund")["_id"])
+    seen = {"expected_updated_at": row.remote_updated_at.isoformat(), "initial-display_name": "Refund"}
+    seen |= {"display_name": "Mine"}
+    of_one = {f"{row.pk}-{name}": value for name, value in seen.items()}
+    of_one |= {f"initial-{row.pk}-display_name": "Refund", "selected": str(row.pk)}
+    hidden_meanwhile(remote, row, "retrieve")
+
+    url = "/discreet/django_orq/conversation/"
+    page = (f"{url}{row.pk}/change/", seen | {"_save": "Save"})
+    response = admin_client.post(*(page if way == "page" else (f"{url}rename-selected/", of_one)))
+
+    assert (response.status_code, "Secret" in text_of(response)) == (404, False)
 
 
 def test_operation_that_a_subclass_hides_cannot_be_retried(rows, remote, admin_client):

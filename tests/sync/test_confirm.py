@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet
 
 from django_orq import mirror as verbs
@@ -845,16 +845,16 @@ def test_approved_run_that_was_cancelled_leaves_the_decision_to_the_next(held):
     assert work_on(approve(following)).tombstoned == 51
 
 
-def before_it_writes(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Act after the next approval has looked at the runs, and before it changes them."""
-    now = DatabaseClock.now
+def before_its_transaction(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Act when the next transaction is about to begin, whatever was read before."""
+    atomic = transaction.atomic
 
-    def act_first(clock: DatabaseClock) -> datetime:
-        monkeypatch.setattr(DatabaseClock, "now", now)
+    def act_first(**options: Any) -> Any:
+        monkeypatch.setattr(transaction, "atomic", atomic)
         act()
-        return now(clock)
+        return atomic(**options)
 
-    monkeypatch.setattr(DatabaseClock, "now", act_first)
+    monkeypatch.setattr(transaction, "atomic", act_first)
 
 
 class TestApproval:
@@ -1005,14 +1005,13 @@ class TestApproval:
         with pytest.raises(ValueError, match=f"superseded: the later run {waiting.pk}"):
             approve(doubted)
 
-    def test_of_two_doubts_at_once_one_is_refused(self, remote, ids, settings, monkeypatch):
+    def test_of_two_doubts_at_once_one_suffices(self, remote, ids, settings, monkeypatch):
         with foreign(70) as other:
             configure(settings, BASE_URL=other.base_url)
             first, second = incremental_run(), full_run()
-            before_it_writes(monkeypatch, lambda: approve(first))
+            before_its_transaction(monkeypatch, lambda: approve(first))
 
-            with pytest.raises(ValueError, match=f"Sync run {first.pk} is unfinished"):
-                approve(second)
+            assert runs.approve(second, reason="workspace_doubted", by="somebody else") is None
 
             second.refresh_from_db()
             assert (second.state, second.approvals, work_on(first).created) == ("failed", [], 70)
@@ -1022,12 +1021,41 @@ class TestApproval:
         with foreign(70) as other:
             configure(settings, BASE_URL=other.base_url)
             doubted = incremental_run()
-            before_it_writes(monkeypatch, lambda: work_on(approve(doubted)))
+            before_its_transaction(monkeypatch, lambda: work_on(approve(doubted)))
 
             assert runs.approve(doubted, reason="workspace_doubted", by="somebody else") is None
 
             doubted.refresh_from_db()
             assert (doubted.is_complete, [one["by"] for one in doubted.approvals]) == (True, ["somebody"])
+
+    def test_of_a_doubt_that_a_later_run_settles_at_the_same_moment_is_refused(
+        self, remote, ids, settings, monkeypatch
+    ):
+        ours = settings.ORQ_WORKSPACES
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            doubted = incremental_run()
+        settings.ORQ_WORKSPACES = ours
+        before_its_transaction(monkeypatch, full_run)
+
+        with pytest.raises(ValueError, match=f"superseded: the later run {doubted.pk + 1}"):
+            approve(doubted)
+
+        doubted.refresh_from_db()
+        assert (doubted.approvals, doubted.is_finished) == ([], True)
+        assert runs.freshness("default").last_full is not None
+
+    def test_of_deletions_that_a_later_run_settles_at_the_same_moment_is_refused(
+        self, remote, held, settings, monkeypatch
+    ):
+        configure(settings, MASS_DELETE_MIN=100)
+        before_its_transaction(monkeypatch, full_run)
+
+        with pytest.raises(ValueError, match=f"superseded: the later run {held.pk + 1}"):
+            approve(held)
+
+        held.refresh_from_db()
+        assert (held.approvals, held.is_finished) == ([], True)
 
     def test_doubt_ends_with_a_later_complete_run(self, remote, ids, settings):
         ours = settings.ORQ_WORKSPACES
