@@ -20,7 +20,9 @@ from django_orq.store.history import Requester
 from django_orq.sync import runs
 from django_orq.testing import mirrored
 
+from ..ordering import meanwhile
 from ..references.models import Reference, Ticket
+from ..threads import in_thread
 from ..values import set_columns
 from ..walking import full_run
 from .test_admin import ACTIONS, fields_of, plain, said, text_of, user_with
@@ -453,15 +455,13 @@ def test_form_that_is_sent_again_tells_the_name_that_was_given_not_one_that_hide
 def hidden_meanwhile(remote, row, operation):
     """Give the conversation another name in Orq, and mirror that, before Orq answers the next such request."""
 
-    def rename_and_mirror(asked, phase):
-        if (asked, phase) == (operation, "before"):
-            remote.on_request = None
-            remote.rename(row.remote_id, "Secret")
-            refresh_conversation(Conversation.objects.get())
-            if operation == "retrieve":
-                remote.remove(row.remote_id)
+    def rename_and_mirror():
+        remote.rename(row.remote_id, "Secret")
+        in_thread(lambda: refresh_conversation(row)).join()
+        if operation == "retrieve":
+            remote.remove(row.remote_id)
 
-    remote.on_request = rename_and_mirror
+    meanwhile(remote, operation, "before", rename_and_mirror)
 
 
 @pytest.mark.parametrize("way", ["page", "selected"])
