@@ -214,7 +214,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def _ask(self, request: HttpRequest, run_id: int, verb: str, title: str) -> HttpResponse:
         run = self._find(request, run_id)
-        if run is None or not (run.needs_approval if verb == "approve" else not run.is_finished):
+        if run is None or not (runs.can_be_approved(run) if verb == "approve" else not run.is_finished):
             return self._say_too_late(request, run_id)
         missing, back = self._missing(request, run), kept(self, request, self._url_to("change", run.pk))
         context: dict[str, Any] = {"object": run, "back_url": back, "subtitle": str(run)}

@@ -763,6 +763,8 @@ def test_approval_of_what_a_later_full_run_has_settled_is_refused(held_run, sett
     full_run()
 
     assert page(held_run, "approve") not in text_of(admin_client.get(page(held_run)))
+    response = admin_client.get(page(held_run, "approve"))
+    assert (response.url, "Nothing was changed" in said(response)) == (page(held_run), True)
     assert "is superseded" in said(admin_client.post(page(held_run, "approve"), SURE))
 
 
