@@ -17,7 +17,7 @@ from django_orq.conf import get_workspace
 from django_orq.exceptions import ConversationNotFound
 from django_orq.models import Conversation, RejectedPayload, SyncRun
 from django_orq.store import database
-from django_orq.store.database import DatabaseClock
+from django_orq.store.database import DatabaseClock, write_database
 from django_orq.sync import batches, confirm, runs, slices
 from django_orq.sync.claim import Claim
 from django_orq.sync.readers import Readers, retrieve
@@ -1044,6 +1044,29 @@ class TestApproval:
         doubted.refresh_from_db()
         assert (doubted.approvals, doubted.is_finished) == ([], True)
         assert runs.freshness("default").last_full is not None
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
+    def test_of_a_doubt_waits_for_a_run_that_is_ending(self, remote, ids, settings):
+        with foreign(70) as other:
+            configure(settings, BASE_URL=other.base_url)
+            doubted = incremental_run()
+        later, outcomes = runs.open_run("default", "full"), []
+
+        def approve_it() -> None:
+            with pytest.raises(ValueError, match=f"superseded: the later run {later.pk}") as refused:
+                approve(doubted)
+            outcomes.append(refused)
+
+        with transaction.atomic():
+            now = DatabaseClock(write_database()).now()
+            assert runs.end(later.pk, state=SyncRun.State.SUCCEEDED, now=now, is_complete=True)
+            thread = in_thread(approve_it)
+            thread.join(0.5)
+            assert thread.is_alive()
+        thread.join()
+
+        assert len(outcomes) == 1
 
     def test_of_deletions_that_a_later_run_settles_at_the_same_moment_is_refused(
         self, remote, held, settings, monkeypatch
