@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Case, Max, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import Case, Max, Min, OuterRef, Q, QuerySet, Subquery, When
 from django.utils.translation import gettext as _
 
 from .. import logs
@@ -159,11 +159,13 @@ def approve(run: SyncRun, *, reason: str, by: Any) -> SyncRun | None:
     if reason not in Approval.values:
         return None
     of_workspace = all_runs().filter(workspace=run.workspace)
+    oldest = of_workspace.aggregate(Min("pk"))["pk__min"]
     unfinished = _("Sync run %(run)s is unfinished. Let it end or cancel it, then approve again.")
     try:
         with transaction.atomic(using=write_database()):
-            # Locks them, so that none of them ends or is approved meanwhile.
-            of_workspace.exclude(slot=None, needs_approval="").update(workspace=run.workspace)
+            # Locks one for all approvals, so that they wait for each other; then those that could end meanwhile.
+            of_workspace.filter(pk=oldest).update(workspace=run.workspace)
+            of_workspace.exclude(slot=None).update(workspace=run.workspace)
             stopped = _stopped_for_review(run.workspace).filter(pk=run.pk, needs_approval=reason)
             if (known := stopped.first()) is None:
                 return None
