@@ -97,7 +97,7 @@ def reader(wheel, tmp_path) -> Iterator[Reader]:
     """In an empty folder, with the built wheel in place of the released one."""
     transcript = os.environ.get("ORQ_QUICK_START")
     if not transcript:
-        pytest.skip("needs PostgreSQL and Redis on loopback, and in ORQ_QUICK_START a file for its transcript")
+        pytest.skip("needs PostgreSQL and Redis on loopback, and ORQ_QUICK_START: see .ci/run, which tests it")
     folder, logs = tmp_path / "empty", tmp_path / "logs"
     folder.mkdir()
     logs.mkdir()

@@ -605,7 +605,7 @@ class TestAddOnce:
 
     def test_form_that_is_sent_by_two_at_the_same_moment_creates_once(self, remote, admin_client, admin_user, form):
         if connection.vendor == "sqlite":
-            pytest.skip("two connections can't use SQLite's memory at the same time; other databases can")
+            pytest.skip("two connections can't use SQLite's memory at the same time; see make databases")
         other, second = Client(), []
         other.force_login(admin_user)
 

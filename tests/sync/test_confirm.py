@@ -1068,6 +1068,28 @@ class TestApproval:
 
         assert len(outcomes) == 1
 
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="in memory, all threads share one connection")
+    def test_twice_at_once_is_once(self, held, monkeypatch):
+        reopen, outcomes, threads = runs._reopen, [], []
+
+        def approve_as(name: str) -> None:
+            outcomes.append(runs.approve(held, reason="mass_delete", by=name))
+
+        def approve_meanwhile(*args: Any) -> None:
+            monkeypatch.setattr(runs, "_reopen", reopen)
+            threads.append(in_thread(lambda: approve_as("somebody else")))
+            threads[0].join(0.5)
+            reopen(*args)
+
+        monkeypatch.setattr(runs, "_reopen", approve_meanwhile)
+        approve_as("somebody")
+        threads[0].join()
+
+        held.refresh_from_db()
+        assert sorted(map(str, outcomes)) == sorted([str(held), "None"])
+        assert [one["by"] for one in held.approvals] == ["somebody"]
+
     def test_of_deletions_that_a_later_run_settles_at_the_same_moment_is_refused(
         self, remote, held, settings, monkeypatch
     ):
