@@ -146,7 +146,7 @@ $(VENV)/.installed-brokers: setup.cfg pyproject.toml | $(VENV)/bin/python
 brokers: export ORQ_BROKERS ?= redis://127.0.0.1:6379/0 amqp://guest:guest@127.0.0.1:5672//
 brokers: export DATABASE_URL ?= postgres://postgres@127.0.0.1/django_orq_brokers
 brokers: $(VENV)/.installed-brokers
-	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py --numprocesses=3 --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest tests/brokers tests/test_tasks.py --numprocesses=5 --dist=worksteal $(ARGS)
 
 # Playwright's own browsers are not needed. ORQ_SCREENSHOTS sets another folder for the screenshots. Without the windows
 # that nobody sees, Chromium needs less than half of the processors' time.
