@@ -6,7 +6,7 @@ PARALLEL = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 INTERPRETERS = python3.11 python3.12 python3.13 # those of the matrix in setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix databases check audit docs schema conformance wheel acceptance brokers browser benchmark
+.PHONY: help environments demo test matrix databases check audit docs schema conformance wheel acceptance brokers browser benchmark
 
 help:
 	@echo "make demo   run the example project: sandbox, sync, worker, beat and admin"
@@ -102,7 +102,9 @@ schema: .venv-schema/.installed
 	.venv-sdk-$*/bin/python -m pip install --quiet --disable-pip-version-check orq-ai-sdk==$*
 	@touch $@
 
-conformance: $(VENV)/.installed-test .venv-sdk-4.1.0rc29/.installed .venv-sdk-4.3.20/.installed
+SDKS = .venv-sdk-4.1.0rc29/.installed .venv-sdk-4.3.20/.installed
+
+conformance: $(VENV)/.installed-test $(SDKS)
 	ORQ_SDK_PYTHON='.venv-sdk-{}/bin/python' $(BIN)/python -m pytest tests/conformance $(ARGS)
 
 .venv-build/.installed:
@@ -155,6 +157,9 @@ browser: export ORQ_SCREENSHOTS ?= .screenshots
 browser: $(VENV)/.installed-browser
 	@test -n "$$ORQ_BROWSER" || { echo "Chromium not found. Install it, or set ORQ_BROWSER to its path." >&2; exit 1; }
 	$(BIN)/python -m pytest tests/browser --numprocesses=3 --dist=loadgroup $(ARGS)
+
+# Those that some of the targets above have for themselves. For .ci/run, which installs them in advance.
+environments: .venv-docs/.installed .venv-audit/.installed .venv-schema/.installed $(SDKS) .venv-build/.installed .venv-tox/.installed
 
 # Installs the driver of the database server that DATABASE_URL names; SQLite needs none.
 DRIVER = $(if $(filter postgres%,$(DATABASE_URL)),postgresql)$(if $(filter mysql%,$(DATABASE_URL)),mysql)
